@@ -1,0 +1,25 @@
+// prelude.wgsl -- put before every shader: what more than one of them needs
+
+/// Undoes the host's folding of a large count of workgroups over two dimensions.
+fn flat_group(group: vec3<u32>, groups: vec3<u32>) -> u32 {
+    return group.x + group.y * groups.x;
+}
+
+/// WGSL may assume that there are no NaNs, so NaN is seen by its bits.
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+/// 1 / (1 + exp(-x)) without overflow.
+fn sigmoid(x: f32) -> f32 {
+    let e = exp(-abs(x));
+    return select(e, 1.0, x >= 0.0) / (1.0 + e);
+}
+
+/// log(1 + exp(x)) without overflow.
+fn softplus(x: f32) -> f32 {
+    let e = exp(-abs(x));
+    // log(1 + e) loses all digits of a small e; the series keeps them.
+    let log1p = select(log(1.0 + e), e * (1.0 - 0.5 * e), e < 1e-3);
+    return max(x, 0.0) + log1p;
+}

@@ -1,0 +1,9 @@
+//! Autodiff: a tape is a list of ops; `backward` walks it from its end and returns the gradients.
+
+mod grads;
+mod tape;
+mod var;
+
+pub use grads::Grads;
+pub use tape::{Observation, Tape};
+pub use var::Var;

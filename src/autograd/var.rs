@@ -1,0 +1,107 @@
+//! Variables: a value and its place on the tape, with the ops as methods.
+
+use super::{Grads, Tape};
+use crate::error::Result;
+use crate::ops::{Elementwise, Op};
+use crate::tensor::{Shape, Tensor};
+
+/// A value on a tape.
+#[derive(Clone, Debug)]
+pub struct Var<'t> {
+    tape: &'t Tape,
+    id: Option<usize>,
+    value: Tensor,
+}
+
+impl<'t> Var<'t> {
+    pub(super) fn new(tape: &'t Tape, id: Option<usize>, value: Tensor) -> Var<'t> {
+        Var { tape, id, value }
+    }
+
+    pub(super) fn id(&self) -> Option<usize> {
+        self.id
+    }
+
+    /// The tape.
+    pub fn tape(&self) -> &'t Tape {
+        self.tape
+    }
+
+    /// The value.
+    pub fn value(&self) -> &Tensor {
+        &self.value
+    }
+
+    /// The value's shape.
+    pub fn shape(&self) -> &Shape {
+        self.value.shape()
+    }
+
+    /// The same value with no gradient flowing back through it.
+    pub fn detach(&self) -> Var<'t> {
+        self.tape.constant(self.value.clone())
+    }
+
+    /// Gradients of this scalar with respect to every leaf; empties the tape.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if this is not a scalar; the ops' errors.
+    pub fn backward(&self) -> Result<Grads> {
+        let one = Tensor::new(self.tape.device(), [], &[1.0])?;
+        self.tape.backward(self, one)
+    }
+
+    /// Gradients of `sum(dy * self)`; empties the tape.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if `dy` has another shape; the ops' errors.
+    pub fn backward_with(&self, dy: Tensor) -> Result<Grads> {
+        self.tape.backward(self, dy)
+    }
+
+    fn apply(&self, op: impl Op + 'static, others: &[&Var<'t>]) -> Result<Var<'t>> {
+        let mut inputs = vec![self];
+        inputs.extend(others);
+        Ok(self.tape.apply(op, &inputs)?.0)
+    }
+
+    /// `self + other`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn add(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Elementwise::Add, &[other])
+    }
+
+    /// `self - other`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn sub(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Elementwise::Sub, &[other])
+    }
+
+    /// `self * other`, elementwise
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn mul(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Elementwise::Mul, &[other])
+    }
+
+    /// `factor * self`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn scale(&self, factor: f32) -> Result<Var<'t>> {
+        self.apply(Elementwise::Scale(factor), &[])
+    }
+
+    /// `max(self, 0)`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn relu(&self) -> Result<Var<'t>> {
+        self.apply(Elementwise::Relu, &[])
+    }
+}

@@ -1,0 +1,251 @@
+//! WGSL kernels: load with the prelude, reflect the bindings, build pipelines once, dispatch.
+
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use include_dir::{Dir, include_dir};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Mutex;
+
+static SHADERS: Dir = include_dir!("$CARGO_MANIFEST_DIR/shaders");
+
+/// One kernel to run.
+#[derive(Clone, Debug)]
+pub struct Dispatch<'a> {
+    /// File name in `shaders/` without `.wgsl`: also the op's name in errors.
+    pub shader: &'static str,
+    /// Entry point.
+    pub entry: &'static str,
+    /// Values of pipeline-overridable constants.
+    pub constants: Vec<(&'static str, f64)>,
+    /// Bytes of the params struct (binding 0).
+    pub params: &'a [u8],
+    /// Tensors in the order of their binding numbers; a range binds only those elements (its start must be a
+    /// multiple of 64).
+    pub tensors: Vec<(&'a Tensor, Option<Range<usize>>)>,
+    /// Workgroups in total, folded over two dimensions.
+    pub groups: u64,
+    /// Multiply-adds, for the work budget; 0 counts the elements bound.
+    pub work: u64,
+}
+
+impl<'a> Dispatch<'a> {
+    /// A dispatch without constants over whole tensors.
+    pub fn new(
+        shader: &'static str,
+        entry: &'static str,
+        params: &'a [u8],
+        tensors: &[&'a Tensor],
+        groups: usize,
+    ) -> Dispatch<'a> {
+        let tensors = tensors.iter().map(|t| (*t, None)).collect();
+        Dispatch { shader, entry, constants: Vec::new(), params, tensors, groups: groups as u64, work: 0 }
+    }
+}
+
+/// The names of all shader files, without the prelude.
+pub fn shader_names() -> Vec<&'static str> {
+    let stems = SHADERS.files().filter_map(|f| f.path().file_stem()?.to_str());
+    stems.filter(|s| *s != "prelude").collect()
+}
+
+/// A shader's whole text: the prelude, then the file.
+///
+/// # Errors
+/// [`Error::Device`] if there is no such file.
+pub fn shader_source(name: &str) -> Result<String> {
+    let file = |name: &str| {
+        SHADERS
+            .get_file(format!("{name}.wgsl"))
+            .and_then(|f| f.contents_utf8())
+            .ok_or_else(|| Error::Device(format!("{name}.wgsl: no such shader is built in")))
+    };
+    Ok(format!("{}\n{}", file("prelude")?, file(name)?))
+}
+
+/// A built pipeline and what it binds.
+#[derive(Clone)]
+pub(super) struct Kernel {
+    pub id: u64,
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+    /// Size of the params struct, if the entry point reads one.
+    pub params_size: Option<u64>,
+    /// Binding numbers of the storage buffers, ascending.
+    pub slots: Vec<u32>,
+}
+
+type PipelineKey = (&'static str, &'static str, Vec<(&'static str, u64)>);
+
+/// All pipelines of one device, built on first use.
+pub(super) struct Kernels {
+    device: wgpu::Device,
+    checked: bool,
+    modules: Mutex<HashMap<&'static str, (wgpu::ShaderModule, std::sync::Arc<Reflection>)>>,
+    pipelines: Mutex<HashMap<PipelineKey, Kernel>>,
+}
+
+impl Kernels {
+    pub fn new(device: wgpu::Device, checked: bool) -> Kernels {
+        Kernels { device, checked, modules: Mutex::default(), pipelines: Mutex::default() }
+    }
+
+    pub fn get(
+        &self,
+        shader: &'static str,
+        entry: &'static str,
+        constants: &[(&'static str, f64)],
+    ) -> Result<Kernel> {
+        let key = (shader, entry, constants.iter().map(|(n, v)| (*n, v.to_bits())).collect());
+        let mut pipelines = self.pipelines.lock().expect("pipeline lock");
+        if let Some(kernel) = pipelines.get(&key) {
+            return Ok(kernel.clone());
+        }
+        let (module, reflection) = self.module(shader)?;
+        let slots = reflection.entry(entry)?;
+        let mut entries = Vec::new();
+        let buffer = |binding, ty, dynamic, size| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty,
+                has_dynamic_offset: dynamic,
+                min_binding_size: std::num::NonZeroU64::new(size),
+            },
+            count: None,
+        };
+        let params_size = slots.params;
+        // A kernel without params still takes the dynamic offset, so that all dispatches are alike.
+        entries.push(buffer(0, wgpu::BufferBindingType::Uniform, true, params_size.unwrap_or(16)));
+        for (slot, read_only) in &slots.storage {
+            let ty = wgpu::BufferBindingType::Storage { read_only: *read_only };
+            entries.push(buffer(*slot, ty, false, 0));
+        }
+        let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(shader),
+            entries: &entries,
+        });
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(shader),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(entry),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants,
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
+        if super::trace::level() >= 3 {
+            eprintln!("pipeline {shader}/{entry} {constants:?}\n{}", shader_source(shader)?);
+        }
+        let kernel = Kernel {
+            id: pipelines.len() as u64,
+            pipeline,
+            layout,
+            params_size: Some(params_size.unwrap_or(16)),
+            slots: slots.storage.iter().map(|(slot, _)| *slot).collect(),
+        };
+        pipelines.insert(key, kernel.clone());
+        Ok(kernel)
+    }
+
+    fn module(&self, shader: &'static str) -> Result<(wgpu::ShaderModule, std::sync::Arc<Reflection>)> {
+        let mut modules = self.modules.lock().expect("module lock");
+        if let Some(found) = modules.get(shader) {
+            return Ok(found.clone());
+        }
+        let source = shader_source(shader)?;
+        let reflection = std::sync::Arc::new(Reflection::of(shader, &source)?);
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(shader),
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        };
+        let checks = match self.checked {
+            true => wgpu::ShaderRuntimeChecks::checked(),
+            false => wgpu::ShaderRuntimeChecks::unchecked(),
+        };
+        // SAFETY: the built-in shaders stay inside their bindings and end their loops; the tests also run every
+        // op with all checks on and compare.
+        let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
+        modules.insert(shader, (module.clone(), reflection.clone()));
+        Ok((module, reflection))
+    }
+}
+
+/// What the entry points of a shader file bind.
+pub struct Reflection {
+    shader: &'static str,
+    module: naga::Module,
+    info: naga::valid::ModuleInfo,
+}
+
+/// What one entry point binds.
+pub struct Slots {
+    /// Size of the uniform params struct, bytes.
+    pub params: Option<u64>,
+    /// Binding number and whether it is only read, ascending.
+    pub storage: Vec<(u32, bool)>,
+}
+
+impl Reflection {
+    /// Parses and validates a shader's whole text.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with the parser's or validator's message.
+    pub fn of(shader: &'static str, source: &str) -> Result<Reflection> {
+        let module = naga::front::wgsl::parse_str(source)
+            .map_err(|e| Error::Device(format!("{shader}.wgsl: {}", e.emit_to_string(source))))?;
+        let mut validator = naga::valid::Validator::new(
+            naga::valid::ValidationFlags::all(),
+            naga::valid::Capabilities::default(),
+        );
+        let info = validator
+            .validate(&module)
+            .map_err(|e| Error::Device(format!("{shader}.wgsl: {}", e.emit_to_string(source))))?;
+        Ok(Reflection { shader, module, info })
+    }
+
+    /// The parsed module.
+    pub fn module(&self) -> &naga::Module {
+        &self.module
+    }
+
+    /// The validator's findings.
+    pub fn info(&self) -> &naga::valid::ModuleInfo {
+        &self.info
+    }
+
+    /// What an entry point binds.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if there is no such entry point.
+    pub fn entry(&self, entry: &str) -> Result<Slots> {
+        let index = self.module.entry_points.iter().position(|e| e.name == entry);
+        let Some(index) = index else {
+            return Err(Error::Device(format!("{}.wgsl: no entry point {entry}", self.shader)));
+        };
+        let uses = self.info.get_entry_point(index);
+        let mut slots = Slots { params: None, storage: Vec::new() };
+        for (handle, global) in self.module.global_variables.iter() {
+            let Some(binding) = global.binding.filter(|_| !uses[handle].is_empty()) else { continue };
+            match global.space {
+                naga::AddressSpace::Uniform => {
+                    let size = self.module.types[global.ty].inner.size(self.module.to_ctx());
+                    slots.params = Some(u64::from(size));
+                }
+                naga::AddressSpace::Storage { access } => {
+                    slots.storage.push((binding.binding, !access.contains(naga::StorageAccess::STORE)));
+                }
+                _ => {}
+            }
+        }
+        slots.storage.sort_unstable();
+        Ok(slots)
+    }
+}

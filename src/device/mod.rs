@@ -1,0 +1,115 @@
+//! The machine: which devices there are, which one `auto` takes, and what each offers to the ops.
+
+pub mod cpu;
+pub mod gpu;
+pub mod kernel;
+pub mod pool;
+pub mod real;
+pub mod trace;
+
+pub use cpu::{Cpu, Precision};
+pub use gpu::{AdapterSummary, Gpu, GpuOptions};
+
+use crate::error::Result;
+use std::sync::Arc;
+
+/// Where tensors live and ops run. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// The CPU twins, in f32 or (as the definition of every op) f64.
+    Cpu(Arc<Cpu>),
+    /// A wgpu adapter.
+    Gpu(Arc<Gpu>),
+}
+
+impl Device {
+    /// The CPU device: f32 twins, parallel over the cores.
+    pub fn cpu() -> Device {
+        Device::Cpu(Arc::new(Cpu::new(Precision::F32)))
+    }
+
+    /// The reference device: the same twins in f64. Slow; the definition that all else is checked against.
+    pub fn reference() -> Device {
+        Device::Cpu(Arc::new(Cpu::new(Precision::F64)))
+    }
+
+    /// A GPU whose name contains `name` (any GPU if `None`), a real one before a software driver.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] if there is none or it can't be opened, naming those there are.
+    pub fn gpu_named(name: Option<&str>, options: GpuOptions) -> Result<Device> {
+        Ok(Device::Gpu(Arc::new(Gpu::open(name, options)?)))
+    }
+
+    /// Opens what `--device` asks for: `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    ///
+    /// `auto` takes a discrete GPU, else an integrated one, else the CPU device; a software driver is only
+    /// taken when asked for, because the CPU device is far faster.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] for another word; [`crate::Error::Device`] if the GPU asked for is not there.
+    pub fn open(request: &str) -> Result<Device> {
+        match request {
+            "auto" => match gpu::adapters().iter().find(|a| a.is_real()) {
+                Some(adapter) => Device::gpu_named(Some(&adapter.name), GpuOptions::default()),
+                None => Ok(Device::cpu()),
+            },
+            "cpu" => Ok(Device::cpu()),
+            "gpu" => Device::gpu_named(None, GpuOptions::default()),
+            _ => match request.strip_prefix("gpu:") {
+                Some(name) => Device::gpu_named(Some(name), GpuOptions::default()),
+                None => Err(crate::Error::input(
+                    "unknown device",
+                    format!("--device {request}"),
+                    "use auto, cpu, gpu or gpu:NAME (`vista devices` lists the names)",
+                )),
+            },
+        }
+    }
+
+    /// A readable name: `CPU (2 threads)` or the adapter's.
+    pub fn name(&self) -> String {
+        match self {
+            Device::Cpu(cpu) => match cpu.precision {
+                Precision::F32 => format!("CPU ({} threads)", rayon::current_num_threads()),
+                Precision::F64 => "CPU reference (f64)".into(),
+            },
+            Device::Gpu(gpu) => gpu.summary.name.clone(),
+        }
+    }
+
+    /// Whether both are the same device (not merely of the same kind).
+    pub fn same(&self, other: &Device) -> bool {
+        match (self, other) {
+            (Device::Cpu(a), Device::Cpu(b)) => Arc::ptr_eq(a, b),
+            (Device::Gpu(a), Device::Gpu(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
+    /// Submits what is recorded and waits until the device is idle.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] if the device has failed.
+    pub fn wait(&self) -> Result<()> {
+        match self {
+            Device::Cpu(_) => Ok(()),
+            Device::Gpu(gpu) => gpu.wait(),
+        }
+    }
+
+    /// Bytes of tensors in use, now and at most.
+    pub fn usage(&self) -> (u64, u64) {
+        match self {
+            Device::Cpu(cpu) => cpu.usage(),
+            Device::Gpu(gpu) => gpu.usage(),
+        }
+    }
+
+    pub(crate) fn gpu(&self) -> &Arc<Gpu> {
+        match self {
+            Device::Gpu(gpu) => gpu,
+            Device::Cpu(_) => panic!("a GPU device was expected"),
+        }
+    }
+}

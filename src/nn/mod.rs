@@ -1,0 +1,5 @@
+//! Networks: parameters and composition, no kernels.
+
+mod module;
+
+pub use module::{Module, Param};

@@ -1,0 +1,175 @@
+//! What an op is: a shape rule, a CPU twin, a WGSL kernel, and for most a backward of each.
+//!
+//! An op implements [`Kernel`] (and [`Differentiable`]); the framework checks shapes, allocates outputs from
+//! the device's pool and picks the twin or the shader. The tape sees ops through the object-safe [`Op`].
+
+use super::case::Case;
+use crate::device::{Device, Gpu, Precision, real::Real};
+use crate::error::{Error, Result};
+use crate::tensor::{Shape, Tensor, View, ViewMut};
+use std::fmt::Debug;
+
+/// An op without a gradient: shape rule, twin and shader.
+pub trait Kernel: Debug + Clone + Send + Sync + 'static {
+    /// The op's name: that of its files, and the head of its error messages.
+    const NAME: &'static str;
+
+    /// Shapes of all outputs: the only judge of shapes. Output 0 is the value, the others are by-products
+    /// (statistics, indices) that backward or the caller reads.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] naming both shapes if the inputs do not fit.
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>>;
+
+    /// The CPU twin: writes every element of every output, whose contents are arbitrary before.
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]);
+
+    /// Records the WGSL kernels that write the outputs.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if a tensor is over what the adapter can bind.
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()>;
+
+    /// Examples that parity tests, gradient checks and `vista doctor` run: odd shapes, sizes over a tile.
+    fn cases() -> Vec<Case<Self>>;
+}
+
+/// An op with a gradient: that of `sum(dy * y)` for its value `y`, with respect to each input.
+pub trait Differentiable: Kernel {
+    /// What backward needs, picked from inputs and outputs.
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor>;
+
+    /// The twin's backward: writes every element of every wanted `dx[i]`.
+    fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]);
+
+    /// Records the WGSL kernels that write the wanted `dx[i]`.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if a tensor is over what the adapter can bind.
+    fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()>;
+}
+
+/// Runs an op forward: all outputs, the value first.
+///
+/// # Errors
+/// [`Error::Shape`] if the inputs do not fit or are on different devices; the device's errors.
+pub fn run<K: Kernel>(op: &K, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let device = common_device::<K>(x)?;
+    let input_shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
+    let shapes = op.shapes(&input_shapes)?;
+    match device {
+        Device::Cpu(cpu) => match cpu.precision {
+            Precision::F32 => run_twin::<K, f32>(op, device, x, shapes),
+            Precision::F64 => run_twin::<K, f64>(op, device, x, shapes),
+        },
+        Device::Gpu(gpu) => {
+            let y = shapes.into_iter().map(|s| Tensor::uninit(device, s)).collect::<Result<Vec<_>>>()?;
+            op.gpu(gpu, x, &y)?;
+            Ok(y)
+        }
+    }
+}
+
+fn run_twin<K: Kernel, T: Real>(
+    op: &K,
+    device: &Device,
+    x: &[&Tensor],
+    shapes: Vec<Shape>,
+) -> Result<Vec<Tensor>> {
+    let Device::Cpu(cpu) = device else { unreachable!("twins run on the CPU") };
+    let views: Vec<View<T>> = x.iter().map(|t| t.view()).collect();
+    let mut buffers: Vec<_> = shapes.iter().map(|s| cpu.take::<T>(s.elements())).collect();
+    let mut outputs: Vec<ViewMut<T>> =
+        shapes.iter().zip(&mut buffers).map(|(shape, data)| ViewMut { shape, data }).collect();
+    op.twin(&views, &mut outputs);
+    Ok(shapes.into_iter().zip(buffers).map(|(s, b)| Tensor::from_buffer(device, s, b)).collect())
+}
+
+fn common_device<'a, K: Kernel>(x: &[&'a Tensor]) -> Result<&'a Device> {
+    let device = x.first().expect("an op has inputs").device();
+    if x.iter().all(|t| t.device().same(device)) {
+        return Ok(device);
+    }
+    let names: Vec<String> = x.iter().map(|t| t.device().name()).collect();
+    Err(Error::shape(K::NAME, format!("inputs are on different devices: {}", names.join(", "))))
+}
+
+/// What the tape keeps of one op for its backward.
+#[derive(Debug)]
+pub struct Saved {
+    tensors: Vec<Tensor>,
+    input_shapes: Vec<Shape>,
+}
+
+/// An op as the tape sees it.
+pub trait Op: Debug {
+    /// The op's name.
+    fn name(&self) -> &'static str;
+
+    /// All outputs, the value first, and what backward needs.
+    ///
+    /// # Errors
+    /// As [`run`].
+    fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)>;
+
+    /// Gradients of the wanted inputs from that of the value.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `dy` does not have the value's shape; the device's errors.
+    fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>>;
+}
+
+impl<K: Differentiable> Op for K {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
+        let y = run(self, x)?;
+        let input_shapes = x.iter().map(|t| t.shape().clone()).collect();
+        let saved = Saved { tensors: self.save(x, &y), input_shapes };
+        Ok((y, saved))
+    }
+
+    fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let device = dy.device();
+        match device {
+            Device::Cpu(cpu) => match cpu.precision {
+                Precision::F32 => backward_twin::<K, f32>(self, saved, dy, wants),
+                Precision::F64 => backward_twin::<K, f64>(self, saved, dy, wants),
+            },
+            Device::Gpu(gpu) => {
+                let wanted = saved.input_shapes.iter().zip(wants);
+                let dx = wanted
+                    .map(|(s, want)| want.then(|| Tensor::uninit(device, s.clone())).transpose())
+                    .collect::<Result<Vec<_>>>()?;
+                let tensors: Vec<&Tensor> = saved.tensors.iter().collect();
+                self.gpu_backward(gpu, &tensors, dy, &dx)?;
+                Ok(dx)
+            }
+        }
+    }
+}
+
+fn backward_twin<K: Differentiable, T: Real>(
+    op: &K,
+    saved: &Saved,
+    dy: &Tensor,
+    wants: &[bool],
+) -> Result<Vec<Option<Tensor>>> {
+    let device = dy.device();
+    let Device::Cpu(cpu) = device else { unreachable!("twins run on the CPU") };
+    let views: Vec<View<T>> = saved.tensors.iter().map(|t| t.view()).collect();
+    let shapes = &saved.input_shapes;
+    let mut buffers: Vec<_> =
+        shapes.iter().zip(wants).map(|(s, want)| want.then(|| cpu.take::<T>(s.elements()))).collect();
+    let mut dx: Vec<Option<ViewMut<T>>> = shapes
+        .iter()
+        .zip(&mut buffers)
+        .map(|(shape, buffer)| buffer.as_mut().map(|data| ViewMut { shape, data: &mut data[..] }))
+        .collect();
+    op.twin_backward(&views, dy.view(), &mut dx);
+    drop(dx);
+    let tensors = shapes.iter().zip(buffers);
+    Ok(tensors.map(|(s, b)| b.map(|b| Tensor::from_buffer(device, s.clone(), b))).collect())
+}

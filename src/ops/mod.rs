@@ -1,0 +1,29 @@
+//! The op list. Each op is one file here and one of the same name in `shaders/`; naming it in the list below is
+//! its only registration: parity tests, gradient checks, shader checks and `vista doctor` iterate over it.
+
+pub mod case;
+pub mod kernel;
+
+pub use case::{AnyCase, Case, Draw, Input, relative_l2};
+pub use kernel::{Differentiable, Kernel, Op, Saved, run};
+
+macro_rules! op_list {
+    (differentiable: $($module:ident :: $op:ident),* ; others: $($other_module:ident :: $other:ident),* $(;)?) => {
+        $(pub mod $module; pub use $module::$op;)*
+        $(pub mod $other_module; pub use $other_module::$other;)*
+
+        /// The cases of every op.
+        pub fn all_cases() -> Vec<AnyCase> {
+            let mut cases = Vec::new();
+            $(cases.extend(AnyCase::differentiable::<$op>());)*
+            $(cases.extend(AnyCase::of::<$other>());)*
+            cases
+        }
+    };
+}
+
+op_list! {
+    differentiable:
+        elementwise::Elementwise;
+    others:
+}

@@ -1,0 +1,249 @@
+//! Tensors: immutable values on a device. f32 (f64 on the reference device), contiguous, row-major.
+//!
+//! Images are NHWC, convolution weights OHWI, linear weights `[out, in]`. Whole numbers (labels, indices)
+//! are stored as floats: exact up to 2^24.
+
+pub mod init;
+mod shape;
+
+pub use shape::Shape;
+
+use crate::device::gpu::GpuBuffer;
+use crate::device::pool::Buffer;
+use crate::device::real::Real;
+use crate::device::{Cpu, Device, Precision};
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+/// Where a tensor's elements are.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// CPU device.
+    F32(Arc<Buffer<f32>>),
+    /// Reference device.
+    F64(Arc<Buffer<f64>>),
+    /// GPU.
+    Gpu(Arc<GpuBuffer>),
+}
+
+/// An immutable value of some shape on a device; cloning shares the elements.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    shape: Shape,
+    device: Device,
+    storage: Storage,
+}
+
+/// A twin's input.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a, T> {
+    /// The shape.
+    pub shape: &'a Shape,
+    /// The elements.
+    pub data: &'a [T],
+}
+
+/// A twin's output.
+#[derive(Debug)]
+pub struct ViewMut<'a, T> {
+    /// The shape.
+    pub shape: &'a Shape,
+    /// The elements: arbitrary before the twin has written them all.
+    pub data: &'a mut [T],
+}
+
+impl Tensor {
+    /// A tensor from f32 values in row-major order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the count does not fit the shape; [`Error::Device`] if the device has failed.
+    pub fn new(device: &Device, shape: impl Into<Shape>, values: &[f32]) -> Result<Tensor> {
+        let shape = shape.into();
+        check_count(&shape, values.len())?;
+        let storage = match device {
+            Device::Cpu(cpu) => match cpu.precision {
+                Precision::F32 => fill(cpu, values.len(), |i| values[i]),
+                Precision::F64 => fill(cpu, values.len(), |i| values[i] as f64),
+            },
+            Device::Gpu(gpu) => Storage::Gpu(Arc::new(gpu.upload(values)?)),
+        };
+        Ok(Tensor { shape, device: device.clone(), storage })
+    }
+
+    /// A tensor from f64 values; rounded to f32 except on the reference device.
+    ///
+    /// # Errors
+    /// As [`Tensor::new`].
+    pub fn from_f64(device: &Device, shape: impl Into<Shape>, values: &[f64]) -> Result<Tensor> {
+        let shape = shape.into();
+        if let Device::Cpu(cpu) = device
+            && cpu.precision == Precision::F64
+        {
+            check_count(&shape, values.len())?;
+            let storage = fill(cpu, values.len(), |i| values[i]);
+            return Ok(Tensor { shape, device: device.clone(), storage });
+        }
+        let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+        Tensor::new(device, shape, &values)
+    }
+
+    /// A tensor with every element equal to `value`.
+    ///
+    /// # Errors
+    /// As [`Tensor::new`].
+    pub fn full(device: &Device, shape: impl Into<Shape>, value: f32) -> Result<Tensor> {
+        let shape = shape.into();
+        let values = vec![value; shape.elements()];
+        Tensor::new(device, shape, &values)
+    }
+
+    /// A tensor with arbitrary contents, to be written by a kernel.
+    pub(crate) fn uninit(device: &Device, shape: Shape) -> Result<Tensor> {
+        let count = shape.elements();
+        let storage = match device {
+            Device::Cpu(cpu) => match cpu.precision {
+                Precision::F32 => Storage::F32(Arc::new(cpu.take(count))),
+                Precision::F64 => Storage::F64(Arc::new(cpu.take(count))),
+            },
+            Device::Gpu(gpu) => Storage::Gpu(Arc::new(gpu.take(count)?)),
+        };
+        Ok(Tensor { shape, device: device.clone(), storage })
+    }
+
+    pub(crate) fn from_buffer<T: Real>(device: &Device, shape: Shape, buffer: Buffer<T>) -> Tensor {
+        Tensor { shape, device: device.clone(), storage: T::wrap(Arc::new(buffer)) }
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.elements()
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the counts differ.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Tensor> {
+        let shape = shape.into();
+        check_count(&shape, self.elements())?;
+        Ok(Tensor { shape, device: self.device.clone(), storage: self.storage.clone() })
+    }
+
+    /// The elements as f32, row-major. On the GPU this submits what is recorded and waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device has failed.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        match &self.storage {
+            Storage::F32(buffer) => Ok(buffer.to_vec()),
+            Storage::F64(buffer) => Ok(buffer.iter().map(|&v| v as f32).collect()),
+            Storage::Gpu(buffer) => self.device.gpu().download(buffer, self.elements()),
+        }
+    }
+
+    /// The elements as f64 (widened, except on the reference device).
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device has failed.
+    pub fn to_f64(&self) -> Result<Vec<f64>> {
+        match &self.storage {
+            Storage::F64(buffer) => Ok(buffer.to_vec()),
+            _ => Ok(self.to_vec()?.into_iter().map(f64::from).collect()),
+        }
+    }
+
+    /// The one element of a scalar.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is not exactly one; [`Error::Device`] if the device has failed.
+    pub fn item(&self) -> Result<f32> {
+        check_count(&Shape::from([]), self.elements())?;
+        Ok(self.to_vec()?[0])
+    }
+
+    /// The same values on another device.
+    ///
+    /// # Errors
+    /// As [`Tensor::new`].
+    pub fn to_device(&self, device: &Device) -> Result<Tensor> {
+        if self.device.same(device) {
+            Ok(self.clone())
+        } else {
+            Tensor::from_f64(device, &self.shape, &self.to_f64()?)
+        }
+    }
+
+    /// Overwrites rows `start..start + rows.shape()[0]`, in place where no other tensor shares the elements.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the rows do not fit; [`Error::Device`] if the device has failed.
+    pub fn write_rows(&mut self, start: usize, rows: &Tensor) -> Result<()> {
+        let row = self.shape.row();
+        if rows.shape.row() != row || start + rows.shape[0] > self.shape[0] {
+            let detail = format!("rows {} at {start} do not fit into {}", rows.shape, self.shape);
+            return Err(Error::shape("write_rows", detail));
+        }
+        let at = start * row;
+        match (&mut self.storage, &rows.storage) {
+            (Storage::F32(into), Storage::F32(from)) => write_at(into, at, from),
+            (Storage::F64(into), Storage::F64(from)) => write_at(into, at, from),
+            (Storage::Gpu(into), Storage::Gpu(from)) => {
+                let gpu = self.device.gpu();
+                if Arc::strong_count(into) > 1 {
+                    let copy = gpu.take(self.shape.elements())?;
+                    gpu.copy(into, 0, &copy, 0, self.shape.elements())?;
+                    *into = Arc::new(copy);
+                }
+                gpu.copy(from, 0, into, at, rows.elements())?;
+            }
+            _ => return Err(Error::shape("write_rows", "tensors are on different devices")),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn view<T: Real>(&self) -> View<'_, T> {
+        View { shape: &self.shape, data: T::unwrap(&self.storage) }
+    }
+
+    /// The GPU buffer behind a tensor of a GPU device.
+    pub(crate) fn gpu_buffer(&self) -> &Arc<GpuBuffer> {
+        match &self.storage {
+            Storage::Gpu(buffer) => buffer,
+            _ => panic!("a GPU tensor was expected"),
+        }
+    }
+}
+
+fn fill<T: Real>(cpu: &Cpu, count: usize, value: impl Fn(usize) -> T) -> Storage {
+    let mut buffer = cpu.take::<T>(count);
+    for (i, slot) in buffer.iter_mut().enumerate() {
+        *slot = value(i);
+    }
+    T::wrap(Arc::new(buffer))
+}
+
+fn write_at<T: bytemuck::Pod>(into: &mut Arc<Buffer<T>>, at: usize, from: &[T]) {
+    if Arc::get_mut(into).is_none() {
+        *into = Arc::new(into.copy());
+    }
+    let into = Arc::get_mut(into).expect("the only owner after the copy");
+    into[at..at + from.len()].copy_from_slice(from);
+}
+
+fn check_count(shape: &Shape, count: usize) -> Result<()> {
+    if shape.elements() == count {
+        return Ok(());
+    }
+    let detail = format!("shape {shape} holds {} elements, {count} were given", shape.elements());
+    Err(Error::shape("tensor", detail))
+}

@@ -1,0 +1,124 @@
+//! Every op: gradients of the f64 twin against differences, the f32 twin and the shader against the f64 twin,
+//! checked and trusted shaders against each other, equal bits in two runs.
+
+use rand::{SeedableRng, rngs::StdRng};
+use std::sync::OnceLock;
+use vista::device::GpuOptions;
+use vista::ops::{AnyCase, Op, all_cases, relative_l2};
+use vista::{Device, Tensor};
+
+fn gpu() -> &'static Device {
+    static GPU: OnceLock<Device> = OnceLock::new();
+    GPU.get_or_init(|| {
+        Device::gpu_named(None, GpuOptions::default()).expect("a Vulkan, Metal or DirectX 12 device")
+    })
+}
+
+/// Only the ops named in `VISTA_OPS` (all if unset), to work on one op.
+fn cases() -> Vec<AnyCase> {
+    let only = std::env::var("VISTA_OPS").unwrap_or_default();
+    all_cases().into_iter().filter(|c| only.is_empty() || only.split(',').any(|o| o == c.op)).collect()
+}
+
+const PRODUCTS: [&str; 2] = ["matmul", "conv2d"];
+
+#[test]
+fn f64_twins_have_the_gradient_that_differences_show() {
+    let device = Device::reference();
+    for case in cases() {
+        let Some(op) = case.op() else { continue };
+        let inputs = case.tensors(&device, 11).expect("inputs");
+        for alone in 0..inputs.len() {
+            if !case.inputs[alone].differentiable() {
+                continue;
+            }
+            let error = directional_error(op, &inputs, alone, 100 + alone as u64);
+            assert!(error < 1e-6, "{} input {alone}: relative error {error:.2e}", case.full_name());
+        }
+    }
+}
+
+/// |analytic - numeric| along one random direction of one input, relative to their size.
+fn directional_error(op: &dyn Op, inputs: &[Tensor], alone: usize, seed: u64) -> f64 {
+    let device = inputs[0].device().clone();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut normal = |count| -> Vec<f64> {
+        vista::tensor::init::normal(&mut rng, count, 1.0).into_iter().map(f64::from).collect()
+    };
+    let x: Vec<&Tensor> = inputs.iter().collect();
+    let (y, saved) = op.forward(&x).expect("forward");
+    let dy = normal(y[0].elements());
+    let direction = normal(inputs[alone].elements());
+    let wants: Vec<bool> = (0..inputs.len()).map(|i| i == alone).collect();
+    let dy_tensor = Tensor::from_f64(&device, y[0].shape(), &dy).expect("dy");
+    let dx = op.backward(&saved, &dy_tensor, &wants).expect("backward");
+    let dx = dx[alone].as_ref().expect("the wanted gradient").to_f64().expect("values");
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let analytic = dot(&dx, &direction);
+    let at = inputs[alone].to_f64().expect("values");
+    let value = |step: f64| {
+        let moved: Vec<f64> = at.iter().zip(&direction).map(|(a, d)| a + step * d).collect();
+        let moved = Tensor::from_f64(&device, inputs[alone].shape(), &moved).expect("moved");
+        let mut x = x.clone();
+        x[alone] = &moved;
+        dot(&op.forward(&x).expect("forward").0[0].to_f64().expect("values"), &dy)
+    };
+    // Fourth-order central difference.
+    let h = 1e-4;
+    let numeric = (8.0 * (value(h) - value(-h)) - (value(2.0 * h) - value(-2.0 * h))) / (12.0 * h);
+    (analytic - numeric).abs() / analytic.abs().max(numeric.abs()).max(1e-3)
+}
+
+fn assert_parity(device: &Device) {
+    let reference = Device::reference();
+    for case in cases() {
+        let expected = case.evaluate(&reference, 7).expect("reference");
+        let got = case.evaluate(device, 7).unwrap_or_else(|e| panic!("{}: {e}", case.full_name()));
+        for ((name, got), (_, expected)) in got.iter().zip(&expected) {
+            let error = relative_l2(got, expected);
+            let bound = match (name.starts_with("grad"), PRODUCTS.contains(&case.op)) {
+                (true, _) => 1e-3,
+                (false, true) => 1e-4,
+                (false, false) => 1e-5,
+            };
+            println!("{:32} {name:6} {error:.1e}", case.full_name());
+            assert!(
+                error <= bound,
+                "{} {name}: relative L2 {error:.2e} on {}",
+                case.full_name(),
+                device.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn f32_twins_agree_with_the_f64_twins() {
+    assert_parity(&Device::cpu());
+}
+
+#[test]
+fn shaders_agree_with_the_f64_twins() {
+    assert_parity(gpu());
+}
+
+#[test]
+fn checked_and_trusted_shaders_agree_to_the_bit() {
+    let checked =
+        Device::gpu_named(None, GpuOptions { checked: true, ..Default::default() }).expect("device");
+    for case in cases() {
+        let (a, b) =
+            (case.evaluate(gpu(), 3).expect("trusted"), case.evaluate(&checked, 3).expect("checked"));
+        assert!(a == b, "{}", case.full_name());
+    }
+}
+
+#[test]
+fn two_runs_give_the_same_bits_on_each_device() {
+    for device in [&Device::cpu(), gpu()] {
+        for case in cases() {
+            let run = || case.evaluate(device, 5).expect("run");
+            assert!(run() == run(), "{} on {}", case.full_name(), device.name());
+        }
+    }
+}
