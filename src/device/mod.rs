@@ -5,7 +5,9 @@ pub mod gpu;
 pub mod kernel;
 pub mod pool;
 pub mod real;
+pub(crate) mod scratch;
 pub mod trace;
+pub mod vector;
 
 pub use cpu::{Cpu, Precision};
 pub use gpu::{AdapterSummary, Gpu, GpuOptions};

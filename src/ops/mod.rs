@@ -1,8 +1,13 @@
 //! The op list. Each op is one file here and one of the same name in `shaders/`; naming it in the list below is
 //! its only registration: parity tests, gradient checks, shader checks and `vista doctor` iterate over it.
 
+pub mod avg_pool;
+pub mod batch_norm;
 pub mod case;
+pub mod conv2d;
 pub mod kernel;
+pub mod matmul;
+pub mod max_pool;
 
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
 pub use kernel::{Differentiable, Kernel, Op, Saved, run};

@@ -1,0 +1,3 @@
+mod gather;
+pub mod geometry;
+pub mod twin;
