@@ -1,0 +1,401 @@
+//! Batch normalisation on the CPU: rows `[M, C]`, all pixels of all images one after another.
+
+use crate::device::real::Real;
+use crate::device::scratch::with_scratch;
+use crate::device::vector::vectorised;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Elements of a block of rows: 64 KiB of f32. Blocks are what tasks work on and what partial sums run over.
+const BLOCK: usize = 1 << 14;
+
+/// `y = act(gamma (x - mean) / sqrt(var + eps) + beta + residual)`, act being relu or nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a, T> {
+    /// `[C]`
+    pub gamma: &'a [T],
+    /// `[C]`
+    pub beta: &'a [T],
+    /// Consecutive blocks of rows with statistics of their own. Divides the number of rows.
+    pub groups: usize,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether negative results become 0.
+    pub relu: bool,
+}
+
+/// Mean and variance of every group and channel, `[2, groups, C]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats<'a, T> {
+    data: &'a [T],
+    c: usize,
+}
+
+impl<'a, T: Real> Stats<'a, T> {
+    /// Reads `[2, groups, C]` for `c` channels.
+    pub fn new(data: &'a [T], c: usize) -> Self {
+        Stats { data, c }
+    }
+
+    fn mean(&self, group: usize) -> &'a [T] {
+        &self.data[group * self.c..][..self.c]
+    }
+
+    /// Writes `1 / sqrt(var + eps)`.
+    fn rstd(&self, group: usize, eps: f64, rstd: &mut [T]) {
+        let var = &self.data[self.data.len() / 2 + group * self.c..][..self.c];
+        rstd.iter_mut().zip(var).for_each(|(r, v)| *r = T::of(1.0 / (v.f64() + eps).sqrt()));
+    }
+}
+
+/// Writes the mean and the biased variance of each group of rows of `x` to `stats` `[2, groups, C]`.
+///
+/// PRECISION: each block of rows is summed around the mean of its first rows, so a mean of many standard deviations
+/// costs no digits; blocks are combined in f64, in order (Chan, Golub and LeVeque 1979).
+pub fn statistics<T: Real>(x: &[T], c: usize, groups: usize, stats: &mut [T]) {
+    let size = x.len() / groups;
+    let block = block_size(c);
+    let (means, vars) = stats.split_at_mut(groups * c);
+    with_scratch(size.div_ceil(block) * 3 * c, |partials: &mut [T]| {
+        for (group, x) in x.chunks_exact(size).enumerate() {
+            partials.par_chunks_mut(3 * c).zip(x.par_chunks(block)).for_each(|(partial, x)| {
+                vectorised(|| block_sums(x, c, partial));
+            });
+            let (mean, var) = (&mut means[group * c..][..c], &mut vars[group * c..][..c]);
+            for i in 0..c {
+                let (mut count, mut average, mut squares) = (0.0, 0.0, 0.0);
+                for (partial, x) in partials.chunks_exact(3 * c).zip(x.chunks(block)) {
+                    let n = (x.len() / c) as f64;
+                    let (sum, square) = (partial[c + i].f64(), partial[2 * c + i].f64());
+                    let delta = partial[i].f64() + sum / n - average;
+                    average += delta * n / (count + n);
+                    squares += square - sum * sum / n + delta * delta * count * n / (count + n);
+                    count += n;
+                }
+                mean[i] = T::of(average);
+                var[i] = T::of((squares / count).max(0.0));
+            }
+        }
+    });
+}
+
+/// Shift, sum of deviations from it and sum of their squares, `[3, C]`.
+#[inline(always)]
+fn block_sums<T: Real>(x: &[T], c: usize, partial: &mut [T]) {
+    let (shift, sums) = partial.split_at_mut(c);
+    let (sum, square) = sums.split_at_mut(c);
+    shift.fill(T::zero());
+    sum.fill(T::zero());
+    square.fill(T::zero());
+    let first = (x.len() / c).min(16);
+    let share = T::one() / T::of(first as f64);
+    for x in x.chunks_exact(c).take(first) {
+        for i in 0..c {
+            shift[i] += x[i] * share;
+        }
+    }
+    for x in x.chunks_exact(c) {
+        let (shift, sum, square) = (&shift[..c], &mut sum[..c], &mut square[..c]);
+        for i in 0..c {
+            let d = x[i] - shift[i];
+            sum[i] += d;
+            square[i] += d * d;
+        }
+    }
+}
+
+/// Training: computes the statistics of this batch and normalises with them.
+///
+/// | slice | shape |
+/// |---|---|
+/// | `x`, `residual`, `y` | `[M, C]` |
+/// | `stats` | `[2, groups, C]`: mean, biased variance |
+pub fn forward<T: Real>(norm: &Norm<T>, x: &[T], residual: Option<&[T]>, y: &mut [T], stats: &mut [T]) {
+    if x.is_empty() {
+        return stats.fill(T::zero());
+    }
+    statistics(x, norm.gamma.len(), norm.groups, stats);
+    normalise(norm, Stats::new(stats, norm.gamma.len()), x, residual, y);
+}
+
+/// Normalises rows with given statistics (evaluation: one group, running mean and variance).
+pub fn normalise<T: Real>(norm: &Norm<T>, stats: Stats<T>, x: &[T], residual: Option<&[T]>, y: &mut [T]) {
+    let (c, size) = (norm.gamma.len(), x.len() / norm.groups);
+    let block = block_size(c);
+    if x.is_empty() {
+        return;
+    }
+    with_scratch(c, |scale: &mut [T]| {
+        for group in 0..norm.groups {
+            stats.rstd(group, norm.eps, scale);
+            scale.iter_mut().zip(norm.gamma).for_each(|(s, &g)| *s *= g);
+            let (mean, scale, beta) = (stats.mean(group), &*scale, norm.beta);
+            y[group * size..][..size].par_chunks_mut(block).enumerate().for_each(|(index, y)| {
+                let at = part(group * size + index * block, y.len());
+                let (x, residual) = (&x[at.clone()], residual.map(|residual| &residual[at]));
+                vectorised(|| match (residual, norm.relu) {
+                    (None, false) => rows::<T, false, false>(x, x, mean, scale, beta, y),
+                    (None, true) => rows::<T, false, true>(x, x, mean, scale, beta, y),
+                    (Some(residual), false) => rows::<T, true, false>(x, residual, mean, scale, beta, y),
+                    (Some(residual), true) => rows::<T, true, true>(x, residual, mean, scale, beta, y),
+                });
+            });
+        }
+    });
+}
+
+#[inline(always)]
+fn rows<T: Real, const RESIDUAL: bool, const RELU: bool>(
+    x: &[T],
+    residual: &[T],
+    mean: &[T],
+    scale: &[T],
+    beta: &[T],
+    y: &mut [T],
+) {
+    let c = mean.len();
+    let (scale, beta) = (&scale[..c], &beta[..c]);
+    for ((x, residual), y) in x.chunks_exact(c).zip(residual.chunks_exact(c)).zip(y.chunks_exact_mut(c)) {
+        for i in 0..c {
+            let mut value = (x[i] - mean[i]) * scale[i] + beta[i];
+            if RESIDUAL {
+                value += residual[i];
+            }
+            // NaN stays NaN.
+            y[i] = if RELU && value < T::zero() { T::zero() } else { value };
+        }
+    }
+}
+
+/// Gradients that a caller wants; what is `Some` is overwritten.
+#[derive(Debug)]
+pub struct Grads<'a, T> {
+    /// `[M, C]`
+    pub dx: Option<&'a mut [T]>,
+    /// `[C]`
+    pub dgamma: Option<&'a mut [T]>,
+    /// `[C]`
+    pub dbeta: Option<&'a mut [T]>,
+    /// `[M, C]`
+    pub dresidual: Option<&'a mut [T]>,
+}
+
+/// Backward pass of [`forward`] (`batch_stats`) or of [`normalise`] with constant statistics.
+///
+/// With `dz = dy [y > 0]` (or `dy` without relu), `xhat = (x - mean) rstd` and `m` rows in a group:
+/// `dresidual = dz`, `dbeta = sum dz`, `dgamma = sum dz xhat`, and for batch statistics
+/// `dx = gamma rstd (dz - mean(dz) - xhat mean(dz xhat))`, for constant ones `dx = gamma rstd dz`.
+///
+/// `norm.beta` is not read; `y` is read with relu only.
+pub fn backward<T: Real>(
+    norm: &Norm<T>,
+    batch_stats: bool,
+    stats: Stats<T>,
+    x: &[T],
+    y: &[T],
+    dy: &[T],
+    mut grads: Grads<T>,
+) {
+    let (c, size) = (norm.gamma.len(), x.len() / norm.groups);
+    let block = block_size(c);
+    for sum in [&mut grads.dgamma, &mut grads.dbeta].into_iter().flatten() {
+        sum.fill(T::zero());
+    }
+    if x.is_empty() {
+        return;
+    }
+    // Without relu `y` is not there: `dy` stands in for it and is not read as such.
+    let y = if norm.relu { y } else { dy };
+    let blocks = size.div_ceil(block);
+    with_scratch((blocks * 2 + 3) * c, |scratch: &mut [T]| {
+        let (partials, coefficients) = scratch.split_at_mut(blocks * 2 * c);
+        let (rstd, coefficients) = coefficients.split_at_mut(c);
+        let (mean_dz, slope) = coefficients.split_at_mut(c);
+        for group in 0..norm.groups {
+            let whole = part(group * size, size);
+            let (x, y, dy, mean) = (&x[whole.clone()], &y[whole.clone()], &dy[whole.clone()], stats.mean(group));
+            stats.rstd(group, norm.eps, rstd);
+            partials.par_chunks_mut(2 * c).enumerate().for_each(|(index, partial)| {
+                let at = part(index * block, block.min(size - index * block));
+                let (x, y, dy) = (&x[at.clone()], &y[at.clone()], &dy[at]);
+                vectorised(|| match norm.relu {
+                    false => block_grads::<T, false>(x, y, dy, mean, partial),
+                    true => block_grads::<T, true>(x, y, dy, mean, partial),
+                });
+            });
+            for i in 0..c {
+                let total = |which: usize| partials.chunks_exact(2 * c).map(|p| p[which * c + i].f64()).sum::<f64>();
+                let (sum, product, r) = (total(0), total(1), rstd[i].f64());
+                if let Some(dbeta) = &mut grads.dbeta {
+                    dbeta[i] += T::of(sum);
+                }
+                if let Some(dgamma) = &mut grads.dgamma {
+                    dgamma[i] += T::of(product * r);
+                }
+                let share = if batch_stats { c as f64 / size as f64 } else { 0.0 };
+                mean_dz[i] = T::of(sum * share);
+                slope[i] = T::of(product * share * r * r);
+            }
+            // rstd becomes the scale gamma rstd.
+            rstd.iter_mut().zip(norm.gamma).for_each(|(r, &g)| *r *= g);
+            let (scale, mean_dz, slope) = (&*rstd, &*mean_dz, &*slope);
+            if let Some(dx) = &mut grads.dx {
+                dx[whole.clone()].par_chunks_mut(block).enumerate().for_each(|(index, dx)| {
+                    let at = part(index * block, dx.len());
+                    let (x, y, dy) = (&x[at.clone()], &y[at.clone()], &dy[at]);
+                    vectorised(|| match norm.relu {
+                        false => input_grads::<T, false>(x, y, dy, [mean, scale, mean_dz, slope], dx),
+                        true => input_grads::<T, true>(x, y, dy, [mean, scale, mean_dz, slope], dx),
+                    });
+                });
+            }
+            if let Some(dresidual) = &mut grads.dresidual {
+                dresidual[whole].par_chunks_mut(block).enumerate().for_each(|(index, dresidual)| {
+                    let at = part(index * block, dresidual.len());
+                    let (y, dy) = (&y[at.clone()], &dy[at]);
+                    vectorised(|| {
+                        for ((d, &y), &dy) in dresidual.iter_mut().zip(y).zip(dy) {
+                            *d = if !norm.relu || y > T::zero() { dy } else { T::zero() };
+                        }
+                    });
+                });
+            }
+        }
+    });
+}
+
+/// Sums of `dz` and of `dz (x - mean)`, `[2, C]`.
+#[inline(always)]
+fn block_grads<T: Real, const RELU: bool>(x: &[T], y: &[T], dy: &[T], mean: &[T], partial: &mut [T]) {
+    let c = mean.len();
+    partial.fill(T::zero());
+    let (sum, product) = partial.split_at_mut(c);
+    for ((x, y), dy) in x.chunks_exact(c).zip(y.chunks_exact(c)).zip(dy.chunks_exact(c)) {
+        let (sum, product) = (&mut sum[..c], &mut product[..c]);
+        for i in 0..c {
+            let dz = if !RELU || y[i] > T::zero() { dy[i] } else { T::zero() };
+            sum[i] += dz;
+            product[i] += dz * (x[i] - mean[i]);
+        }
+    }
+}
+
+/// `dx = scale (dz - mean_dz - (x - mean) slope)`
+#[inline(always)]
+fn input_grads<T: Real, const RELU: bool>(x: &[T], y: &[T], dy: &[T], coefficients: [&[T]; 4], dx: &mut [T]) {
+    let c = coefficients[0].len();
+    let [mean, scale, mean_dz, slope] = coefficients.map(|coefficient| &coefficient[..c]);
+    let rows = x.chunks_exact(c).zip(y.chunks_exact(c)).zip(dy.chunks_exact(c)).zip(dx.chunks_exact_mut(c));
+    for (((x, y), dy), dx) in rows {
+        for i in 0..c {
+            let dz = if !RELU || y[i] > T::zero() { dy[i] } else { T::zero() };
+            dx[i] = scale[i] * (dz - mean_dz[i] - (x[i] - mean[i]) * slope[i]);
+        }
+    }
+}
+
+fn block_size(c: usize) -> usize {
+    (BLOCK / c).max(1) * c
+}
+
+fn part(start: usize, length: usize) -> Range<usize> {
+    start..start + length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence<T: Real>(n: usize, seed: usize) -> Vec<T> {
+        (0..n).map(|i| T::of(((i * 7919 + seed * 104_729 + 13) % 10_007) as f64 / 5003.5 - 1.0)).collect()
+    }
+
+    /// Central differences of `sum(dy y)` along each single element.
+    fn numeric(x: &[f64], mut loss: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
+        let mut x = x.to_vec();
+        (0..x.len())
+            .map(|i| {
+                let (old, step) = (x[i], 1e-5);
+                x[i] = old + step;
+                let up = loss(&x);
+                x[i] = old - step;
+                let down = loss(&x);
+                x[i] = old;
+                (up - down) / (2.0 * step)
+            })
+            .collect()
+    }
+
+    fn assert_close(got: &[f64], want: &[f64], what: &str) {
+        for (i, (a, b)) in got.iter().zip(want).enumerate() {
+            assert!((a - b).abs() < 1e-6 * (1.0 + b.abs()), "{what}[{i}]: {a}, expected {b}");
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        for (m, c, groups) in [(12, 5, 1), (12, 3, 3), (6, 1, 2), (4, 17, 2)] {
+            for (relu, with_residual, batch_stats) in
+                [(false, false, true), (true, false, true), (true, true, true), (false, true, true), (true, true, false)]
+            {
+                let groups = if batch_stats { groups } else { 1 };
+                let (x, residual, dy) = (sequence(m * c, 1), sequence(m * c, 2), sequence(m * c, 3));
+                let (gamma, beta, constant) = (sequence(c, 4), sequence(c, 5), sequence(2 * c, 6));
+                let constant: Vec<f64> = constant.iter().map(|v: &f64| v.abs()).collect();
+                let run = |x: &[f64], gamma: &[f64], beta: &[f64], residual: &[f64]| {
+                    let norm = Norm { gamma, beta, groups, eps: 1e-5, relu };
+                    let (mut y, mut stats) = (vec![f64::NAN; m * c], vec![f64::NAN; 2 * groups * c]);
+                    let residual = with_residual.then_some(residual);
+                    if batch_stats {
+                        forward(&norm, x, residual, &mut y, &mut stats);
+                    } else {
+                        stats.copy_from_slice(&constant);
+                        normalise(&norm, Stats::new(&stats, c), x, residual, &mut y);
+                    }
+                    (y, stats)
+                };
+                let loss = |y: (Vec<f64>, Vec<f64>)| y.0.iter().zip(&dy).map(|(a, b): (&f64, &f64)| a * b).sum::<f64>();
+                let (y, stats) = run(&x, &gamma, &beta, &residual);
+                let [mut dx, mut dgamma, mut dbeta, mut dresidual] =
+                    [m * c, c, c, m * c].map(|count| vec![f64::NAN; count]);
+                let norm = Norm { gamma: &gamma, beta: &beta, groups, eps: 1e-5, relu };
+                let grads = Grads {
+                    dx: Some(&mut dx),
+                    dgamma: Some(&mut dgamma),
+                    dbeta: Some(&mut dbeta),
+                    dresidual: with_residual.then_some(&mut dresidual),
+                };
+                backward(&norm, batch_stats, Stats::new(&stats, c), &x, &y, &dy, grads);
+                assert_close(&dx, &numeric(&x, |x| loss(run(x, &gamma, &beta, &residual))), "dx");
+                assert_close(&dgamma, &numeric(&gamma, |g| loss(run(&x, g, &beta, &residual))), "dgamma");
+                assert_close(&dbeta, &numeric(&beta, |b| loss(run(&x, &gamma, b, &residual))), "dbeta");
+                if with_residual {
+                    assert_close(&dresidual, &numeric(&residual, |r| loss(run(&x, &gamma, &beta, r))), "dresidual");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn statistics_survive_a_mean_of_a_thousand_standard_deviations() {
+        let (m, c) = (20_000, 3);
+        let x: Vec<f32> = sequence::<f64>(m * c, 7).iter().map(|v| (1000.0 + v) as f32).collect();
+        let mut stats = vec![0.0f32; 2 * c];
+        statistics(&x, c, 1, &mut stats);
+        for i in 0..c {
+            let column = || x.iter().skip(i).step_by(c).map(|&v| f64::from(v));
+            let mean = column().sum::<f64>() / m as f64;
+            let var = column().map(|v| (v - mean).powi(2)).sum::<f64>() / m as f64;
+            assert!((f64::from(stats[i]) - mean).abs() < 1e-4, "mean {} expected {mean}", stats[i]);
+            assert!((f64::from(stats[c + i]) / var - 1.0).abs() < 1e-4, "variance {} expected {var}", stats[c + i]);
+        }
+    }
+
+    #[test]
+    fn a_nan_passes_through_the_fused_relu() {
+        let norm = Norm { gamma: &[1.0f32], beta: &[0.0], groups: 1, eps: 1e-5, relu: true };
+        let mut y = [0.0; 2];
+        normalise(&norm, Stats::new(&[0.0, 1.0], 1), &[f32::NAN, -1.0], None, &mut y);
+        assert!(y[0].is_nan() && y[1] == 0.0);
+    }
+}

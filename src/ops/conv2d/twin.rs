@@ -17,6 +17,8 @@ use rayon::prelude::*;
 
 /// Elements of a gathered tile: 512 KiB of f32, half of a usual second-level cache.
 const TILE: usize = 1 << 17;
+/// Pixels that a tile has at least, if there are enough for all threads.
+const TILE_PIXELS: usize = 128;
 
 /// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c]`
 pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
@@ -150,8 +152,9 @@ fn correlate<T: Real>(parts: &[(Gather, &[T])], x: &[T], [h, w, c]: [usize; 3], 
     }
     let image = x.len() / (lines / h);
     let depth = parts.iter().map(|(gather, _)| gather.depth()).max().unwrap_or(0).max(1);
-    // At least two tiles for each thread, as equal as can be.
-    let tiles = (lines * w * depth).div_ceil(TILE).max(2 * rayon::current_num_threads());
+    // Small enough for the cache, but large enough that reading all weights for each tile does not dominate.
+    let cached = (lines * w * depth).div_ceil(TILE).max(2 * rayon::current_num_threads());
+    let tiles = cached.min(lines * w / TILE_PIXELS).max(rayon::current_num_threads());
     let step = parts.iter().map(|(gather, _)| gather.y.step).max().unwrap_or(1);
     let tile = lines.div_ceil(tiles).next_multiple_of(step);
     y.par_chunks_mut(tile * w * c).enumerate().for_each(|(index, y)| {
