@@ -1,1 +1,3 @@
+//! Global average pooling.
+
 pub mod twin;

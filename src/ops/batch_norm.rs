@@ -1,1 +1,3 @@
+//! Batch normalisation.
+
 pub mod twin;

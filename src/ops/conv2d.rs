@@ -1,3 +1,5 @@
+//! Convolution.
+
 mod gather;
 pub mod geometry;
 pub mod twin;

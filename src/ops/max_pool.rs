@@ -1,1 +1,3 @@
+//! Max pooling.
+
 pub mod twin;

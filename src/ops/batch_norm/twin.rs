@@ -213,7 +213,8 @@ pub fn backward<T: Real>(
         let (mean_dz, slope) = coefficients.split_at_mut(c);
         for group in 0..norm.groups {
             let whole = part(group * size, size);
-            let (x, y, dy, mean) = (&x[whole.clone()], &y[whole.clone()], &dy[whole.clone()], stats.mean(group));
+            let (x, y, dy, mean) =
+                (&x[whole.clone()], &y[whole.clone()], &dy[whole.clone()], stats.mean(group));
             stats.rstd(group, norm.eps, rstd);
             partials.par_chunks_mut(2 * c).enumerate().for_each(|(index, partial)| {
                 let at = part(index * block, block.min(size - index * block));
@@ -224,7 +225,8 @@ pub fn backward<T: Real>(
                 });
             });
             for i in 0..c {
-                let total = |which: usize| partials.chunks_exact(2 * c).map(|p| p[which * c + i].f64()).sum::<f64>();
+                let total =
+                    |which: usize| partials.chunks_exact(2 * c).map(|p| p[which * c + i].f64()).sum::<f64>();
                 let (sum, product, r) = (total(0), total(1), rstd[i].f64());
                 if let Some(dbeta) = &mut grads.dbeta {
                     dbeta[i] += T::of(sum);
@@ -335,9 +337,13 @@ mod tests {
     #[test]
     fn gradients_agree_with_finite_differences() {
         for (m, c, groups) in [(12, 5, 1), (12, 3, 3), (6, 1, 2), (4, 17, 2)] {
-            for (relu, with_residual, batch_stats) in
-                [(false, false, true), (true, false, true), (true, true, true), (false, true, true), (true, true, false)]
-            {
+            for (relu, with_residual, batch_stats) in [
+                (false, false, true),
+                (true, false, true),
+                (true, true, true),
+                (false, true, true),
+                (true, true, false),
+            ] {
                 let groups = if batch_stats { groups } else { 1 };
                 let (x, residual, dy) = (sequence(m * c, 1), sequence(m * c, 2), sequence(m * c, 3));
                 let (gamma, beta, constant) = (sequence(c, 4), sequence(c, 5), sequence(2 * c, 6));
@@ -354,7 +360,9 @@ mod tests {
                     }
                     (y, stats)
                 };
-                let loss = |y: (Vec<f64>, Vec<f64>)| y.0.iter().zip(&dy).map(|(a, b): (&f64, &f64)| a * b).sum::<f64>();
+                let loss = |y: (Vec<f64>, Vec<f64>)| {
+                    y.0.iter().zip(&dy).map(|(a, b): (&f64, &f64)| a * b).sum::<f64>()
+                };
                 let (y, stats) = run(&x, &gamma, &beta, &residual);
                 let [mut dx, mut dgamma, mut dbeta, mut dresidual] =
                     [m * c, c, c, m * c].map(|count| vec![f64::NAN; count]);
@@ -370,7 +378,11 @@ mod tests {
                 assert_close(&dgamma, &numeric(&gamma, |g| loss(run(&x, g, &beta, &residual))), "dgamma");
                 assert_close(&dbeta, &numeric(&beta, |b| loss(run(&x, &gamma, b, &residual))), "dbeta");
                 if with_residual {
-                    assert_close(&dresidual, &numeric(&residual, |r| loss(run(&x, &gamma, &beta, r))), "dresidual");
+                    assert_close(
+                        &dresidual,
+                        &numeric(&residual, |r| loss(run(&x, &gamma, &beta, r))),
+                        "dresidual",
+                    );
                 }
             }
         }
@@ -387,7 +399,11 @@ mod tests {
             let mean = column().sum::<f64>() / m as f64;
             let var = column().map(|v| (v - mean).powi(2)).sum::<f64>() / m as f64;
             assert!((f64::from(stats[i]) - mean).abs() < 1e-4, "mean {} expected {mean}", stats[i]);
-            assert!((f64::from(stats[c + i]) / var - 1.0).abs() < 1e-4, "variance {} expected {var}", stats[c + i]);
+            assert!(
+                (f64::from(stats[c + i]) / var - 1.0).abs() < 1e-4,
+                "variance {} expected {var}",
+                stats[c + i]
+            );
         }
     }
 

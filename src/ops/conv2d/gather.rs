@@ -38,8 +38,10 @@ impl Axis {
         let (stride, padding, dilation) = (g.stride[axis], g.padding[axis], g.dilation[axis]);
         (0..stride.min(size))
             .map(|first| {
-                let reached = (0..kernel).rev().filter(|k| (k * dilation) % stride == (first + padding) % stride);
-                let offset = |k: usize| ((first + padding) as isize - (k * dilation) as isize) / stride as isize;
+                let reached =
+                    (0..kernel).rev().filter(|k| (k * dilation) % stride == (first + padding) % stride);
+                let offset =
+                    |k: usize| ((first + padding) as isize - (k * dilation) as isize) / stride as isize;
                 let taps = reached.map(|index| Tap { index, offset: offset(index) }).collect();
                 Axis { first, step: stride, count: (size - first).div_ceil(stride), stride: 1, taps }
             })
@@ -118,7 +120,8 @@ impl Gather {
                     let right = (source.len() as isize - x).clamp(left as isize, length as isize) as usize;
                     cell[..left].fill(T::default());
                     if left < right {
-                        cell[left..right].copy_from_slice(&source[(x + left as isize) as usize..][..right - left]);
+                        cell[left..right]
+                            .copy_from_slice(&source[(x + left as isize) as usize..][..right - left]);
                     }
                     cell[right..].fill(T::default());
                 }

@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn impossible_sizes_are_errors_that_name_both_shapes() {
-        let channels = Geometry::new(&[1, 8, 8, 3], &[4, 3, 3, 64], [1, 1], [1, 1], [1, 1]).unwrap_err().to_string();
+        let channels =
+            Geometry::new(&[1, 8, 8, 3], &[4, 3, 3, 64], [1, 1], [1, 1], [1, 1]).unwrap_err().to_string();
         assert!(channels.contains("64 input channels") && channels.contains("[1, 8, 8, 3]"), "{channels}");
         assert!(Geometry::new(&[1, 2, 2, 3], &[4, 3, 3, 3], [1, 1], [0, 0], [1, 1]).is_err());
         assert!(Geometry::new(&[1, 8, 8, 3], &[4, 3, 3, 3], [0, 1], [1, 1], [1, 1]).is_err());

@@ -73,7 +73,8 @@ pub fn grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
     }
     let threads = rayon::current_num_threads();
     let column_blocks = (depth / 128).clamp(1, 2 * threads);
-    let row_blocks = if column_blocks >= threads { 1 } else { threads.div_ceil(column_blocks).min(g.o.div_ceil(32)) };
+    let row_blocks =
+        if column_blocks >= threads { 1 } else { threads.div_ceil(column_blocks).min(g.o.div_ceil(32)) };
     let width = depth.div_ceil(column_blocks).next_multiple_of(8);
     let height = g.o.div_ceil(row_blocks);
     let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
@@ -168,7 +169,12 @@ fn correlate<T: Real>(parts: &[(Gather, &[T])], x: &[T], [h, w, c]: [usize; 3], 
                 vectorised(|| {
                     let rows = cells.chunks_exact_mut((across * depth).max(1));
                     for (line, cells) in tile_lines.clone().filter(mine).zip(rows) {
-                        gather.row(&x[line / h * image..][..image], line % h / gather.y.step, &(0..depth), cells);
+                        gather.row(
+                            &x[line / h * image..][..image],
+                            line % h / gather.y.step,
+                            &(0..depth),
+                            cells,
+                        );
                     }
                 });
                 let cells = Strided::new(cells, depth, false);
@@ -213,7 +219,8 @@ mod tests {
     /// Calls `f(index in x, index in w, index in y)` for every multiplication of the convolution.
     fn each_term(g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
         for (n, i, j) in (0..g.n * g.oh * g.ow).map(|p| (p / (g.oh * g.ow), p / g.ow % g.oh, p % g.ow)) {
-            for (o, ky, kx) in (0..g.o * g.kh * g.kw).map(|p| (p / (g.kh * g.kw), p / g.kw % g.kh, p % g.kw)) {
+            for (o, ky, kx) in (0..g.o * g.kh * g.kw).map(|p| (p / (g.kh * g.kw), p / g.kw % g.kh, p % g.kw))
+            {
                 let a = (i * g.stride[0] + ky * g.dilation[0]).wrapping_sub(g.padding[0]);
                 let b = (j * g.stride[1] + kx * g.dilation[1]).wrapping_sub(g.padding[1]);
                 if a < g.h && b < g.w {
@@ -241,7 +248,11 @@ mod tests {
         let compare = |want: &[f64], run: &dyn Fn(&mut [T])| {
             let mut got = vec![T::nan(); want.len()];
             run(&mut got);
-            let error = got.iter().zip(want).map(|(a, b)| (a.f64() - b).abs()).fold(0.0, |a, b| if b <= a { a } else { b });
+            let error = got
+                .iter()
+                .zip(want)
+                .map(|(a, b)| (a.f64() - b).abs())
+                .fold(0.0, |a, b| if b <= a { a } else { b });
             assert!(error < bound, "{g:?}: off by {error}");
         };
         compare(&y, &|y| forward(g, &x, &w, y));

@@ -5,10 +5,13 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 /// A matrix inside a slice: element (i, j) is `data[i * row + j * column]`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Strided<'a, T> {
+    /// The elements.
     pub data: &'a [T],
+    /// Elements from one row to the next.
     pub row: usize,
+    /// Elements from one column to the next.
     pub column: usize,
 }
 
@@ -64,7 +67,11 @@ pub fn product<T: Real>(
     if m == 0 || n == 0 {
         return;
     }
-    assert!(y.len() > (m - 1) * y_row + n - 1, "product: y holds {} elements, too few for {m} x {n}", y.len());
+    assert!(
+        y.len() > (m - 1) * y_row + n - 1,
+        "product: y holds {} elements, too few for {m} x {n}",
+        y.len()
+    );
     // SAFETY: `y` is borrowed mutably and long enough.
     unsafe { product_into(m, n, k, a, b, y.as_mut_ptr(), y_row, accumulate, parallelism) }
 }
@@ -89,8 +96,16 @@ pub unsafe fn product_into<T: Real>(
         return;
     }
     let reach = |x: &Strided<T>, rows: usize, columns: usize| (rows - 1) * x.row + (columns - 1) * x.column;
-    assert!(k == 0 || a.data.len() > reach(&a, m, k), "product: a holds {} elements, not {m} x {k}", a.data.len());
-    assert!(k == 0 || b.data.len() > reach(&b, k, n), "product: b holds {} elements, not {k} x {n}", b.data.len());
+    assert!(
+        k == 0 || a.data.len() > reach(&a, m, k),
+        "product: a holds {} elements, not {m} x {k}",
+        a.data.len()
+    );
+    assert!(
+        k == 0 || b.data.len() > reach(&b, k, n),
+        "product: b holds {} elements, not {k} x {n}",
+        b.data.len()
+    );
     // SAFETY: the asserts bound every address of `a` and `b`, the caller vouches for `y`.
     unsafe {
         gemm::gemm(

@@ -124,7 +124,8 @@ mod tests {
     fn naive(p: &Window, x: &[f64]) -> (Vec<f64>, Vec<usize>) {
         let (mut y, mut from) = (Vec::new(), Vec::new());
         for out in 0..x.len() / (p.h * p.w * p.c) * p.oh * p.ow * p.c {
-            let (n, i, j, c) = (out / (p.oh * p.ow * p.c), out / (p.ow * p.c) % p.oh, out / p.c % p.ow, out % p.c);
+            let (n, i, j, c) =
+                (out / (p.oh * p.ow * p.c), out / (p.ow * p.c) % p.oh, out / p.c % p.ow, out % p.c);
             let mut best: Option<usize> = None;
             for (ky, kx) in (0..p.kernel[0] * p.kernel[1]).map(|tap| (tap / p.kernel[1], tap % p.kernel[1])) {
                 let a = (i * p.stride[0] + ky).wrapping_sub(p.padding[0]);
