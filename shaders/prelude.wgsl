@@ -23,3 +23,31 @@ fn softplus(x: f32) -> f32 {
     let log1p = select(log(1.0 + e), e * (1.0 - 0.5 * e), e < 1e-3);
     return max(x, 0.0) + log1p;
 }
+
+var<workgroup> tree: array<f32, 256>;
+
+/// Sum over the 256 lanes of a workgroup, always in the same order. All lanes must call it, and get the sum.
+fn tree_sum(value: f32, lane: u32) -> f32 {
+    tree[lane] = value;
+    workgroupBarrier();
+    for (var width = 128u; width > 0u; width /= 2u) {
+        if (lane < width) { tree[lane] += tree[lane + width]; }
+        workgroupBarrier();
+    }
+    let total = tree[0];
+    workgroupBarrier();
+    return total;
+}
+
+/// Maximum over the 256 lanes of a workgroup. All lanes must call it, and get the maximum.
+fn tree_max(value: f32, lane: u32) -> f32 {
+    tree[lane] = value;
+    workgroupBarrier();
+    for (var width = 128u; width > 0u; width /= 2u) {
+        if (lane < width) { tree[lane] = max(tree[lane], tree[lane + width]); }
+        workgroupBarrier();
+    }
+    let most = tree[0];
+    workgroupBarrier();
+    return most;
+}

@@ -2,7 +2,7 @@
 
 use super::{Grads, Tape};
 use crate::error::Result;
-use crate::ops::{Elementwise, Op};
+use crate::ops::{Elementwise, L2Normalize, Op};
 use crate::tensor::{Shape, Tensor};
 
 /// A value on a tape.
@@ -103,5 +103,13 @@ impl<'t> Var<'t> {
     /// The device's.
     pub fn relu(&self) -> Result<Var<'t>> {
         self.apply(Elementwise::Relu, &[])
+    }
+
+    /// Every row of `[.., C]` divided by its length
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] of a scalar.
+    pub fn l2_normalize(&self) -> Result<Var<'t>> {
+        self.apply(L2Normalize, &[])
     }
 }

@@ -8,6 +8,7 @@ pub mod conv2d;
 pub mod kernel;
 pub mod matmul;
 pub mod max_pool;
+mod rows;
 
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
 pub use kernel::{Differentiable, Kernel, Op, Saved, run};
@@ -29,6 +30,7 @@ macro_rules! op_list {
 
 op_list! {
     differentiable:
-        elementwise::Elementwise;
+        elementwise::Elementwise,
+        l2_normalize::L2Normalize;
     others:
 }
