@@ -7,7 +7,9 @@ use super::kernel::{Dispatch, Kernels};
 use super::pool::{FreeList, Usage, size_class};
 use super::trace::{self, Trace};
 use crate::error::{Error, Result};
+use crate::tensor::Tensor;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -247,6 +249,12 @@ impl Gpu {
         self.max_binding
     }
 
+    /// Splits rows of `row` elements into ranges that one binding holds, each starting where a binding may.
+    pub fn row_chunks(&self, rows: usize, row: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let most = (self.max_binding as usize / 4 / row.max(1) / 64 * 64).max(64);
+        (0..rows).step_by(most).map(move |start| start..(start + most).min(rows))
+    }
+
     /// Whether the adapter is a software driver, which wants other tilings.
     pub fn is_cpu(&self) -> bool {
         self.summary.kind == wgpu::DeviceType::Cpu
@@ -338,6 +346,33 @@ impl Gpu {
         recording.work += dispatch.work.max(dispatch.tensors.iter().map(|(t, _)| t.elements() as u64).sum());
         if recording.work > self.work_budget() {
             self.submit(&mut recording)?;
+        }
+        Ok(())
+    }
+
+    /// Records a kernel that treats elements on their own, one thread per vec4 in workgroups of 256, in chunks
+    /// that one binding holds. `params` makes the params struct from the number of vec4s.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the kernel can't be built.
+    pub fn run_flat<P: bytemuck::Pod>(
+        &self,
+        shader: &'static str,
+        entry: &'static str,
+        tensors: &[&Tensor],
+        params: impl Fn(u32) -> P,
+    ) -> Result<()> {
+        for range in self.row_chunks(tensors[0].elements(), 1) {
+            let vec4s = range.len().div_ceil(4);
+            self.run(Dispatch {
+                shader,
+                entry,
+                constants: Vec::new(),
+                params: bytemuck::bytes_of(&params(vec4s as u32)),
+                tensors: tensors.iter().map(|t| (*t, Some(range.clone()))).collect(),
+                groups: vec4s.div_ceil(256) as u64,
+                work: 0,
+            })?;
         }
         Ok(())
     }

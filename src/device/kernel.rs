@@ -41,6 +41,20 @@ impl<'a> Dispatch<'a> {
         let tensors = tensors.iter().map(|t| (*t, None)).collect();
         Dispatch { shader, entry, constants: Vec::new(), params, tensors, groups: groups as u64, work: 0 }
     }
+
+    /// A dispatch without constants over the same rows of each tensor (one of [`crate::device::Gpu::row_chunks`]).
+    pub fn rows(
+        shader: &'static str,
+        entry: &'static str,
+        params: &'a [u8],
+        tensors: &[&'a Tensor],
+        rows: &Range<usize>,
+        groups: usize,
+    ) -> Dispatch<'a> {
+        let part = |t: &Tensor| rows.start * t.shape().row()..rows.end * t.shape().row();
+        let tensors = tensors.iter().map(|t| (*t, Some(part(t)))).collect();
+        Dispatch { shader, entry, constants: Vec::new(), params, tensors, groups: groups as u64, work: 0 }
+    }
 }
 
 /// The names of all shader files, without the prelude.

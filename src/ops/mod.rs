@@ -33,4 +33,5 @@ op_list! {
         elementwise::Elementwise,
         l2_normalize::L2Normalize;
     others:
+        top_k::TopK;
 }
