@@ -2,7 +2,7 @@
 
 use super::{Grads, Tape};
 use crate::error::Result;
-use crate::ops::{Elementwise, L2Normalize, Op};
+use crate::ops::{Concat, Elementwise, GatherRows, L2Normalize, Op};
 use crate::tensor::{Shape, Tensor};
 
 /// A value on a tape.
@@ -111,5 +111,21 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] of a scalar.
     pub fn l2_normalize(&self) -> Result<Var<'t>> {
         self.apply(L2Normalize, &[])
+    }
+
+    /// Rows `self[index[i]]` over the first dimension; no gradient flows to the index
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the index is not a vector.
+    pub fn gather_rows(&self, index: &Tensor) -> Result<Var<'t>> {
+        self.apply(GatherRows, &[&self.tape.constant(index.clone())])
+    }
+
+    /// `[self, other]` along the last dimension
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the other dimensions differ.
+    pub fn concat(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Concat, &[other])
     }
 }

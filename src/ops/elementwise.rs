@@ -11,11 +11,10 @@
 
 use super::kernel::{Differentiable, Kernel};
 use super::{Case, Draw, Input};
-use crate::device::kernel::Dispatch;
 use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
-use bytemuck::{Pod, Zeroable, bytes_of};
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 /// One of the family.
@@ -55,7 +54,7 @@ impl Elementwise {
     }
 
     /// `factor` of the kernel: that of `Scale`, or the sign of a gradient.
-    fn params(self, count: usize, factor: f32) -> Params {
+    fn params(self, vec4s: u32, factor: f32) -> Params {
         let kind = match self {
             Add => 0,
             Sub => 1,
@@ -64,31 +63,16 @@ impl Elementwise {
             Relu => 4,
             AddRelu => 5,
         };
-        Params { vec4s: count.div_ceil(4) as u32, kind, factor, spare: 0 }
+        Params { vec4s, kind, factor, spare: 0 }
     }
 
     fn factor(self) -> f32 {
         if let Scale(factor) = self { factor } else { 1.0 }
     }
 
-    /// Runs one entry point over chunks that one binding can hold.
+    /// Runs one entry point.
     fn dispatch(self, gpu: &Gpu, entry: &'static str, factor: f32, tensors: [&Tensor; 3]) -> Result<()> {
-        let count = tensors[0].elements();
-        let most = (gpu.max_binding() as usize / 4 / 64 * 64).max(64);
-        for start in (0..count).step_by(most) {
-            let range = start..(start + most).min(count);
-            let params = self.params(range.len(), factor);
-            gpu.run(Dispatch {
-                shader: Self::NAME,
-                entry,
-                constants: Vec::new(),
-                params: bytes_of(&params),
-                tensors: tensors.iter().map(|t| (*t, Some(range.clone()))).collect(),
-                groups: range.len().div_ceil(4 * 256) as u64,
-                work: 0,
-            })?;
-        }
-        Ok(())
+        gpu.run_flat(Self::NAME, entry, &tensors, |vec4s| self.params(vec4s, factor))
     }
 }
 

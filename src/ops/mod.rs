@@ -31,7 +31,12 @@ macro_rules! op_list {
 op_list! {
     differentiable:
         elementwise::Elementwise,
-        l2_normalize::L2Normalize;
+        l2_normalize::L2Normalize,
+        gather_rows::GatherRows,
+        concat::Concat;
     others:
-        top_k::TopK;
+        top_k::TopK,
+        sgd::SgdUpdate,
+        adam::AdamUpdate,
+        ema::Ema;
 }
