@@ -12,6 +12,8 @@ pub mod ops;
 pub mod autograd;
 pub mod nn;
 
+pub mod optim;
+
 pub use device::Device;
 pub use error::{Error, Result};
 pub use tensor::{Shape, Tensor};
