@@ -452,13 +452,13 @@ impl Gpu {
         recording.commands.push(Command::Copy { from, from_at: 0, into, into_at: 0, bytes });
         self.submit(&mut recording)?;
         drop(recording);
-        let mapped = Arc::new(Mutex::new(None));
-        let answer = mapped.clone();
+        // The callback may run in another thread's poll and after this one's, so its answer is waited for.
+        let (answer, mapped) = std::sync::mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            *answer.lock().expect("map lock") = Some(result);
+            let _ = answer.send(result);
         });
         self.poll()?;
-        if !matches!(*mapped.lock().expect("map lock"), Some(Ok(()))) {
+        if !matches!(mapped.recv(), Ok(Ok(()))) {
             return Err(self.failed("the result of the last step could not be read back"));
         }
         let range = staging
