@@ -255,6 +255,16 @@ impl Gpu {
         (0..rows).step_by(most).map(move |start| start..(start + most).min(rows))
     }
 
+    /// Ranges of a batch of `n` samples whose part of each tensor fits one binding and may start one. `sizes` are the
+    /// elements of one sample in each tensor.
+    pub fn batches(&self, n: usize, sizes: &[usize]) -> Vec<Range<usize>> {
+        let largest = sizes.iter().copied().max().unwrap_or(1).max(1);
+        // Bindings start on a multiple of 64 elements.
+        let step = sizes.iter().map(|size| 64 >> size.trailing_zeros().min(6)).max().unwrap_or(1);
+        let fits = (self.max_binding as usize / 4 / largest / step * step).max(step);
+        (0..n).step_by(fits).map(|start| start..(start + fits).min(n)).collect()
+    }
+
     /// Whether the adapter is a software driver, which wants other tilings.
     pub fn is_cpu(&self) -> bool {
         self.summary.kind == wgpu::DeviceType::Cpu

@@ -1,3 +1,428 @@
-//! Batch normalisation.
+//! Batch normalisation, with the residual addition and the relu that follow it in a ResNet.
+//!
+//! `y = act(gamma (x - mean) / sqrt(var + eps) + beta + residual)`, `act` being relu or nothing.
+//!
+//! Every dimension but the last (the channels) is averaged over. [`BatchNorm`] takes mean and biased variance from the
+//! batch, split into groups of consecutive samples with statistics of their own; [`BatchNormEval`] is given them.
+//!
+//! With `dz = dy [y > 0]` (or `dy` without relu), `xhat = (x - mean) / sqrt(var + eps)` and means over a group:
+//!
+//! | gradient | batch statistics | given statistics |
+//! |---|---|---|
+//! | dx | `gamma / sqrt(var + eps) (dz - mean(dz) - xhat mean(dz xhat))` | `gamma / sqrt(var + eps) dz` |
+//! | dgamma | `sum dz xhat` | the same |
+//! | dbeta | `sum dz` | the same |
+//! | dresidual | `dz` | the same |
+//!
+//! Source: Ioffe and Szegedy 2015, algorithms 1 and 2; groups: He et al. 2020 (MoCo), section 3.3.
 
 pub mod twin;
+
+use super::kernel::{Differentiable, Kernel};
+use super::{Case, Draw, Input};
+use crate::device::kernel::Dispatch;
+use crate::device::{Gpu, real::Real};
+use crate::error::{Error, Result};
+use crate::tensor::{Shape, Tensor, View, ViewMut};
+use bytemuck::{Pod, Zeroable, bytes_of};
+use twin::{Grads, Norm, Stats};
+
+const NAME: &str = "batch_norm";
+
+/// Normalisation by the statistics of the batch.
+///
+/// | tensor | shape |
+/// |---|---|
+/// | input `x` | `[n, .., C]` |
+/// | inputs `gamma`, `beta` | `[C]` |
+/// | input `residual` (may be left out) | as `x` |
+/// | value `y` | as `x` |
+/// | by-product `stats` | `[2, groups, C]`: mean, biased variance |
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Groups of consecutive samples with statistics of their own; divides `n`.
+    pub groups: usize,
+    /// Added to the variance.
+    pub eps: f32,
+    /// Whether a relu follows.
+    pub relu: bool,
+}
+
+/// Normalisation by given statistics, which get no gradient.
+///
+/// | tensor | shape |
+/// |---|---|
+/// | input `x` | `[n, .., C]` |
+/// | inputs `gamma`, `beta`, `mean`, `var` | `[C]` |
+/// | input `residual` (may be left out) | as `x` |
+/// | value `y` | as `x` |
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormEval {
+    /// Added to the variance.
+    pub eps: f32,
+    /// Whether a relu follows.
+    pub relu: bool,
+}
+
+/// The shape of `x` if all inputs fit: `vectors` of `[C]` behind `x`, then perhaps a residual.
+fn check(inputs: &[&Shape], vectors: usize) -> Result<Shape> {
+    let x = inputs[0];
+    let c = x.last().copied().unwrap_or(0);
+    let rest = inputs.get(1 + vectors..).unwrap_or(&[]);
+    let fits = x.len() >= 2
+        && inputs.len() > vectors
+        && inputs[1..=vectors].iter().all(|v| v[..] == [c])
+        && rest.len() <= 1
+        && rest.iter().all(|residual| *residual == x);
+    if fits && x.elements() > 0 {
+        return Ok(x.clone());
+    }
+    Err(Error::shape(
+        NAME,
+        format!(
+            "needs x [n,..,C] with at least one element, {vectors} vectors [C] and perhaps a residual like x, got \
+             {inputs:?}: check the channels of the layer before"
+        ),
+    ))
+}
+
+impl BatchNorm {
+    fn norm<'a, T: Real>(&self, gamma: &'a [T], beta: &'a [T]) -> Norm<'a, T> {
+        Norm { gamma, beta, groups: self.groups, eps: f64::from(self.eps), relu: self.relu }
+    }
+}
+
+impl Kernel for BatchNorm {
+    const NAME: &'static str = NAME;
+
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
+        let x = check(inputs, 2)?;
+        let c = x[x.len() - 1];
+        if self.groups == 0 || !x[0].is_multiple_of(self.groups) {
+            let detail = format!("{} samples do not split into {} equal groups: change the batch", x[0], self.groups);
+            return Err(Error::shape(NAME, detail));
+        }
+        if x.elements() / c / self.groups < 2 {
+            let detail = format!("one value per channel and group has no variance (x {x}): use a larger batch");
+            return Err(Error::shape(NAME, detail));
+        }
+        Ok(vec![x, Shape::from([2, self.groups, c])])
+    }
+
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        let [y, stats] = y else { unreachable!("two outputs") };
+        let residual = x.get(3).map(|r| r.data);
+        twin::forward(&self.norm(x[1].data, x[2].data), x[0].data, residual, y.data, stats.data);
+    }
+
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        let plan = Plan::new(x[0].shape(), self.groups, self.eps, self.relu, true);
+        let blocks = plan.blocks(x[0])?;
+        plan.over_blocks(gpu, "statistics_blocks", &[x[0]], &[&blocks])?;
+        let coefs = plan.coefs(x[0])?;
+        let tiles = plan.tiles() * self.groups;
+        plan.whole(gpu, "statistics", &[&blocks, x[1], x[2], &y[1], &coefs], tiles)?;
+        plan.forward(gpu, x[0], &coefs, x.get(3).copied(), &y[0])
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let op = |groups, relu| BatchNorm { groups, eps: 1e-5, relu };
+        let inputs = |shape: &[usize], residual: bool| {
+            let c = shape[shape.len() - 1];
+            let mut inputs = vec![Input::normal(shape), Input::normal([c]), Input::normal([c])];
+            inputs.extend(residual.then(|| Input::normal(shape)));
+            inputs
+        };
+        let offset = Input::of([4, 9, 9, 5], Draw::Normal { scale: 1.0, offset: 30.0 });
+        vec![
+            Case::new("images", op(1, false), inputs(&[3, 4, 5, 6], false)),
+            Case::new("65 channels, relu", op(1, true), inputs(&[2, 5, 3, 65], false)),
+            Case::new("residual and relu", op(1, true), inputs(&[2, 3, 5, 12], true)),
+            Case::new("residual", op(1, false), inputs(&[2, 3, 3, 7], true)),
+            Case::new("four groups, relu", op(4, true), inputs(&[8, 3, 3, 9], false)),
+            Case::new("three groups of vectors", op(3, false), inputs(&[12, 11], false)),
+            Case::new("two rows", op(1, false), inputs(&[2, 33], false)),
+            Case::new("one channel, many rows", op(2, false), inputs(&[2, 37, 31, 1], false)),
+            Case::new("large mean", op(1, false), vec![offset, Input::normal([5]), Input::normal([5])]),
+        ]
+    }
+}
+
+impl Differentiable for BatchNorm {
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
+        let mut saved = vec![x[0].clone(), x[1].clone(), y[1].clone()];
+        saved.extend(self.relu.then(|| y[0].clone()));
+        saved
+    }
+
+    fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
+        let (x, gamma, stats) = (saved[0].data, saved[1].data, saved[2].data);
+        let y = saved.get(3).map_or(dy.data, |y| y.data);
+        let (vectors, residual) = dx.split_at_mut(3);
+        let [dx, dgamma, dbeta] = vectors else { unreachable!("three inputs at least") };
+        let grads = twin_grads(dx, dgamma, dbeta, residual);
+        twin::backward(&self.norm(gamma, &[]), true, Stats::new(stats), x, y, dy.data, grads);
+    }
+
+    fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
+        let (x, gamma, stats) = (saved[0], saved[1], saved[2]);
+        let plan = Plan::new(x.shape(), self.groups, self.eps, self.relu, true);
+        let y = saved.get(3).copied().unwrap_or(dy);
+        plan.backward(gpu, [x, y, dy], gamma, [stats, stats], [&dx[0], &dx[1], &dx[2]], dx.get(3))
+    }
+}
+
+impl BatchNormEval {
+    fn norm<'a, T: Real>(&self, gamma: &'a [T], beta: &'a [T]) -> Norm<'a, T> {
+        Norm { gamma, beta, groups: 1, eps: f64::from(self.eps), relu: self.relu }
+    }
+}
+
+impl Kernel for BatchNormEval {
+    const NAME: &'static str = NAME;
+
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
+        Ok(vec![check(inputs, 4)?])
+    }
+
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        let norm = self.norm(x[1].data, x[2].data);
+        let stats = Stats { mean: x[3].data, var: x[4].data };
+        twin::normalise(&norm, stats, x[0].data, x.get(5).map(|r| r.data), y[0].data);
+    }
+
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        let plan = Plan::new(x[0].shape(), 1, self.eps, self.relu, false);
+        let coefs = plan.coefs(x[0])?;
+        plan.whole(gpu, "fold", &[x[1], x[2], x[3], x[4], &coefs], plan.channels.div_ceil(64))?;
+        plan.forward(gpu, x[0], &coefs, x.get(5).copied(), &y[0])
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let inputs = |shape: &[usize], residual: bool| {
+            let c = [shape[shape.len() - 1]];
+            let mut inputs = vec![Input::normal(shape), Input::normal(c), Input::normal(c)];
+            inputs.extend([Input::of(c, Draw::Constant), Input::of(c, Draw::Positive)]);
+            inputs.extend(residual.then(|| Input::normal(shape)));
+            inputs
+        };
+        let op = |relu| BatchNormEval { eps: 1e-5, relu };
+        vec![
+            Case::new("evaluation, images", op(false), inputs(&[3, 5, 6, 7], false)),
+            Case::new("evaluation, vectors, relu", op(true), inputs(&[9, 20], false)),
+            Case::new("evaluation, residual, relu", op(true), inputs(&[2, 3, 3, 65], true)),
+        ]
+    }
+}
+
+impl Differentiable for BatchNormEval {
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
+        let mut saved = vec![x[0].clone(), x[1].clone(), x[3].clone(), x[4].clone()];
+        saved.extend(self.relu.then(|| y[0].clone()));
+        saved
+    }
+
+    fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
+        let y = saved.get(4).map_or(dy.data, |y| y.data);
+        let stats = Stats { mean: saved[2].data, var: saved[3].data };
+        let (vectors, residual) = dx.split_at_mut(5);
+        let [dx, dgamma, dbeta, dmean, dvar] = vectors else { unreachable!("five inputs at least") };
+        for constant in [dmean, dvar].into_iter().flatten() {
+            constant.data.fill(T::zero());
+        }
+        let grads = twin_grads(dx, dgamma, dbeta, residual);
+        twin::backward(&self.norm(saved[1].data, &[]), false, stats, saved[0].data, y, dy.data, grads);
+    }
+
+    fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
+        let plan = Plan::new(saved[0].shape(), 1, self.eps, self.relu, false);
+        let y = saved.get(4).copied().unwrap_or(dy);
+        for constant in dx[3..5].iter().flatten() {
+            plan.whole(gpu, "zero", &[constant], plan.channels.div_ceil(64))?;
+        }
+        let grads = [&dx[0], &dx[1], &dx[2]];
+        plan.backward(gpu, [saved[0], y, dy], saved[1], [saved[2], saved[3]], grads, dx.get(5))
+    }
+}
+
+/// The twin's view of the wanted gradients.
+fn twin_grads<'a, T>(
+    dx: &'a mut Option<ViewMut<'_, T>>,
+    dgamma: &'a mut Option<ViewMut<'_, T>>,
+    dbeta: &'a mut Option<ViewMut<'_, T>>,
+    residual: &'a mut [Option<ViewMut<'_, T>>],
+) -> Grads<'a, T> {
+    let data = |v: &'a mut Option<ViewMut<'_, T>>| v.as_mut().map(|v| &mut *v.data);
+    let dresidual = residual.first_mut().and_then(data);
+    Grads { dx: data(dx), dgamma: data(dgamma), dbeta: data(dbeta), dresidual }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    rows: u32,
+    channels: u32,
+    groups: u32,
+    block_rows: u32,
+    blocks: u32,
+    first: u32,
+    base: u32,
+    count: u32,
+    var_at: u32,
+    relu: u32,
+    batch_stats: u32,
+    eps: f32,
+}
+
+/// How the kernels cut the rows.
+struct Plan {
+    /// In a group.
+    rows: usize,
+    channels: usize,
+    groups: usize,
+    block_rows: usize,
+    /// In a group.
+    blocks: usize,
+    eps: f32,
+    relu: bool,
+    batch_stats: bool,
+}
+
+impl Plan {
+    fn new(x: &Shape, groups: usize, eps: f32, relu: bool, batch_stats: bool) -> Plan {
+        let channels = x[x.len() - 1];
+        let rows = x.elements() / channels / groups;
+        let block_rows = rows.div_ceil(256).max(64);
+        let blocks = rows.div_ceil(block_rows);
+        Plan { rows, channels, groups, block_rows, blocks, eps, relu, batch_stats }
+    }
+
+    fn params(&self) -> Params {
+        Params {
+            rows: self.rows as u32,
+            channels: self.channels as u32,
+            groups: self.groups as u32,
+            block_rows: self.block_rows as u32,
+            blocks: self.blocks as u32,
+            first: 0,
+            base: 0,
+            count: 0,
+            var_at: if self.batch_stats { (self.groups * self.channels) as u32 } else { 0 },
+            relu: u32::from(self.relu),
+            batch_stats: u32::from(self.batch_stats),
+            eps: self.eps,
+        }
+    }
+
+    /// Tiles of 32 channels.
+    fn tiles(&self) -> usize {
+        self.channels.div_ceil(32)
+    }
+
+    fn blocks(&self, x: &Tensor) -> Result<Tensor> {
+        Tensor::uninit(x.device(), Shape::from([self.groups * self.blocks, 2, self.channels]))
+    }
+
+    fn coefs(&self, x: &Tensor) -> Result<Tensor> {
+        Tensor::uninit(x.device(), Shape::from([self.groups, self.channels, 4]))
+    }
+
+    /// A kernel over whole tensors.
+    fn whole(&self, gpu: &Gpu, entry: &'static str, tensors: &[&Tensor], groups: usize) -> Result<()> {
+        gpu.run(Dispatch::new(NAME, entry, bytes_of(&self.params()), tensors, groups))
+    }
+
+    /// A kernel over blocks of rows of `images`, as many at once as a binding holds; `others` are bound whole.
+    fn over_blocks(&self, gpu: &Gpu, entry: &'static str, images: &[&Tensor], others: &[&Tensor]) -> Result<()> {
+        let total = self.groups * self.blocks;
+        let fits = (gpu.max_binding() as usize / 4).saturating_sub(64) / (self.block_rows * self.channels);
+        let row = |block: usize| block / self.blocks * self.rows + block % self.blocks * self.block_rows;
+        for first in (0..total).step_by(fits.max(1)) {
+            let count = fits.max(1).min(total - first);
+            // Bindings start on a multiple of 64 elements.
+            let base = row(first) * self.channels / 64 * 64;
+            let end = if first + count == total { images[0].elements() } else { row(first + count) * self.channels };
+            let params = Params { first: first as u32, base: base as u32, count: count as u32, ..self.params() };
+            let images = images.iter().map(|t| (*t, Some(base..end)));
+            gpu.run(Dispatch {
+                shader: NAME,
+                entry,
+                constants: Vec::new(),
+                params: bytes_of(&params),
+                tensors: images.chain(others.iter().map(|t| (*t, None))).collect(),
+                groups: (count * self.tiles()) as u64,
+                work: 0,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A kernel with a thread for each vec4 of elements; `coefs` are bound whole, at their place among the tensors.
+    fn over_elements(
+        &self,
+        gpu: &Gpu,
+        entry: &'static str,
+        residual: bool,
+        tensors: &[&Tensor],
+        coefs: Option<usize>,
+    ) -> Result<()> {
+        let total = tensors[0].elements();
+        let most = (gpu.max_binding() as usize / 4 / 64 * 64).max(64);
+        for first in (0..total).step_by(most) {
+            let range = first..(first + most).min(total);
+            let params = Params { first: first as u32, count: range.len() as u32, ..self.params() };
+            let bind = |(i, t)| (t, (Some(i) != coefs).then(|| range.clone()));
+            gpu.run(Dispatch {
+                shader: NAME,
+                entry,
+                constants: if residual { vec![("RESIDUAL", 1.0)] } else { Vec::new() },
+                params: bytes_of(&params),
+                tensors: tensors.iter().copied().enumerate().map(bind).collect(),
+                groups: range.len().div_ceil(4 * 256) as u64,
+                work: 0,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn forward(
+        &self,
+        gpu: &Gpu,
+        x: &Tensor,
+        coefs: &Tensor,
+        residual: Option<&Tensor>,
+        y: &Tensor,
+    ) -> Result<()> {
+        let tensors = [x, coefs, residual.unwrap_or(x), y];
+        self.over_elements(gpu, "forward", residual.is_some(), &tensors, Some(1))
+    }
+
+    fn backward(
+        &self,
+        gpu: &Gpu,
+        [x, y, dy]: [&Tensor; 3],
+        gamma: &Tensor,
+        [mean, var]: [&Tensor; 2],
+        [dx, dgamma, dbeta]: [&Option<Tensor>; 3],
+        dresidual: Option<&Option<Tensor>>,
+    ) -> Result<()> {
+        if [dx, dgamma, dbeta].iter().any(|d| d.is_some()) {
+            let vector = |wanted: &Option<Tensor>| match wanted {
+                Some(tensor) => Ok(tensor.clone()),
+                None => Tensor::uninit(x.device(), gamma.shape().clone()),
+            };
+            let (dgamma, dbeta) = (vector(dgamma)?, vector(dbeta)?);
+            let (blocks, coefs) = (self.blocks(x)?, self.coefs(x)?);
+            self.over_blocks(gpu, "gradient_blocks", &[x, y, dy], &[mean, &blocks])?;
+            let tensors = [&blocks, gamma, mean, var, &coefs, &dgamma, &dbeta];
+            self.whole(gpu, "gradients", &tensors, self.tiles())?;
+            if let Some(dx) = dx {
+                self.over_elements(gpu, "backward", false, &[x, y, dy, &coefs, dx], Some(3))?;
+            }
+        }
+        if let Some(Some(dresidual)) = dresidual {
+            self.over_elements(gpu, "backward_residual", false, &[y, dy, dresidual], None)?;
+        }
+        Ok(())
+    }
+}

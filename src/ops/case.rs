@@ -31,6 +31,8 @@ pub enum Draw {
     Permutation,
     /// Normal values that are no target of differentiation.
     Constant,
+    /// Uniform in 0.5 to 2 (variances, weights of a mean); not differentiated.
+    Positive,
 }
 
 /// Shape and values of one input.
@@ -55,7 +57,7 @@ impl Input {
 
     /// Whether a gradient with respect to this input exists.
     pub fn differentiable(&self) -> bool {
-        !matches!(self.draw, Draw::Binary | Draw::Index(_) | Draw::Permutation | Draw::Constant)
+        !matches!(self.draw, Draw::Binary | Draw::Index(_) | Draw::Permutation | Draw::Constant | Draw::Positive)
     }
 
     /// The values: the same for the same generator state.
@@ -65,6 +67,7 @@ impl Input {
         match self.draw {
             Draw::Normal { scale, offset } => normal(rng).into_iter().map(|v| v * scale + offset).collect(),
             Draw::Constant => normal(rng),
+            Draw::Positive => (0..count).map(|_| rng.random_range(0.5..2.0)).collect(),
             Draw::Uniform(low, high) => (0..count).map(|_| rng.random_range(low..high)).collect(),
             Draw::AwayFromZero => (0..count)
                 .map(|_| rng.random_range(0.1f32..1.5) * if rng.random::<bool>() { 1.0 } else { -1.0 })

@@ -1,27 +1,27 @@
 //! The op list. Each op is one file here and one of the same name in `shaders/`; naming it in the list below is
 //! its only registration: parity tests, gradient checks, shader checks and `vista doctor` iterate over it.
 
-pub mod avg_pool;
-pub mod batch_norm;
 pub mod case;
 pub mod conv2d;
 pub mod kernel;
 pub mod matmul;
-pub mod max_pool;
 mod rows;
 
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
 pub use kernel::{Differentiable, Kernel, Op, Saved, run};
 
 macro_rules! op_list {
-    (differentiable: $($module:ident :: $op:ident),* ; others: $($other_module:ident :: $other:ident),* $(;)?) => {
-        $(pub mod $module; pub use $module::$op;)*
+    (
+        differentiable: $($module:ident :: $op:ident $(and $more:ident)*),* ;
+        others: $($other_module:ident :: $other:ident),* $(;)?
+    ) => {
+        $(pub mod $module; pub use $module::{$op $(, $more)*};)*
         $(pub mod $other_module; pub use $other_module::$other;)*
 
         /// The cases of every op.
         pub fn all_cases() -> Vec<AnyCase> {
             let mut cases = Vec::new();
-            $(cases.extend(AnyCase::differentiable::<$op>());)*
+            $(cases.extend(AnyCase::differentiable::<$op>()); $(cases.extend(AnyCase::differentiable::<$more>());)*)*
             $(cases.extend(AnyCase::of::<$other>());)*
             cases
         }
@@ -31,6 +31,9 @@ macro_rules! op_list {
 op_list! {
     differentiable:
         elementwise::Elementwise,
+        batch_norm::BatchNorm and BatchNormEval,
+        max_pool::MaxPool,
+        avg_pool::AvgPool,
         l2_normalize::L2Normalize,
         gather_rows::GatherRows,
         concat::Concat;

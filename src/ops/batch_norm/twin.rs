@@ -24,26 +24,29 @@ pub struct Norm<'a, T> {
     pub relu: bool,
 }
 
-/// Mean and variance of every group and channel, `[2, groups, C]`.
+/// Mean and variance of every group and channel, each `[groups, C]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Stats<'a, T> {
-    data: &'a [T],
-    c: usize,
+    /// Means.
+    pub mean: &'a [T],
+    /// Biased variances.
+    pub var: &'a [T],
 }
 
 impl<'a, T: Real> Stats<'a, T> {
-    /// Reads `[2, groups, C]` for `c` channels.
-    pub fn new(data: &'a [T], c: usize) -> Self {
-        Stats { data, c }
+    /// Reads `[2, groups, C]`: all means, then all variances.
+    pub fn new(stats: &'a [T]) -> Self {
+        let (mean, var) = stats.split_at(stats.len() / 2);
+        Stats { mean, var }
     }
 
-    fn mean(&self, group: usize) -> &'a [T] {
-        &self.data[group * self.c..][..self.c]
+    fn mean(&self, group: usize, c: usize) -> &'a [T] {
+        &self.mean[group * c..][..c]
     }
 
     /// Writes `1 / sqrt(var + eps)`.
     fn rstd(&self, group: usize, eps: f64, rstd: &mut [T]) {
-        let var = &self.data[self.data.len() / 2 + group * self.c..][..self.c];
+        let var = &self.var[group * rstd.len()..];
         rstd.iter_mut().zip(var).for_each(|(r, v)| *r = T::of(1.0 / (v.f64() + eps).sqrt()));
     }
 }
@@ -115,7 +118,7 @@ pub fn forward<T: Real>(norm: &Norm<T>, x: &[T], residual: Option<&[T]>, y: &mut
         return stats.fill(T::zero());
     }
     statistics(x, norm.gamma.len(), norm.groups, stats);
-    normalise(norm, Stats::new(stats, norm.gamma.len()), x, residual, y);
+    normalise(norm, Stats::new(stats), x, residual, y);
 }
 
 /// Normalises rows with given statistics (evaluation: one group, running mean and variance).
@@ -129,7 +132,7 @@ pub fn normalise<T: Real>(norm: &Norm<T>, stats: Stats<T>, x: &[T], residual: Op
         for group in 0..norm.groups {
             stats.rstd(group, norm.eps, scale);
             scale.iter_mut().zip(norm.gamma).for_each(|(s, &g)| *s *= g);
-            let (mean, scale, beta) = (stats.mean(group), &*scale, norm.beta);
+            let (mean, scale, beta) = (stats.mean(group, c), &*scale, norm.beta);
             y[group * size..][..size].par_chunks_mut(block).enumerate().for_each(|(index, y)| {
                 let at = part(group * size + index * block, y.len());
                 let (x, residual) = (&x[at.clone()], residual.map(|residual| &residual[at]));
@@ -214,7 +217,7 @@ pub fn backward<T: Real>(
         for group in 0..norm.groups {
             let whole = part(group * size, size);
             let (x, y, dy, mean) =
-                (&x[whole.clone()], &y[whole.clone()], &dy[whole.clone()], stats.mean(group));
+                (&x[whole.clone()], &y[whole.clone()], &dy[whole.clone()], stats.mean(group, c));
             stats.rstd(group, norm.eps, rstd);
             partials.par_chunks_mut(2 * c).enumerate().for_each(|(index, partial)| {
                 let at = part(index * block, block.min(size - index * block));
@@ -356,7 +359,7 @@ mod tests {
                         forward(&norm, x, residual, &mut y, &mut stats);
                     } else {
                         stats.copy_from_slice(&constant);
-                        normalise(&norm, Stats::new(&stats, c), x, residual, &mut y);
+                        normalise(&norm, Stats::new(&stats), x, residual, &mut y);
                     }
                     (y, stats)
                 };
@@ -373,7 +376,7 @@ mod tests {
                     dbeta: Some(&mut dbeta),
                     dresidual: with_residual.then_some(&mut dresidual),
                 };
-                backward(&norm, batch_stats, Stats::new(&stats, c), &x, &y, &dy, grads);
+                backward(&norm, batch_stats, Stats::new(&stats), &x, &y, &dy, grads);
                 assert_close(&dx, &numeric(&x, |x| loss(run(x, &gamma, &beta, &residual))), "dx");
                 assert_close(&dgamma, &numeric(&gamma, |g| loss(run(&x, g, &beta, &residual))), "dgamma");
                 assert_close(&dbeta, &numeric(&beta, |b| loss(run(&x, &gamma, b, &residual))), "dbeta");
@@ -411,7 +414,7 @@ mod tests {
     fn a_nan_passes_through_the_fused_relu() {
         let norm = Norm { gamma: &[1.0f32], beta: &[0.0], groups: 1, eps: 1e-5, relu: true };
         let mut y = [0.0; 2];
-        normalise(&norm, Stats::new(&[0.0, 1.0], 1), &[f32::NAN, -1.0], None, &mut y);
+        normalise(&norm, Stats::new(&[0.0, 1.0]), &[f32::NAN, -1.0], None, &mut y);
         assert!(y[0].is_nan() && y[1] == 0.0);
     }
 }
