@@ -34,7 +34,7 @@ var<workgroup> shares: array<vec2<f32>, 256>;
 var<workgroup> centre: array<f32, 32>;
 
 /// Sum over the shares of a channel; the result is with part 0.
-fn tree_sum(value: vec2<f32>, lane: u32, part: u32) -> vec2<f32> {
+fn share_sum(value: vec2<f32>, lane: u32, part: u32) -> vec2<f32> {
     workgroupBarrier();
     shares[part * LANES + lane] = value;
     for (var half = PARTS / 2u; half > 0u; half /= 2u) {
@@ -79,7 +79,7 @@ fn statistics_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
             sums += vec2<f32>(d, d * d);
         }
     }
-    let total = tree_sum(sums, local.x, local.y);
+    let total = share_sum(sums, local.x, local.y);
     if (local.y == 0u && c < params.channels) {
         let mean = total.x / f32(rows.y - rows.x);
         block_stats[block * 2u * params.channels + c] = shift + mean;
@@ -112,7 +112,7 @@ fn statistics(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgrou
             sums.x += f32(rows.y - rows.x) * (all_blocks[(first + i) * 2u * params.channels + c] - shift);
         }
     }
-    let offset = tree_sum(sums, local.x, local.y).x / f32(params.rows);
+    let offset = share_sum(sums, local.x, local.y).x / f32(params.rows);
     if (local.y == 0u) { centre[local.x] = shift + offset; }
     workgroupBarrier();
     let mean = centre[local.x];
@@ -125,7 +125,7 @@ fn statistics(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgrou
             sums.x += all_blocks[at + params.channels] + f32(rows.y - rows.x) * d * d;
         }
     }
-    let variance = max(tree_sum(sums, local.x, local.y).x / f32(params.rows), 0.0);
+    let variance = max(share_sum(sums, local.x, local.y).x / f32(params.rows), 0.0);
     if (local.y == 0u && inside) {
         let at = group * params.channels + c;
         stats[at] = mean;
@@ -219,7 +219,7 @@ fn gradient_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
             sums += vec2<f32>(dz, dz * (grad_x[at] - mean));
         }
     }
-    let total = tree_sum(sums, local.x, local.y);
+    let total = share_sum(sums, local.x, local.y);
     if (local.y == 0u && c < params.channels) {
         block_grads[block * 2u * params.channels + c] = total.x;
         block_grads[(block * 2u + 1u) * params.channels + c] = total.y;
@@ -248,7 +248,7 @@ fn gradients(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroup
                 sums += vec2<f32>(all_grads[at], all_grads[at + params.channels]);
             }
         }
-        let total = tree_sum(sums, local.x, local.y);
+        let total = share_sum(sums, local.x, local.y);
         if (local.y == 0u && inside) {
             let at = group * params.channels + c;
             let rstd = 1.0 / sqrt(variance[params.var_at + at] + params.eps);

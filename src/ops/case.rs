@@ -57,7 +57,10 @@ impl Input {
 
     /// Whether a gradient with respect to this input exists.
     pub fn differentiable(&self) -> bool {
-        !matches!(self.draw, Draw::Binary | Draw::Index(_) | Draw::Permutation | Draw::Constant | Draw::Positive)
+        !matches!(
+            self.draw,
+            Draw::Binary | Draw::Index(_) | Draw::Permutation | Draw::Constant | Draw::Positive
+        )
     }
 
     /// The values: the same for the same generator state.
