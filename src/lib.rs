@@ -14,6 +14,8 @@ pub mod nn;
 
 pub mod optim;
 
+pub mod eval;
+
 pub use device::Device;
 pub use error::{Error, Result};
 pub use tensor::{Shape, Tensor};

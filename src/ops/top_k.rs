@@ -52,6 +52,22 @@ fn beats<T: Real>(a: T, b: T) -> bool {
     a > b || (b.is_nan() && !a.is_nan())
 }
 
+/// The k largest of a row with their places, in the order of [`TopK`]; all of them if there are fewer.
+pub(crate) fn largest<T: Real>(row: &[T], k: usize) -> Vec<(T, usize)> {
+    let mut best: Vec<(T, usize)> = Vec::with_capacity(k);
+    for (column, &value) in row.iter().enumerate() {
+        if best.len() == k {
+            if !beats(value, best[k - 1].0) {
+                continue;
+            }
+            best.pop();
+        }
+        let at = best.partition_point(|&(other, _)| !beats(value, other));
+        best.insert(at, (value, column));
+    }
+    best
+}
+
 impl Kernel for TopK {
     const NAME: &'static str = "top_k";
 
@@ -78,18 +94,7 @@ impl Kernel for TopK {
         let rows = x[0].data.par_chunks(columns);
         let results = values.data.par_chunks_mut(k).zip(indices.data.par_chunks_mut(k));
         rows.zip(results).for_each(|(row, (values, indices))| {
-            let mut best: Vec<(T, usize)> = Vec::with_capacity(k);
-            for (column, &value) in row.iter().enumerate() {
-                if best.len() == k {
-                    if !beats(value, best[k - 1].0) {
-                        continue;
-                    }
-                    best.pop();
-                }
-                let at = best.partition_point(|&(other, _)| !beats(value, other));
-                best.insert(at, (value, column));
-            }
-            for ((value, index), (v, column)) in values.iter_mut().zip(indices).zip(best) {
+            for ((value, index), (v, column)) in values.iter_mut().zip(indices).zip(largest(row, k)) {
                 *value = v;
                 *index = T::of(column as f64);
             }

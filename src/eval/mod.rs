@@ -1,0 +1,94 @@
+//! Step 8 of the pipeline: judging frozen features. Host values in, figures out.
+
+pub mod colour;
+pub mod knn;
+
+pub use knn::{Knn, Votes};
+
+use crate::error::{Error, Result};
+
+/// Features of labelled images.
+#[derive(Clone, Copy, Debug)]
+pub struct Labelled<'a> {
+    /// `[N, C]`, row-major.
+    pub features: &'a [f32],
+    /// The class of each image, `[N]`.
+    pub labels: &'a [usize],
+}
+
+impl<'a> Labelled<'a> {
+    /// Features per image, C.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is no image, or the features do not divide evenly among the labels.
+    pub fn width(&self) -> Result<usize> {
+        let (values, images) = (self.features.len(), self.labels.len());
+        if images > 0 && values > 0 && values.is_multiple_of(images) {
+            return Ok(values / images);
+        }
+        Err(Error::input(
+            format!("{values} feature values for {images} labels"),
+            "labelled images",
+            "give at least one image, and as many labels as images",
+        ))
+    }
+
+    /// One more than the largest label.
+    pub fn classes(&self) -> usize {
+        self.labels.iter().max().map_or(0, |label| label + 1)
+    }
+}
+
+/// The one feature width of both sets.
+fn common_width(train: &Labelled, test: &Labelled) -> Result<usize> {
+    let (a, b) = (train.width()?, test.width()?);
+    if a == b {
+        return Ok(a);
+    }
+    Err(Error::input(
+        format!("{a} features per training image, {b} per test image"),
+        "labelled images",
+        "take both from one encoder",
+    ))
+}
+
+/// Fraction of images whose class was predicted; 0 of none.
+pub fn accuracy(predicted: &[usize], labels: &[usize]) -> f64 {
+    let right = predicted.iter().zip(labels).filter(|(p, l)| p == l).count();
+    right as f64 / labels.len().max(1) as f64
+}
+
+/// Mean over the classes that occur in `labels` of the fraction of their images that were predicted; 0 of none.
+///
+/// Unlike [`accuracy`] it does not reward predicting the most frequent class.
+pub fn balanced_accuracy(predicted: &[usize], labels: &[usize]) -> f64 {
+    let classes = labels.iter().max().map_or(0, |label| label + 1);
+    let mut counts = vec![(0usize, 0usize); classes];
+    for (p, &l) in predicted.iter().zip(labels) {
+        counts[l].0 += usize::from(*p == l);
+        counts[l].1 += 1;
+    }
+    let recalls: Vec<f64> =
+        counts.iter().filter(|(_, all)| *all > 0).map(|&(right, all)| right as f64 / all as f64).collect();
+    recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
+}
+
+/// The first largest value's place.
+fn arg_max(values: &[f32]) -> usize {
+    let better = |best: usize, i: usize| if values[i] > values[best] { i } else { best };
+    (1..values.len()).fold(0, better)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balanced_accuracy_of_always_the_first_class_is_one_over_the_classes() {
+        let labels = [0, 0, 0, 0, 0, 0, 1, 3];
+        assert_eq!(accuracy(&[0; 8], &labels), 0.75);
+        assert!((balanced_accuracy(&[0; 8], &labels) - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(balanced_accuracy(&labels, &labels), 1.0);
+        assert_eq!(balanced_accuracy(&[], &[]), 0.0);
+    }
+}
