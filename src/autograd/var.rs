@@ -2,7 +2,9 @@
 
 use super::{Grads, Tape};
 use crate::error::Result;
+use crate::ops::reduce::Over;
 use crate::ops::{Concat, Elementwise, GatherRows, L2Normalize, Op};
+use crate::ops::{CrossEntropy, Reduce};
 use crate::tensor::{Shape, Tensor};
 
 /// A value on a tape.
@@ -111,6 +113,30 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] of a scalar.
     pub fn l2_normalize(&self) -> Result<Var<'t>> {
         self.apply(L2Normalize, &[])
+    }
+
+    /// The sum over everything (`[]`), over each row (`[.., C] -> [..]`) or each channel (`[.., C] -> [C]`)
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if there is nothing to add up.
+    pub fn sum(&self, over: Over) -> Result<Var<'t>> {
+        self.apply(Reduce { over, mean: false }, &[])
+    }
+
+    /// The mean over everything (`[]`), over each row (`[.., C] -> [..]`) or each channel (`[.., C] -> [C]`)
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if there is nothing to add up.
+    pub fn mean(&self, over: Over) -> Result<Var<'t>> {
+        self.apply(Reduce { over, mean: true }, &[])
+    }
+
+    /// Mean softmax cross-entropy of the rows of `[B, D]` against `labels` `[B]`, whole numbers below D
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes do not fit.
+    pub fn cross_entropy(&self, labels: &Tensor) -> Result<Var<'t>> {
+        self.apply(CrossEntropy, &[&self.tape.constant(labels.clone())])
     }
 
     /// Rows `self[index[i]]` over the first dimension; no gradient flows to the index

@@ -38,7 +38,7 @@ impl Real for f32 {
     fn f64(self) -> f64 {
         self as f64
     }
-    #[inline]
+    #[inline(always)]
     fn fast_exp(self) -> f32 {
         /// Adding it rounds to a whole number, which the low bits of the sum then hold.
         const ROUND: f32 = 1.5 * (1 << 23) as f32;

@@ -30,7 +30,9 @@ macro_rules! op_list {
 
 op_list! {
     differentiable:
+        cross_entropy::CrossEntropy,
         elementwise::Elementwise,
+        reduce::Reduce,
         batch_norm::BatchNorm and BatchNormEval,
         max_pool::MaxPool,
         avg_pool::AvgPool,

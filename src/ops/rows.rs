@@ -1,21 +1,23 @@
 //! What the row-wise ops share: a fixed-order sum for the twins, blocks of rows that one binding holds for the
 //! kernels.
 
+use crate::device::vector::vectorised;
 use crate::device::{Gpu, real::Real};
 use std::ops::Range;
 
 /// Elements that one pass of [`sum_of`] adds up.
 const BLOCK: usize = 4096;
 
-/// Sum of `f(x_i)` in a fixed order.
+/// Sum of `f(x_i)` in a fixed order; `f` must be without branches and inlined for the loop to vectorise.
 ///
 /// PRECISION: 16 running sums that a tree joins, so that rounding grows with n/16 (and the loop vectorises);
 /// blocks of 4096, so that no running sum takes more than 256 terms.
+#[inline(always)]
 pub(super) fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
-    x.chunks(BLOCK).map(|block| block_sum(block, &f)).fold(T::zero(), |sum, block| sum + block)
+    vectorised(|| x.chunks(BLOCK).map(|block| block_sum(block, &f)).fold(T::zero(), |sum, block| sum + block))
 }
 
-#[inline]
+#[inline(always)]
 fn block_sum<T: Real>(x: &[T], f: &impl Fn(T) -> T) -> T {
     let mut lanes = [T::zero(); 16];
     let (whole, rest) = x.as_chunks::<16>();
@@ -31,7 +33,7 @@ fn block_sum<T: Real>(x: &[T], f: &impl Fn(T) -> T) -> T {
 }
 
 /// Sum of 16 running sums by a tree.
-#[inline]
+#[inline(always)]
 pub(super) fn join<T: Real>(mut lanes: [T; 16]) -> T {
     for width in [8, 4, 2, 1] {
         for lane in 0..width {
