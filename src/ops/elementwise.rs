@@ -11,6 +11,7 @@
 
 use super::kernel::{Differentiable, Kernel};
 use super::{Case, Draw, Input};
+use crate::device::vector::vectorised;
 use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
@@ -76,6 +77,17 @@ impl Elementwise {
     }
 }
 
+/// `y = f(a, b)`, element by element.
+fn map<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync) {
+    y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((y, a), b)| {
+        vectorised(|| {
+            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                *y = f(a, b);
+            }
+        });
+    });
+}
+
 impl Kernel for Elementwise {
     const NAME: &'static str = "elementwise";
 
@@ -88,21 +100,15 @@ impl Kernel for Elementwise {
         let (a, b) = (x[0].data, x[x.len() - 1].data);
         let zero = T::zero();
         let factor = T::of(f64::from(self.factor()));
-        let map = |f: &(dyn Fn(T, T) -> T + Sync), y: &mut [T]| {
-            y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((y, a), b)| {
-                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                    *y = f(a, b);
-                }
-            });
-        };
         let y = &mut *y[0].data;
         match self {
-            Add => map(&|a, b| a + b, y),
-            Sub => map(&|a, b| a - b, y),
-            Mul => map(&|a, b| a * b, y),
-            Scale(_) => map(&|a, _| a * factor, y),
-            Relu => map(&|a, _| if a > zero || a.is_nan() { a } else { zero }, y),
-            AddRelu => map(&|a, b| if a + b > zero || (a + b).is_nan() { a + b } else { zero }, y),
+            Add => map(a, b, y, |a, b| a + b),
+            Sub => map(a, b, y, |a, b| a - b),
+            Mul => map(a, b, y, |a, b| a * b),
+            Scale(_) => map(a, b, y, |a, _| a * factor),
+            // NaN stays NaN.
+            Relu => map(a, b, y, |a, _| if a < zero { zero } else { a }),
+            AddRelu => map(a, b, y, |a, b| if a + b < zero { zero } else { a + b }),
         }
     }
 
@@ -139,18 +145,12 @@ impl Differentiable for Elementwise {
             let Some(dx) = dx else { continue };
             let factor = T::of(f64::from(self.gradient_factor(input)));
             let other = self.gradient_other(input).map_or(dy.data, |i| saved[i].data);
-            let relu = matches!(self, Relu | AddRelu);
-            let product = *self == Mul;
-            let chunks = dx.data.par_chunks_mut(CHUNK).zip(dy.data.par_chunks(CHUNK)).zip(other.par_chunks(CHUNK));
-            chunks.for_each(|((dx, dy), other)| {
-                for ((dx, &dy), &other) in dx.iter_mut().zip(dy).zip(other) {
-                    *dx = match (relu, product) {
-                        (true, _) => if other > T::zero() { dy } else { T::zero() },
-                        (_, true) => dy * other,
-                        _ => dy * factor,
-                    };
-                }
-            });
+            let zero = T::zero();
+            match self {
+                Relu | AddRelu => map(dy.data, other, dx.data, |dy, y| if y > zero { dy } else { zero }),
+                Mul => map(dy.data, other, dx.data, |dy, other| dy * other),
+                Add | Sub | Scale(_) => map(dy.data, other, dx.data, |dy, _| dy * factor),
+            }
         }
     }
 

@@ -278,7 +278,9 @@ fn block_grads<T: Real, const RELU: bool>(x: &[T], y: &[T], dy: &[T], mean: &[T]
     for ((x, y), dy) in x.chunks_exact(c).zip(y.chunks_exact(c)).zip(dy.chunks_exact(c)) {
         let (sum, product) = (&mut sum[..c], &mut product[..c]);
         for i in 0..c {
-            let dz = if !RELU || y[i] > T::zero() { dy[i] } else { T::zero() };
+            // Loaded before the choice, which would otherwise keep the loop from being vectorised.
+            let (y, dy) = (y[i], dy[i]);
+            let dz = if !RELU || y > T::zero() { dy } else { T::zero() };
             sum[i] += dz;
             product[i] += dz * (x[i] - mean[i]);
         }
@@ -293,7 +295,9 @@ fn input_grads<T: Real, const RELU: bool>(x: &[T], y: &[T], dy: &[T], coefficien
     let rows = x.chunks_exact(c).zip(y.chunks_exact(c)).zip(dy.chunks_exact(c)).zip(dx.chunks_exact_mut(c));
     for (((x, y), dy), dx) in rows {
         for i in 0..c {
-            let dz = if !RELU || y[i] > T::zero() { dy[i] } else { T::zero() };
+            // Loaded before the choice, which would otherwise keep the loop from being vectorised.
+            let (y, dy) = (y[i], dy[i]);
+            let dz = if !RELU || y > T::zero() { dy } else { T::zero() };
             dx[i] = scale[i] * (dz - mean_dz[i] - (x[i] - mean[i]) * slope[i]);
         }
     }

@@ -75,10 +75,11 @@ fn pool_line<T: Real>(p: &Window, x: &[T], i: usize, y: &mut [T], index: &mut [T
                     continue;
                 }
                 for ch in 0..c {
-                    let (new, old) = (x[ch], y[ch]);
+                    // All loaded before the choices, which would otherwise keep the loop from being vectorised.
+                    let (new, old, old_tap) = (x[ch], y[ch], index[ch]);
                     let wins = (new > old) | ((new != new) & (old == old));
                     y[ch] = if wins { new } else { old };
-                    index[ch] = if wins { tap } else { index[ch] };
+                    index[ch] = if wins { tap } else { old_tap };
                 }
             }
         }
@@ -110,7 +111,8 @@ fn unpool_line<T: Real>(p: &Window, index: &[T], dy: &[T], a: usize, dx: &mut [T
                 let at = (i * p.ow + j) * c;
                 let (index, dy) = (&index[at..][..c], &dy[at..][..c]);
                 for ch in 0..c {
-                    dx[ch] += if index[ch] == tap { dy[ch] } else { T::zero() };
+                    let (index, dy) = (index[ch], dy[ch]);
+                    dx[ch] += if index == tap { dy } else { T::zero() };
                 }
             }
         }
