@@ -4,7 +4,7 @@
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::OnceLock;
 use vista::device::GpuOptions;
-use vista::ops::{AnyCase, Op, all_cases, relative_l2};
+use vista::ops::{AnyCase, Matmul, Op, all_cases, relative_l2};
 use vista::{Device, Tensor};
 
 fn gpu() -> &'static Device {
@@ -70,8 +70,12 @@ fn directional_error(op: &dyn Op, inputs: &[Tensor], alone: usize, seed: u64) ->
 }
 
 fn assert_parity(device: &Device) {
+    assert_parity_of(device, |_| true);
+}
+
+fn assert_parity_of(device: &Device, wanted: impl Fn(&AnyCase) -> bool) {
     let reference = Device::reference();
-    for case in cases() {
+    for case in cases().into_iter().filter(wanted) {
         let expected = case.evaluate(&reference, 7).expect("reference");
         let got = case.evaluate(device, 7).unwrap_or_else(|e| panic!("{}: {e}", case.full_name()));
         for ((name, got), (_, expected)) in got.iter().zip(&expected) {
@@ -100,6 +104,30 @@ fn f32_twins_agree_with_the_f64_twins() {
 #[test]
 fn shaders_agree_with_the_f64_twins() {
     assert_parity(gpu());
+}
+
+/// A software driver takes kernels of its own for products; this runs those of a real GPU on it.
+#[test]
+fn tiled_products_agree_with_the_f64_twins() {
+    let options = || GpuOptions { as_real: true, ..Default::default() };
+    let only = |c: &AnyCase| PRODUCTS.contains(&c.op);
+    assert_parity_of(&Device::gpu_named(None, options()).expect("device"), only);
+    let checked = GpuOptions { checked: true, ..options() };
+    assert_parity_of(&Device::gpu_named(None, checked).expect("device"), only);
+}
+
+#[test]
+fn products_over_the_binding_limit_are_cut_into_blocks() {
+    let options = GpuOptions { max_binding: Some(16_384), ..Default::default() };
+    let device = Device::gpu_named(None, options).expect("device");
+    assert_parity_of(&device, |c| c.full_name() == "conv2d/many pixels");
+    let product = |device: &Device| {
+        let values: Vec<f32> = (0..3600).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
+        let a = Tensor::new(device, [300, 12], &values).expect("a");
+        let b = Tensor::new(device, [12, 16], &values[..192]).expect("b");
+        vista::ops::run(&Matmul::NN, &[&a, &b]).expect("product")[0].to_f64().expect("values")
+    };
+    assert!(relative_l2(&product(&device), &product(&Device::reference())) < 1e-5);
 }
 
 #[test]

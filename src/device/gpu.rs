@@ -69,6 +69,8 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Pretend that the adapter binds no more than this many bytes at once.
     pub max_binding: Option<u64>,
+    /// Treat a software driver like a GPU: its kernels and tilings (slow; to test them).
+    pub as_real: bool,
 }
 
 fn instance() -> wgpu::Instance {
@@ -164,6 +166,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     max_binding: u64,
+    is_cpu: bool,
     kernels: Kernels,
     pool: Arc<GpuPool>,
     params: wgpu::Buffer,
@@ -226,6 +229,7 @@ impl Gpu {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
+        let is_cpu = summary.kind == wgpu::DeviceType::Cpu && !options.as_real;
         let max_binding = options.max_binding.unwrap_or(u64::MAX).min(summary.max_binding);
         let recording = Recording { trace: Trace::new(&device, &queue), ..Default::default() };
         if trace::level() >= 1 {
@@ -234,6 +238,7 @@ impl Gpu {
         Ok(Gpu {
             kernels: Kernels::new(device.clone(), options.checked || trace::level() >= 4),
             max_binding,
+            is_cpu,
             summary,
             device,
             queue,
@@ -267,7 +272,7 @@ impl Gpu {
 
     /// Whether the adapter is a software driver, which wants other tilings.
     pub fn is_cpu(&self) -> bool {
-        self.summary.kind == wgpu::DeviceType::Cpu
+        self.is_cpu
     }
 
     /// Bytes in use, now and at most.

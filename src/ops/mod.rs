@@ -2,9 +2,7 @@
 //! its only registration: parity tests, gradient checks, shader checks and `vista doctor` iterate over it.
 
 pub mod case;
-pub mod conv2d;
 pub mod kernel;
-pub mod matmul;
 mod rows;
 
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
@@ -33,6 +31,8 @@ op_list! {
         cross_entropy::CrossEntropy,
         elementwise::Elementwise,
         reduce::Reduce,
+        matmul::Matmul,
+        conv2d::Conv2d,
         batch_norm::BatchNorm and BatchNormEval,
         max_pool::MaxPool,
         avg_pool::AvgPool,
