@@ -26,11 +26,8 @@ pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
         return matmul(false, true, g.pixels(), g.o, g.c, x, w, None, y);
     }
     let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
-    let depth = g.depth();
-    with_scratch(depth * g.o, |weights| {
-        transpose(w, depth, weights);
-        correlate(&[(gather, &*weights)], x, [g.oh, g.ow, g.o], y);
-    });
+    // The product packs the weights as it reads them: cheaper than a transposed copy.
+    correlate(&[(gather, Strided::new(w, g.depth(), true))], x, [g.oh, g.ow, g.o], y);
 }
 
 /// `dx[n,a,b,c] = sum over all (i,j,ky,kx,o) with i s + ky d - p = a, j s + kx d - p = b of dy[n,i,j,o] w[o,ky,kx,c]`
@@ -55,7 +52,7 @@ pub fn grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
                         row.copy_from_slice(&w[((o * g.kh + ky) * g.kw + kx) * g.c..][..g.c]);
                     }
                 });
-                parts.push((gather, &*part));
+                parts.push((gather, Strided::new(&*part, g.c, false)));
             }
         }
         correlate(&parts, dy, [g.h, g.w, g.c], dx);
@@ -146,7 +143,7 @@ unsafe impl<T> Sync for Blocks<T> {}
 
 /// Writes images `y` `[n, h, w, c]`: for each part, the positions of its gather, as gathered rows of `x` times the
 /// part's weights `[depth, c]`. The parts' positions together are all pixels of `y`.
-fn correlate<T: Real>(parts: &[(Gather, &[T])], x: &[T], [h, w, c]: [usize; 3], y: &mut [T]) {
+fn correlate<T: Real>(parts: &[(Gather, Strided<T>)], x: &[T], [h, w, c]: [usize; 3], y: &mut [T]) {
     let lines = y.len() / (w * c).max(1);
     if lines == 0 {
         return;
@@ -178,11 +175,10 @@ fn correlate<T: Real>(parts: &[(Gather, &[T])], x: &[T], [h, w, c]: [usize; 3], 
                     }
                 });
                 let cells = Strided::new(cells, depth, false);
-                let weights = Strided::new(weights, c, false);
                 if (gather.y.step, gather.x.step) == (1, 1) {
-                    return product(positions, c, depth, cells, weights, y, c, false, Parallelism::None);
+                    return product(positions, c, depth, cells, *weights, y, c, false, Parallelism::None);
                 }
-                product(positions, c, depth, cells, weights, result, c, false, Parallelism::None);
+                product(positions, c, depth, cells, *weights, result, c, false, Parallelism::None);
                 let mut pixels = result.chunks_exact(c);
                 for line in tile_lines.clone().filter(mine) {
                     let y = &mut y[(line - tile_lines.start) * w * c..][..w * c];
@@ -190,20 +186,6 @@ fn correlate<T: Real>(parts: &[(Gather, &[T])], x: &[T], [h, w, c]: [usize; 3], 
                     places.zip(&mut pixels).for_each(|(y, pixel)| y.copy_from_slice(pixel));
                 }
             });
-        }
-    });
-}
-
-/// `y[j, i] = x[i, j]` for rows of `width` elements.
-fn transpose<T: Real>(x: &[T], width: usize, y: &mut [T]) {
-    const BLOCK: usize = 16;
-    let height = x.len() / width.max(1);
-    y.par_chunks_mut((BLOCK * height).max(1)).enumerate().for_each(|(block, y)| {
-        let columns = y.len() / height;
-        for (i, x) in x.chunks_exact(width).enumerate() {
-            for (j, &value) in x[block * BLOCK..][..columns].iter().enumerate() {
-                y[j * height + i] = value;
-            }
         }
     });
 }
