@@ -12,6 +12,11 @@ pub mod ops;
 pub mod autograd;
 pub mod nn;
 
+pub mod rng;
+
+pub mod data;
+pub mod views;
+
 pub mod optim;
 
 pub mod eval;

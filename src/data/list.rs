@@ -1,0 +1,161 @@
+//! Listing photos: a walk through folders, and csv lists.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::data::Photos;
+use crate::data::photos::{Item, Origin};
+use crate::error::{Error, Result};
+
+/// All photo files below `folder` as (name with `/`, path), sorted by name.
+pub(super) fn photo_files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let kind = fs::metadata(folder).map_err(|e| unusable(folder, &e))?;
+    if !kind.is_dir() {
+        return Err(Error::input(
+            "not a folder",
+            folder.display().to_string(),
+            "give the folder that holds the photos",
+        ));
+    }
+    let mut files = Vec::new();
+    let mut seen = HashSet::new();
+    let mut open = vec![(String::new(), folder.to_path_buf())];
+    while let Some((prefix, folder)) = open.pop() {
+        if !seen.insert(fs::canonicalize(&folder).map_err(|e| unusable(&folder, &e))?) {
+            continue;
+        }
+        let mut entries = fs::read_dir(&folder)
+            .and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>())
+            .map_err(|e| unusable(&folder, &e))?;
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.file_name())); // `open` is popped from its end
+        for entry in entries {
+            let (file_name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+            let name = format!("{prefix}{file_name}");
+            if file_name.starts_with('.') {
+                continue;
+            }
+            if path.is_dir() {
+                open.push((format!("{name}/"), path));
+            } else if is_photo(&path) {
+                files.push((name, path));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_photo(path: &Path) -> bool {
+    path.extension().is_some_and(|e| ["jpg", "jpeg", "png"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+/// The error for a path that the system refuses.
+fn unusable(path: &Path, error: &std::io::Error) -> Error {
+    let (what, advice) = match error.kind() {
+        std::io::ErrorKind::NotFound => ("no such file or folder".to_string(), "check the path"),
+        std::io::ErrorKind::PermissionDenied => {
+            ("not allowed to read".to_string(), "change its permissions or choose another")
+        }
+        _ => (format!("can't be read ({error})"), "check the disk, or choose another place"),
+    };
+    Error::input(what, path.display().to_string(), advice)
+}
+
+/// Columns of a list: where the file name, the labels and the split stand.
+struct Columns {
+    file: usize,
+    labels: Option<usize>,
+    split: Option<usize>,
+}
+
+const FILE: [&str; 4] = ["file", "path", "image", "filename"];
+const LABELS: [&str; 3] = ["labels", "label", "class"];
+const SPLIT: [&str; 2] = ["split", "set"];
+
+impl Columns {
+    /// From the headings; `None` if the first line names no file column, so is no line of headings.
+    fn from_headings(line: &csv::StringRecord) -> Option<Columns> {
+        let find = |names: &[&str]| {
+            line.iter().position(|cell| names.iter().any(|name| cell.trim().eq_ignore_ascii_case(name)))
+        };
+        Some(Columns { file: find(&FILE)?, labels: find(&LABELS), split: find(&SPLIT) })
+    }
+}
+
+/// See [`Photos::csv`].
+pub(super) fn csv(list: &Path, root: Option<&Path>, split: Option<&str>) -> Result<Photos> {
+    let place = list.display().to_string();
+    let bad_line = |e: csv::Error| {
+        Error::input(
+            format!("not a csv list ({e})"),
+            place.clone(),
+            "give lines of file,labels or file,labels,split",
+        )
+    };
+    let file = fs::File::open(list).map_err(|e| unusable(list, &e))?;
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
+    let mut lines = reader.records().collect::<csv::Result<Vec<_>>>().map_err(bad_line)?;
+    let headings = lines.first().and_then(Columns::from_headings);
+    if headings.is_some() {
+        lines.remove(0);
+    }
+    let columns = headings.unwrap_or(Columns { file: 0, labels: Some(1), split: Some(2) });
+    let cell = |line: &csv::StringRecord, column: Option<usize>| {
+        column.and_then(|c| line.get(c)).unwrap_or("").trim().to_string()
+    };
+    let labels_of = |line: &csv::StringRecord| -> Vec<String> {
+        cell(line, columns.labels)
+            .split(';')
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .map(String::from)
+            .collect()
+    };
+    let classes: Vec<String> =
+        lines.iter().flat_map(labels_of).collect::<BTreeSet<_>>().into_iter().collect();
+    let splits: BTreeSet<String> = lines.iter().map(|line| cell(line, columns.split)).collect();
+    if let Some(wanted) = split {
+        lines.retain(|line| cell(line, columns.split) == wanted);
+    }
+    let Some(first) = lines.first().map(|line| cell(line, Some(columns.file))) else {
+        return Err(match split {
+            Some(wanted) => {
+                let known = splits.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
+                Error::input(
+                    format!("no line of split {wanted:?}"),
+                    place,
+                    format!("choose among its splits: {known}"),
+                )
+            }
+            None => Error::input("an empty list", place, "give lines of file,labels or file,labels,split"),
+        });
+    };
+    let root = find_root(list, root, &first)?;
+    let items = lines
+        .iter()
+        .map(|line| {
+            let name = cell(line, Some(columns.file));
+            let labels =
+                labels_of(line).iter().filter_map(|label| classes.binary_search(label).ok()).collect();
+            Item { origin: Origin::File(root.join(&name)), name, labels }
+        })
+        .collect();
+    Ok(Photos::from_items(place, items, classes))
+}
+
+/// The folder that the list's file names are relative to.
+fn find_root(list: &Path, root: Option<&Path>, first: &str) -> Result<PathBuf> {
+    let beside = list.parent().unwrap_or(Path::new(""));
+    let candidates = match root {
+        Some(root) => vec![root.to_path_buf()],
+        None => vec![beside.to_path_buf(), beside.join("images")],
+    };
+    candidates.iter().find(|root| root.join(first).is_file()).cloned().ok_or_else(|| {
+        Error::input(
+            format!("its first photo {first:?} is not there"),
+            list.display().to_string(),
+            "keep the photos beside the list or in a folder named images beside it, or name their folder",
+        )
+    })
+}
