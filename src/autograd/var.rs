@@ -3,8 +3,8 @@
 use super::{Grads, Tape};
 use crate::error::Result;
 use crate::ops::reduce::Over;
+use crate::ops::{BceWithLogits, CrossEntropy, Reduce};
 use crate::ops::{Concat, Elementwise, GatherRows, L2Normalize, Op};
-use crate::ops::{CrossEntropy, Reduce};
 use crate::tensor::{Shape, Tensor};
 
 /// A value on a tape.
@@ -129,6 +129,22 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] if there is nothing to add up.
     pub fn mean(&self, over: Over) -> Result<Var<'t>> {
         self.apply(Reduce { over, mean: true }, &[])
+    }
+
+    /// Mean binary cross-entropy of the logits `[B, D]` against `targets` `[B, D]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn bce_with_logits(&self, targets: &Tensor) -> Result<Var<'t>> {
+        self.apply(BceWithLogits { positives_only: false }, &[&self.tape.constant(targets.clone())])
+    }
+
+    /// The term of the positives of [`Var::bce_with_logits`], divided by all pairs as well
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn bce_positives(&self, targets: &Tensor) -> Result<Var<'t>> {
+        self.apply(BceWithLogits { positives_only: true }, &[&self.tape.constant(targets.clone())])
     }
 
     /// Mean softmax cross-entropy of the rows of `[B, D]` against `labels` `[B]`, whole numbers below D

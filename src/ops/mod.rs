@@ -28,6 +28,7 @@ macro_rules! op_list {
 
 op_list! {
     differentiable:
+        bce_with_logits::BceWithLogits,
         cross_entropy::CrossEntropy,
         elementwise::Elementwise,
         reduce::Reduce,

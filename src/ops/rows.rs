@@ -6,15 +6,21 @@ use crate::device::{Gpu, real::Real};
 use std::ops::Range;
 
 /// Elements that one pass of [`sum_of`] adds up.
-const BLOCK: usize = 4096;
+const BLOCK: usize = 256;
 
 /// Sum of `f(x_i)` in a fixed order; `f` must be without branches and inlined for the loop to vectorise.
 ///
-/// PRECISION: 16 running sums that a tree joins, so that rounding grows with n/16 (and the loop vectorises);
-/// blocks of 4096, so that no running sum takes more than 256 terms.
+/// PRECISION: equal terms round the same way each time, so long running sums drift. No running sum takes more
+/// than 16 terms or n/4096 blocks, and a tree joins them.
 #[inline(always)]
 pub(super) fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
-    vectorised(|| x.chunks(BLOCK).map(|block| block_sum(block, &f)).fold(T::zero(), |sum, block| sum + block))
+    vectorised(|| {
+        let mut lanes = [T::zero(); 16];
+        for (b, block) in x.chunks(BLOCK).enumerate() {
+            lanes[b % 16] += block_sum(block, &f);
+        }
+        join(lanes)
+    })
 }
 
 #[inline(always)]
