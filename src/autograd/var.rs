@@ -3,7 +3,7 @@
 use super::{Grads, Tape};
 use crate::error::Result;
 use crate::ops::reduce::Over;
-use crate::ops::{BceWithLogits, CrossEntropy, Reduce};
+use crate::ops::{BceWithLogits, CrossEntropy, Reduce, SmoothAp};
 use crate::ops::{Concat, Elementwise, GatherRows, L2Normalize, Op};
 use crate::tensor::{Shape, Tensor};
 
@@ -145,6 +145,15 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] if the shapes differ.
     pub fn bce_positives(&self, targets: &Tensor) -> Result<Var<'t>> {
         self.apply(BceWithLogits { positives_only: true }, &[&self.tape.constant(targets.clone())])
+    }
+
+    /// One minus the mean smoothed AP of similarities `[n, n]` with `views` rows per image, and the AP of each query
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if this is not a square of whole images with at least 2 views each.
+    pub fn smooth_ap(&self, views: usize, tau: f32) -> Result<(Var<'t>, Tensor)> {
+        let (loss, mut extras) = self.tape.apply(SmoothAp { views, tau }, &[self])?;
+        Ok((loss, extras.swap_remove(0)))
     }
 
     /// Mean softmax cross-entropy of the rows of `[B, D]` against `labels` `[B]`, whole numbers below D

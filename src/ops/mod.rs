@@ -34,6 +34,7 @@ op_list! {
         reduce::Reduce,
         matmul::Matmul,
         conv2d::Conv2d,
+        smooth_ap::SmoothAp,
         batch_norm::BatchNorm and BatchNormEval,
         max_pool::MaxPool,
         avg_pool::AvgPool,
