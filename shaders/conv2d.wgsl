@@ -20,27 +20,19 @@ struct Params {
     part: u32,  // steps of k a group takes, a multiple of BK
     parts: u32, // groups that share a tile
     bias: u32,  // 1: add the bias
-    cells_h: u32, // the grid of cells in one image
-    cells_w: u32,
-    image_h: u32, // x: the image that cells look at through taps
-    image_w: u32,
-    image_c: u32,
-    taps_h: u32,
-    taps_w: u32,
-    stride_h: i32, // pixels of x between two cells
-    stride_w: i32,
-    first_h: i32, // pixel of x that cell 0 sees through tap 0
-    first_w: i32,
-    dilation_h: i32, // pixels of x between two taps
-    dilation_w: i32,
-    w_taps: i32,   // grad_input: taps of the weight,
-    w_first: i32,  // which of them is tap 0,
-    w_step_h: i32, // and how many lie between two taps
-    w_step_w: i32,
-    y_image: u32, // pixels of y: in an image,
-    y_first: u32, // before cell 0,
-    y_step_h: u32, // between two cells
-    y_step_w: u32,
+    cells: vec2<u32>, // the grid of cells in one image: height, width
+    image: vec2<u32>, // x, the image that cells look at through taps: height, width
+    image_c: u32,     // and channels
+    w_taps: i32,      // grad_input: taps of the weight
+    taps: vec2<u32>,
+    stride: vec2<i32>,   // pixels of x between two cells
+    first: vec2<i32>,    // pixel of x that cell 0 sees through tap 0
+    dilation: vec2<i32>, // pixels of x between two taps
+    w_step: vec2<i32>, // grad_input: taps of the weight between two taps,
+    w_first: i32,      // and which of them is tap 0
+    y_image: u32,      // pixels of y: in an image,
+    y_step: vec2<u32>, // between two cells,
+    y_first: u32,      // before cell 0
     y_part: u32, // parts before this dispatch's
 }
 
@@ -83,15 +75,14 @@ fn carried(d: Digits, base: vec2<u32>) -> Digits {
 
 fn digits(i: u32, base: vec2<u32>) -> Digits { return carried(Digits(i, 0u, 0u), base); }
 fn ahead(d: Digits, by: u32, base: vec2<u32>) -> Digits { return carried(Digits(d.low + by, d.mid, d.high), base); }
-fn tap_base() -> vec2<u32> { return vec2(params.image_c, params.taps_w); }
-fn cell_base() -> vec2<u32> { return vec2(params.cells_w, params.cells_h); }
+fn tap_base() -> vec2<u32> { return vec2(params.image_c, params.taps.y); }
+fn cell_base() -> vec2<u32> { return params.cells.yx; }
 fn step_base() -> vec2<u32> { return select(tap_base(), cell_base(), KIND == GRAD_WEIGHT); }
 
 /// Where a cell looks through tap 0: row and column, and the first element of that pixel in x (any if outside).
 fn corner(cell: Digits) -> vec3<i32> {
-    let h = i32(cell.mid) * params.stride_h + params.first_h;
-    let w = i32(cell.low) * params.stride_w + params.first_w;
-    return vec3(h, w, ((i32(cell.high * params.image_h) + h) * i32(params.image_w) + w) * i32(params.image_c));
+    let at = vec2<i32>(vec2(cell.mid, cell.low)) * params.stride + params.first;
+    return vec3(at, ((i32(cell.high * params.image.x) + at.x) * i32(params.image.y) + at.y) * i32(params.image_c));
 }
 
 /// A corner outside of every image.
@@ -101,11 +92,10 @@ const NOWHERE: vec3<i32> = vec3(-0x40000000, 0, 0);
 struct Seen { inside: bool, i: u32 }
 
 fn seen(c: vec3<i32>, tap: Digits) -> Seen {
-    let h = i32(tap.high) * params.dilation_h;
-    let w = i32(tap.mid) * params.dilation_w;
-    let ahead = (h * i32(params.image_w) + w) * i32(params.image_c) + i32(tap.low);
-    let inside = u32(c.x + h) < params.image_h && u32(c.y + w) < params.image_w && tap.high < params.taps_h;
-    return Seen(inside, u32(c.z + ahead));
+    let away = vec2<i32>(vec2(tap.high, tap.mid)) * params.dilation;
+    let elements = (away.x * i32(params.image.y) + away.y) * i32(params.image_c) + i32(tap.low);
+    let inside = all(vec2<u32>(c.xy + away) < params.image) && tap.high < params.taps.x;
+    return Seen(inside, u32(c.z + elements));
 }
 
 fn x_one(c: vec3<i32>, tap: Digits) -> f32 {
@@ -146,9 +136,9 @@ fn w_forward(o: u32, step: u32) -> vec4<f32> {
 
 /// grad_input: four columns from `column` on at step `tap`.
 fn w_back(tap: Digits, column: u32) -> vec4<f32> {
-    let at = params.w_first + i32(tap.high) * params.w_step_h + i32(tap.mid) * params.w_step_w;
+    let at = params.w_first + i32(tap.high) * params.w_step.x + i32(tap.mid) * params.w_step.y;
     let row = u32(i32(tap.low) * params.w_taps + at);
-    return w_quad(row * params.n + column, select(0, i32(params.n) - i32(column), tap.high < params.taps_h));
+    return w_quad(row * params.n + column, select(0, i32(params.n) - i32(column), tap.high < params.taps.x));
 }
 
 /// grad_weight: four rows from `row` on at step `cell`.
@@ -288,9 +278,9 @@ fn y_row(part: u32, row: u32) -> u32 {
 }
 
 fn y_pixel(row: u32) -> u32 {
-    if params.y_step_w == 1u && params.y_step_h == params.cells_w { return row; }
+    if params.y_step.y == 1u && params.y_step.x == params.cells.y { return row; }
     let cell = digits(row, cell_base());
-    return cell.high * params.y_image + params.y_first + cell.mid * params.y_step_h + cell.low * params.y_step_w;
+    return cell.high * params.y_image + params.y_first + cell.mid * params.y_step.x + cell.low * params.y_step.y;
 }
 
 fn bias_at(column: u32) -> f32 {

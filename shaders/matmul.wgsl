@@ -18,8 +18,7 @@ struct Params {
     part: u32,  // steps of k a group takes, a multiple of BK
     parts: u32, // groups that share a tile
     bias: u32,  // 1: add the bias
-    pad0: u32,
-    pad1: u32,
+    spare: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

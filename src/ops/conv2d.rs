@@ -70,17 +70,18 @@ struct Params {
     parts: u32,
     bias: u32,
     cells: [u32; 2],
-    image: [u32; 3],
+    image: [u32; 2],
+    image_c: u32,
+    w_taps: i32,
     taps: [u32; 2],
     stride: [i32; 2],
     first: [i32; 2],
     dilation: [i32; 2],
-    w_taps: i32,
-    w_first: i32,
     w_step: [i32; 2],
+    w_first: i32,
     y_image: u32,
-    y_first: u32,
     y_step: [u32; 2],
+    y_first: u32,
     y_part: u32,
 }
 
@@ -94,7 +95,7 @@ enum Kind {
 
 impl Params {
     /// The cells of two axes and what they see of images `[h, w, c]`.
-    fn cells(axes: [&Axis; 2], image: [usize; 3]) -> Params {
+    fn cells(axes: [&Axis; 2], [h, w, c]: [usize; 3]) -> Params {
         let between = |axis: &Axis| match axis.taps[..] {
             [a, b, ..] => b.offset - a.offset,
             _ => 1,
@@ -102,7 +103,8 @@ impl Params {
         let each = |f: &dyn Fn(&Axis) -> isize| axes.map(|axis| f(axis) as i32);
         Params {
             cells: axes.map(|axis| axis.count as u32),
-            image: image.map(|size| size as u32),
+            image: [h as u32, w as u32],
+            image_c: c as u32,
             taps: axes.map(|axis| axis.taps.len() as u32),
             stride: each(&|axis| axis.stride as isize),
             first: each(&|axis| axis.taps.first().map_or(0, |tap| tap.offset)),
