@@ -113,7 +113,8 @@ fn tiled_products_agree_with_the_f64_twins() {
     let only = |c: &AnyCase| PRODUCTS.contains(&c.op);
     assert_parity_of(&Device::gpu_named(None, options()).expect("device"), only);
     let checked = GpuOptions { checked: true, ..options() };
-    assert_parity_of(&Device::gpu_named(None, checked).expect("device"), only);
+    let checked = Device::gpu_named(None, checked).expect("device");
+    assert_parity_of(&checked, |c| only(c) && ["nt odd", "stem", "3x3 odd channels"].contains(&c.name));
 }
 
 #[test]
