@@ -207,26 +207,36 @@ impl Loader {
             free_batches: Mutex::default(),
             options,
         });
-        let (sheet_sender, sheets) = sync_channel(2 * threads);
         let (batch_sender, batches) = sync_channel(shared.options.ahead.max(1));
-        let start = |name: String, run: Box<dyn FnOnce() + Send>| {
+        let mut loader =
+            Loader { shared, batches: Some(batches), threads: Vec::new(), broken: BTreeSet::new() };
+        loader.start(threads, makers, batch_sender)?;
+        Ok(loader)
+    }
+
+    /// Starts the workers and the collector. On an error all channels' ends are dropped, so that the threads which
+    /// did start end too.
+    fn start(
+        &mut self,
+        workers: usize,
+        makers: Vec<ViewMaker>,
+        batches: SyncSender<Result<Batch>>,
+    ) -> Result<()> {
+        let (sender, sheets) = sync_channel(2 * workers);
+        let spawn = |name: String, run: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::Builder::new().name(name).spawn(run);
             thread.map_err(|e| {
                 Error::Run(format!("no thread can be started ({e}): lower the number of threads"))
             })
         };
-        let mut loader =
-            Loader { shared, batches: Some(batches), threads: Vec::new(), broken: BTreeSet::new() };
-        for i in 0..threads {
-            let (shared, makers, sender) = (loader.shared.clone(), makers.clone(), sheet_sender.clone());
-            loader
-                .threads
-                .push(start(format!("loader-{i}"), Box::new(move || work(&shared, makers, &sender)))?);
+        for i in 0..workers {
+            let (shared, makers, sender) = (self.shared.clone(), makers.clone(), sender.clone());
+            self.threads
+                .push(spawn(format!("loader-{i}"), Box::new(move || work(&shared, makers, &sender)))?);
         }
-        let shared = loader.shared.clone();
-        let run = move || collect(&shared, &sheets, &batch_sender);
-        loader.threads.push(start("collector".into(), Box::new(run))?);
-        Ok(loader)
+        let shared = self.shared.clone();
+        self.threads.push(spawn("collector".into(), Box::new(move || collect(&shared, &sheets, &batches)))?);
+        Ok(())
     }
 
     /// Batches in an epoch.
