@@ -2,8 +2,10 @@
 
 pub mod colour;
 pub mod knn;
+pub mod probe;
 
 pub use knn::{Knn, Votes};
+pub use probe::{Probe, ProbeResult};
 
 use crate::error::{Error, Result};
 
