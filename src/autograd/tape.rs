@@ -3,8 +3,8 @@
 use super::{Grads, Var};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::nn::Param;
-use crate::ops::{Elementwise, Op, Saved, run};
+use crate::nn::{Param, RunningStatistics};
+use crate::ops::{Elementwise, Op, RunningStats, Saved, run};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,16 +19,29 @@ pub(super) enum Node {
 /// Batch statistics that a batch norm has seen; the training step moves the running ones by them.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// The running mean to move.
-    pub running_mean: Param,
-    /// The running variance to move.
-    pub running_var: Param,
-    /// Mean over groups of the batch means, `[C]`.
-    pub mean: Tensor,
-    /// Mean over groups of the *unbiased* batch variances, `[C]`.
-    pub var: Tensor,
+    /// The running statistics to move.
+    pub running: RunningStatistics,
+    /// Means and biased variances of each group, `[2, groups, C]`.
+    pub statistics: Tensor,
+    /// Values per group and channel.
+    pub count: usize,
     /// Weight of the batch: `running = (1 - momentum) running + momentum batch`.
     pub momentum: f32,
+}
+
+impl Observation {
+    /// Moves the running statistics: the mean towards the mean over groups, the variance towards the mean over
+    /// groups of the unbiased variance (times `count / (count - 1)`).
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn apply(&self) -> Result<()> {
+        let op = RunningStats { momentum: self.momentum, count: self.count };
+        let (mean, var) = (self.running.mean.get(), self.running.var.get());
+        let mut moved = run(&op, &[&mean, &var, &self.statistics])?.into_iter();
+        self.running.mean.set(moved.next().expect("running mean"))?;
+        self.running.var.set(moved.next().expect("running variance"))
+    }
 }
 
 /// A list of the ops of one forward pass.
@@ -114,33 +127,65 @@ impl Tape {
         nodes.len() - 1
     }
 
-    /// Gradients of `sum(dy * y)` with respect to every leaf. Empties the tape: what each op saved is freed as
-    /// soon as its backward has run.
-    pub(super) fn backward(&self, y: &Var, dy: Tensor) -> Result<Grads> {
-        if dy.shape() != y.value().shape() {
-            let detail = format!("the gradient is {}, the variable {}", dy.shape(), y.value().shape());
+    /// Gradients of the sum over the given outputs of `sum(dy * y)` with respect to every leaf. Empties the
+    /// tape: what each op saved is freed as soon as its backward has run.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if a gradient has not its output's shape; the ops' errors.
+    pub fn backward(&self, outputs: &[(&Var, Tensor)]) -> Result<Grads> {
+        let mut nodes = self.nodes.take();
+        let mut grads = seed(nodes.len(), outputs)?;
+        while let Some(node) = nodes.pop() {
+            pull_back(&node, nodes.len(), &mut grads)?;
+        }
+        Ok(Grads::new(grads, self.params.take()))
+    }
+
+    /// As [`Tape::backward`], but the tape stays as it is, so that other outputs can follow.
+    ///
+    /// # Errors
+    /// As [`Tape::backward`].
+    pub fn gradients(&self, outputs: &[(&Var, Tensor)]) -> Result<Grads> {
+        let nodes = self.nodes.borrow();
+        let mut grads = seed(nodes.len(), outputs)?;
+        for (id, node) in nodes.iter().enumerate().rev() {
+            pull_back(node, id, &mut grads)?;
+        }
+        Ok(Grads::new(grads, self.params.borrow().clone()))
+    }
+}
+
+fn seed(nodes: usize, outputs: &[(&Var, Tensor)]) -> Result<Vec<Option<Tensor>>> {
+    let mut grads = vec![None; nodes];
+    for (y, dy) in outputs {
+        if dy.shape() != y.shape() {
+            let detail = format!("the gradient is {}, the variable {}", dy.shape(), y.shape());
             return Err(Error::shape("backward", detail));
         }
-        let mut nodes = self.nodes.take();
-        let params = self.params.take();
-        let mut grads: Vec<Option<Tensor>> = nodes.iter().map(|_| None).collect();
         if let Some(id) = y.id() {
-            grads[id] = Some(dy);
+            accumulate(&mut grads[id], dy.clone())?;
         }
-        while let Some(node) = nodes.pop() {
-            let Node::Op { op, inputs, saved } = node else { continue };
-            let Some(dy) = grads[nodes.len()].take() else { continue };
-            let wants: Vec<bool> = inputs.iter().map(Option::is_some).collect();
-            let dx = op.backward(&saved, &dy, &wants)?;
-            for (input, dx) in inputs.into_iter().zip(dx) {
-                if let (Some(id), Some(dx)) = (input, dx) {
-                    grads[id] = Some(match grads[id].take() {
-                        None => dx,
-                        Some(sum) => run(&Elementwise::Add, &[&sum, &dx])?.swap_remove(0),
-                    });
-                }
-            }
-        }
-        Ok(Grads::new(grads, params))
     }
+    Ok(grads)
+}
+
+/// Moves the gradient of one node on to its inputs; that of a leaf stays.
+fn pull_back(node: &Node, id: usize, grads: &mut [Option<Tensor>]) -> Result<()> {
+    let Node::Op { op, inputs, saved } = node else { return Ok(()) };
+    let Some(dy) = grads[id].take() else { return Ok(()) };
+    let wants: Vec<bool> = inputs.iter().map(Option::is_some).collect();
+    for (input, dx) in inputs.iter().zip(op.backward(saved, &dy, &wants)?) {
+        if let (Some(id), Some(dx)) = (input, dx) {
+            accumulate(&mut grads[*id], dx)?;
+        }
+    }
+    Ok(())
+}
+
+fn accumulate(sum: &mut Option<Tensor>, dx: Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        None => dx,
+        Some(sum) => run(&Elementwise::Add, &[&sum, &dx])?.swap_remove(0),
+    });
+    Ok(())
 }

@@ -2,9 +2,10 @@
 
 use super::{Grads, Tape};
 use crate::error::Result;
-use crate::ops::reduce::Over;
-use crate::ops::{BceWithLogits, CrossEntropy, Reduce, SmoothAp};
-use crate::ops::{Concat, Elementwise, GatherRows, L2Normalize, Op};
+use crate::ops::{
+    AvgPool, BceWithLogits, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows, L2Normalize, Matmul,
+    MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
+};
 use crate::tensor::{Shape, Tensor};
 
 /// A value on a tape.
@@ -50,7 +51,7 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] if this is not a scalar; the ops' errors.
     pub fn backward(&self) -> Result<Grads> {
         let one = Tensor::new(self.tape.device(), [], &[1.0])?;
-        self.tape.backward(self, one)
+        self.tape.backward(&[(self, one)])
     }
 
     /// Gradients of `sum(dy * self)`; empties the tape.
@@ -58,7 +59,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// [`crate::Error::Shape`] if `dy` has another shape; the ops' errors.
     pub fn backward_with(&self, dy: Tensor) -> Result<Grads> {
-        self.tape.backward(self, dy)
+        self.tape.backward(&[(self, dy)])
     }
 
     fn apply(&self, op: impl Op + 'static, others: &[&Var<'t>]) -> Result<Var<'t>> {
@@ -178,5 +179,59 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] if the other dimensions differ.
     pub fn concat(&self, other: &Var<'t>) -> Result<Var<'t>> {
         self.apply(Concat, &[other])
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the counts differ.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Var<'t>> {
+        self.apply(Reshape(shape.into()), &[])
+    }
+
+    /// `self other^T`: `[M, K] x [N, K] -> [M, N]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if K differs.
+    pub fn matmul_nt(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Matmul::NT, &[other])
+    }
+
+    /// `self weight^T + bias`: `[N, in] x [out, in] + [out] -> [N, out]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the widths differ.
+    pub fn linear(&self, weight: &Var<'t>, bias: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Matmul::NT, &[weight, bias])
+    }
+
+    /// Cross-correlation of `[N, H, W, C]` with `[O, KH, KW, C]`; pairs are [vertical, horizontal].
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the channels differ or the kernel is larger than the padded image.
+    pub fn conv2d(
+        &self,
+        weight: &Var<'t>,
+        stride: [usize; 2],
+        padding: [usize; 2],
+        dilation: [usize; 2],
+    ) -> Result<Var<'t>> {
+        self.apply(Conv2d { stride, padding, dilation }, &[weight])
+    }
+
+    /// Maximum over square windows of `[N, H, W, C]`, padded with minus infinity.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if a window does not fit.
+    pub fn max_pool(&self, kernel: usize, stride: usize, padding: usize) -> Result<Var<'t>> {
+        self.apply(MaxPool { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] }, &[])
+    }
+
+    /// Mean over the pixels: `[N, H, W, C] -> [N, C]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if there are none.
+    pub fn global_avg_pool(&self) -> Result<Var<'t>> {
+        self.apply(AvgPool, &[])
     }
 }

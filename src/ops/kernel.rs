@@ -97,8 +97,8 @@ fn common_device<'a, K: Kernel>(x: &[&'a Tensor]) -> Result<&'a Device> {
 /// What the tape keeps of one op for its backward.
 #[derive(Debug)]
 pub struct Saved {
-    tensors: Vec<Tensor>,
-    input_shapes: Vec<Shape>,
+    pub(super) tensors: Vec<Tensor>,
+    pub(super) input_shapes: Vec<Shape>,
 }
 
 /// An op as the tape sees it.

@@ -183,6 +183,30 @@ impl Tensor {
         }
     }
 
+    /// A copy of some rows (of the first dimension).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they are out of range; the device's errors.
+    pub fn rows(&self, range: std::ops::Range<usize>) -> Result<Tensor> {
+        let row = self.shape.row();
+        if self.shape.is_empty() || range.end > self.shape[0] || range.start > range.end {
+            return Err(Error::shape("rows", format!("rows {range:?} are not all in {}", self.shape)));
+        }
+        let mut dims = self.shape.to_vec();
+        dims[0] = range.len();
+        let mut copy = Tensor::uninit(&self.device, dims.into())?;
+        let elements = range.start * row..range.end * row;
+        match (&self.storage, &mut copy.storage) {
+            (Storage::F32(from), Storage::F32(into)) => write_at(into, 0, &from[elements]),
+            (Storage::F64(from), Storage::F64(into)) => write_at(into, 0, &from[elements]),
+            (Storage::Gpu(from), Storage::Gpu(into)) => {
+                self.device.gpu().copy(from, elements.start, into, 0, elements.len())?;
+            }
+            _ => unreachable!("the copy is on the same device"),
+        }
+        Ok(copy)
+    }
+
     /// Overwrites rows `start..start + rows.shape()[0]`, in place where no other tensor shares the elements.
     ///
     /// # Errors
