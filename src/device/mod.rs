@@ -1,5 +1,6 @@
 //! The machine: which devices there are, which one `auto` takes, and what each offers to the ops.
 
+pub mod adapter;
 pub mod cpu;
 pub mod gpu;
 pub mod kernel;
@@ -9,8 +10,9 @@ pub(crate) mod scratch;
 pub mod trace;
 pub mod vector;
 
+pub use adapter::AdapterSummary;
 pub use cpu::{Cpu, Precision};
-pub use gpu::{AdapterSummary, Gpu, GpuOptions};
+pub use gpu::{Gpu, GpuOptions};
 
 use crate::error::Result;
 use std::sync::Arc;
@@ -52,7 +54,7 @@ impl Device {
     /// [`crate::Error::Input`] for another word; [`crate::Error::Device`] if the GPU asked for is not there.
     pub fn open(request: &str) -> Result<Device> {
         match request {
-            "auto" => match gpu::adapters().iter().find(|a| a.is_real()) {
+            "auto" => match adapter::adapters().iter().find(|a| a.is_real()) {
                 Some(adapter) => Device::gpu_named(Some(&adapter.name), GpuOptions::default()),
                 None => Ok(Device::cpu()),
             },

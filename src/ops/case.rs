@@ -112,6 +112,8 @@ impl<K> Case<K> {
     }
 }
 
+type Forward = Box<dyn Fn(&[&Tensor]) -> Result<Vec<Tensor>>>;
+
 /// A case of any op: what the tests and `vista doctor` iterate over.
 pub struct AnyCase {
     /// The op's name.
@@ -120,30 +122,28 @@ pub struct AnyCase {
     pub name: &'static str,
     /// Its inputs.
     pub inputs: Vec<Input>,
-    forward: Box<dyn Fn(&[&Tensor]) -> Result<Vec<Tensor>>>,
+    forward: Forward,
     differentiable: Option<Box<dyn Op>>,
 }
 
 impl AnyCase {
     /// The cases of an op without a gradient.
     pub fn of<K: Kernel>() -> Vec<AnyCase> {
-        K::cases().into_iter().map(|case| AnyCase::from(case, None)).collect()
+        K::cases().into_iter().map(|case| AnyCase::new(case, None)).collect()
     }
 
     /// The cases of an op with a gradient.
     pub fn differentiable<K: Differentiable>() -> Vec<AnyCase> {
-        let cases = K::cases().into_iter();
-        cases
-            .map(|case| AnyCase {
-                differentiable: Some(Box::new(case.op.clone())),
-                ..AnyCase::from(case, None)
-            })
-            .collect()
+        let with_op = |case: Case<K>| {
+            let op: Box<dyn Op> = Box::new(case.op.clone());
+            AnyCase::new(case, Some(op))
+        };
+        K::cases().into_iter().map(with_op).collect()
     }
 
-    fn from<K: Kernel>(case: Case<K>, differentiable: Option<Box<dyn Op>>) -> AnyCase {
+    fn new<K: Kernel>(case: Case<K>, differentiable: Option<Box<dyn Op>>) -> AnyCase {
         let op = case.op;
-        let forward = Box::new(move |x: &[&Tensor]| run(&op, x));
+        let forward: Forward = Box::new(move |x| run(&op, x));
         AnyCase { op: K::NAME, name: case.name, inputs: case.inputs, forward, differentiable }
     }
 

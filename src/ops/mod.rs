@@ -3,10 +3,13 @@
 
 pub mod case;
 pub mod kernel;
+mod reshape;
 mod rows;
 
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
 pub use kernel::{Differentiable, Kernel, Op, Saved, run};
+pub use reduce::Over;
+pub use reshape::Reshape;
 
 macro_rules! op_list {
     (
@@ -42,6 +45,7 @@ op_list! {
         gather_rows::GatherRows,
         concat::Concat;
     others:
+        running_stats::RunningStats,
         top_k::TopK,
         sgd::SgdUpdate,
         adam::AdamUpdate,

@@ -244,7 +244,8 @@ mod tests {
 
     #[test]
     fn all_three_products_agree_with_a_naive_loop() {
-        let cases: [([usize; 4], [usize; 3], [usize; 2], [usize; 2], [usize; 2]); 16] = [
+        type Sizes = ([usize; 4], [usize; 3], [usize; 2], [usize; 2], [usize; 2]);
+        let cases: [Sizes; 16] = [
             ([2, 9, 11, 17], [23, 1, 1], [1, 1], [0, 0], [1, 1]),
             ([2, 9, 10, 16], [33, 1, 1], [2, 2], [0, 0], [1, 1]),
             ([2, 9, 13, 5], [7, 3, 3], [1, 1], [1, 1], [1, 1]),

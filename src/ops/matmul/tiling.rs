@@ -34,6 +34,9 @@ impl Tiling {
         let tiles = m.div_ceil(tile[0]) * n.div_ceil(tile[1]);
         let room = gpu.max_binding() as usize / 4 / (m * n).max(1);
         let parts = if tiles > wanted / 2 { 1 } else { wanted.div_ceil(tiles.max(1)) };
+        // PRECISION: one f32 sum over thousands of steps loses digits that a relu near its kink shows; where a product
+        // is small, parts of 256 steps cost next to nothing.
+        let parts = if m * n <= 1 << 16 { parts.max(k / 256) } else { parts };
         let parts = parts.min(k / 256).min(room).clamp(1, 256);
         let part = k.div_ceil(parts).next_multiple_of(STEP).max(STEP);
         Tiling { entry, threads, tile, part, parts: k.div_ceil(part).max(1) }

@@ -77,7 +77,7 @@ fn pool_line<T: Real>(p: &Window, x: &[T], i: usize, y: &mut [T], index: &mut [T
                 for ch in 0..c {
                     // All loaded before the choices, which would otherwise keep the loop from being vectorised.
                     let (new, old, old_tap) = (x[ch], y[ch], index[ch]);
-                    let wins = (new > old) | ((new != new) & (old == old));
+                    let wins = (new > old) | (new.is_nan() & !old.is_nan());
                     y[ch] = if wins { new } else { old };
                     index[ch] = if wins { tap } else { old_tap };
                 }
