@@ -1,5 +1,15 @@
 //! Networks: parameters and composition, no kernels.
 
+mod conv;
+mod linear;
 mod module;
+mod norm;
+mod projector;
+mod resnet;
 
-pub use module::{Module, Param};
+pub use conv::Conv2d;
+pub use linear::Linear;
+pub use module::{Mode, Module, Param};
+pub use norm::{BatchNorm, RunningStatistics};
+pub use projector::Projector;
+pub use resnet::{Architecture, ResNet, ResNetConfig, Stem};

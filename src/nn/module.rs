@@ -78,6 +78,18 @@ impl Param {
     }
 }
 
+/// How batch norm treats a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Statistics of the batch, in this many groups of consecutive samples each with its own.
+    Train {
+        /// Number of groups; 1 is plain batch norm.
+        splits: usize,
+    },
+    /// Running statistics.
+    Eval,
+}
+
 /// Something with parameters.
 pub trait Module {
     /// Visits every parameter and statistic, in torchvision's order.
