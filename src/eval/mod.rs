@@ -1,9 +1,11 @@
 //! Step 8 of the pipeline: judging frozen features. Host values in, figures out.
 
 pub mod colour;
+mod features;
 pub mod knn;
 pub mod probe;
 
+pub use features::{Features, colour_features, features};
 pub use knn::{Knn, Votes};
 pub use probe::{Probe, ProbeResult};
 

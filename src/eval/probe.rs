@@ -1,11 +1,11 @@
 //! Linear classification of frozen features.
 
 use super::{Labelled, accuracy, arg_max, balanced_accuracy, common_width};
-use crate::autograd::{Tape, Var};
+use crate::autograd::Tape;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::Param;
-use crate::ops::{GatherRows, Matmul, run};
+use crate::ops::{GatherRows, run};
 use crate::optim::{Adam, AdamConfig, CosineSchedule, Optimizer};
 use crate::tensor::Tensor;
 use rand::rngs::StdRng;
@@ -85,12 +85,14 @@ impl Probe {
                 let labels = tensor(batch.iter().map(|&i| train.labels[i] as f32).collect())?;
                 let tape = Tape::new(device);
                 let x = tape.constant(run(&GatherRows, &[&images, &index])?.swap_remove(0)); // [B, C]
-                let loss = linear(&x, &params)?.cross_entropy(&labels)?;
+                let loss =
+                    x.linear(&tape.param(&params[0]), &tape.param(&params[1]))?.cross_entropy(&labels)?;
                 adam.step(&params, &loss.backward()?, schedule.lr(epoch * steps + step as u64))?;
                 losses.push(loss.value().clone());
             }
             let tape = Tape::inert(device);
-            let logits = linear(&tape.constant(test_images.clone()), &params)?; // [N, classes]
+            let x = tape.constant(test_images.clone());
+            let logits = x.linear(&tape.param(&params[0]), &tape.param(&params[1]))?; // [N, classes]
             let predicted: Vec<usize> = logits.value().to_vec()?.chunks(classes).map(arg_max).collect();
             result.top1 = accuracy(&predicted, test.labels);
             result.balanced = balanced_accuracy(&predicted, test.labels);
@@ -102,13 +104,6 @@ impl Probe {
         }
         Ok(result)
     }
-}
-
-/// `x weight^T + bias`: `[N, C] -> [N, classes]`
-fn linear<'t>(x: &Var<'t>, params: &[Param; 2]) -> Result<Var<'t>> {
-    let tape = x.tape();
-    let [weight, bias] = [tape.param(&params[0]), tape.param(&params[1])];
-    Ok(tape.apply(Matmul::NT, &[x, &weight, &bias])?.0)
 }
 
 /// Mean of each feature and one over its standard deviation.

@@ -10,7 +10,7 @@ mod sgd;
 
 pub use adam::{Adam, AdamConfig};
 pub use ema::ema_update;
-pub use schedule::{CosineSchedule, Schedule, ScheduleConfig};
+pub use schedule::CosineSchedule;
 pub use sgd::{Sgd, SgdConfig};
 
 use crate::autograd::Grads;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Something that moves parameters along their gradients.
-pub trait Optimizer {
+pub trait Optimizer: std::fmt::Debug {
     /// Gives every parameter that has a gradient a new value. The others are left alone: neither decayed nor
     /// moved by momentum.
     ///

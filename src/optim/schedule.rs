@@ -1,6 +1,5 @@
 //! Learning-rate schedules: pure functions of the step.
 
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// A cosine from `base_lr` down to `final_lr`, after a linear warm-up.
@@ -42,63 +41,6 @@ impl CosineSchedule {
     }
 }
 
-/// The learning rate of every step of a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Schedule {
-    /// The same at every step.
-    Constant(f64),
-    /// A cosine.
-    Cosine(CosineSchedule),
-}
-
-impl Schedule {
-    /// The learning rate of step `t`, from 0.
-    pub fn lr(&self, t: u64) -> f64 {
-        match self {
-            Schedule::Constant(lr) => *lr,
-            Schedule::Cosine(cosine) => cosine.lr(t),
-        }
-    }
-}
-
-/// Which schedule, in epochs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ScheduleConfig {
-    /// The same at every step.
-    Constant {
-        /// The learning rate.
-        lr: f64,
-    },
-    /// A cosine over the whole run.
-    Cosine {
-        /// After the warm-up.
-        lr: f64,
-        /// At the end.
-        #[serde(default)]
-        final_lr: f64,
-        /// At the start of the warm-up.
-        #[serde(default)]
-        start_lr: f64,
-        /// Length of the warm-up, epochs.
-        #[serde(default)]
-        warmup_epochs: f64,
-    },
-}
-
-impl ScheduleConfig {
-    /// The schedule of a run of `total` steps.
-    pub fn build(&self, steps_per_epoch: u64, total: u64) -> Schedule {
-        match *self {
-            ScheduleConfig::Constant { lr } => Schedule::Constant(lr),
-            ScheduleConfig::Cosine { lr: base_lr, final_lr, start_lr, warmup_epochs } => {
-                let warmup = (warmup_epochs * steps_per_epoch as f64).round() as u64;
-                Schedule::Cosine(CosineSchedule { base_lr, final_lr, start_lr, warmup, total })
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,15 +59,5 @@ mod tests {
     fn a_run_that_is_all_warm_up_never_divides_by_zero() {
         let cosine = CosineSchedule { base_lr: 1.0, final_lr: 0.0, start_lr: 0.0, warmup: 5, total: 5 };
         assert!((0..10).all(|t| cosine.lr(t).is_finite()));
-    }
-
-    #[test]
-    fn a_config_reads_from_toml_and_names_an_unknown_key() {
-        let config: ScheduleConfig =
-            toml::from_str("kind = 'cosine'\nlr = 0.3\nwarmup_epochs = 2").expect("config");
-        let Schedule::Cosine(cosine) = config.build(10, 100) else { panic!("a cosine") };
-        assert_eq!((cosine.base_lr, cosine.warmup, cosine.total), (0.3, 20, 100));
-        let wrong = toml::from_str::<ScheduleConfig>("kind = 'constant'\nlr = 0.3\nwarmup = 2");
-        assert!(wrong.expect_err("unknown key").to_string().contains("warmup"));
     }
 }
