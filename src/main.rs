@@ -1,1 +1,5 @@
-fn main() {}
+//! The `vista` command.
+
+fn main() {
+    std::process::exit(vista::cli::run());
+}

@@ -1,0 +1,30 @@
+//! `vista devices`: what there is, which one `auto` takes, and why.
+
+use crate::device::adapter::adapters;
+use crate::error::{Result, readable_bytes};
+
+pub(super) fn run() -> Result<()> {
+    let adapters = adapters();
+    let chosen = adapters.iter().position(|a| a.is_real());
+    for (i, adapter) in adapters.iter().enumerate() {
+        println!(
+            "{} gpu:{}  {:?}, {:?}, {}, {} a binding{}",
+            if chosen == Some(i) { "*" } else { " " },
+            adapter.name,
+            adapter.kind,
+            adapter.backend,
+            adapter.driver,
+            readable_bytes(adapter.max_binding),
+            if adapter.is_real() { "" } else { "; a software driver, taken only when asked for" },
+        );
+    }
+    let mark = if chosen.is_none() { "*" } else { " " };
+    println!("{mark} cpu  {} threads, no driver needed", rayon::current_num_threads());
+    let why = match (chosen, adapters.is_empty()) {
+        (Some(_), _) => "`auto` takes the marked one: the first discrete GPU, else an integrated one",
+        (None, true) => "`auto` takes the CPU device: no Vulkan, Metal or DirectX 12 driver was found",
+        (None, false) => "`auto` takes the CPU device: it is far faster than a software driver",
+    };
+    println!("{why}");
+    Ok(())
+}

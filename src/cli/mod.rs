@@ -1,0 +1,49 @@
+//! The `vista` command, one file per subcommand. Exit codes: 0 done, 1 failed run, 2 usage or bad input.
+
+mod devices;
+mod doctor;
+mod knn;
+mod pretrain;
+mod probe;
+
+use clap::{Parser, Subcommand};
+
+/// Self-supervised pretraining of image encoders on photos of whole scenes.
+#[derive(Debug, Parser)]
+#[command(name = "vista", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Pretrain an encoder on photos without labels.
+    Pretrain(Box<pretrain::Args>),
+    /// Judge a checkpoint by weighted kNN on labelled photos.
+    Knn(knn::Args),
+    /// Judge a checkpoint by a linear classifier on its frozen features.
+    Probe(probe::Args),
+    /// List the devices of this machine and which one `auto` takes.
+    Devices,
+    /// Check every op of a device against its f64 definition.
+    Doctor(doctor::Args),
+}
+
+/// Parses the arguments and runs the command; returns the exit code.
+pub fn run() -> i32 {
+    let result = match Cli::parse().command {
+        Command::Pretrain(args) => pretrain::run(&args),
+        Command::Knn(args) => knn::run(&args),
+        Command::Probe(args) => probe::run(&args),
+        Command::Devices => devices::run(),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit_code()
+        }
+    }
+}
