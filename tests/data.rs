@@ -98,7 +98,7 @@ fn an_unreadable_folder_is_one_clear_line() {
     let folder = folder_of(2);
     let closed = folder.path().join("closed");
     fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read_dir(&closed).is_err() {
         assert_input_error(Photos::folder(folder.path()), &["not allowed to read", "closed"]);
     }

@@ -1,0 +1,86 @@
+//! MLS in one file, on the bundled photos: the method's numbered steps without the trainer around them.
+
+use rand::{SeedableRng, rngs::StdRng};
+use std::sync::Arc;
+use vista::autograd::{Tape, Var};
+use vista::data::{Album, AlbumOptions, Layout, Loader, LoaderOptions, Photos};
+use vista::encoder::{Encoder, ResNetEncoder, copy_state};
+use vista::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
+use vista::objective::{info_nce, pseudo_labels};
+use vista::ops::{L2Normalize, run};
+use vista::optim::{Optimizer, Sgd, SgdConfig, ema_update};
+use vista::queue::Queue;
+use vista::views::ViewConfig;
+use vista::{Device, Result, Tensor};
+
+const BATCH: usize = 32;
+const SIZE: usize = 32;
+const SLOTS: usize = 256; // D: less than half of the photos
+const K: usize = 5; // pseudo-positives
+const TAU: f32 = 0.2;
+const LAMBDA: f32 = 0.5;
+const STEPS: usize = 24;
+
+fn main() -> Result<()> {
+    let device = Device::open("auto")?;
+    let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
+    let options = LoaderOptions::new(BATCH, 2, ViewConfig::moco_v2(SIZE), 0);
+    let mut loader = Loader::new(album, LoaderOptions { layout: Layout::ViewMajor, ..options })?;
+    let config =
+        ResNetConfig { architecture: Architecture::Resnet18, width: 16, stem: Stem::Small, zero_init: false };
+    let mut rng = StdRng::seed_from_u64(0);
+    let query = ResNetEncoder::new(&device, &mut rng, &config, 64)?;
+    let key = ResNetEncoder::new(&device, &mut rng, &config, 64)?;
+    copy_state(&key, &query)?;
+    let mut queue = Queue::random(&device, &mut rng, SLOTS, [config.features(), 64])?;
+    let mut sgd = Sgd::new(SgdConfig { momentum: 0.9, weight_decay: 1e-4, nesterov: false });
+    let mode = Mode::Train { splits: 4 };
+    let normalized = |x: &Var| Ok::<_, vista::Error>(run(&L2Normalize, &[x.value()])?.swap_remove(0));
+
+    for step in 0..STEPS {
+        // 1. Two views of each image.
+        let Some(batch) = loader.next() else { break };
+        let batch = batch?;
+        let (v1, v2) = batch.images.split_at(batch.images.len() / 2);
+        let view = |values| Tensor::new(&device, [BATCH, SIZE, SIZE, 3], values);
+
+        // 2. The key encoder follows the query encoder, before its pass.
+        ema_update(&key, &query, 0.99)?;
+
+        // 3. Keys of the second views. (The trainer also shuffles them between the groups of batch norm.)
+        let inert = Tape::inert(&device);
+        let keys = key.embed(&inert.constant(view(v2)?), mode)?;
+        inert.take_observations().iter().try_for_each(|o| o.apply())?;
+        let (g2, z2) = (normalized(&keys.g)?, normalized(&keys.z)?);
+
+        // 4. The query pass.
+        let tape = Tape::new(&device);
+        let q = query.embed(&tape.constant(view(v1)?), mode)?;
+
+        // 5. Pseudo-labels: the k nearest backbone keys of the old queue (Eq. 7).
+        let labels = pseudo_labels(q.g.value(), &queue.g, K)?; // [B, D]
+
+        // 6. Logits against the old queue of projections (Eq. 8), and the two losses (Eq. 1, 9).
+        let p = q.z.l2_normalize()?.matmul_nt(&tape.constant(queue.z.clone()))?; // [B, D]
+        let loss_ml = p.scale(1.0 / TAU)?.bce_with_logits(&labels)?;
+        let (loss_nce, _) = info_nce(&q.z, &z2, &queue.z, TAU)?;
+        let loss = loss_nce.add(&loss_ml.scale(LAMBDA)?)?; // Eq. 10
+
+        // 7. Backward, batch-norm statistics, SGD.
+        let grads = loss.backward()?;
+        tape.take_observations().iter().try_for_each(|o| o.apply())?;
+        sgd.step(&query.trained(), &grads, 0.06)?;
+
+        // 8. Only now the keys enter both queues, at one pointer (Eq. 6).
+        queue.enqueue(&g2, &z2, &batch.ids)?;
+
+        if step % 4 == 0 {
+            let (nce, ml) = (loss_nce.value().item()?, loss_ml.value().item()?);
+            println!("step {step:3}  L_nce {nce:.4}  L_ml {ml:.4}  next slot {}", queue.ptr);
+        }
+        loader.recycle(batch);
+    }
+    println!("(equal logits would give L_nce = ln(D + 1) = {:.4})", ((SLOTS + 1) as f32).ln());
+    assert!(queue.ids.iter().flatten().count() == SLOTS, "the ring has been filled");
+    Ok(())
+}

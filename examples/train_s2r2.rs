@@ -1,0 +1,65 @@
+//! S2R2 in one file, on the bundled photos: the method's numbered steps without the trainer around them.
+
+use rand::{SeedableRng, rngs::StdRng};
+use std::sync::Arc;
+use vista::autograd::Tape;
+use vista::data::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
+use vista::encoder::{Encoder, ResNetEncoder};
+use vista::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
+use vista::optim::{Adam, AdamConfig, Optimizer};
+use vista::views::ViewConfig;
+use vista::{Device, Result, Tensor};
+
+const IMAGES: usize = 8; // B
+const VIEWS: usize = 6; // K
+const SIZE: usize = 32;
+const TAU: f32 = 0.05;
+const STEPS: usize = 60;
+
+fn main() -> Result<()> {
+    let device = Device::open("auto")?;
+    let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
+    let views = ViewConfig { blur_p: 0.0, ..ViewConfig::simclr(SIZE) };
+    let mut loader = Loader::new(album, LoaderOptions::new(IMAGES, VIEWS, views, 0))?;
+    let config =
+        ResNetConfig { architecture: Architecture::Resnet18, width: 16, stem: Stem::Small, zero_init: false };
+    let encoder = ResNetEncoder::new(&device, &mut StdRng::seed_from_u64(0), &config, 64)?;
+    let mut adam = Adam::new(AdamConfig::default());
+    let mut losses = Vec::new();
+
+    for step in 0..STEPS {
+        // 1. B images, K views each; the views of an image are neighbours.
+        let Some(batch) = loader.next() else { break };
+        let batch = batch?;
+        let images = Tensor::new(&device, [IMAGES * VIEWS, SIZE, SIZE, 3], &batch.images)?;
+
+        // 2. Every view through the one encoder, with a tape.
+        let tape = Tape::new(&device);
+        let embedding = encoder.embed(&tape.constant(images), Mode::Train { splits: 1 })?;
+
+        // 3. Cosine similarities of all views with all views.
+        let z = embedding.z.l2_normalize()?; // [B K, d]
+        let similarities = z.matmul_nt(&z)?; // [B K, B K]
+
+        // 4. Each view ranks all others; its own image's views should come first (Eq. 1-3).
+        let (loss, _) = similarities.smooth_ap(VIEWS, TAU)?; // 1 - mean AP
+
+        // 5. Backward, batch-norm statistics, Adam.
+        let grads = loss.backward()?;
+        tape.take_observations().iter().try_for_each(|o| o.apply())?;
+        adam.step(&encoder.trained(), &grads, 1e-3)?;
+
+        losses.push(loss.value().item()?);
+        if step % 10 == 0 {
+            println!("step {step:3}  loss {:.4}  mean AP {:.4}", losses[step], 1.0 - losses[step]);
+        }
+        loader.recycle(batch);
+    }
+
+    let mean = |part: &[f32]| part.iter().sum::<f32>() / part.len() as f32;
+    let (first, last) = (mean(&losses[..10]), mean(&losses[STEPS - 10..]));
+    println!("loss of the first ten steps {first:.4}, of the last ten {last:.4}");
+    println!("(equal embeddings would give 1 - 1/B = {:.4})", 1.0 - 1.0 / IMAGES as f32);
+    assert!(last < first - 0.03, "nothing was learned");
+    Ok(())
+}

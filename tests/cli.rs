@@ -1,0 +1,199 @@
+//! The command as a person uses it: bad input gives one clear line and exit code 2, good input does its work.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn vista(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vista")).args(args).output().expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs `vista pretrain` with these arguments into a folder of its own and expects a refusal in one line.
+fn refused(args: &[&str], parts: &[&str]) {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path().join("run");
+    let mut all = vec!["pretrain"];
+    if !args.contains(&"--out") {
+        all.extend(["--out", out.to_str().expect("a name")]);
+    }
+    all.extend(args);
+    let output = vista(&all);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+    let errors: Vec<&str> = said.lines().filter(|l| !l.starts_with("warning")).collect();
+    assert_eq!(errors.len(), 1, "{args:?}: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{args:?} does not say `{part}`: {said}");
+    }
+}
+
+fn jpeg(path: &Path, width: u32, height: u32) {
+    let image = image::RgbImage::from_fn(width, height, |x, y| {
+        image::Rgb([(7 * x) as u8, (5 * y) as u8, (x * y) as u8])
+    });
+    image.save(path).expect("a photo");
+}
+
+/// A folder of `count` small photos.
+fn photos(count: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    for i in 0..count {
+        jpeg(&folder.path().join(format!("{i:03}.jpg")), 40 + i as u32, 30);
+    }
+    folder
+}
+
+const TINY: [&str; 8] = ["--set", "model.width=4", "--image-size", "16", "--batch", "2", "--views", "2"];
+
+#[test]
+fn an_empty_folder_is_refused() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().to_str().expect("a name");
+    refused(&["--data", path], &[path]);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_refused() {
+    refused(&["--data", "/no/such/folder"], &["/no/such/folder"]);
+}
+
+#[test]
+fn an_unknown_preset_objective_key_or_value_is_refused() {
+    refused(&["--preset", "domo"], &["domo", "demo", "mls-coco-r50-400ep"]);
+    refused(&["--objective", "simsiam"], &["simsiam", "s2r2"]);
+    refused(&["--set", "objective.tua=0.1"], &["tua", "tau"]);
+    refused(&["--set", "train.batch=many"], &["train.batch=many"]);
+    refused(&["--backbone", "vgg"], &["vgg", "resnet18"]);
+    refused(&["--config", "/no/such/file.toml"], &["/no/such/file.toml"]);
+}
+
+#[test]
+fn sizes_that_no_run_can_have_are_refused() {
+    refused(&["--objective", "mls", "--set", "objective.k=65"], &["65", "objective.k"]);
+    refused(
+        &["--objective", "mls", "--set", "objective.queue=64", "--set", "objective.k=70"],
+        &["queue of 64"],
+    );
+    refused(&["--batch", "1"], &["train.batch"]);
+    refused(&["--batch", "5000"], &["573", "5000"]);
+    refused(&["--views", "1"], &["train.views"]);
+    refused(&["--set", "views.size=0"], &["size"]);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused() {
+    refused(&["--device", "gpu:no such gpu"], &["no such gpu"]);
+    refused(&["--device", "tpu"], &["tpu", "gpu:NAME"]);
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_written_is_refused() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").expect("a file");
+    let out = file.join("run");
+    refused(&["--out", out.to_str().expect("a name")], &["file"]);
+}
+
+#[test]
+fn a_folder_without_one_good_photo_is_refused() {
+    let folder = tempfile::tempdir().expect("folder");
+    for i in 0..4 {
+        std::fs::write(folder.path().join(format!("{i}.jpg")), "not a photo").expect("a file");
+    }
+    let mut args = TINY.to_vec();
+    args.extend(["--data", folder.path().to_str().expect("a name"), "--steps", "1"]);
+    refused(&args, &["decoded"]);
+}
+
+#[test]
+fn a_text_file_a_truncated_and_a_one_pixel_photo_among_good_ones_are_counted_and_named() {
+    let folder = photos(20);
+    std::fs::write(folder.path().join("text.jpg"), "not a photo").expect("a file");
+    let whole = std::fs::read(folder.path().join("019.jpg")).expect("a photo");
+    std::fs::write(folder.path().join("cut.jpg"), &whole[..whole.len() / 3]).expect("a file");
+    jpeg(&folder.path().join("pixel.jpg"), 1, 1);
+    let run = tempfile::tempdir().expect("folder");
+    let mut args = vec!["pretrain"];
+    args.extend(TINY);
+    args.extend(["--data", folder.path().to_str().expect("a name"), "--epochs", "1"]);
+    args.extend(["--set", "data.max_broken=0.2", "--out", run.path().to_str().expect("a name")]);
+    let output = vista(&args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let log = std::fs::read_to_string(run.path().join("log.jsonl")).expect("the log");
+    let replaced: Vec<&str> = log.lines().filter(|l| l.contains("\"replaced\"")).collect();
+    assert!(replaced.iter().any(|l| l.contains("\"photo\":\"text.jpg\"")), "{log}");
+    assert!(!log.contains("\"photo\":\"pixel.jpg\""), "a photo of one pixel is a photo: {log}");
+    // With the usual limit of 1 % the same folder ends the run, with the names.
+    let output = vista(&[&args[..args.len() - 4], &["--out", run.path().to_str().expect("a name")]].concat());
+    assert!(!output.status.success() && text(&output.stderr).contains(".jpg"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_checkpoint_can_be_judged_and_a_file_that_is_none_is_refused() {
+    let run = tempfile::tempdir().expect("folder");
+    let out = run.path().to_str().expect("a name");
+    let mut args = vec!["pretrain"];
+    args.extend(TINY);
+    args.extend(["--steps", "2", "--out", out]);
+    let output = vista(&args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    for part in ["checkpoint.safetensors", "log.jsonl", "next:", "untrained", "colour alone"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let checkpoint = run.path().join("checkpoint.safetensors");
+    let checkpoint = checkpoint.to_str().expect("a name");
+    for args in
+        [&["knn", "--checkpoint", checkpoint][..], &["probe", "--epochs", "3", "--checkpoint", checkpoint]]
+    {
+        let output = vista(args);
+        assert!(
+            output.status.success() && text(&output.stdout).contains("top-1"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    let log = run.path().join("log.jsonl");
+    let output = vista(&["knn", "--checkpoint", log.to_str().expect("a name")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("log.jsonl"));
+}
+
+#[test]
+fn devices_and_presets_are_listed() {
+    let devices = text(&vista(&["devices"]).stdout);
+    assert!(devices.contains("cpu") && devices.contains("auto"), "{devices}");
+    let presets = text(&vista(&["pretrain", "--presets"]).stdout);
+    assert!(presets.lines().count() == 6 && presets.contains("mls-coco-r50-800ep"), "{presets}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_unreadable_folder_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = photos(2);
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o000)).expect("permissions");
+    // Root reads every folder, so there is nothing to refuse.
+    if std::fs::read_dir(folder.path()).is_err() {
+        refused(
+            &["--data", folder.path().to_str().expect("a name")],
+            &[folder.path().to_str().expect("a name")],
+        );
+    }
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).expect("permissions");
+}
+
+#[test]
+fn the_readme_shows_the_commands_that_there_are() {
+    let readme = include_str!("../README.md");
+    for command in ["pretrain", "knn", "probe", "devices", "doctor"] {
+        assert!(readme.contains(&format!("vista {command}")), "README does not show `vista {command}`");
+        assert!(vista(&[command, "--help"]).status.success(), "vista {command} --help");
+    }
+    assert!(readme.contains("cargo run --release -- pretrain") && readme.contains("./check"));
+}

@@ -1,0 +1,95 @@
+//! Layers: values and gradients for a random upstream gradient.
+
+use super::case::{GoldenCase, Outputs};
+use vista::autograd::Tape;
+use vista::nn::{BatchNorm, Mode};
+use vista::{Device, Result, ops};
+
+pub fn matmul(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let op = match case.attrs["trans"].as_str() {
+        Some("nn") => ops::Matmul::NN,
+        Some("nt") => ops::Matmul::NT,
+        Some("tn") => ops::Matmul::TN,
+        other => panic!("trans {other:?}"),
+    };
+    case.differentiate(device, &["a", "b"], |tape, x| Ok(vec![("y", tape.apply(op, &[&x[0], &x[1]])?.0)]))
+}
+
+pub fn linear(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    case.differentiate(device, &["x", "weight", "bias"], |_, x| Ok(vec![("y", x[0].linear(&x[1], &x[2])?)]))
+}
+
+pub fn conv2d(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let op = ops::Conv2d {
+        stride: case.pair("stride"),
+        padding: case.pair("padding"),
+        dilation: case.pair("dilation"),
+    };
+    let inputs: &[&str] = if case.flag("bias") { &["x", "weight", "bias"] } else { &["x", "weight"] };
+    case.differentiate(device, inputs, |tape, x| {
+        Ok(vec![("y", tape.apply(op, &x.iter().collect::<Vec<_>>())?.0)])
+    })
+}
+
+fn layer(case: &GoldenCase, device: &Device) -> Result<BatchNorm> {
+    let channels = case.array("in.weight").shape[0];
+    let bn = BatchNorm::new(device, "bn", channels, 1.0)?;
+    bn.running.mean.set(case.input("running_mean", device))?;
+    bn.running.var.set(case.input("running_var", device))?;
+    Ok(bn)
+}
+
+pub fn batch_norm_train(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let bn = layer(case, device)?;
+    let splits = if case.attrs["num_splits"].is_null() { 1 } else { case.whole("num_splits") };
+    let mut outputs = batch_norm(case, device, &bn, Mode::Train { splits })?;
+    outputs.insert("out.running_mean".into(), bn.running.mean.get().to_f64()?);
+    outputs.insert("out.running_var".into(), bn.running.var.get().to_f64()?);
+    Ok(outputs)
+}
+
+pub fn batch_norm_eval(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    batch_norm(case, device, &layer(case, device)?, Mode::Eval)
+}
+
+/// Through the module, so that its parameters and observations are covered too.
+fn batch_norm(case: &GoldenCase, device: &Device, bn: &BatchNorm, mode: Mode) -> Result<Outputs> {
+    bn.weight.set(case.input("weight", device))?;
+    bn.bias.set(case.input("bias", device))?;
+    let tape = Tape::new(device);
+    let x = tape.leaf(case.input("x", device));
+    let y = bn.forward(&x, mode)?;
+    let dy = case.array("grad_out.y").channels_last().tensor(device);
+    let grads = tape.backward(&[(&y, dy)])?;
+    tape.take_observations().iter().try_for_each(|o| o.apply())?;
+    let missing = || vista::Error::Run("a gradient is missing".into());
+    let mut outputs = Outputs::new();
+    outputs.insert("out.y".into(), super::case::channels_first(y.value())?);
+    outputs.insert("grad_in.x".into(), super::case::channels_first(grads.of(&x).ok_or_else(missing)?)?);
+    for (name, param) in [("weight", &bn.weight), ("bias", &bn.bias)] {
+        outputs.insert(format!("grad_in.{name}"), grads.of_param(param).ok_or_else(missing)?.to_f64()?);
+    }
+    Ok(outputs)
+}
+
+pub fn max_pool2d(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|key| case.whole(key));
+    case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].max_pool(kernel, stride, padding)?)]))
+}
+
+pub fn global_avg_pool(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].global_avg_pool()?)]))
+}
+
+pub fn relu(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].relu()?)]))
+}
+
+pub fn add_relu(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let op = ops::Elementwise::AddRelu;
+    case.differentiate(device, &["a", "b"], |tape, x| Ok(vec![("y", tape.apply(op, &[&x[0], &x[1]])?.0)]))
+}
+
+pub fn l2_normalize(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].l2_normalize()?)]))
+}

@@ -1,0 +1,54 @@
+//! How each kind of golden case is run.
+
+pub mod case;
+mod images;
+mod layers;
+mod losses;
+mod networks;
+mod optimisers;
+mod steps;
+
+use case::{GoldenCase, Outputs};
+use vista::{Device, Result};
+
+/// Runs a case on a device: the values under the names of the expected tensors.
+pub type Run = fn(&GoldenCase, &Device) -> Result<Outputs>;
+
+/// The runner of an op; `None` if there is none.
+pub fn runner_of(op: &str) -> Option<Run> {
+    Some(match op {
+        "matmul" => layers::matmul,
+        "linear" => layers::linear,
+        "conv2d" => layers::conv2d,
+        "batch_norm_train" | "split_batch_norm" => layers::batch_norm_train,
+        "batch_norm_eval" => layers::batch_norm_eval,
+        "max_pool2d" => layers::max_pool2d,
+        "global_avg_pool" => layers::global_avg_pool,
+        "relu" => layers::relu,
+        "add_relu" => layers::add_relu,
+        "l2_normalize" => layers::l2_normalize,
+        "softmax_cross_entropy" => losses::softmax_cross_entropy,
+        "bce_with_logits" => losses::bce_with_logits,
+        "top_k" => losses::top_k,
+        "info_nce" => losses::info_nce,
+        "mls_bce" => losses::mls_bce,
+        "mls_total" => losses::mls_total,
+        "smooth_ap" => losses::smooth_ap,
+        "exact_ap" => losses::exact_ap,
+        "sgd" | "adam" => optimisers::optimiser,
+        "ema_update" => optimisers::ema_update_case,
+        "cosine_schedule" => optimisers::cosine_schedule,
+        "network" => networks::network,
+        "trajectory" => networks::trajectory,
+        "moco_step" | "mls_step" => steps::momentum_step,
+        "s2r2_step" => steps::s2r2_step,
+        "knn_classifier" => images::knn_classifier,
+        "adjust_brightness" | "adjust_contrast" | "adjust_saturation" | "adjust_hue" => images::adjust,
+        "grayscale" => images::grayscale,
+        "horizontal_flip" => images::horizontal_flip,
+        "gaussian_blur" => images::gaussian_blur,
+        "resized_crop" => images::resized_crop,
+        "normalize_image" => images::normalize_image,
+        _ => return None,
+    })
+}

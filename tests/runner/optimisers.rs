@@ -1,0 +1,79 @@
+//! Optimisers, through the trainer's own: parameters after each step.
+
+use super::case::{Array, GoldenCase, Outputs};
+use vista::autograd::Tape;
+use vista::nn::{Module, Param};
+use vista::optim::{Adam, AdamConfig, CosineSchedule, Optimizer, Sgd, SgdConfig, ema_update};
+use vista::{Device, Result};
+
+/// Parameters without a network.
+struct Params(Vec<Param>);
+
+impl Module for Params {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.0.iter().for_each(f);
+    }
+}
+
+/// Entry t of an array whose first dimension is time.
+fn at(array: &Array, t: usize) -> Array {
+    let shape = array.shape[1..].to_vec();
+    let count: usize = shape.iter().product();
+    Array { values: array.values[t * count..][..count].to_vec(), shape }
+}
+
+/// `sgd` and `adam`: two parameters, T gradients each, one learning rate per step.
+pub fn optimiser(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let weight_decay = case.number("weight_decay");
+    let mut optimizer: Box<dyn Optimizer> = if case.attrs["beta1"].is_null() {
+        let config =
+            SgdConfig { momentum: case.number("momentum"), weight_decay, nesterov: case.flag("nesterov") };
+        Box::new(Sgd::new(config))
+    } else {
+        let [beta1, beta2, eps] = ["beta1", "beta2", "eps"].map(|key| case.number(key));
+        Box::new(Adam::new(AdamConfig { beta1, beta2, eps, weight_decay }))
+    };
+    let params = ["w", "b"].map(|name| Param::new(name, case.input(name, device)));
+    let mut outputs = Outputs::new();
+    let lrs = case.attrs["lrs"].as_array().expect("learning rates");
+    for (t, lr) in lrs.iter().enumerate() {
+        // The gradient of sum(p * g) with respect to p is g.
+        let tape = Tape::new(device);
+        let roots = params.iter().map(|p| {
+            let gradient = at(case.array(&format!("in.grad_{}", p.name())), t).tensor(device);
+            Ok((tape.param(p), gradient))
+        });
+        let roots = roots.collect::<Result<Vec<_>>>()?;
+        let roots: Vec<_> = roots.iter().map(|(p, g)| (p, g.clone())).collect();
+        let grads = tape.backward(&roots)?;
+        optimizer.step(&params, &grads, lr.as_f64().expect("a learning rate"))?;
+        for p in &params {
+            outputs.entry(format!("out.{}", p.name())).or_default().extend(p.get().to_f64()?);
+        }
+    }
+    Ok(outputs)
+}
+
+pub fn ema_update_case(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let key = Params(vec![Param::new("p", case.input("p", device))]);
+    let online = case.array("in.q");
+    let mut values = Vec::new();
+    for t in 0..online.shape[0] {
+        let query = Params(vec![Param::new("p", at(online, t).tensor(device))]);
+        ema_update(&key, &query, case.number("m"))?;
+        values.extend(key.0[0].get().to_f64()?);
+    }
+    Ok(Outputs::from([("out.p".into(), values)]))
+}
+
+pub fn cosine_schedule(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let schedule = CosineSchedule {
+        base_lr: case.number("base_lr"),
+        final_lr: case.number("final_lr"),
+        start_lr: case.number("start_lr"),
+        warmup: case.whole("warmup") as u64,
+        total: case.whole("total") as u64,
+    };
+    let values = (0..schedule.total).map(|t| schedule.lr(t)).collect();
+    Ok(Outputs::from([("out.lr".into(), values)]))
+}
