@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn vista(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vista")).args(args).output().expect("the program runs")
+    // Outside a desktop session a Vulkan driver complains on stderr about this variable, in lines that are not ours.
+    let runtime = std::env::temp_dir();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vista"));
+    command.env("XDG_RUNTIME_DIR", runtime).args(args).output().expect("the program runs")
 }
 
 fn text(bytes: &[u8]) -> String {

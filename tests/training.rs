@@ -47,7 +47,14 @@ fn a_run_gives_the_same_checkpoint_for_one_and_four_loader_threads() {
 fn ten_steps_give_the_same_losses_on_the_cpu_and_on_a_gpu() {
     let folder = tempfile::tempdir().expect("folder");
     for method in ["s2r2", "mls"] {
-        let settings = ["train.steps=10", "objective.tau=0.1", "objective.queue=64", "optimizer.lr=0.0001"];
+        let settings = [
+            "train.steps=10",
+            "objective.tau=0.1",
+            "objective.queue=64",
+            "optimizer.lr=0.0001",
+            "objective.bn_splits=1",
+            "views.size=32",
+        ];
         let run = |device: &str| {
             let config = config(method, &settings).with(&format!("device={device}")).expect("device");
             losses(config, &folder.path().join(format!("{method}-{device}")))

@@ -129,7 +129,7 @@ impl Config {
         let mut config = Config::s2r2(16, 8);
         config.model = ModelConfig { width: 32, stem: Stem::Small, ..config.model };
         config.objective.queue = 256;
-        config.train = TrainConfig { epochs: 1000, minutes: 6.0, ..config.train };
+        config.train = TrainConfig { epochs: 1000, minutes: 5.0, ..config.train };
         config.optimizer = OptimizerConfig { lr: 1e-3, warmup_steps: 50, ..config.optimizer };
         config.eval = EvalConfig { every_epochs: 0, every_minutes: 1.0, ..config.eval };
         config.views = ViewConfig { blur_p: 0.0, hue: 0.0, ..ViewConfig::simclr(32) };
@@ -165,6 +165,7 @@ impl Config {
             config.objective =
                 ObjectiveConfig { queue: 256, k: 5, m: 0.99, bn_splits: 4, ..config.objective };
             config.optimizer.lr = 0.3 * 64.0 / 256.0;
+            config.optimizer.warmup_steps = 50;
         }
         Ok(config)
     }
