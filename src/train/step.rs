@@ -63,7 +63,7 @@ pub struct StepReport {
 }
 
 impl<E: Encoder> Learner<E> {
-    /// One step, in the order that PAPERS.md fixes for MLS and that holds for every method here.
+    /// One step, in the order that MLS needs and that holds for every method here: the order is part of the method.
     ///
     /// # Errors
     /// [`Error::Shape`] if the batch does not fit the objective; the device's errors.
