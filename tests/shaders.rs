@@ -2,7 +2,6 @@
 //! SPIR-V, MSL and HLSL.
 
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
 use vista::device::kernel::{Reflection, shader_names, shader_source};
 
 /// Module with its overrides at their defaults, as every back end wants it.
@@ -89,8 +88,6 @@ fn a_broken_shader_is_refused_with_its_line() {
         .err()
         .expect("an error");
     assert!(error.to_string().contains("broken.wgsl"), "{error}");
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::default());
-    assert!(validator.validate(&naga::Module::default()).is_ok());
 }
 
 /// The text of an op: `src/ops/<name>.rs` and what lies in a folder of that name.

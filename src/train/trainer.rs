@@ -127,7 +127,7 @@ impl Trainer {
         let mut clock = Clock::default();
         let before = self.judge(&mut log, &progress, Reached { epoch: 0, step: 0 }, &clock)?;
         let mut after = before;
-        let mut judged_at = 0.0;
+        let (mut judged_at, mut judged_step) = (0.0, 0);
         let mut reached = Reached { epoch: 0, step: 0 };
         while reached.step < total && (limit == 0.0 || clock.seconds() < limit) {
             clock.start();
@@ -169,12 +169,12 @@ impl Trainer {
             let by_time =
                 every.every_minutes > 0.0 && clock.seconds() - judged_at >= 60.0 * every.every_minutes;
             if by_epoch || by_time {
-                judged_at = clock.seconds();
+                (judged_at, judged_step) = (clock.seconds(), reached.step);
                 after = self.judge(&mut log, &progress, reached, &clock)?;
             }
             loader.recycle(views);
         }
-        if reached.step > 0 {
+        if reached.step > judged_step {
             after = self.judge(&mut log, &progress, reached, &clock)?;
         }
         progress.end();
