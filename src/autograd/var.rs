@@ -3,8 +3,8 @@
 use super::{Grads, Tape};
 use crate::error::Result;
 use crate::ops::{
-    AvgPool, BceWithLogits, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows, L2Normalize, Matmul,
-    MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
+    AvgPool, BceWithLogits, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows, L2Normalize,
+    LogSoftmax, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
 };
 use crate::tensor::{Shape, Tensor};
 
@@ -114,6 +114,14 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] of a scalar.
     pub fn l2_normalize(&self) -> Result<Var<'t>> {
         self.apply(L2Normalize, &[])
+    }
+
+    /// `x - log sum exp(x)` of every row of `[.., C]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] of a scalar or where rows are empty.
+    pub fn log_softmax(&self) -> Result<Var<'t>> {
+        self.apply(LogSoftmax, &[])
     }
 
     /// The sum over everything (`[]`), over each row (`[.., C] -> [..]`) or each channel (`[.., C] -> [C]`)

@@ -43,7 +43,8 @@ op_list! {
         avg_pool::AvgPool,
         l2_normalize::L2Normalize,
         gather_rows::GatherRows,
-        concat::Concat;
+        concat::Concat,
+        log_softmax::LogSoftmax;
     others:
         running_stats::RunningStats,
         top_k::TopK,

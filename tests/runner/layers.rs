@@ -93,3 +93,7 @@ pub fn add_relu(case: &GoldenCase, device: &Device) -> Result<Outputs> {
 pub fn l2_normalize(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].l2_normalize()?)]))
 }
+
+pub fn log_softmax(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].log_softmax()?)]))
+}
