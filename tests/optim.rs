@@ -2,7 +2,7 @@
 
 use vista::autograd::{Grads, Tape};
 use vista::nn::{Module, Param};
-use vista::optim::{AdamConfig, OptimConfig, Optimizer, SgdConfig, ema_update};
+use vista::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig, ema_update};
 use vista::{Device, Tensor};
 
 struct Two(Vec<Param>);
@@ -30,10 +30,17 @@ fn grads(param: &Param, g: &[f32]) -> Grads {
     p.scale(1.0).and_then(|y| y.backward_with(g)).expect("backward")
 }
 
-fn configs() -> [OptimConfig; 2] {
+fn configs() -> [OptimConfig; 4] {
     [
         OptimConfig::Sgd(SgdConfig { momentum: 0.9, weight_decay: 0.1, nesterov: true }),
         OptimConfig::Adam(AdamConfig { weight_decay: 0.1, ..Default::default() }),
+        OptimConfig::Lars(LarsConfig {
+            weight_decay: 0.1,
+            trust: 0.3,
+            exclude_1d: false,
+            ..Default::default()
+        }),
+        OptimConfig::Lars(LarsConfig::default()),
     ]
 }
 

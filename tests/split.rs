@@ -22,6 +22,15 @@ fn splitting_over_bindings_changes_no_bit() {
 }
 
 #[test]
+fn norms_of_a_split_tensor_have_the_same_bits() {
+    let devices = [None, Some(1 << 16)].map(open);
+    for case in all_cases().into_iter().filter(|c| c.op == "lars") {
+        let [a, b] = devices.each_ref().map(|device| case.evaluate(device, 17).expect("run"));
+        assert!(a == b, "{}", case.full_name());
+    }
+}
+
+#[test]
 fn pooling_splits_the_batch_where_a_binding_may_start() {
     let pool = MaxPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
     let ops: [&dyn Op; 2] = [&pool, &AvgPool];

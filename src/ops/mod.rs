@@ -50,5 +50,6 @@ op_list! {
         top_k::TopK,
         sgd::SgdUpdate,
         adam::AdamUpdate,
+        lars::LarsUpdate,
         ema::Ema;
 }

@@ -5,11 +5,13 @@
 
 mod adam;
 mod ema;
+mod lars;
 mod schedule;
 mod sgd;
 
 pub use adam::{Adam, AdamConfig};
 pub use ema::ema_update;
+pub use lars::{Lars, LarsConfig};
 pub use schedule::CosineSchedule;
 pub use sgd::{Sgd, SgdConfig};
 
@@ -50,6 +52,8 @@ pub enum OptimConfig {
     Sgd(SgdConfig),
     /// Adam.
     Adam(AdamConfig),
+    /// LARS.
+    Lars(LarsConfig),
 }
 
 impl OptimConfig {
@@ -58,6 +62,7 @@ impl OptimConfig {
         match self {
             OptimConfig::Sgd(config) => Box::new(Sgd::new(config.clone())),
             OptimConfig::Adam(config) => Box::new(Adam::new(config.clone())),
+            OptimConfig::Lars(config) => Box::new(Lars::new(config.clone())),
         }
     }
 }

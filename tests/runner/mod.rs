@@ -36,7 +36,7 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "mls_total" => losses::mls_total,
         "smooth_ap" => losses::smooth_ap,
         "exact_ap" => losses::exact_ap,
-        "sgd" | "adam" => optimisers::optimiser,
+        "sgd" | "adam" | "lars" => optimisers::optimiser,
         "ema_update" => optimisers::ema_update_case,
         "cosine_schedule" => optimisers::cosine_schedule,
         "network" => networks::network,

@@ -3,7 +3,7 @@
 use super::case::{Array, GoldenCase, Outputs};
 use vista::autograd::Tape;
 use vista::nn::{Module, Param};
-use vista::optim::{Adam, AdamConfig, CosineSchedule, Optimizer, Sgd, SgdConfig, ema_update};
+use vista::optim::{AdamConfig, CosineSchedule, LarsConfig, OptimConfig, SgdConfig, ema_update};
 use vista::{Device, Result};
 
 /// Parameters without a network.
@@ -22,17 +22,26 @@ fn at(array: &Array, t: usize) -> Array {
     Array { values: array.values[t * count..][..count].to_vec(), shape }
 }
 
-/// `sgd` and `adam`: two parameters, T gradients each, one learning rate per step.
+/// `sgd`, `adam` and `lars`: two parameters, T gradients each, one learning rate per step.
 pub fn optimiser(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let weight_decay = case.number("weight_decay");
-    let mut optimizer: Box<dyn Optimizer> = if case.attrs["beta1"].is_null() {
-        let config =
-            SgdConfig { momentum: case.number("momentum"), weight_decay, nesterov: case.flag("nesterov") };
-        Box::new(Sgd::new(config))
-    } else {
-        let [beta1, beta2, eps] = ["beta1", "beta2", "eps"].map(|key| case.number(key));
-        Box::new(Adam::new(AdamConfig { beta1, beta2, eps, weight_decay }))
+    let number = |key| case.number(key);
+    let config = match case.op.as_str() {
+        "sgd" => {
+            let (momentum, nesterov) = (number("momentum"), case.flag("nesterov"));
+            OptimConfig::Sgd(SgdConfig { momentum, weight_decay, nesterov })
+        }
+        "adam" => {
+            let [beta1, beta2, eps] = ["beta1", "beta2", "eps"].map(number);
+            OptimConfig::Adam(AdamConfig { beta1, beta2, eps, weight_decay })
+        }
+        _ => {
+            let ([momentum, trust, eps], exclude_1d) =
+                (["momentum", "trust", "eps"].map(number), case.flag("exclude_1d"));
+            OptimConfig::Lars(LarsConfig { momentum, weight_decay, trust, eps, exclude_1d })
+        }
     };
+    let mut optimizer = config.build();
     let params = ["w", "b"].map(|name| Param::new(name, case.input(name, device)));
     let mut outputs = Outputs::new();
     let lrs = case.attrs["lrs"].as_array().expect("learning rates");
