@@ -3,7 +3,7 @@
 use super::{Grads, Tape};
 use crate::error::Result;
 use crate::ops::{
-    AvgPool, BceWithLogits, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows, L2Normalize,
+    AvgPool, BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows, L2Normalize,
     LogSoftmax, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
 };
 use crate::tensor::{Shape, Tensor};
@@ -241,5 +241,13 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] if there are none.
     pub fn global_avg_pool(&self) -> Result<Var<'t>> {
         self.apply(AvgPool, &[])
+    }
+
+    /// `[N, H, W, C]` at another height and width, by bilinear interpolation without antialiasing
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if this is no batch of images or a side is 0.
+    pub fn bilinear_resize(&self, size: [usize; 2]) -> Result<Var<'t>> {
+        self.apply(BilinearResize { size }, &[])
     }
 }

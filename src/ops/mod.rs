@@ -44,7 +44,8 @@ op_list! {
         l2_normalize::L2Normalize,
         gather_rows::GatherRows,
         concat::Concat,
-        log_softmax::LogSoftmax;
+        log_softmax::LogSoftmax,
+        bilinear_resize::BilinearResize;
     others:
         running_stats::RunningStats,
         top_k::TopK,

@@ -97,3 +97,8 @@ pub fn l2_normalize(case: &GoldenCase, device: &Device) -> Result<Outputs> {
 pub fn log_softmax(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].log_softmax()?)]))
 }
+
+pub fn bilinear_resize(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let size = case.pair("size");
+    case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].bilinear_resize(size)?)]))
+}

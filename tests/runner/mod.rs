@@ -28,6 +28,7 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "add_relu" => layers::add_relu,
         "l2_normalize" => layers::l2_normalize,
         "log_softmax" => layers::log_softmax,
+        "bilinear_resize" => layers::bilinear_resize,
         "softmax_cross_entropy" => losses::softmax_cross_entropy,
         "bce_with_logits" => losses::bce_with_logits,
         "top_k" => losses::top_k,
