@@ -8,7 +8,8 @@ use crate::data::Rgb;
 /// The radius `ceil(3 sigma)` leaves out less than 0.3 % of the weight. A standard deviation of 0 changes nothing.
 pub fn gaussian_blur(image: &Rgb, sigma: f64) -> Vec<f32> {
     let mut out = vec![0.0; image.data.len()];
-    Blur::default().apply(image, sigma, (3.0 * sigma).ceil() as usize, &mut out);
+    let size = [image.height, image.width];
+    Blur::default().apply(&image.data, size, sigma, (3.0 * sigma).ceil() as usize, &mut out);
     out
 }
 
@@ -21,16 +22,23 @@ pub(super) struct Blur {
 }
 
 impl Blur {
-    /// Writes the blurred image to `out`, `[height, width, 3]`.
-    pub(super) fn apply(&mut self, image: &Rgb, sigma: f64, radius: usize, out: &mut [f32]) {
+    /// Writes the blurred image to `out`; both are `[height, width, 3]`.
+    pub(super) fn apply<T: Copy + Into<f32>>(
+        &mut self,
+        image: &[T],
+        [height, width]: [usize; 2],
+        sigma: f64,
+        radius: usize,
+        out: &mut [f32],
+    ) {
         self.set_weights(sigma, radius);
-        let stride = image.width * 3;
-        self.rows.resize(image.data.len(), 0.0);
-        for (row, blurred) in image.data.chunks_exact(stride).zip(self.rows.chunks_exact_mut(stride)) {
+        let stride = width * 3;
+        self.rows.resize(image.len(), 0.0);
+        for (row, blurred) in image.chunks_exact(stride).zip(self.rows.chunks_exact_mut(stride)) {
             self.padded_row.clear();
-            self.padded_row.extend((0..radius * 3).map(|i| f32::from(row[i % 3])));
-            self.padded_row.extend(row.iter().map(|&v| f32::from(v)));
-            self.padded_row.extend((0..radius * 3).map(|i| f32::from(row[stride - 3 + i % 3])));
+            self.padded_row.extend((0..radius * 3).map(|i| row[i % 3].into()));
+            self.padded_row.extend(row.iter().map(|&v| v.into()));
+            self.padded_row.extend((0..radius * 3).map(|i| row[stride - 3 + i % 3].into()));
             blurred.fill(0.0);
             for (i, &w) in self.weights.iter().enumerate() {
                 add_scaled(blurred, &self.padded_row[i * 3..], w);
@@ -39,7 +47,7 @@ impl Blur {
         for (y, blurred) in out.chunks_exact_mut(stride).enumerate() {
             blurred.fill(0.0);
             for (i, &w) in self.weights.iter().enumerate() {
-                let from = (y + i).saturating_sub(radius).min(image.height - 1);
+                let from = (y + i).saturating_sub(radius).min(height - 1);
                 add_scaled(blurred, &self.rows[from * stride..], w);
             }
         }

@@ -9,6 +9,17 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Standard deviation of ImageNet's channels, values in `[0, 1]`.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
+/// In which arithmetic the colours of a view are changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Colour {
+    /// In 8 bits, as Pillow: rounded after every step up to the blur.
+    #[default]
+    U8,
+    /// In floats, as torchvision's operations on float images: nothing is rounded after the resize.
+    Float,
+}
+
 /// The distribution that views are drawn from. The default is [`ViewConfig::moco_v2`] at 224 pixels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,6 +30,8 @@ pub struct ViewConfig {
     pub crop_scale: [f64; 2],
     /// Width over height of the crop, its logarithm drawn uniformly from this range.
     pub crop_ratio: [f64; 2],
+    /// In which arithmetic colours are changed.
+    pub colour: Colour,
     /// Probability that the four adjustments of colour are made, in random order.
     pub jitter_p: f64,
     /// Brightness factor from `[max(0, 1 - b), 1 + b]`.
@@ -61,6 +74,7 @@ impl ViewConfig {
             size,
             crop_scale: [0.2, 1.0],
             crop_ratio: [3.0 / 4.0, 4.0 / 3.0],
+            colour: Colour::U8,
             jitter_p: 0.8,
             brightness: 0.4,
             contrast: 0.4,

@@ -7,8 +7,9 @@ use crate::error::Result;
 use crate::views::blur::Blur;
 use crate::views::geometry::resized_crop_into;
 use crate::views::{
-    Adjustment, CropBox, ViewConfig, ViewParams, adjust_brightness, adjust_contrast, adjust_hue,
-    adjust_saturation, grayscale,
+    Adjustment, Colour, CropBox, ViewConfig, ViewParams, adjust_brightness, adjust_brightness_float,
+    adjust_contrast, adjust_contrast_float, adjust_hue, adjust_hue_float, adjust_saturation,
+    adjust_saturation_float, grayscale, grayscale_float,
 };
 
 /// Makes views of one configuration and keeps its buffers between them; one per thread.
@@ -20,6 +21,8 @@ pub struct ViewMaker {
     normal_values: Box<[[f32; 256]; 3]>,
     blur: Blur,
     blurred: Vec<f32>,
+    /// The view in `[0, 1]`, where colours are changed in floats.
+    floats: Vec<f32>,
 }
 
 impl ViewMaker {
@@ -32,7 +35,8 @@ impl ViewMaker {
         let view = Rgb::new(config.size, config.size);
         let normal_values = Box::new(normal_values(config.mean, config.std));
         let (resizer, blur) = (Resizer::new(), Blur::default());
-        Ok(ViewMaker { config, resizer, view, normal_values, blur, blurred: Vec::new() })
+        let (blurred, floats) = (Vec::new(), Vec::new());
+        Ok(ViewMaker { config, resizer, view, normal_values, blur, blurred, floats })
     }
 
     /// The configuration.
@@ -52,10 +56,23 @@ impl ViewMaker {
 
     /// Makes the view that `params` describe: `out` is `[size, size, 3]`, `(v / 255 - mean) / std`.
     ///
-    /// Values are rounded to 8 bits after every step up to the blur; blurred values are normalised unrounded.
+    /// Crop and resize are in 8 bits. Then [`Colour`] decides: values are rounded to 8 bits after every step up to the
+    /// blur, or not rounded any more. Blurred values are normalised unrounded in both.
     /// The crop must lie inside the photo. A photo of one pixel gives a view of one colour.
     pub fn make(&mut self, photo: &Rgb, params: &ViewParams, out: &mut [f32]) {
         resized_crop_into(&mut self.resizer, photo, params.crop, &mut self.view);
+        match self.config.colour {
+            Colour::U8 => self.finish_u8(params, out),
+            Colour::Float => self.finish_float(params, out),
+        }
+        if params.flip {
+            for row in out.chunks_exact_mut(self.config.size * 3) {
+                row.as_chunks_mut::<3>().0.reverse();
+            }
+        }
+    }
+
+    fn finish_u8(&mut self, params: &ViewParams, out: &mut [f32]) {
         for adjustment in params.jitter.iter().flatten() {
             match *adjustment {
                 Adjustment::Brightness(factor) => adjust_brightness(&mut self.view, factor),
@@ -69,21 +86,38 @@ impl ViewMaker {
         }
         match params.blur {
             Some(sigma) => {
+                let (size, radius) = ([self.config.size; 2], self.config.blur_radius(sigma));
                 self.blurred.resize(self.view.data.len(), 0.0);
-                self.blur.apply(&self.view, sigma, self.config.blur_radius(sigma), &mut self.blurred);
-                let (mean, std) = (self.config.mean, self.config.std);
-                let line: [(f32, f32); 3] =
-                    std::array::from_fn(|c| (1.0 / (255.0 * std[c]), -mean[c] / std[c]));
-                for (y, x) in out.as_chunks_mut::<3>().0.iter_mut().zip(self.blurred.as_chunks::<3>().0) {
-                    *y = std::array::from_fn(|c| x[c] * line[c].0 + line[c].1);
-                }
+                self.blur.apply(&self.view.data, size, sigma, radius, &mut self.blurred);
+                normalize_floats(&self.blurred, 255.0, &self.config, out);
             }
             None => look_up(&self.view, &self.normal_values, out),
         }
-        if params.flip {
-            for row in out.chunks_exact_mut(self.config.size * 3) {
-                row.as_chunks_mut::<3>().0.reverse();
+    }
+
+    fn finish_float(&mut self, params: &ViewParams, out: &mut [f32]) {
+        let image = &mut self.floats;
+        image.clear();
+        image.extend(self.view.data.iter().map(|&v| f32::from(v) / 255.0));
+        for adjustment in params.jitter.iter().flatten() {
+            match *adjustment {
+                Adjustment::Brightness(factor) => adjust_brightness_float(image, factor),
+                Adjustment::Contrast(factor) => adjust_contrast_float(image, factor),
+                Adjustment::Saturation(factor) => adjust_saturation_float(image, factor),
+                Adjustment::Hue(shift) => adjust_hue_float(image, shift),
             }
+        }
+        if params.gray {
+            grayscale_float(image);
+        }
+        match params.blur {
+            Some(sigma) => {
+                let (size, radius) = ([self.config.size; 2], self.config.blur_radius(sigma));
+                self.blurred.resize(image.len(), 0.0);
+                self.blur.apply(image, size, sigma, radius, &mut self.blurred);
+                normalize_floats(&self.blurred, 1.0, &self.config, out);
+            }
+            None => normalize_floats(image, 1.0, &self.config, out),
         }
     }
 
@@ -116,6 +150,15 @@ fn normal_values(mean: [f32; 3], std: [f32; 3]) -> [[f32; 256]; 3] {
         let (mean, std) = (f64::from(mean[c]), f64::from(std[c]));
         std::array::from_fn(|v| ((v as f64 / 255.0 - mean) / std) as f32)
     })
+}
+
+/// `out[y, x, c] = (v / white - mean_c) / std_c`
+fn normalize_floats(image: &[f32], white: f32, config: &ViewConfig, out: &mut [f32]) {
+    let (mean, std) = (config.mean, config.std);
+    let line: [(f32, f32); 3] = std::array::from_fn(|c| (1.0 / (white * std[c]), -mean[c] / std[c]));
+    for (y, x) in out.as_chunks_mut::<3>().0.iter_mut().zip(image.as_chunks::<3>().0) {
+        *y = std::array::from_fn(|c| x[c] * line[c].0 + line[c].1);
+    }
 }
 
 fn look_up(image: &Rgb, table: &[[f32; 256]; 3], out: &mut [f32]) {
@@ -164,6 +207,30 @@ mod tests {
         for y in 0..8 {
             for x in 0..8 {
                 assert_eq!(plain[(y * 8 + x) * 3..][..3], flipped[(y * 8 + 7 - x) * 3..][..3]);
+            }
+        }
+    }
+
+    #[test]
+    fn colours_in_floats_are_those_in_bytes_but_for_rounding() {
+        let data = (0..40 * 40 * 3).map(|i| (i * 97 % 251) as u8).collect();
+        let photo = Rgb { width: 40, height: 40, data };
+        let config = |colour, jitter_p| ViewConfig { colour, jitter_p, ..ViewConfig::moco_v2(16) };
+        let stream = |i| KeyedRng::new("view", 0, [i, 0, 0]);
+        for (jitter_p, allowed) in [(0.0, 1e-5), (1.0, 0.08)] {
+            let mut makers =
+                [Colour::U8, Colour::Float].map(|c| ViewMaker::new(config(c, jitter_p)).unwrap());
+            for i in 0..20 {
+                let params = ViewParams::draw(makers[0].config(), 40, 40, &mut stream(i));
+                if params.gray && jitter_p == 0.0 {
+                    continue; // grey is rounded in bytes
+                }
+                let mut views = [(); 2].map(|()| vec![0.0; makers[0].len()]);
+                makers.iter_mut().zip(&mut views).for_each(|(maker, out)| maker.make(&photo, &params, out));
+                let mean = views[0].iter().zip(&views[1]).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>()
+                    / views[0].len() as f64;
+                // One grey level is 1 / (255 * 0.225) = 0.017; four adjustments round down, and hue has 256 steps.
+                assert!(mean <= allowed, "{mean} in view {i}: {params:?}");
             }
         }
     }

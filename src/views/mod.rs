@@ -1,7 +1,8 @@
 //! Step 2, views: a random crop of a photo, its colours changed, perhaps grey, blurred or mirrored.
 //!
 //! What a view looks like is drawn first ([`ViewParams::draw`]), then made by pure functions of an image and numbers
-//! ([`ViewMaker::make`]); the crop box and the flip stay known. Images are 8-bit RGB and follow Pillow's arithmetic.
+//! ([`ViewMaker::make`]); the crop box and the flip stay known. Images are 8-bit RGB and follow Pillow's arithmetic;
+//! colours may be changed in floats instead ([`Colour`]).
 //!
 //! ```text
 //! photo -> crop + antialiased resize -> colour jitter -> grey -> blur -> flip -> (v / 255 - mean) / std
@@ -9,6 +10,7 @@
 
 mod blur;
 mod color;
+mod color_float;
 mod config;
 mod geometry;
 mod maker;
@@ -16,7 +18,11 @@ mod params;
 
 pub use blur::gaussian_blur;
 pub use color::{adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, grayscale};
-pub use config::{IMAGENET_MEAN, IMAGENET_STD, ViewConfig};
+pub use color_float::{
+    adjust_brightness_float, adjust_contrast_float, adjust_hue_float, adjust_saturation_float,
+    grayscale_float,
+};
+pub use config::{Colour, IMAGENET_MEAN, IMAGENET_STD, ViewConfig};
 pub use geometry::{CropBox, horizontal_flip, resized_crop};
 pub use maker::{ViewMaker, normalize};
 pub use params::{Adjustment, ViewParams};

@@ -1,4 +1,4 @@
-//! Image operations (the 8-bit family, as Pillow) and the kNN classifier.
+//! Image operations (in 8 bits as Pillow, colours in floats too) and the kNN classifier.
 
 use super::case::{GoldenCase, Outputs};
 use vista::data::Rgb;
@@ -27,6 +27,23 @@ pub fn adjust(case: &GoldenCase, _: &Device) -> Result<Outputs> {
         _ => views::adjust_hue(&mut image, factor),
     }
     as_output(&image)
+}
+
+/// The same on floats; images are `[3, H, W]` in the file.
+pub fn adjust_float(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let planes = &case.array("in.image").values;
+    let pixels = planes.len() / 3;
+    let mut image: Vec<f32> =
+        (0..pixels).flat_map(|i| [0, 1, 2].map(|c| planes[c * pixels + i] as f32)).collect();
+    let adjust = match case.op.as_str() {
+        "adjust_brightness_float" => views::adjust_brightness_float,
+        "adjust_contrast_float" => views::adjust_contrast_float,
+        "adjust_saturation_float" => views::adjust_saturation_float,
+        _ => views::adjust_hue_float,
+    };
+    adjust(&mut image, case.number("factor"));
+    let planes = (0..3).flat_map(|c| image.iter().skip(c).step_by(3)).map(|&v| f64::from(v)).collect();
+    Ok(Outputs::from([("out.image".into(), planes)]))
 }
 
 pub fn grayscale(case: &GoldenCase, _: &Device) -> Result<Outputs> {
