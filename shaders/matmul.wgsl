@@ -3,11 +3,12 @@
 //           tiled_odd   : the same for any n
 //           direct      : as tiled_odd, for adapters that are CPUs
 //           sum_parts   : parts[p,m,n], bias[n] -> y[m,n]
-//           sum_rows    : x[m,n] -> y[m / part,n], sums over blocks of `part` rows
-//           a is [m,k], or [k,m] with A_BY_K; b is [k,n], or [n,k] with B_BY_N
+//           sum_rows    : x[m,n] -> y[m / part,n] from y_at on, sums over blocks of `part` rows
+//           a is [m,k], or [k,m] with A_BY_K; b is [k,n], or [n,k] with B_BY_N; all three may be blocks of larger
+//           matrices, with rows that lie `_row` elements apart, the first of them `_at` elements into the binding
 // parallel  TY x TX threads own a tile of 8 TY rows and 8 TX columns, 8x8 of it each; a long k is cut into parts
 //           of `part` steps, one per group, that sum_parts adds in ascending order
-// numerics  f32 fma in ascending k inside a part
+// numerics  f32 fma in ascending k inside a part; blocks of k are added to y one after the other
 // limits    512 (TY + TX) bytes of workgroup memory, 4 bindings
 // twin      src/ops/matmul.rs
 
@@ -18,7 +19,16 @@ struct Params {
     part: u32,  // steps of k a group takes, a multiple of BK
     parts: u32, // groups that share a tile
     bias: u32,  // 1: add the bias
-    spare: vec2<u32>,
+    bias_at: u32,
+    a_row: u32, // elements from one row in memory to the next
+    a_at: u32,  // where the block begins in the binding
+    b_row: u32,
+    b_at: u32,
+    y_row: u32,
+    y_at: u32,
+    spare_0: u32,
+    spare_1: u32,
+    spare_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -32,8 +42,9 @@ override TY: u32 = 16u;
 override TX: u32 = 16u;
 override A_BY_K: bool = false; // rows of a in memory are steps of k
 override B_BY_N: bool = false; // rows of b in memory are columns of y
-override A_VEC: bool = true;   // rows of a in memory divide by 4
+override A_VEC: bool = true;   // rows of a in memory and of its block divide by 4
 override B_VEC: bool = true;
+override ADD: bool = false;    // add to what y holds
 const BK: u32 = 16u; // steps of k in workgroup memory
 
 override THREADS: u32 = TY * TX;
@@ -44,7 +55,7 @@ var<workgroup> b_tile: array<vec4<f32>, BK * TX * 2u>; // [BK, 8 TX]
 fn fetch_a(line: u32, at: u32) -> vec4<f32> {
     let lines = select(params.m, params.k, A_BY_K);
     let width = select(params.k, params.m, A_BY_K);
-    let first = line * width + at;
+    let first = params.a_at + line * params.a_row + at;
     let inside = line < lines && at < width;
     if A_VEC {
         let v = a[select(0u, first / 4u, inside)];
@@ -65,7 +76,7 @@ fn fetch_a(line: u32, at: u32) -> vec4<f32> {
 fn fetch_b(line: u32, at: u32) -> vec4<f32> {
     let lines = select(params.k, params.n, B_BY_N);
     let width = select(params.n, params.k, B_BY_N);
-    let first = line * width + at;
+    let first = params.b_at + line * params.b_row + at;
     let inside = line < lines && at < width;
     if B_VEC {
         let v = b[select(0u, first / 4u, inside)];
@@ -167,8 +178,21 @@ fn accumulate(at: Place, thread: u32, acc: ptr<function, array<vec4<f32>, 16>>) 
     }
 }
 
+/// Where a part's row of y begins.
+fn first_of(part: u32, row: u32) -> u32 {
+    return params.y_at + (part * params.m + row) * params.y_row;
+}
+
+fn put(i: u32, v: vec4<f32>) {
+    if ADD { y[i] += v; } else { y[i] = v; }
+}
+
+fn put_odd(i: u32, v: f32) {
+    if ADD { y_odd[i] += v; } else { y_odd[i] = v; }
+}
+
 fn bias_at(column: u32) -> f32 {
-    if params.bias == 1u && params.parts == 1u && column < params.n { return bias[column]; }
+    if params.bias == 1u && column < params.n { return bias[params.bias_at + column]; }
     return 0.0;
 }
 
@@ -189,9 +213,9 @@ fn tiled(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3
     for (var i = 0u; i < 8u; i++) {
         let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
         if row < params.m {
-            let first = (at.part * params.m + row) * params.n;
-            if c0 < params.n { y[(first + c0) / 4u] = acc[i * 2u] + bias0; }
-            if c1 < params.n { y[(first + c1) / 4u] = acc[i * 2u + 1u] + bias1; }
+            let first = first_of(at.part, row);
+            if c0 < params.n { put((first + c0) / 4u, acc[i * 2u] + bias0); }
+            if c1 < params.n { put((first + c1) / 4u, acc[i * 2u + 1u] + bias1); }
         }
     }
 }
@@ -206,7 +230,7 @@ fn tiled_odd(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: 
         let row = at.row + (i / 8u * TY + thread / TX) * 4u + i / 2u % 4u;
         let column = at.column + (i % 2u * TX + thread % TX) * 4u;
         if row < params.m {
-            store((at.part * params.m + row) * params.n, column, acc[i]);
+            store(first_of(at.part, row), column, acc[i]);
         }
     }
 }
@@ -253,7 +277,7 @@ fn direct(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec
             for (var i = 0u; i < 4u; i++) {
                 let row = at.row + p * 4u + i;
                 let c = column + q * 4u;
-                if row < params.m { store((at.part * params.m + row) * params.n, c, acc[p][q][i]); }
+                if row < params.m { store(first_of(at.part, row), c, acc[p][q][i]); }
             }
         }
     }
@@ -261,15 +285,15 @@ fn direct(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec
 
 /// Writes four neighbours in the row of y that begins at `first`.
 fn store(first: u32, column: u32, v: vec4<f32>) {
-    if column < params.n { y_odd[first + column] = v.x + bias_at(column); }
-    if column + 1u < params.n { y_odd[first + column + 1u] = v.y + bias_at(column + 1u); }
-    if column + 2u < params.n { y_odd[first + column + 2u] = v.z + bias_at(column + 2u); }
-    if column + 3u < params.n { y_odd[first + column + 3u] = v.w + bias_at(column + 3u); }
+    if column < params.n { put_odd(first + column, v.x + bias_at(column)); }
+    if column + 1u < params.n { put_odd(first + column + 1u, v.y + bias_at(column + 1u)); }
+    if column + 2u < params.n { put_odd(first + column + 2u, v.z + bias_at(column + 2u)); }
+    if column + 3u < params.n { put_odd(first + column + 3u, v.w + bias_at(column + 3u)); }
 }
 
 @group(0) @binding(1) var<storage, read> parts: array<f32>;      // [parts,m,n]
 @group(0) @binding(2) var<storage, read> parts_bias: array<f32>; // [n]
-@group(0) @binding(3) var<storage, read_write> total: array<f32>; // [m,n]
+@group(0) @binding(3) var<storage, read_write> total: array<f32>; // [m,n], y
 
 @compute @workgroup_size(256)
 fn sum_parts(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -278,8 +302,9 @@ fn sum_parts(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: 
     if i >= size { return; }
     var sum = 0.0;
     for (var p = 0u; p < params.parts; p++) { sum += parts[p * size + i]; }
-    if params.bias == 1u { sum += parts_bias[i % params.n]; }
-    total[i] = sum;
+    if params.bias == 1u { sum += parts_bias[params.bias_at + i % params.n]; }
+    let to = params.y_at + i / params.n * params.y_row + i % params.n;
+    if ADD { total[to] += sum; } else { total[to] = sum; }
 }
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;          // [m,n]
@@ -293,5 +318,5 @@ fn sum_rows(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: v
     let stop = min(params.m, first + params.part);
     var sum = 0.0;
     for (var row = first; row < stop; row++) { sum += x[row * params.n + i % params.n]; }
-    sums[i] = sum;
+    sums[params.y_at + i] = sum;
 }

@@ -1,7 +1,11 @@
 //! Ops on an adapter that binds little at once: the same bits as in one piece.
 
 use vista::device::GpuOptions;
-use vista::ops::{AvgPool, MaxPool, Op, all_cases};
+use vista::ops::{
+    AvgPool, Concat, CrossEntropy, L2Normalize, LogSoftmax, Matmul, MaxPool, Op, TopK, all_cases,
+    relative_l2, run,
+};
+use vista::tensor::Shape;
 use vista::{Device, Tensor};
 
 const SPLIT: [&str; 7] = ["elementwise", "batch_norm", "gather_rows", "concat", "sgd", "adam", "ema"];
@@ -28,6 +32,93 @@ fn norms_of_a_split_tensor_have_the_same_bits() {
         let [a, b] = devices.each_ref().map(|device| case.evaluate(device, 17).expect("run"));
         assert!(a == b, "{}", case.full_name());
     }
+}
+
+/// Values in (-1, 1) that repeat after no short period.
+fn tensor(device: &Device, shape: impl Into<Shape>, seed: usize) -> Tensor {
+    let shape = shape.into();
+    let value = |i: usize| ((i * 7919 + seed * 104_729 + 13) % 10_007) as f32 / 5003.5 - 1.0;
+    Tensor::new(device, &shape, &(0..shape.elements()).map(value).collect::<Vec<_>>()).expect("a tensor")
+}
+
+/// Value and gradients of an op for a fixed upstream gradient.
+fn evaluate(op: &dyn Op, device: &Device, shapes: &[Shape]) -> vista::Result<Vec<Vec<f64>>> {
+    let inputs: Vec<Tensor> = shapes.iter().enumerate().map(|(i, s)| tensor(device, s, i)).collect();
+    let (y, saved) = op.forward(&inputs.iter().collect::<Vec<_>>())?;
+    let dy = tensor(device, y[0].shape(), 7);
+    let dx = op.backward(&saved, &dy, &vec![true; inputs.len()])?;
+    y[..1].iter().chain(dx.iter().flatten()).map(Tensor::to_f64).collect()
+}
+
+#[test]
+fn products_with_any_operand_over_one_binding_are_cut() {
+    let gpu = |kib: usize, as_real, checked| {
+        let options = GpuOptions { max_binding: Some((kib as u64) << 10), as_real, checked };
+        Device::gpu_named(None, options).expect("a device")
+    };
+    let tt = Matmul { trans_a: true, trans_b: true };
+    // Rows, columns, steps: odd, whole vec4s; a queue, steps so long that blocks of them are cut into parts too.
+    let small = [[70, 131, 45], [132, 72, 48]];
+    let long = [[19, 4099, 36], [12, 8, 6004]];
+    for (kib, as_real, checked, sizes) in
+        [(4, false, false, small), (4, true, true, small), (64, false, false, long)]
+    {
+        let device = gpu(kib, as_real, checked);
+        for (op, [m, n, k]) in
+            [Matmul::NN, Matmul::NT, Matmul::TN, tt].iter().flat_map(|op| sizes.map(|size| (op, size)))
+        {
+            let a = Shape::from(if op.trans_a { [k, m] } else { [m, k] });
+            let b = Shape::from(if op.trans_b { [n, k] } else { [k, n] });
+            // The gradient of a bias takes 64 rows at once.
+            let biased = 64 * 4 * n <= kib << 10;
+            let bias = biased.then(|| vec![a.clone(), b.clone(), Shape::from([n])]);
+            for shapes in [Some(vec![a, b]), bias].into_iter().flatten() {
+                let got = evaluate(op, &device, &shapes).expect("cut");
+                let expected = evaluate(op, &Device::reference(), &shapes).expect("reference");
+                for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    let error = relative_l2(got, expected);
+                    assert!(
+                        error < 1e-5,
+                        "{op:?} of {m}, {n}, {k}: {error:.1e} in {i} ({kib} KiB, {as_real})"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_over_one_binding_is_an_error_that_names_both_sizes() {
+    let shapes = [[2, 5000], [3, 5000]].map(Shape::from);
+    let error = evaluate(&Matmul::NT, &open(Some(16 << 10)), &shapes).expect_err("too long").to_string();
+    assert!(error.contains("matmul") && error.contains("16"), "{error}");
+}
+
+#[test]
+fn rows_as_long_as_the_largest_queue_are_split_without_changing_a_bit() {
+    // 64 rows of the longest fit.
+    let devices = [None, Some(64 * 65_537 * 4)].map(open);
+    let results = devices.each_ref().map(|device| {
+        let wide = Shape::from([70, 65_537]);
+        let mut all = Vec::new();
+        for op in [&L2Normalize as &dyn Op, &LogSoftmax] {
+            all.extend(evaluate(op, device, std::slice::from_ref(&wide)).expect("rows"));
+        }
+        all.extend(
+            evaluate(&Concat, device, &[Shape::from([70, 1]), Shape::from([70, 65_536])]).expect("concat"),
+        );
+        let labels = Tensor::new(device, [70], &[[0.0, 65_536.0]; 35].concat()).expect("labels");
+        let logits = tensor(device, &wide, 3);
+        let (y, saved) = CrossEntropy.forward(&[&logits, &labels]).expect("forward");
+        let dx = CrossEntropy.backward(&saved, &y[0], &[true, false]).expect("backward");
+        all.extend(y.iter().chain(dx.iter().flatten()).map(|t| t.to_f64().expect("values")));
+        let similarities = tensor(device, [70, 65_536], 4);
+        let best = run(&TopK { k: 20, labels: true }, &[&similarities]).expect("top_k");
+        all.extend(best.iter().map(|t| t.to_f64().expect("values")));
+        all
+    });
+    assert!(results[0] == results[1]);
+    assert!(results[0].iter().all(|values| values.iter().all(|v| v.is_finite())));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Matrix product `y = op(a) op(b) + bias`, where `op` transposes or not.
 
+mod blocks;
 pub mod tiling;
 pub mod twin;
 
@@ -9,7 +10,9 @@ use crate::device::kernel::Dispatch;
 use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
+use blocks::{Blocks, Window};
 use bytemuck::{Pod, Zeroable, bytes_of};
+use std::ops::Range;
 use tiling::Tiling;
 
 /// `y_ij = sum_l a_il b_lj (+ bias_j)`
@@ -59,16 +62,19 @@ impl Matmul {
         (Matmul { trans_a, trans_b }, operands)
     }
 
-    /// Records the product; where `a` or `y` is over the binding limit, over blocks of rows.
+    /// Records the product; where an operand is over the binding limit, block by block.
     fn dispatch(self, gpu: &Gpu, a: &Tensor, b: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
         let [m, n, k] = self.sizes(a.shape(), b.shape());
-        let fits = gpu.max_binding() as usize / 4 / n.max(k).max(1);
-        if self.trans_a || m <= fits {
-            return self.block(gpu, a, b, bias, y, 0..m);
+        let blocks = Blocks::choose(gpu.max_binding() as usize / 4, [m, n, k], self.trans_a, self.trans_b);
+        for rows in blocks.along(0, m) {
+            for columns in blocks.along(1, n) {
+                // ORDER: the first block of steps writes y with the bias, the others add to it.
+                for steps in blocks.along(2, k) {
+                    self.block(gpu, a, b, bias, y, [&rows, &columns, &steps])?;
+                }
+            }
         }
-        // Blocks of 64 rows start where a binding may start.
-        let rows = (fits / 64 * 64).max(64);
-        (0..m).step_by(rows).try_for_each(|row| self.block(gpu, a, b, bias, y, row..m.min(row + rows)))
+        Ok(())
     }
 
     fn block(
@@ -78,10 +84,14 @@ impl Matmul {
         b: &Tensor,
         bias: Option<&Tensor>,
         y: &Tensor,
-        rows: std::ops::Range<usize>,
+        [rows, columns, steps]: [&Range<usize>; 3],
     ) -> Result<()> {
-        let [_, n, k] = self.sizes(a.shape(), b.shape());
-        let m = rows.len();
+        let [m, n, k] = [rows, columns, steps].map(|range| range.len());
+        let in_a = if self.trans_a { [steps, rows] } else { [rows, steps] };
+        let in_b = if self.trans_b { [columns, steps] } else { [steps, columns] };
+        let in_a = Window::new(a.shape()[1], in_a[0], in_a[1]);
+        let in_b = Window::new(b.shape()[1], in_b[0], in_b[1]);
+        let in_y = Window::new(y.shape()[1], rows, columns);
         let tiling = Tiling::choose(gpu, m, n, k);
         let params = Params {
             m: m as u32,
@@ -89,42 +99,53 @@ impl Matmul {
             k: k as u32,
             part: tiling.part as u32,
             parts: tiling.parts as u32,
-            bias: u32::from(bias.is_some()),
-            spare: [0; 2],
+            bias: u32::from(bias.is_some() && steps.start == 0),
+            bias_at: columns.start as u32,
+            a_row: in_a.row as u32,
+            a_at: in_a.at as u32,
+            b_row: in_b.row as u32,
+            b_at: in_b.at as u32,
+            y_row: in_y.row as u32,
+            y_at: in_y.at as u32,
+            ..Params::zeroed()
         };
-        let part_sums = match tiling.parts {
-            1 => None,
-            parts => Some(Tensor::uninit(y.device(), Shape::from([parts, m, n]))?),
-        };
-        let a_range = (!self.trans_a).then_some(rows.start * k..rows.end * k);
-        let y_range = Some(rows.start * n..rows.end * n);
         let flag = |on: bool| f64::from(u8::from(on));
+        let add = ("ADD", flag(steps.start > 0));
         let mut constants = vec![
             ("A_BY_K", flag(self.trans_a)),
             ("B_BY_N", flag(self.trans_b)),
-            ("A_VEC", flag(if self.trans_a { m } else { k }.is_multiple_of(4))),
-            ("B_VEC", flag(if self.trans_b { k } else { n }.is_multiple_of(4))),
+            ("A_VEC", flag(in_a.by_four)),
+            ("B_VEC", flag(in_b.by_four)),
         ];
         constants.extend(tiling.constants());
-        let into = part_sums.as_ref().map_or((y, y_range.clone()), |parts| (parts, None));
+        let product = |params: &Params, more, into, window: &Window| {
+            constants.extend(more);
+            gpu.run(Dispatch {
+                shader: Self::NAME,
+                entry: if tiling.entry == "tiled" && !window.by_four { "tiled_odd" } else { tiling.entry },
+                constants,
+                params: bytes_of(params),
+                tensors: vec![
+                    (a, Some(in_a.range.clone())),
+                    (b, Some(in_b.range.clone())),
+                    bias.map_or((b, Some(in_b.range.clone())), |bias| (bias, None)),
+                    (into, Some(window.range.clone())),
+                ],
+                groups: tiling.groups(m, n) as u64,
+                work: (m * n * k) as u64,
+            })
+        };
+        if tiling.parts == 1 {
+            return product(&params, Some(add), y, &in_y);
+        }
+        let parts = Tensor::uninit(y.device(), Shape::from([tiling.parts, m, n]))?;
+        let whole = Window::new(n, &(0..tiling.parts * m), &(0..n));
+        let unfinished = Params { bias: 0, y_row: n as u32, y_at: 0, ..params };
+        product(&unfinished, None, &parts, &whole)?;
         gpu.run(Dispatch {
-            shader: Self::NAME,
-            entry: tiling.entry,
-            constants,
-            params: bytes_of(&params),
-            tensors: vec![(a, a_range), (b, None), (bias.unwrap_or(b), None), into],
-            groups: tiling.groups(m, n) as u64,
-            work: (m * n * k) as u64,
-        })?;
-        let Some(part_sums) = part_sums else { return Ok(()) };
-        gpu.run(Dispatch {
-            shader: Self::NAME,
-            entry: "sum_parts",
-            constants: Vec::new(),
-            params: bytes_of(&params),
-            tensors: vec![(&part_sums, None), (bias.unwrap_or(&part_sums), None), (y, y_range)],
-            groups: (m * n).div_ceil(256) as u64,
-            work: 0,
+            constants: vec![add],
+            tensors: vec![(&parts, None), (bias.unwrap_or(&parts), None), (y, Some(in_y.range))],
+            ..Dispatch::new(Self::NAME, "sum_parts", bytes_of(&params), &[], (m * n).div_ceil(256))
         })
     }
 }
@@ -138,7 +159,16 @@ struct Params {
     part: u32,
     parts: u32,
     bias: u32,
-    spare: [u32; 2],
+    bias_at: u32,
+    a_row: u32,
+    a_at: u32,
+    b_row: u32,
+    b_at: u32,
+    y_row: u32,
+    y_at: u32,
+    spare_0: u32,
+    spare_1: u32,
+    spare_2: u32,
 }
 
 /// `sums_j = sum_i x_ij` on a GPU: the gradient of a bias. Blocks of rows, then blocks of those sums, and so on.
@@ -149,10 +179,22 @@ pub(crate) fn sum_rows(gpu: &Gpu, x: &Tensor, sums: &Tensor) -> Result<()> {
     let mut m = x.elements() / n.max(1);
     loop {
         let blocks = m.div_ceil(BLOCK).max(1);
-        let into = if blocks == 1 { sums.clone() } else { Tensor::uninit(x.device(), Shape::from([blocks, n]))? };
-        let params = Params { m: m as u32, n: n as u32, part: BLOCK as u32, ..Params::zeroed() };
-        let groups = (blocks * n).div_ceil(256);
-        gpu.run(Dispatch::new(Matmul::NAME, "sum_rows", bytes_of(&params), &[&from, &into], groups))?;
+        let into =
+            if blocks == 1 { sums.clone() } else { Tensor::uninit(x.device(), Shape::from([blocks, n]))? };
+        for rows in gpu.row_chunks(m, n) {
+            let params = Params {
+                m: rows.len() as u32,
+                n: n as u32,
+                part: BLOCK as u32,
+                y_at: (rows.start / BLOCK * n) as u32,
+                ..Params::zeroed()
+            };
+            let groups = (rows.len().div_ceil(BLOCK) * n).div_ceil(256);
+            gpu.run(Dispatch {
+                tensors: vec![(&from, Some(rows.start * n..rows.end * n)), (&into, None)],
+                ..Dispatch::new(Matmul::NAME, "sum_rows", bytes_of(&params), &[], groups)
+            })?;
+        }
         if blocks == 1 {
             return Ok(());
         }
@@ -184,13 +226,16 @@ impl Kernel for Matmul {
         let [m, n, k] = self.sizes(a, b);
         let rows = if self.trans_b { b[1] } else { b[0] };
         if rows != k {
-            let detail = format!("a has {k} columns, b has {rows} rows (a {a}, b {b}, {self:?}): check the layer's width");
+            let detail = format!(
+                "a has {k} columns, b has {rows} rows (a {a}, b {b}, {self:?}): check the layer's width"
+            );
             return Err(Error::shape(Self::NAME, detail));
         }
         match inputs.get(2) {
-            Some(bias) if bias.elements() != n => {
-                Err(Error::shape(Self::NAME, format!("the bias {bias} must hold one value for each of {n} columns")))
-            }
+            Some(bias) if bias.elements() != n => Err(Error::shape(
+                Self::NAME,
+                format!("the bias {bias} must hold one value for each of {n} columns"),
+            )),
             _ => Ok(vec![Shape::from([m, n])]),
         }
     }
