@@ -3,8 +3,8 @@
 use super::{Grads, Tape};
 use crate::error::Result;
 use crate::ops::{
-    AvgPool, BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows, L2Normalize,
-    LogSoftmax, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
+    AvgPool, BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows,
+    KnnSoftmax, L2Normalize, LogSoftmax, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
 };
 use crate::tensor::{Shape, Tensor};
 
@@ -154,6 +154,14 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] if the shapes differ.
     pub fn bce_positives(&self, targets: &Tensor) -> Result<Var<'t>> {
         self.apply(BceWithLogits { positives_only: true }, &[&self.tape.constant(targets.clone())])
+    }
+
+    /// Mean cross-entropy of each positive (1 in `labels` `[B, D]`) over itself and all negatives of its row
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn knn_softmax(&self, labels: &Tensor) -> Result<Var<'t>> {
+        self.apply(KnnSoftmax, &[&self.tape.constant(labels.clone())])
     }
 
     /// One minus the mean smoothed AP of similarities `[n, n]` with `views` rows per image, and the AP of each query

@@ -33,6 +33,7 @@ op_list! {
     differentiable:
         bce_with_logits::BceWithLogits,
         cross_entropy::CrossEntropy,
+        knn_softmax::KnnSoftmax,
         elementwise::Elementwise,
         reduce::Reduce,
         matmul::Matmul,
@@ -49,6 +50,7 @@ op_list! {
     others:
         running_stats::RunningStats,
         top_k::TopK,
+        match_cells::MatchCells,
         sgd::SgdUpdate,
         adam::AdamUpdate,
         lars::LarsUpdate,
