@@ -51,6 +51,11 @@ pub fn grayscale(image: &mut Rgb) {
     }
 }
 
+/// Inverts values of 128 and more: `v -> 255 - v`.
+pub fn solarize(image: &mut Rgb) {
+    image.data.iter_mut().filter(|v| **v >= 128).for_each(|v| *v = 255 - *v);
+}
+
 fn pixels(image: &Rgb) -> impl Iterator<Item = &[u8; 3]> {
     image.data.as_chunks().0.iter()
 }

@@ -43,6 +43,12 @@ pub fn grayscale_float(image: &mut [f32]) {
     }
 }
 
+/// Inverts values of 128/255 of `most` and more: `v -> most - v`, for values up to `most`.
+pub fn solarize_float(image: &mut [f32], most: f32) {
+    let threshold = 128.0 / 255.0 * most;
+    image.iter_mut().filter(|v| **v >= threshold).for_each(|v| *v = most - *v);
+}
+
 fn grey([r, g, b]: [f32; 3]) -> f32 {
     0.2989 * r + 0.587 * g + 0.114 * b
 }

@@ -50,6 +50,8 @@ pub struct ViewConfig {
     pub blur_sigma: [f64; 2],
     /// Width of the blur's kernel as a fraction of the view's side; 0 for three standard deviations to each side.
     pub blur_kernel: f64,
+    /// Probability that the view is solarised: values of 128 and more are inverted.
+    pub solarize_p: f64,
     /// Probability that the view is mirrored left to right.
     pub flip_p: f64,
     /// Subtracted from each channel, values in `[0, 1]`.
@@ -84,6 +86,7 @@ impl ViewConfig {
             blur_p: 0.5,
             blur_sigma: [0.1, 2.0],
             blur_kernel: 0.0,
+            solarize_p: 0.0,
             flip_p: 0.5,
             mean: IMAGENET_MEAN,
             std: IMAGENET_STD,
@@ -104,6 +107,23 @@ impl ViewConfig {
             saturation: 0.8,
             hue: 0.2,
             blur_kernel: 0.1,
+            ..ViewConfig::moco_v2(size)
+        }
+    }
+
+    /// BYOL's views, which differ between the first (0) and the second (1): the first is always blurred, the second
+    /// rarely, but sometimes solarised.
+    ///
+    /// # Source
+    /// Grill et al., "Bootstrap your own latent", 2020, appendix B, Table 6.
+    pub fn byol(size: usize, view: usize) -> ViewConfig {
+        let (blur_p, solarize_p) = if view == 0 { (1.0, 0.0) } else { (0.1, 0.2) };
+        ViewConfig {
+            crop_scale: [0.08, 1.0],
+            saturation: 0.2,
+            blur_p,
+            blur_kernel: 0.1,
+            solarize_p,
             ..ViewConfig::moco_v2(size)
         }
     }
@@ -139,6 +159,7 @@ impl ViewConfig {
             (probability(self.blur_p), "blur_p", "from 0 to 1"),
             (range(self.blur_sigma) && self.blur_sigma[1] <= 100.0, "blur_sigma", "low <= high, above 0"),
             (probability(self.blur_kernel), "blur_kernel", "from 0 to 1"),
+            (probability(self.solarize_p), "solarize_p", "from 0 to 1"),
             (probability(self.flip_p), "flip_p", "from 0 to 1"),
             (self.mean.iter().all(|m| m.is_finite()), "mean", "three numbers"),
             (self.std.iter().all(|&s| s > 0.0 && s.is_finite()), "std", "three numbers above 0"),

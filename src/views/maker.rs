@@ -9,7 +9,7 @@ use crate::views::geometry::resized_crop_into;
 use crate::views::{
     Adjustment, Colour, CropBox, ViewConfig, ViewParams, adjust_brightness, adjust_brightness_float,
     adjust_contrast, adjust_contrast_float, adjust_hue, adjust_hue_float, adjust_saturation,
-    adjust_saturation_float, grayscale, grayscale_float,
+    adjust_saturation_float, grayscale, grayscale_float, solarize, solarize_float,
 };
 
 /// Makes views of one configuration and keeps its buffers between them; one per thread.
@@ -89,9 +89,17 @@ impl ViewMaker {
                 let (size, radius) = ([self.config.size; 2], self.config.blur_radius(sigma));
                 self.blurred.resize(self.view.data.len(), 0.0);
                 self.blur.apply(&self.view.data, size, sigma, radius, &mut self.blurred);
+                if params.solarize {
+                    solarize_float(&mut self.blurred, 255.0);
+                }
                 normalize_floats(&self.blurred, 255.0, &self.config, out);
             }
-            None => look_up(&self.view, &self.normal_values, out),
+            None => {
+                if params.solarize {
+                    solarize(&mut self.view);
+                }
+                look_up(&self.view, &self.normal_values, out);
+            }
         }
     }
 
@@ -115,9 +123,17 @@ impl ViewMaker {
                 let (size, radius) = ([self.config.size; 2], self.config.blur_radius(sigma));
                 self.blurred.resize(image.len(), 0.0);
                 self.blur.apply(image, size, sigma, radius, &mut self.blurred);
+                if params.solarize {
+                    solarize_float(&mut self.blurred, 1.0);
+                }
                 normalize_floats(&self.blurred, 1.0, &self.config, out);
             }
-            None => normalize_floats(image, 1.0, &self.config, out),
+            None => {
+                if params.solarize {
+                    solarize_float(image, 1.0);
+                }
+                normalize_floats(image, 1.0, &self.config, out);
+            }
         }
     }
 
@@ -191,6 +207,26 @@ mod tests {
         assert_eq!(center_box(96, 96), CropBox::at(0, 0, 96, 96));
         assert_eq!(center_box(500, 256), CropBox::at(138, 16, 224, 224));
         assert_eq!(center_box(1, 9), CropBox::at(0, 4, 1, 1));
+    }
+
+    #[test]
+    fn a_solarised_view_inverts_what_is_128_and_more_blurred_or_not_in_bytes_and_floats() {
+        let photo = Rgb { width: 2, height: 1, data: vec![127, 128, 255, 127, 128, 255] };
+        for (colour, blur) in
+            [(Colour::U8, None), (Colour::U8, Some(0.5)), (Colour::Float, None), (Colour::Float, Some(0.5))]
+        {
+            let mut maker = ViewMaker::new(ViewConfig { colour, ..ViewConfig::byol(2, 1) }).unwrap();
+            let drawn = ViewParams::draw(maker.config(), 2, 1, &mut KeyedRng::new("view", 1, [0; 3]));
+            let crop = CropBox::at(0, 0, 2, 1);
+            let params = ViewParams { crop, jitter: None, gray: false, blur, solarize: true, ..drawn };
+            let mut out = vec![0.0; maker.len()];
+            maker.make(&photo, &params, &mut out);
+            for (i, v) in out.iter().enumerate() {
+                let (c, wanted) = (i % 3, [127.0, 127.0, 0.0][i % 3]);
+                let (mean, std) = (maker.config().mean[c], maker.config().std[c]);
+                assert!((v - (wanted / 255.0 - mean) / std).abs() < 1e-4, "{colour:?} {blur:?}: {v}");
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! colours may be changed in floats instead ([`Colour`]).
 //!
 //! ```text
-//! photo -> crop + antialiased resize -> colour jitter -> grey -> blur -> flip -> (v / 255 - mean) / std
+//! photo -> crop + antialiased resize -> colour jitter -> grey -> blur -> solarise -> flip -> (v / 255 - mean) / std
 //! ```
 
 mod blur;
@@ -17,10 +17,10 @@ mod maker;
 mod params;
 
 pub use blur::gaussian_blur;
-pub use color::{adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, grayscale};
+pub use color::{adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, grayscale, solarize};
 pub use color_float::{
     adjust_brightness_float, adjust_contrast_float, adjust_hue_float, adjust_saturation_float,
-    grayscale_float,
+    grayscale_float, solarize_float,
 };
 pub use config::{Colour, IMAGENET_MEAN, IMAGENET_STD, ViewConfig};
 pub use geometry::{CropBox, horizontal_flip, resized_crop};

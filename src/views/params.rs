@@ -27,6 +27,8 @@ pub struct ViewParams {
     pub gray: bool,
     /// Standard deviation of the blur in pixels.
     pub blur: Option<f64>,
+    /// Whether the view is solarised.
+    pub solarize: bool,
     /// Whether the view is mirrored.
     pub flip: bool,
 }
@@ -50,7 +52,9 @@ impl ViewParams {
         let blurred = rng.chance(config.blur_p);
         let sigma = rng.uniform(config.blur_sigma[0], config.blur_sigma[1]);
         let flip = rng.chance(config.flip_p);
-        ViewParams { crop, jitter: jittered.then_some(jitter), gray, blur: blurred.then_some(sigma), flip }
+        let solarize = rng.chance(config.solarize_p);
+        let (jitter, blur) = (jittered.then_some(jitter), blurred.then_some(sigma));
+        ViewParams { crop, jitter, gray, blur, solarize, flip }
     }
 }
 
@@ -127,6 +131,7 @@ mod tests {
         assert!((share(&|p| p.flip) - 0.5).abs() < 0.03);
         assert!((share(&|p| p.gray) - 0.2).abs() < 0.03);
         assert!((share(&|p| p.blur.is_some()) - 0.5).abs() < 0.03);
+        assert_eq!(share(&|p| p.solarize), 0.0);
         assert!((share(&|p| p.jitter.is_some()) - 0.8).abs() < 0.03);
         let hue_first = share(&|p| p.jitter.is_some_and(|j| matches!(j[0], Adjustment::Hue(_))));
         assert!((hue_first - 0.2).abs() < 0.03);
