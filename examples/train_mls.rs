@@ -3,13 +3,13 @@
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
 use vista::autograd::{Tape, Var};
-use vista::data::{Album, AlbumOptions, Layout, Loader, LoaderOptions, Photos};
-use vista::encoder::{Encoder, ResNetEncoder, copy_state};
+use vista::data::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
+use vista::encoder::{Encoder, HeadsConfig, ResNetEncoder, copy_state};
 use vista::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
 use vista::objective::{info_nce, pseudo_labels};
 use vista::ops::{L2Normalize, run};
 use vista::optim::{Optimizer, Sgd, SgdConfig, ema_update};
-use vista::queue::Queue;
+use vista::queue::{Queue, Rings};
 use vista::views::ViewConfig;
 use vista::{Device, Result, Tensor};
 
@@ -24,15 +24,19 @@ const STEPS: usize = 24;
 fn main() -> Result<()> {
     let device = Device::open("auto")?;
     let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
-    let options = LoaderOptions::new(BATCH, 2, ViewConfig::moco_v2(SIZE), 0);
-    let mut loader = Loader::new(album, LoaderOptions { layout: Layout::ViewMajor, ..options })?;
+    let mut loader = Loader::new(album, LoaderOptions::new(BATCH, vec![ViewConfig::moco_v2(SIZE); 2], 0))?;
     let config =
         ResNetConfig { architecture: Architecture::Resnet18, width: 16, stem: Stem::Small, zero_init: false };
     let mut rng = StdRng::seed_from_u64(0);
-    let query = ResNetEncoder::new(&device, &mut rng, &config, 64)?;
-    let key = ResNetEncoder::new(&device, &mut rng, &config, 64)?;
+    let query = ResNetEncoder::new(&device, &mut rng, &config, &HeadsConfig::plain(64))?;
+    let key = ResNetEncoder::new(&device, &mut rng, &config, &HeadsConfig::plain(64))?;
     copy_state(&key, &query)?;
-    let mut queue = Queue::random(&device, &mut rng, SLOTS, [config.features(), 64])?;
+    let mut queue = Queue::random(
+        &device,
+        &mut rng,
+        SLOTS,
+        Rings { g: Some(config.features()), z: Some(64), dense: None },
+    )?;
     let mut sgd = Sgd::new(SgdConfig { momentum: 0.9, weight_decay: 1e-4, nesterov: false });
     let mode = Mode::Train { splits: 4 };
     let normalized = |x: &Var| Ok::<_, vista::Error>(run(&L2Normalize, &[x.value()])?.swap_remove(0));
@@ -58,12 +62,13 @@ fn main() -> Result<()> {
         let q = query.embed(&tape.constant(view(v1)?), mode)?;
 
         // 5. Pseudo-labels: the k nearest backbone keys of the old queue (Eq. 7).
-        let labels = pseudo_labels(q.g.value(), &queue.g, K)?; // [B, D]
+        let (queue_g, queue_z) = (queue.keys.g.as_ref().expect("Q_g"), queue.keys.z.as_ref().expect("Q_z"));
+        let [labels, _] = pseudo_labels(q.g.value(), queue_g, K)?; // [B, D]
 
         // 6. Logits against the old queue of projections (Eq. 8), and the two losses (Eq. 1, 9).
-        let p = q.z.l2_normalize()?.matmul_nt(&tape.constant(queue.z.clone()))?; // [B, D]
+        let p = q.z.l2_normalize()?.matmul_nt(&tape.constant(queue_z.clone()))?; // [B, D]
         let loss_ml = p.scale(1.0 / TAU)?.bce_with_logits(&labels)?;
-        let (loss_nce, _) = info_nce(&q.z, &z2, &queue.z, TAU)?;
+        let (loss_nce, _) = info_nce(&q.z, &z2, queue_z, TAU)?;
         let loss = loss_nce.add(&loss_ml.scale(LAMBDA)?)?; // Eq. 10
 
         // 7. Backward, batch-norm statistics, SGD.
@@ -72,7 +77,7 @@ fn main() -> Result<()> {
         sgd.step(&query.trained(), &grads, 0.06)?;
 
         // 8. Only now the keys enter both queues, at one pointer (Eq. 6).
-        queue.enqueue(&g2, &z2, &batch.ids)?;
+        queue.enqueue(&Rings { g: Some(g2), z: Some(z2), dense: None }, &batch.ids)?;
 
         if step % 4 == 0 {
             let (nce, ml) = (loss_nce.value().item()?, loss_ml.value().item()?);

@@ -4,8 +4,9 @@ use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
 use vista::autograd::Tape;
 use vista::data::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
-use vista::encoder::{Encoder, ResNetEncoder};
+use vista::encoder::{Encoder, HeadsConfig, ResNetEncoder};
 use vista::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
+use vista::objective::by_image;
 use vista::optim::{Adam, AdamConfig, Optimizer};
 use vista::views::ViewConfig;
 use vista::{Device, Result, Tensor};
@@ -20,15 +21,16 @@ fn main() -> Result<()> {
     let device = Device::open("auto")?;
     let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
     let views = ViewConfig { blur_p: 0.0, ..ViewConfig::simclr(SIZE) };
-    let mut loader = Loader::new(album, LoaderOptions::new(IMAGES, VIEWS, views, 0))?;
+    let mut loader = Loader::new(album, LoaderOptions::new(IMAGES, vec![views; VIEWS], 0))?;
     let config =
         ResNetConfig { architecture: Architecture::Resnet18, width: 16, stem: Stem::Small, zero_init: false };
-    let encoder = ResNetEncoder::new(&device, &mut StdRng::seed_from_u64(0), &config, 64)?;
+    let encoder =
+        ResNetEncoder::new(&device, &mut StdRng::seed_from_u64(0), &config, &HeadsConfig::plain(64))?;
     let mut adam = Adam::new(AdamConfig::default());
     let mut losses = Vec::new();
 
     for step in 0..STEPS {
-        // 1. B images, K views each; the views of an image are neighbours.
+        // 1. B images, K views each: all first views, then all second ones, and so on.
         let Some(batch) = loader.next() else { break };
         let batch = batch?;
         let images = Tensor::new(&device, [IMAGES * VIEWS, SIZE, SIZE, 3], &batch.images)?;
@@ -37,8 +39,8 @@ fn main() -> Result<()> {
         let tape = Tape::new(&device);
         let embedding = encoder.embed(&tape.constant(images), Mode::Train { splits: 1 })?;
 
-        // 3. Cosine similarities of all views with all views.
-        let z = embedding.z.l2_normalize()?; // [B K, d]
+        // 3. Cosine similarities of all views with all views; now the views of an image are neighbours.
+        let z = embedding.z.gather_rows(&by_image(&device, IMAGES, VIEWS)?)?.l2_normalize()?; // [B K, d]
         let similarities = z.matmul_nt(&z)?; // [B K, B K]
 
         // 4. Each view ranks all others; its own image's views should come first (Eq. 1-3).

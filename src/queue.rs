@@ -1,17 +1,40 @@
-//! Stage 4: the dictionary of keys. Two rings share one pointer, so slot j of both holds the same image.
+//! Stage 4: the dictionary of keys. Its rings share one pointer, so slot j of all of them holds the same image.
 
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tensor::{Tensor, init};
 use rand::Rng;
 
+/// What each ring of a queue holds; a ring that no objective reads is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rings<T> {
+    /// Pooled backbone features, Q_g, `d_g` wide (MLS).
+    pub g: Option<T>,
+    /// Projections, Q_z, `d_z` wide.
+    pub z: Option<T>,
+    /// Dense projections averaged over the grid, `d_z` wide (DenseCL).
+    pub dense: Option<T>,
+}
+
+impl<T> Rings<T> {
+    /// The same rings with other values.
+    ///
+    /// # Errors
+    /// The first that `f` gives.
+    pub fn try_map<'a, U>(&'a self, mut f: impl FnMut(&'a T) -> Result<U>) -> Result<Rings<U>> {
+        Ok(Rings {
+            g: self.g.as_ref().map(&mut f).transpose()?,
+            z: self.z.as_ref().map(&mut f).transpose()?,
+            dense: self.dense.as_ref().map(&mut f).transpose()?,
+        })
+    }
+}
+
 /// Rings of `D` l2-normalised keys, oldest overwritten first (MLS, Eq. 6).
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// Backbone keys Q_g, `[D, d_g]`.
-    pub g: Tensor,
-    /// Projected keys Q_z, `[D, d_z]`.
-    pub z: Tensor,
+    /// The keys, `[D, width]` each.
+    pub keys: Rings<Tensor>,
     /// Which image each slot holds; `None` while it still has its random start.
     pub ids: Vec<Option<u64>>,
     /// The slot that the next key goes to.
@@ -19,25 +42,21 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// `slots` random directions in each ring: what MoCo starts from. Real keys replace them in order.
+    /// `slots` random directions in each ring of the given widths: what MoCo starts from. Real keys replace them in
+    /// order.
     ///
     /// # Errors
     /// The device's.
-    pub fn random(
-        device: &Device,
-        rng: &mut impl Rng,
-        slots: usize,
-        [d_g, d_z]: [usize; 2],
-    ) -> Result<Queue> {
-        let mut ring = |width| {
+    pub fn random(device: &Device, rng: &mut impl Rng, slots: usize, widths: Rings<usize>) -> Result<Queue> {
+        let keys = widths.try_map(|&width| {
             let mut rows = init::normal(rng, slots * width, 1.0);
             for row in rows.chunks_exact_mut(width) {
                 let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
                 row.iter_mut().for_each(|v| *v /= norm);
             }
             Tensor::new(device, [slots, width], &rows)
-        };
-        Ok(Queue { g: ring(d_g)?, z: ring(d_z)?, ids: vec![None; slots], ptr: 0 })
+        })?;
+        Ok(Queue { keys, ids: vec![None; slots], ptr: 0 })
     }
 
     /// Number of slots, D.
@@ -45,12 +64,17 @@ impl Queue {
         self.ids.len()
     }
 
+    /// Whether every slot holds a key: whether the random start is gone.
+    pub fn is_full(&self) -> bool {
+        self.ids.iter().all(Option::is_some)
+    }
+
     /// Writes normalised keys of the images `ids` over the oldest slots. D need not be a multiple of the batch:
     /// the ring wraps.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the batch is larger than the queue or the widths differ.
-    pub fn enqueue(&mut self, g: &Tensor, z: &Tensor, ids: &[u64]) -> Result<()> {
+    /// [`Error::Shape`] if the batch is larger than the queue, a ring gets no keys, or the widths differ.
+    pub fn enqueue(&mut self, keys: &Rings<Tensor>, ids: &[u64]) -> Result<()> {
         let (batch, slots) = (ids.len(), self.slots());
         if batch > slots {
             let detail = format!(
@@ -59,7 +83,10 @@ impl Queue {
             return Err(Error::shape("queue", detail));
         }
         let first = batch.min(slots - self.ptr);
-        for (ring, keys) in [(&mut self.g, g), (&mut self.z, z)] {
+        let Rings { g, z, dense } = &mut self.keys;
+        for (ring, keys) in [(g, &keys.g), (z, &keys.z), (dense, &keys.dense)] {
+            let Some(ring) = ring else { continue };
+            let Some(keys) = keys else { return Err(Error::shape("queue", "a ring was given no keys")) };
             if first == batch {
                 ring.write_rows(self.ptr, keys)?;
             } else {
@@ -80,22 +107,32 @@ mod tests {
     use super::*;
     use rand::{SeedableRng, rngs::StdRng};
 
+    fn queue(slots: usize) -> Queue {
+        let widths = Rings { g: Some(3), z: Some(2), dense: None };
+        Queue::random(&Device::cpu(), &mut StdRng::seed_from_u64(0), slots, widths).expect("queue")
+    }
+
     /// Keys whose every element is the image's number.
-    fn keys(device: &Device, ids: &[u64], width: usize) -> Tensor {
-        let values: Vec<f32> = ids.iter().flat_map(|&id| vec![id as f32; width]).collect();
-        Tensor::new(device, [ids.len(), width], &values).expect("keys")
+    fn keys(device: &Device, ids: &[u64]) -> Rings<Tensor> {
+        let ring = |width| {
+            let values: Vec<f32> = ids.iter().flat_map(|&id| vec![id as f32; width]).collect();
+            Tensor::new(device, [ids.len(), width], &values).expect("keys")
+        };
+        Rings { g: Some(ring(3)), z: Some(ring(2)), dense: None }
     }
 
     #[test]
     fn queue_keeps_the_newest_rows_in_pairs_when_the_batch_does_not_divide_its_slots() {
-        let device = Device::cpu();
-        let mut queue = Queue::random(&device, &mut StdRng::seed_from_u64(0), 7, [3, 2]).expect("queue");
+        let mut queue = queue(7);
+        let device = queue.keys.z.as_ref().expect("z").device().clone();
         for step in 0..5u64 {
             let ids: Vec<u64> = (0..3).map(|i| 100 + 3 * step + i).collect();
-            queue.enqueue(&keys(&device, &ids, 3), &keys(&device, &ids, 2), &ids).expect("enqueue");
+            queue.enqueue(&keys(&device, &ids), &ids).expect("enqueue");
+            assert_eq!(queue.is_full(), step >= 2);
         }
         assert_eq!(queue.ptr, 15 % 7);
-        let (g, z) = (queue.g.to_vec().expect("g"), queue.z.to_vec().expect("z"));
+        let values = queue.keys.try_map(Tensor::to_vec).expect("values");
+        let (g, z) = (values.g.expect("g"), values.z.expect("z"));
         for slot in 0..7 {
             let id = queue.ids[slot].expect("filled");
             assert!(id >= 100 + 15 - 7, "slot {slot} holds {id}, which is not among the newest seven");
@@ -104,12 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_larger_than_the_queue_is_refused() {
-        let device = Device::cpu();
-        let mut queue = Queue::random(&device, &mut StdRng::seed_from_u64(0), 2, [1, 1]).expect("queue");
+    fn a_batch_larger_than_the_queue_or_without_a_ring_is_refused() {
+        let mut queue = queue(2);
+        let device = queue.keys.z.as_ref().expect("z").device().clone();
         let ids = [1, 2, 3];
-        let message =
-            queue.enqueue(&keys(&device, &ids, 1), &keys(&device, &ids, 1), &ids).unwrap_err().to_string();
+        let message = queue.enqueue(&keys(&device, &ids), &ids).unwrap_err().to_string();
         assert!(message.contains("lower --batch"), "{message}");
+        let half = Rings { g: None, ..keys(&device, &ids[..2]) };
+        assert!(queue.enqueue(&half, &ids[..2]).is_err());
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use vista::Error;
-use vista::data::{Album, AlbumOptions, Batch, Layout, Loader, LoaderOptions, Photos, Position, Split};
+use vista::data::{Album, AlbumOptions, Batch, Loader, LoaderOptions, Photos, Position, Split};
 use vista::rng::KeyedRng;
 use vista::views::{CropBox, ViewConfig};
 
@@ -36,7 +36,7 @@ fn album(folder: &Path) -> Arc<Album> {
 }
 
 fn options(batch: usize, views: usize) -> LoaderOptions {
-    LoaderOptions { threads: 2, ..LoaderOptions::new(batch, views, ViewConfig::moco_v2(8), 5) }
+    LoaderOptions { threads: 2, ..LoaderOptions::new(batch, vec![ViewConfig::moco_v2(8); views], 5) }
 }
 
 fn batches(folder: &Path, options: LoaderOptions) -> Vec<Batch> {
@@ -169,22 +169,30 @@ fn the_bundled_photos_are_there_and_decode() {
 fn batches_are_the_same_for_one_and_four_threads() {
     let folder = folder_of(23);
     fs::write(folder.path().join("011.png"), "text").unwrap();
-    let with = |threads, layout| {
-        let options = LoaderOptions { threads, layout, end_epoch: Some(3), ..options(4, 3) };
+    let with =
+        |threads| batches(folder.path(), LoaderOptions { threads, end_epoch: Some(3), ..options(4, 3) });
+    let one = with(1);
+    assert_eq!(one.len(), 15);
+    assert_same(&one, &with(4));
+}
+
+#[test]
+fn views_of_several_sizes_lie_view_by_view_and_are_the_ones_drawn_alone() {
+    let folder = folder_of(9);
+    let sizes = [8, 8, 5];
+    let views: Vec<ViewConfig> = sizes.map(ViewConfig::moco_v2).to_vec();
+    let of = |views: Vec<ViewConfig>| {
+        let options = LoaderOptions { end_epoch: Some(1), ..LoaderOptions::new(4, views, 5) };
         batches(folder.path(), options)
     };
-    let one = with(1, Layout::ImageMajor);
-    assert_eq!(one.len(), 15);
-    assert_same(&one, &with(4, Layout::ImageMajor));
-    let other = with(4, Layout::ViewMajor);
-    assert_same(&with(1, Layout::ViewMajor), &other);
-    let length = 8 * 8 * 3;
-    for (a, b) in one.iter().zip(&other) {
-        for (image, view) in (0..4).flat_map(|image| (0..3).map(move |view| (image, view))) {
-            let (row_a, row_b) = (image * 3 + view, view * 4 + image);
-            assert_eq!(a.images[row_a * length..][..length], b.images[row_b * length..][..length]);
-            assert_eq!((a.crops[row_a], a.flips[row_a]), (b.crops[row_b], b.flips[row_b]));
-        }
+    let mixed = of(views.clone());
+    let (large, small) = (of(vec![views[0].clone(); 3]), of(vec![views[2].clone(); 3]));
+    for ((mixed, large), small) in mixed.iter().zip(&large).zip(&small) {
+        assert_eq!(mixed.images.len(), 4 * 3 * (64 + 64 + 25));
+        let (first, last) = mixed.images.split_at(4 * 3 * 128);
+        assert_eq!(first, &large.images[..first.len()], "views 0 and 1");
+        assert_eq!(last, &small.images[2 * last.len()..], "view 2 at another size");
+        assert_eq!((&mixed.crops, &mixed.flips), (&large.crops, &large.flips));
     }
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
 use vista::ops::{Conv2d, SmoothAp, TopK, run};
-use vista::queue::Queue;
+use vista::queue::{Queue, Rings};
 use vista::tensor::init;
 use vista::{Device, Tensor};
 
@@ -19,7 +19,8 @@ proptest! {
     #[test]
     fn a_queue_holds_the_newest_keys_for_any_batch_and_size(slots in 1usize..40, batches in prop::collection::vec(1usize..40, 1..8)) {
         let device = Device::cpu();
-        let mut queue = Queue::random(&device, &mut StdRng::seed_from_u64(0), slots, [2, 1]).expect("queue");
+        let widths = Rings { g: Some(2), z: Some(1), dense: None };
+        let mut queue = Queue::random(&device, &mut StdRng::seed_from_u64(0), slots, widths).expect("queue");
         let mut all: Vec<u64> = Vec::new();
         for batch in batches.into_iter().filter(|b| *b <= slots) {
             let ids: Vec<u64> = (0..batch as u64).map(|i| all.len() as u64 + i).collect();
@@ -27,14 +28,16 @@ proptest! {
                 let values: Vec<f32> = ids.iter().flat_map(|&id| vec![id as f32; width]).collect();
                 Tensor::new(&device, [batch, width], &values).expect("keys")
             };
-            queue.enqueue(&keys(2), &keys(1), &ids).expect("enqueue");
+            let keys = Rings { g: Some(keys(2)), z: Some(keys(1)), dense: None };
+            queue.enqueue(&keys, &ids).expect("enqueue");
             all.extend(&ids);
         }
         let newest = &all[all.len().saturating_sub(slots)..];
         let mut held: Vec<u64> = queue.ids.iter().flatten().copied().collect();
         held.sort_unstable();
         prop_assert_eq!(&held, newest);
-        let (g, z) = (queue.g.to_vec().expect("g"), queue.z.to_vec().expect("z"));
+        let values = queue.keys.try_map(Tensor::to_vec).expect("keys");
+        let (g, z) = (values.g.expect("g"), values.z.expect("z"));
         for (slot, id) in queue.ids.iter().enumerate().filter_map(|(slot, id)| Some((slot, (*id)? as f32))) {
             prop_assert!(g[2 * slot] == id && g[2 * slot + 1] == id && z[slot] == id);
         }

@@ -4,11 +4,10 @@
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
 use vista::device::GpuOptions;
-use vista::encoder::{ResNetEncoder, copy_state};
+use vista::encoder::ResNetEncoder;
 use vista::nn::Module;
-use vista::queue::Queue;
 use vista::tensor::init;
-use vista::train::{Batch, Config, Learner, Momentum, Trainer};
+use vista::train::{Batch, Config, Learner, Trainer};
 use vista::{Device, Tensor};
 
 fn gpu() -> Device {
@@ -67,62 +66,179 @@ fn ten_steps_give_the_same_losses_on_the_cpu_and_on_a_gpu() {
     }
 }
 
-const BATCH: usize = 8;
-const SIZE: usize = 16;
+const METHODS: [&str; 8] = ["s2r2", "mls", "moco", "knn-moco", "simclr", "swav", "byol", "densecl"];
 
-fn learner(device: &Device, method: &str, slots: usize) -> Learner<ResNetEncoder> {
-    let config = config(method, &[]);
-    let mut rng = StdRng::seed_from_u64(1);
-    let mut encoder = || ResNetEncoder::new(device, &mut rng, &config.resnet(), 16).expect("encoder");
-    let (query, key) = (encoder(), encoder());
-    copy_state(&key, &query).expect("copy");
-    let objective = config.objective();
-    let widths = [config.resnet().features(), 16];
-    let queue = Queue::random(device, &mut rng, slots, widths).expect("queue");
-    let momentum = objective.needs().keys.then_some(Momentum { encoder: key, queue, m: 0.9 });
-    Learner { encoder: query, momentum, objective, optimizer: config.optimizer(), bn_splits: 2 }
+#[test]
+fn every_method_trains_on_both_devices_with_finite_losses_that_agree() {
+    let folder = tempfile::tempdir().expect("folder");
+    for method in METHODS {
+        let settings = [
+            "train.steps=3",
+            "train.batch=6",
+            "objective.queue=64",
+            "objective.bn_splits=1",
+            "optimizer.lr=0.0001",
+            "model.hidden=16",
+            "model.projection=8",
+            "model.prototypes=6",
+            "views.size=32",
+        ];
+        let mut config = config(method, &settings);
+        if let Some(small) = &mut config.small_views {
+            small.count = config.train.views - 2;
+        }
+        let run = |device: &str| {
+            let config = config.with(&format!("device={device}")).expect("device");
+            losses(config, &folder.path().join(format!("{method}-{device}")))
+        };
+        let (cpu, gpu) = (run("cpu"), run("gpu"));
+        assert_eq!((cpu.len(), gpu.len()), (3, 3), "{method}");
+        for (step, (a, b)) in cpu.iter().zip(&gpu).enumerate() {
+            assert!((a - b).abs() <= 1e-3 * a.abs().max(1.0), "{method} step {step}: {a} and {b}");
+        }
+    }
 }
 
-fn batch(device: &Device, seed: u64, keys: bool) -> Batch {
-    let mut rng = StdRng::seed_from_u64(seed);
-    let mut views = || {
-        let values = init::normal(&mut rng, BATCH * SIZE * SIZE * 3, 1.0);
-        Tensor::new(device, [BATCH, SIZE, SIZE, 3], &values).expect("views")
+const BATCH: usize = 8;
+const SIZE: usize = 32;
+
+/// A tiny learner of a method, and the views of each image that its query encoder sees.
+fn learner(device: &Device, method: &str, slots: usize) -> (Learner<ResNetEncoder>, usize) {
+    // SGD: what Adam and LARS make of a gradient that is zero but for rounding says nothing.
+    let tiny = [
+        "model.projection=16",
+        "model.hidden=16",
+        "model.prototypes=5",
+        "objective.m=0.9",
+        "optimizer.name=sgd",
+    ];
+    let splits = if matches!(method, "mls" | "moco" | "knn-moco" | "densecl") { 2 } else { 4 };
+    let (queue, splits) = (format!("objective.queue={slots}"), format!("objective.bn_splits={splits}"));
+    let config = config(method, &[&tiny[..], &[&queue, &splits, "seed=1", "train.views=4"]].concat());
+    let learner = vista::train::learner(&config, device).expect("learner");
+    let views = match method {
+        "s2r2" | "swav" => 4,
+        "simclr" | "byol" => 2,
+        _ => 1,
     };
-    let (query, key) = (views(), keys.then(&mut views));
-    let ids = if keys { (0..BATCH as u64).map(|i| seed * 100 + i).collect() } else { vec![0; BATCH / 4] };
-    Batch { query, key, views: if keys { 1 } else { 4 }, ids, shuffle: vec![3, 1, 7, 0, 5, 2, 6, 4] }
+    (learner, views)
+}
+
+/// Random views as a method wants them; SwAV's last two of four are small.
+fn batch(device: &Device, seed: u64, method: &str, views: usize) -> Batch {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut tensor = |rows: usize, size: usize| {
+        let values = init::normal(&mut rng, rows * size * size * 3, 1.0);
+        Tensor::new(device, [rows, size, size, 3], &values).expect("views")
+    };
+    let query = match method {
+        "swav" => vec![tensor(2 * BATCH, SIZE), tensor(2 * BATCH, SIZE / 2)],
+        _ => vec![tensor(views * BATCH, SIZE)],
+    };
+    let (key, shuffle) = match method {
+        "byol" => (Some(query[0].clone()), (0..2 * BATCH).collect()),
+        "s2r2" | "simclr" | "swav" => (None, Vec::new()),
+        _ => (Some(tensor(BATCH, SIZE)), vec![3, 1, 7, 0, 5, 2, 6, 4]),
+    };
+    Batch { query, key, views, ids: (0..BATCH as u64).map(|i| seed * 100 + i).collect(), shuffle }
 }
 
 #[test]
 fn bytes_in_use_after_step_5_and_step_50_are_equal() {
     for (device, steps) in [(Device::cpu(), 50), (gpu(), 12)] {
-        for method in ["mls", "s2r2"] {
-            let mut learner = learner(&device, method, 20);
+        for (method, chunk) in [("mls", 0), ("s2r2", 0), ("s2r2", 8), ("swav", 0), ("densecl", 4)] {
+            let (mut learner, views) = learner(&device, method, 20);
+            learner.chunk = chunk;
             let mut after_five = 0;
             for step in 1..=steps {
-                learner.step(&batch(&device, step, method == "mls"), 0.01).expect("step");
+                learner.step(&batch(&device, step, method, views), 0.01).expect("step");
                 if step == 5 {
                     after_five = device.usage().0;
                 }
             }
-            assert_eq!(device.usage().0, after_five, "{method} on {}", device.name());
+            assert_eq!(device.usage().0, after_five, "{method} in chunks of {chunk} on {}", device.name());
         }
     }
 }
 
-/// Slot j of both rings and of the ids is the same image: re-embedding image i with the key encoder of its step gives
+/// Everything that training changes, by name, and the losses on the way.
+fn after(
+    device: &Device,
+    method: &str,
+    chunk: usize,
+    steps: u64,
+    lr: f64,
+) -> (Vec<f32>, Vec<(String, Vec<f64>)>) {
+    let (mut learner, views) = learner(device, method, 20);
+    learner.chunk = chunk;
+    let mut step = |n: u64| learner.step(&batch(device, n, method, views), lr).expect("step").loss;
+    let losses: Vec<f32> = (1..=steps).map(&mut step).collect();
+    let keys = learner.target.iter().flat_map(|target| target.encoder.state());
+    let params: Vec<_> = learner.encoder.state().into_iter().chain(keys).collect();
+    let mut values: Vec<_> =
+        params.iter().map(|p| (p.name().to_string(), p.get().to_f64().expect("values"))).collect();
+    if let Some(z) = learner.queue.and_then(|queue| queue.keys.z) {
+        values.push(("queue".into(), z.to_f64().expect("keys")));
+    }
+    (losses, values)
+}
+
+/// Gradient caching: whatever the chunk, as long as it cuts no group of batch norm, a step moves every parameter,
+/// statistic and key to the same place.
+#[test]
+fn a_step_in_chunks_equals_a_step_in_one_pass() {
+    let (f64s, f32s) = (Device::reference(), Device::cpu());
+    for method in METHODS {
+        let group = if method == "s2r2" { BATCH } else { BATCH / 2 }; // rows, by `learner`'s splits
+        for chunk in [group, 2 * group] {
+            // The second step sees what the first did to statistics and keys. Batch norm, and SwAV's exp(score / 0.05),
+            // raise the rounding of f64 to 5e-11.
+            let ((losses, whole), (chunked_losses, chunked)) =
+                (after(&f64s, method, 0, 2, 0.05), after(&f64s, method, chunk, 2, 0.05));
+            for (a, b) in losses.iter().zip(&chunked_losses) {
+                assert!((a - b).abs() < 1e-6, "{method} in chunks of {chunk}: loss {a} and {b}");
+            }
+            for ((name, a), (_, b)) in whole.iter().zip(&chunked) {
+                let error = vista::ops::relative_l2(b, a);
+                assert!(error <= 1e-9, "{method} in chunks of {chunk}: {name} is off by {error:.1e}");
+            }
+            // In f32 the gradient as a whole, since single biases are small sums of large terms; at this rate what is left
+            // of the parameters does not round it. SwAV's codes alone make f32 differ from f64 by more than 1e-5.
+            let movement = |device: &Device, chunk: usize| -> Vec<f64> {
+                let before = after(device, method, 0, 0, 0.0).1;
+                let after = after(device, method, chunk, 1, 1e4).1;
+                before
+                    .iter()
+                    .zip(&after)
+                    .flat_map(|(a, b)| b.1.iter().zip(&a.1).map(|(b, a)| b - a))
+                    .collect()
+            };
+            let whole = movement(&f32s, 0);
+            let rounding = vista::ops::relative_l2(&whole, &movement(&f64s, 0));
+            let error = vista::ops::relative_l2(&movement(&f32s, chunk), &whole);
+            println!("{method} in chunks of {chunk}: off by {error:.1e}, f32 itself by {rounding:.1e}");
+            assert!(
+                error <= rounding.max(1e-5),
+                "{method} in chunks of {chunk}: the f32 gradient is off by {error:.1e}"
+            );
+        }
+    }
+}
+
+/// Slot j of all rings and of the ids is the same image: re-embedding image i with the key encoder of its step gives
 /// the keys in the slots that carry its number.
 #[test]
 fn slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with() {
     let device = Device::cpu();
     let slots = 20; // not a multiple of the batch: the ring wraps
-    let mut learner = learner(&device, "mls", slots);
+    let (mut learner, _) = learner(&device, "mls", slots);
     for step in 1..=4 {
-        let views = batch(&device, step, true);
+        let views = batch(&device, step, "mls", 1);
         learner.step(&views, 0.01).expect("step");
-        let momentum = learner.momentum.as_ref().expect("momentum");
-        let (g, z) = (momentum.queue.g.to_vec().expect("g"), momentum.queue.z.to_vec().expect("z"));
+        let (target, queue) =
+            (learner.target.as_ref().expect("keys"), learner.queue.as_ref().expect("queue"));
+        let values = queue.keys.try_map(Tensor::to_vec).expect("values");
+        let (g, z) = (values.g.expect("g"), values.z.expect("z"));
         // The key encoder has not moved since the pass: its parameters are those that made the keys.
         let tape = vista::autograd::Tape::inert(&device);
         let order: Vec<f32> = views.shuffle.iter().map(|&i| i as f32).collect();
@@ -130,13 +246,12 @@ fn slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with() {
         let shuffled = vista::ops::run(&vista::ops::GatherRows, &[views.key.as_ref().expect("keys"), &order]);
         let images = tape.constant(shuffled.expect("gather").swap_remove(0));
         let mode = vista::nn::Mode::Train { splits: 2 };
-        let again = vista::encoder::Encoder::embed(&momentum.encoder, &images, mode).expect("embed");
+        let again = vista::encoder::Encoder::embed(&target.encoder, &images, mode).expect("embed");
         for (values, keys) in [(&g, &again.g), (&z, &again.z)] {
             let width = values.len() / slots;
             let keys = keys.l2_normalize().expect("normalised").value().to_vec().expect("keys");
             for (row, &image) in views.shuffle.iter().enumerate() {
-                let slot =
-                    momentum.queue.ids.iter().position(|id| *id == Some(views.ids[image])).expect("a slot");
+                let slot = queue.ids.iter().position(|id| *id == Some(views.ids[image])).expect("a slot");
                 let distance = (0..width).map(|c| (values[slot * width + c] - keys[row * width + c]).abs());
                 assert!(distance.fold(0.0, f32::max) < 1e-5, "step {step}, image {image}, slot {slot}");
             }
@@ -145,17 +260,76 @@ fn slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with() {
 }
 
 #[test]
+fn positives_are_the_images_that_their_slots_held_before_the_step() {
+    let device = Device::cpu();
+    let (mut learner, _) = learner(&device, "mls", 20);
+    for step in 1..=5 {
+        let report = learner.step(&batch(&device, step, "mls", 1), 0.01).expect("step");
+        assert_eq!(report.neighbours.len() % BATCH, 0);
+        let newest = |id: &&u64| **id >= step * 100;
+        assert_eq!(report.neighbours.iter().flatten().filter(newest).count(), 0, "a key of the step itself");
+        assert!(step < 4 || report.neighbours.iter().all(Option::is_some), "the random start is gone");
+    }
+}
+
+#[test]
+fn frozen_prototypes_stay_and_moved_ones_have_unit_length_in_the_next_pass() {
+    let device = Device::cpu();
+    let (mut learner, views) = learner(&device, "swav", 0);
+    let prototypes =
+        |l: &Learner<ResNetEncoder>| l.encoder.prototypes.as_ref().expect("prototypes").weight.get();
+    let before = prototypes(&learner).to_vec().expect("values");
+    learner.frozen = Some("prototypes");
+    learner.step(&batch(&device, 1, "swav", views), 0.5).expect("step");
+    let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    assert!(close(&before, &prototypes(&learner).to_vec().expect("values")));
+    learner.frozen = None;
+    learner.step(&batch(&device, 2, "swav", views), 0.5).expect("step");
+    let moved = prototypes(&learner).to_vec().expect("values");
+    assert!(!close(&before, &moved));
+    vista::encoder::Encoder::constrain(&learner.encoder).expect("constrain");
+    for row in prototypes(&learner).to_vec().expect("values").chunks(16) {
+        assert!((row.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-5);
+    }
+}
+
+#[test]
 fn an_average_that_keeps_everything_freezes_the_key_encoder() {
     let device = Device::cpu();
-    let mut learner = learner(&device, "mls", 20);
-    learner.momentum.as_mut().expect("momentum").m = 1.0;
+    let (mut learner, _) = learner(&device, "mls", 20);
+    learner.target.as_mut().expect("key encoder").m = 1.0;
     let trained = |l: &Learner<ResNetEncoder>| -> Vec<Vec<f32>> {
-        let params = l.momentum.as_ref().expect("momentum").encoder.trained();
+        let params = l.target.as_ref().expect("key encoder").encoder.trained();
         params.iter().map(|p| p.get().to_vec().expect("values")).collect()
     };
     let before = trained(&learner);
     for step in 1..=3 {
-        learner.step(&batch(&device, step, true), 0.1).expect("step");
+        learner.step(&batch(&device, step, "mls", 1), 0.1).expect("step");
     }
     assert!(before == trained(&learner));
+}
+
+#[test]
+fn the_plan_of_activations_is_what_a_pass_keeps() {
+    for (backbone, stem) in [("resnet18", "imagenet"), ("resnet50", "small"), ("resnet34", "cifar")] {
+        let device = Device::cpu();
+        let settings =
+            ["model.width=8".into(), format!("model.backbone={backbone}"), format!("model.stem={stem}")];
+        let base = Config::preset("demo").expect("preset");
+        let config = settings.iter().fold(base, |config, setting| config.with(setting).expect("setting"));
+        let encoder = vista::train::learner(&config, &device).expect("learner").encoder;
+        let (rows, size) = (6, 48);
+        let views = Tensor::full(&device, [rows, size, size, 3], 0.5).expect("views");
+        let before = device.usage().0;
+        let tape = vista::autograd::Tape::new(&device);
+        let mode = vista::nn::Mode::Train { splits: 1 };
+        let kept = encoder.backbone.forward(&tape.constant(views), mode).expect("a pass");
+        let measured = (device.usage().0 - before) as f64 / rows as f64;
+        let planned = vista::train::activation_bytes(&config.resnet(), size) as f64;
+        assert!(
+            (measured / planned - 1.0).abs() < 0.15,
+            "{backbone} {stem}: {planned} planned, {measured} kept"
+        );
+        drop(kept);
+    }
 }

@@ -1,7 +1,9 @@
 //! Gradients: what `backward` returns.
 
 use super::Var;
+use crate::error::Result;
 use crate::nn::Param;
+use crate::ops::{Elementwise, run};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 
@@ -25,5 +27,31 @@ impl Grads {
     /// The gradient with respect to a parameter; `None` if the result does not depend on it.
     pub fn of_param(&self, param: &Param) -> Option<&Tensor> {
         self.by_node.get(*self.params.get(&param.id())?)?.as_ref()
+    }
+
+    /// Adds the gradients of another tape with respect to parameters: those of a sum of two losses. Gradients with
+    /// respect to other leaves of that tape are dropped.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn add(&mut self, other: Grads) -> Result<()> {
+        let Grads { mut by_node, params } = other;
+        for (param, node) in params {
+            let Some(more) = by_node[node].take() else { continue };
+            match self.params.get(&param) {
+                Some(&at) => {
+                    let sum = match self.by_node[at].take() {
+                        Some(d) => run(&Elementwise::Add, &[&d, &more])?.swap_remove(0),
+                        None => more,
+                    };
+                    self.by_node[at] = Some(sum);
+                }
+                None => {
+                    self.params.insert(param, self.by_node.len());
+                    self.by_node.push(Some(more));
+                }
+            }
+        }
+        Ok(())
     }
 }

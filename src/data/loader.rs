@@ -16,15 +16,6 @@ use crate::error::{Error, Result};
 use crate::rng::KeyedRng;
 use crate::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
 
-/// In which order a batch of B images with K views each lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// `[B, K]`: the views of an image are neighbours (S2R2).
-    ImageMajor,
-    /// `[K, B]`: all first views, then all second views (MoCo, MLS).
-    ViewMajor,
-}
-
 /// A place in a run: the batch to be made next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
@@ -39,10 +30,8 @@ pub struct Position {
 pub struct LoaderOptions {
     /// B, images in a batch.
     pub batch: usize,
-    /// One configuration for each of the K views of an image; all of one size.
+    /// One configuration for each of the K views of an image.
     pub views: Vec<ViewConfig>,
-    /// How a batch lies in memory.
-    pub layout: Layout,
     /// Seed of the order, the views and the replacements.
     pub seed: u64,
     /// Worker threads; 0 for as many as there are processors.
@@ -60,13 +49,11 @@ pub struct LoaderOptions {
 }
 
 impl LoaderOptions {
-    /// K views of one configuration: image-major, all processors, two batches ahead, from the start, without end,
-    /// last ones dropped, 1 % may be broken.
-    pub fn new(batch: usize, views: usize, config: ViewConfig, seed: u64) -> LoaderOptions {
+    /// All processors, two batches ahead, from the start, without end, last ones dropped, 1 % may be broken.
+    pub fn new(batch: usize, views: Vec<ViewConfig>, seed: u64) -> LoaderOptions {
         LoaderOptions {
             batch,
-            views: vec![config; views],
-            layout: Layout::ImageMajor,
+            views,
             seed,
             threads: 0,
             ahead: 2,
@@ -89,10 +76,10 @@ pub struct Replaced {
     pub by: Option<String>,
 }
 
-/// B images with K views each; see [`Layout`] for the order of the B K rows.
+/// B images with K views each, view-major: the first views of all images, then their second views, and so on.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Normalised views, `[B K, size, size, 3]`.
+    /// Normalised views, `[B K, size, size, 3]`; where sizes differ, `[B, size_k, size_k, 3]` for each k in turn.
     pub images: Vec<f32>,
     /// The photo of each of the B images.
     pub ids: Vec<u64>,
@@ -160,6 +147,8 @@ impl Schedule {
 struct Shared {
     album: Arc<Album>,
     options: LoaderOptions,
+    /// Floats in each of the K views.
+    lengths: Vec<usize>,
     schedule: Schedule,
     next_slot: AtomicU64,
     stop: AtomicBool,
@@ -179,14 +168,14 @@ impl Loader {
     /// Starts the threads.
     ///
     /// # Errors
-    /// [`Error::Input`] if a view configuration is invalid, sizes of views differ, B or K is 0, or with `drop_last`
-    /// there are fewer photos than B.
+    /// [`Error::Input`] if a view configuration is invalid, B or K is 0, or with `drop_last` there are fewer photos
+    /// than B.
     pub fn new(album: Arc<Album>, options: LoaderOptions) -> Result<Loader> {
         let place = album.photos().place().to_string();
         let makers = options.views.iter().cloned().map(ViewMaker::new).collect::<Result<Vec<_>>>()?;
-        let size = makers.first().map(ViewMaker::len);
-        if options.batch == 0 || size.is_none() || makers.iter().any(|maker| Some(maker.len()) != size) {
-            let advice = "use at least one image and one view, and one size for all views";
+        let lengths: Vec<usize> = makers.iter().map(ViewMaker::len).collect();
+        if options.batch == 0 || lengths.is_empty() {
+            let advice = "use at least one image and one view";
             return Err(Error::input("no batch can be made", "configuration", advice));
         }
         let schedule = Schedule::new(album.photos().len(), options.batch, options.drop_last);
@@ -201,6 +190,7 @@ impl Loader {
         let shared = Arc::new(Shared {
             next_slot: AtomicU64::new(schedule.first_slot(options.start)),
             album,
+            lengths,
             schedule,
             stop: AtomicBool::new(false),
             free_sheets: Mutex::default(),
@@ -350,10 +340,12 @@ fn make_sheet(
     };
     let free = shared.free_sheets.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let mut pixels = free.unwrap_or_default();
-    let length = makers.first().map_or(0, ViewMaker::len);
-    pixels.resize(makers.len() * length, 0.0);
+    pixels.resize(shared.lengths.iter().sum(), 0.0);
     let (mut crops, mut flips) = (Vec::with_capacity(makers.len()), Vec::with_capacity(makers.len()));
-    for (view, (maker, out)) in makers.iter_mut().zip(pixels.chunks_exact_mut(length)).enumerate() {
+    let mut rest = &mut pixels[..];
+    for (view, maker) in makers.iter_mut().enumerate() {
+        let (out, others) = rest.split_at_mut(maker.len());
+        rest = others;
         let mut rng = KeyedRng::new("view", seed, [epoch, photo as u64, view as u64]);
         let params = ViewParams::draw(maker.config(), shown.image.width, shown.image.height, &mut rng);
         maker.make(&shown.image, &params, out);
@@ -399,10 +391,9 @@ fn collect(shared: &Shared, sheets: &Receiver<Result<Sheet>>, batches: &SyncSend
 
 fn empty_batch(shared: &Shared, position: Position) -> Batch {
     let (n, views) = (shared.schedule.images_in(position), shared.options.views.len());
-    let side = shared.options.views.first().map_or(0, |view| view.size);
     let free = shared.free_batches.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let mut images = free.unwrap_or_default();
-    images.resize(n * views * side * side * 3, 0.0);
+    images.resize(n * shared.lengths.iter().sum::<usize>(), 0.0);
     Batch {
         images,
         ids: vec![0; n],
@@ -417,15 +408,13 @@ fn empty_batch(shared: &Shared, position: Position) -> Batch {
 
 /// Copies one image's views to their rows.
 fn lay(shared: &Shared, batch: &mut Batch, image: usize, sheet: Sheet) {
-    let (n, views) = (batch.ids.len(), batch.views);
-    let length = sheet.pixels.len() / views;
+    let n = batch.ids.len();
     batch.ids[image] = sheet.id as u64;
-    for (view, pixels) in sheet.pixels.chunks_exact(length).enumerate() {
-        let row = match shared.options.layout {
-            Layout::ImageMajor => image * views + view,
-            Layout::ViewMajor => view * n + image,
-        };
-        batch.images[row * length..][..length].copy_from_slice(pixels);
+    let mut before = 0; // floats of one image's earlier views
+    for (view, &length) in shared.lengths.iter().enumerate() {
+        let (row, at) = (view * n + image, n * before + image * length);
+        batch.images[at..][..length].copy_from_slice(&sheet.pixels[before..][..length]);
+        before += length;
         batch.crops[row] = sheet.crops[view];
         batch.flips[row] = sheet.flips[view];
     }

@@ -16,5 +16,5 @@ mod photos;
 pub use album::{Album, AlbumOptions, Photo};
 pub use bundled::Split;
 pub use decode::{MAX_PIXELS, Rgb, decode};
-pub use loader::{Batch, Layout, Loader, LoaderOptions, Position, Replaced};
+pub use loader::{Batch, Loader, LoaderOptions, Position, Replaced};
 pub use photos::Photos;

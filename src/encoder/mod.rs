@@ -1,40 +1,97 @@
-//! Stage 3: embeddings. A backbone and a projector, and the momentum copy of both.
+//! Stage 3: embeddings. A backbone and its heads, and the momentum copy of both.
+
+mod heads;
+mod outputs;
+
+pub use heads::{DenseProjector, Prototypes};
+pub use outputs::Outputs;
 
 use crate::autograd::Var;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::{Mode, Module, Param, Projector, ResNet, ResNetConfig};
 use rand::Rng;
+use std::collections::BTreeMap;
 
-/// What an encoder makes of a batch of images.
-#[derive(Clone, Debug)]
-pub struct Embedding<'t> {
-    /// Pooled backbone features, `[N, d_g]`, not normalised.
-    pub g: Var<'t>,
-    /// Projections, `[N, d_z]`, not normalised.
-    pub z: Var<'t>,
-}
+/// What an encoder makes of a batch of images, on a tape.
+pub type Embedding<'t> = Outputs<Var<'t>>;
 
-/// Anything that turns images into features g and projections z.
+/// Anything that turns images into features g, projections z and what other heads it has.
 pub trait Encoder: Module {
     /// Embeds images `[N, H, W, 3]`.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if the images do not fit; the device's errors.
     fn embed<'t>(&self, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>>;
+
+    /// Brings parameters back to the set that they are confined to (unit-length prototypes); most have none.
+    ///
+    /// # Errors
+    /// The device's.
+    fn constrain(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Scores of projections z of earlier steps; `None` for an encoder without prototypes.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the width differs.
+    fn scores<'t>(&self, _z: &Var<'t>) -> Result<Option<Var<'t>>> {
+        Ok(None)
+    }
 }
 
-/// A ResNet with a projector: what all methods here pretrain.
+/// The heads on top of a backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadsConfig {
+    /// Hidden width of projector and predictor; 0 for the width of the features.
+    pub hidden: usize,
+    /// Width of the projections z.
+    pub projection: usize,
+    /// Whether the hidden layer of projector and predictor has batch norm.
+    pub batch_norm: bool,
+    /// Whether there is a predictor (BYOL).
+    pub predictor: bool,
+    /// Number of prototypes (SwAV); 0 for none.
+    pub prototypes: usize,
+    /// Whether there is a dense projector (DenseCL).
+    pub dense: bool,
+    /// Cells in a row of its grid; 0 for as many as the map has.
+    pub grid: usize,
+}
+
+impl HeadsConfig {
+    /// A projector without batch norm and nothing else: MoCo-v2's, and that of MLS and S2R2.
+    pub fn plain(projection: usize) -> HeadsConfig {
+        HeadsConfig {
+            hidden: 0,
+            projection,
+            batch_norm: false,
+            predictor: false,
+            prototypes: 0,
+            dense: false,
+            grid: 0,
+        }
+    }
+}
+
+/// A ResNet with its heads: what all methods here pretrain.
 #[derive(Debug)]
 pub struct ResNetEncoder {
     /// The part that is kept after pretraining.
     pub backbone: ResNet,
-    /// The part that only the objective sees.
+    /// From features to projections.
     pub projector: Projector,
+    /// From projections to predictions of another view's.
+    pub predictor: Option<Projector>,
+    /// What projections are scored against.
+    pub prototypes: Option<Prototypes>,
+    /// The projector of the map's cells.
+    pub dense: Option<DenseProjector>,
 }
 
 impl ResNetEncoder {
-    /// A freshly initialised encoder with projections `out` wide.
+    /// A freshly initialised encoder.
     ///
     /// # Errors
     /// The device's.
@@ -42,20 +99,42 @@ impl ResNetEncoder {
         device: &Device,
         rng: &mut impl Rng,
         config: &ResNetConfig,
-        out: usize,
+        heads: &HeadsConfig,
     ) -> Result<ResNetEncoder> {
-        Ok(ResNetEncoder {
-            backbone: ResNet::new(device, rng, config)?,
-            projector: Projector::new(device, rng, [config.features(), out])?,
-        })
+        let (features, out) = (config.features(), heads.projection);
+        let hidden = if heads.hidden == 0 { features } else { heads.hidden };
+        let backbone = ResNet::new(device, rng, config)?;
+        let projector = Projector::new(device, rng, "projector", [features, hidden, out], heads.batch_norm)?;
+        let predictor = heads
+            .predictor
+            .then(|| Projector::new(device, rng, "predictor", [out, hidden, out], heads.batch_norm))
+            .transpose()?;
+        let prototypes = (heads.prototypes > 0)
+            .then(|| Prototypes::new(device, rng, heads.prototypes, out))
+            .transpose()?;
+        let dense =
+            heads.dense.then(|| DenseProjector::new(device, rng, [features, out], heads.grid)).transpose()?;
+        Ok(ResNetEncoder { backbone, projector, predictor, prototypes, dense })
     }
 }
 
 impl Encoder for ResNetEncoder {
     fn embed<'t>(&self, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        let g = self.backbone.forward(images, mode)?;
-        let z = self.projector.forward(&g)?;
-        Ok(Embedding { g, z })
+        let map = self.backbone.map(images, mode)?;
+        let g = map.global_avg_pool()?;
+        let z = self.projector.forward(&g, mode)?;
+        let p = self.predictor.as_ref().map(|head| head.forward(&z, mode)).transpose()?;
+        let scores = self.scores(&z)?;
+        let (map, dense) = self.dense.as_ref().map(|head| head.forward(&map, mode)).transpose()?.unzip();
+        Ok(Outputs { g, z, p, scores, map, dense })
+    }
+
+    fn constrain(&self) -> Result<()> {
+        self.prototypes.as_ref().map_or(Ok(()), Prototypes::normalize)
+    }
+
+    fn scores<'t>(&self, z: &Var<'t>) -> Result<Option<Var<'t>>> {
+        self.prototypes.as_ref().map(|prototypes| prototypes.scores(z)).transpose()
     }
 }
 
@@ -63,13 +142,27 @@ impl Module for ResNetEncoder {
     fn visit(&self, f: &mut dyn FnMut(&Param)) {
         self.backbone.visit(f);
         self.projector.visit(f);
+        if let Some(predictor) = &self.predictor {
+            predictor.visit(f);
+        }
+        if let Some(prototypes) = &self.prototypes {
+            f(&prototypes.weight);
+        }
+        if let Some(dense) = &self.dense {
+            dense.visit(f);
+        }
     }
 }
 
-/// Copies every parameter and statistic of `from` into `into`, so that a key encoder starts as its query encoder.
+/// Copies the parameters and statistics of `from` into those of the same names of `into`, so that a key encoder
+/// starts as its query encoder. `from` may have more of them, such as a predictor.
 ///
 /// # Errors
-/// [`crate::Error::Shape`] if the two are not built alike.
+/// [`Error::Shape`] naming the first that `from` does not have or has in another shape.
 pub fn copy_state(into: &dyn Module, from: &dyn Module) -> Result<()> {
-    into.state().iter().zip(from.state()).try_for_each(|(to, from)| to.set(from.get()))
+    let from: BTreeMap<String, Param> = from.state().into_iter().map(|p| (p.name().to_string(), p)).collect();
+    into.state().iter().try_for_each(|to| match from.get(to.name()) {
+        Some(from) => to.set(from.get()),
+        None => Err(Error::shape("copy_state", format!("{} is in one encoder only", to.name()))),
+    })
 }

@@ -1,42 +1,63 @@
-//! The projector: from backbone features g to embeddings z.
+//! A head with one hidden layer: projectors (features to embeddings) and predictors (embeddings to embeddings).
 
-use super::{Linear, Module, Param};
+use super::{BatchNorm, Linear, Mode, Module, Param};
 use crate::autograd::Var;
 use crate::device::Device;
 use crate::error::Result;
 use rand::Rng;
 
-/// `z = W2 relu(W1 g + b1) + b2`: `[N, d] -> [N, d] -> [N, out]`, no batch norm (MoCo-v2's head).
+/// `z = W2 relu(norm(W1 g + b1)) + b2`: `[N, in] -> [N, hidden] -> [N, out]`; the norm is batch norm or nothing.
+///
+/// MoCo-v2, MLS and S2R2 have none; SimCLR, SwAV and BYOL have it. Parameters are named as in torch's
+/// `Sequential(Linear, [BatchNorm1d,] ReLU, Linear)`.
 #[derive(Debug)]
 pub struct Projector {
     hidden: Linear,
+    norm: Option<BatchNorm>,
     output: Linear,
 }
 
 impl Projector {
-    /// A projector from `inputs` features to `outputs` (MLS: 256, S2R2: 128).
+    /// A head of widths `[in, hidden, out]`.
     ///
     /// # Errors
     /// The device's.
-    pub fn new(device: &Device, rng: &mut impl Rng, [inputs, outputs]: [usize; 2]) -> Result<Projector> {
+    pub fn new(
+        device: &Device,
+        rng: &mut impl Rng,
+        name: &str,
+        [inputs, hidden, outputs]: [usize; 3],
+        batch_norm: bool,
+    ) -> Result<Projector> {
+        let last = if batch_norm { 3 } else { 2 };
+        let norm = || BatchNorm::new(device, &format!("{name}.1"), hidden, 1.0);
         Ok(Projector {
-            hidden: Linear::new(device, rng, "projector.0", [inputs, inputs])?,
-            output: Linear::new(device, rng, "projector.2", [inputs, outputs])?,
+            hidden: Linear::new(device, rng, &format!("{name}.0"), [inputs, hidden])?,
+            norm: batch_norm.then(norm).transpose()?,
+            output: Linear::new(device, rng, &format!("{name}.{last}"), [hidden, outputs])?,
         })
     }
 
-    /// The embeddings of features `g`.
+    /// The embeddings of `x`.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if the width differs.
-    pub fn forward<'t>(&self, g: &Var<'t>) -> Result<Var<'t>> {
-        self.output.forward(&self.hidden.forward(g)?.relu()?)
+    pub fn forward<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
+        let hidden = self.hidden.forward(x)?;
+        let hidden = match &self.norm {
+            Some(norm) => norm.forward_relu(&hidden, mode)?,
+            None => hidden.relu()?,
+        };
+        self.output.forward(&hidden)
     }
 }
 
 impl Module for Projector {
     fn visit(&self, f: &mut dyn FnMut(&Param)) {
         self.hidden.visit(f);
+        if let Some(norm) = &self.norm {
+            norm.visit(f);
+        }
         self.output.visit(f);
     }
 }

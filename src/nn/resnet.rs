@@ -63,6 +63,38 @@ impl ResNetConfig {
     pub fn features(&self) -> usize {
         8 * self.width * self.architecture.expansion()
     }
+
+    /// Side and channels of the output of each convolution for a square image, and of the pooling: what a forward pass
+    /// keeps, and what it costs.
+    pub fn outputs(&self, size: usize) -> Vec<[usize; 2]> {
+        let halved = |side: usize| side.div_ceil(2);
+        let mut side = if self.stem == Stem::Imagenet { halved(size) } else { size };
+        let mut outputs = vec![[side, self.width]];
+        if self.stem != Stem::Cifar {
+            side = halved(side);
+            outputs.push([side, self.width]);
+        }
+        let mut channels = self.width;
+        for (stage, depth) in self.architecture.depths().into_iter().enumerate() {
+            for index in 0..depth {
+                let before = side;
+                if stage > 0 && index == 0 {
+                    side = halved(side);
+                }
+                let width = self.width << stage;
+                let last = width * self.architecture.expansion();
+                if self.architecture == Architecture::Resnet50 {
+                    outputs.push([before, width]);
+                }
+                outputs.extend([[side, width], [side, last]]);
+                if channels != last || before != side {
+                    outputs.push([side, last]);
+                }
+                channels = last;
+            }
+        }
+        outputs
+    }
 }
 
 /// A ResNet up to its global average pool: `[N, H, W, 3] -> [N, features]`.
@@ -109,6 +141,14 @@ impl ResNet {
     /// # Errors
     /// [`crate::Error::Shape`] if the images are too small or not RGB.
     pub fn forward<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
+        self.map(x, mode)?.global_avg_pool()
+    }
+
+    /// The last feature map of a batch of images, `[N, H, W, 3] -> [N, h, w, features]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the images are too small or not RGB.
+    pub fn map<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
         let mut x = self.bn1.forward_relu(&self.conv1.forward(x)?, mode)?;
         if self.pooled {
             x = x.max_pool(3, 2, 1)?;
@@ -116,7 +156,7 @@ impl ResNet {
         for block in &self.blocks {
             x = block.forward(&x, mode)?;
         }
-        x.global_avg_pool()
+        Ok(x)
     }
 }
 

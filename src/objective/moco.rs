@@ -1,9 +1,10 @@
 //! MoCo-v2: each query view must pick its own key among a queue of others.
 
-use super::{Embeddings, Keys, Loss, Needs, Objective, Term};
+use super::{Embeddings, KeyViews, Loss, Needs, Objective};
 use crate::autograd::Var;
-use crate::error::{Error, Result};
-use crate::ops::Over;
+use crate::error::Result;
+use crate::ops::{L2Normalize, Over, run};
+use crate::queue::Rings;
 use crate::tensor::Tensor;
 
 /// InfoNCE alone.
@@ -18,42 +19,44 @@ pub struct Moco {
 
 impl Objective for Moco {
     fn needs(&self) -> Needs {
-        Needs { keys: true }
+        let rings = Rings { z: Some(()), ..Rings::default() };
+        Needs { keys: KeyViews::Second, rings }
     }
 
     fn loss<'t>(&self, e: &Embeddings<'_, 't>) -> Result<Loss<'t>> {
-        let keys = keys_of(e)?;
-        let (value, _) = info_nce(&e.z, keys.z, &keys.queue.z, self.tau)?;
-        Ok(vec![Term { name: "loss_nce", weight: 1.0, value }])
+        let queue = e.ring(|keys| &keys.z)?;
+        let (value, _) = info_nce(&e.query.z, &e.keys()?.z, queue, self.tau)?;
+        Ok(Loss::of("loss_nce", value, collapsed_nce(queue)))
     }
 }
 
-/// The key side, which the training step provides whenever `needs` asks for it.
-pub(super) fn keys_of<'a>(e: &Embeddings<'a, '_>) -> Result<Keys<'a>> {
-    e.keys.ok_or_else(|| Error::shape("objective", "no keys were given: this objective needs a queue"))
+/// `ln(D + 1)`: InfoNCE at equal logits.
+pub(super) fn collapsed_nce(queue: &Tensor) -> f32 {
+    (queue.shape()[0] as f32 + 1.0).ln()
 }
 
 /// Cross-entropy of each query over its own key and the whole queue, and the logits.
 ///
 /// `logits_b = [q_b . k_b, q_b . queue_1, .., q_b . queue_D] / tau`, `loss = mean_b -log softmax(logits_b)_0`,
-/// with q normalised here.
+/// with q and k normalised here.
 ///
 /// | value | shape | |
 /// |---|---|---|
 /// | `q` | `[B, d]` | raw; the only one with a gradient |
-/// | `k` | `[B, d]` | l2-normalised |
+/// | `k` | `[B, d]` | raw |
 /// | `queue` | `[D, d]` | l2-normalised |
 /// | returns loss, logits | `[]`, `[B, D + 1]` | nats; `ln(D + 1)` at equal logits |
 ///
 /// # Errors
-/// [`Error::Shape`] if the widths differ.
+/// [`crate::Error::Shape`] if the widths differ.
 /// # Source
 /// MLS, Eq. 1.
 pub fn info_nce<'t>(q: &Var<'t>, k: &Tensor, queue: &Tensor, tau: f32) -> Result<(Var<'t>, Var<'t>)> {
     let tape = q.tape();
     let q = q.l2_normalize()?;
+    let k = run(&L2Normalize, &[k])?.swap_remove(0);
     let batch = q.shape()[0];
-    let own = q.mul(&tape.constant(k.clone()))?.sum(Over::Row)?; // [B]
+    let own = q.mul(&tape.constant(k))?.sum(Over::Row)?; // [B]
     let own = own.reshape([batch, 1])?; // [B, 1]
     let others = q.matmul_nt(&tape.constant(queue.clone()))?; // [B, D]
     let logits = own.concat(&others)?.scale(1.0 / tau)?; // [B, D + 1]

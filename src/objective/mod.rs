@@ -1,47 +1,77 @@
 //! Stage 5: objectives, pure functions of embeddings. One file each; adding one touches no other.
 
+mod byol;
+mod densecl;
 mod mls;
 mod moco;
 mod s2r2;
+mod simclr;
+mod swav;
 
-pub use mls::{Dictionaries, Mls, pseudo_labels};
+pub use byol::Byol;
+pub use densecl::{DenseCl, match_cells};
+pub use mls::{Dictionaries, LossTerm, Mls, Normalizer, pseudo_labels};
 pub use moco::{Moco, info_nce};
-pub use s2r2::S2r2;
+pub use s2r2::{S2r2, by_image};
+pub use simclr::SimClr;
+pub use swav::{SwAv, sinkhorn};
 
 use crate::autograd::Var;
-use crate::error::Result;
-use crate::queue::Queue;
+use crate::encoder::{Embedding, Outputs};
+use crate::error::{Error, Result};
+use crate::queue::{Queue, Rings};
 use crate::tensor::Tensor;
 use std::fmt::Debug;
+
+/// Which views go through the key encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyViews {
+    /// There is no key encoder.
+    None,
+    /// Of two views of each image the second; the query encoder sees the first.
+    Second,
+    /// Both views, as through the query encoder.
+    Both,
+}
 
 /// What the training step must provide for an objective.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// Whether there is a momentum encoder and a queue, with one query and one key view of each image; if not,
-    /// all views of an image go through the one encoder.
-    pub keys: bool,
+    /// Which views are keys.
+    pub keys: KeyViews,
+    /// Which rings of keys of earlier steps it reads; none of them for an objective without a queue.
+    pub rings: Rings<()>,
 }
 
-/// What an objective sees: embeddings, never devices or optimisers.
+/// What an objective sees: embeddings, never devices or optimisers. Nothing is normalised but the queue. Rows are
+/// view-major: the first views of all B images, then their second views, and so on.
 #[derive(Debug)]
 pub struct Embeddings<'a, 't> {
-    /// Backbone features of the query views, `[N, d_g]`, not normalised.
-    pub g: Var<'t>,
-    /// Projections of the query views, `[N, d_z]`, not normalised. Views of an image are adjacent.
-    pub z: Var<'t>,
-    /// Views of each image.
+    /// The query encoder's outputs.
+    pub query: Embedding<'t>,
+    /// Views of each image in `query`.
     pub views: usize,
-    /// Keys and queue, for objectives that need them.
-    pub keys: Option<Keys<'a>>,
+    /// The key encoder's outputs, in the images' order; no gradient flows to them.
+    pub keys: Option<&'a Outputs<Tensor>>,
+    /// The queue before this step's keys are enqueued.
+    pub queue: Option<&'a Queue>,
+    /// Scores of the queue's projections against the prototypes, `[D, prototypes]`.
+    pub queue_scores: Option<&'a Tensor>,
 }
 
-/// The key side of a momentum method; no gradient flows to it.
-#[derive(Clone, Copy, Debug)]
-pub struct Keys<'a> {
-    /// Projections z2 of the key views, `[N, d_z]`, l2-normalised.
-    pub z: &'a Tensor,
-    /// The queue before this step's keys are enqueued.
-    pub queue: &'a Queue,
+impl<'a> Embeddings<'a, '_> {
+    /// The key side, which the training step provides whenever [`Needs`] asks for it.
+    fn keys(&self) -> Result<&'a Outputs<Tensor>> {
+        self.keys.ok_or_else(|| {
+            Error::shape("objective", "no keys were given: this objective needs a key encoder")
+        })
+    }
+
+    /// One ring of the queue.
+    fn ring(&self, pick: impl Fn(&'a Rings<Tensor>) -> &'a Option<Tensor>) -> Result<&'a Tensor> {
+        let ring = self.queue.and_then(|queue| pick(&queue.keys).as_ref());
+        ring.ok_or_else(|| Error::shape("objective", "no queue was given: this objective needs one"))
+    }
 }
 
 /// One term of a loss.
@@ -49,14 +79,29 @@ pub struct Keys<'a> {
 pub struct Term<'t> {
     /// Its name in the log.
     pub name: &'static str,
-    /// Its weight in the total.
+    /// Its weight in the total; 0 for a term that is only logged.
     pub weight: f32,
     /// Its value, a scalar.
     pub value: Var<'t>,
+    /// Its value if all embeddings were equal: where it stays when training has collapsed.
+    pub collapsed: f32,
 }
 
-/// A loss as the weighted sum of its terms.
-pub type Loss<'t> = Vec<Term<'t>>;
+/// A loss: the weighted sum of its terms.
+#[derive(Debug, Default)]
+pub struct Loss<'t> {
+    /// The terms.
+    pub terms: Vec<Term<'t>>,
+    /// Slots of the queue that were taken for positives, `[B, k]`, most similar first.
+    pub positives: Option<Tensor>,
+}
+
+impl<'t> Loss<'t> {
+    /// A loss of one term of weight 1.
+    fn of(name: &'static str, value: Var<'t>, collapsed: f32) -> Loss<'t> {
+        Loss { terms: vec![Term { name, weight: 1.0, value, collapsed }], positives: None }
+    }
+}
 
 /// A training objective.
 pub trait Objective: Debug {
@@ -66,6 +111,6 @@ pub trait Objective: Debug {
     /// The loss of a batch.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] if the embeddings do not fit.
+    /// [`Error::Shape`] if the embeddings do not fit.
     fn loss<'t>(&self, e: &Embeddings<'_, 't>) -> Result<Loss<'t>>;
 }

@@ -207,6 +207,32 @@ impl Tensor {
         Ok(copy)
     }
 
+    /// Tensors below each other: `[n_i, ..] -> [sum n_i, ..]`; a single one is shared, not copied.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is none or their rows differ in shape or device.
+    pub fn stack_rows(parts: &[&Tensor]) -> Result<Tensor> {
+        let Some(first) = parts.first() else {
+            return Err(Error::shape("stack_rows", "no tensor was given"));
+        };
+        if parts.len() == 1 {
+            return Ok((*first).clone());
+        }
+        if let Some(other) = parts.iter().find(|p| p.shape.is_empty() || p.shape[1..] != first.shape[1..]) {
+            let detail = format!("rows of {} and {} differ in shape", first.shape, other.shape);
+            return Err(Error::shape("stack_rows", detail));
+        }
+        let mut dims = first.shape.to_vec();
+        dims[0] = parts.iter().map(|p| p.shape[0]).sum();
+        let mut all = Tensor::uninit(&first.device, dims.into())?;
+        let mut start = 0;
+        for part in parts {
+            all.write_rows(start, part)?;
+            start += part.shape[0];
+        }
+        Ok(all)
+    }
+
     /// Overwrites rows `start..start + rows.shape()[0]`, in place where no other tensor shares the elements.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ pub fn load(path: &Path, device: &Device) -> Result<(ResNetEncoder, Config)> {
     let config = Config::preset("demo")?.merged(config, &path.display().to_string())?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| corrupt(path, &e))?;
     let mut rng = StdRng::seed_from_u64(0);
-    let encoder = ResNetEncoder::new(device, &mut rng, &config.resnet(), config.model.projection)?;
+    let encoder = ResNetEncoder::new(device, &mut rng, &config.resnet(), &config.heads())?;
     for param in encoder.state() {
         param.set(read(&file, &param, device).map_err(|e| corrupt(path, &e))?)?;
     }
@@ -138,8 +138,8 @@ mod tests {
         let config = Config::preset("demo").expect("preset").with("model.width=8").expect("width");
         let device = Device::cpu();
         let mut rng = StdRng::seed_from_u64(5);
-        let encoder = ResNetEncoder::new(&device, &mut rng, &config.resnet(), config.model.projection)
-            .expect("encoder");
+        let encoder =
+            ResNetEncoder::new(&device, &mut rng, &config.resnet(), &config.heads()).expect("encoder");
         save(&path, &encoder, &config, Progress { epoch: 1, step: 2 }).expect("saved");
         let (again, same) = load(&path, &device).expect("loaded");
         assert_eq!(config, same);

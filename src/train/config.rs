@@ -3,10 +3,13 @@
 //! A preset is a whole configuration; a TOML file, then the command's flags, then `--set key=value` replace parts
 //! of it. An unknown key is an error that names the known ones.
 
+use crate::encoder::HeadsConfig;
 use crate::error::{Error, Result};
 use crate::nn::{Architecture, ResNetConfig, Stem};
-use crate::objective::{Dictionaries, Mls, Moco, Objective, S2r2};
-use crate::optim::{AdamConfig, OptimConfig, Optimizer, SgdConfig};
+use crate::objective::{
+    Byol, DenseCl, Dictionaries, KeyViews, LossTerm, Mls, Moco, Normalizer, Objective, S2r2, SimClr, SwAv,
+};
+use crate::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig};
 use crate::views::ViewConfig;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -34,6 +37,24 @@ pub struct Config {
     pub eval: EvalConfig,
     /// How views are drawn.
     pub views: ViewConfig,
+    /// How the second view of each image is drawn, where it differs (BYOL).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_view: Option<ViewConfig>,
+    /// Small crops beside the full ones (SwAV).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub small_views: Option<SmallViews>,
+}
+
+/// Small crops of each image, drawn as `views` but for these.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmallViews {
+    /// How many; they are part of `train.views`.
+    pub count: usize,
+    /// Side in pixels.
+    pub size: usize,
+    /// Share of the photo's area that a crop covers, from and to.
+    pub crop_scale: [f64; 2],
 }
 
 /// Photos to learn from and to be judged on.
@@ -70,40 +91,84 @@ pub struct ModelConfig {
     pub zero_init: bool,
     /// Width of the projections z.
     pub projection: usize,
+    /// Hidden width of projector and predictor; 0 for the width of the features.
+    pub hidden: usize,
+    /// Batch norm in the hidden layer of projector and predictor.
+    pub projector_norm: bool,
+    /// SwAV: number of prototypes.
+    pub prototypes: usize,
+    /// DenseCL: cells in a row of the grid; 0 for as many as the backbone's map has.
+    pub dense_grid: usize,
 }
 
 /// Which objective.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Multi-label self-supervised learning.
+    /// Multi-label self-supervised learning; with `term = "knn_softmax"` kNN-MoCo.
     Mls,
     /// InfoNCE with a queue.
     Moco,
     /// Ranking by smooth average precision.
     S2r2,
+    /// NT-Xent within the batch.
+    Simclr,
+    /// Codes of one view predicted from the others.
+    Swav,
+    /// Projections of the key encoder predicted from the other view.
+    Byol,
+    /// InfoNCE of views and of their cells.
+    Densecl,
+}
+
+/// How MLS is kept stable (Sec. 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stabilization {
+    /// `L_nce + lambda L_ml` throughout, Eq. 10: the method.
+    Combined,
+    /// `L_nce` alone for `warmup_epochs`, then `L_ml` alone.
+    Warmup,
+    /// `L_ml` alone: known to be unstable.
+    None,
 }
 
 /// What is learned. Keys that a method does not use are ignored by it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectiveConfig {
-    /// `mls`, `moco` or `s2r2`.
+    /// `mls`, `moco`, `s2r2`, `simclr`, `swav`, `byol` or `densecl`.
     pub name: Method,
     /// Temperature.
     pub tau: f32,
     /// MLS: pseudo-positives of each query, k.
     pub k: usize,
-    /// MLS: weight of the multi-label term, lambda.
+    /// MLS: weight of the multi-label term; DenseCL: share of the dense term; lambda.
     pub lambda: f32,
     /// MLS: `both`, `g_only` or `z_only` (Table 7).
     pub dictionaries: Dictionaries,
-    /// MLS, MoCo: slots of the queue, D.
+    /// MLS: `bce`, `bce_pos`, `knn_softmax` or `none` (Table 6).
+    pub term: LossTerm,
+    /// MLS: what Eq. 9 is divided by, `d`, `k` or `one`.
+    pub normalizer: Normalizer,
+    /// MLS: `combined`, `warmup` or `none` (Sec. 3.3).
+    pub stabilization: Stabilization,
+    /// MLS: epochs of InfoNCE alone, for `stabilization = "warmup"`.
+    pub warmup_epochs: u64,
+    /// MLS, MoCo, DenseCL: slots of the queue, D; SwAV: the same, 0 for none.
     pub queue: usize,
-    /// MLS, MoCo: share of the key encoder that stays at each step, m.
+    /// Share of the key encoder that stays at each step, m.
     pub m: f64,
+    /// Whether m rises to 1 along half a cosine over the run (BYOL).
+    pub m_cosine: bool,
     /// Groups of split batch norm; with the shuffle of keys, what stands for ShuffleBN on one device.
     pub bn_splits: usize,
+    /// SwAV: entropy of the codes, epsilon.
+    pub sinkhorn_eps: f32,
+    /// SwAV: iterations of Sinkhorn and Knopp's algorithm.
+    pub sinkhorn_iterations: usize,
+    /// SwAV: first steps in which the prototypes stay as they are.
+    pub frozen_steps: u64,
 }
 
 /// Length and batch.
@@ -112,7 +177,7 @@ pub struct ObjectiveConfig {
 pub struct TrainConfig {
     /// Images in a batch, B.
     pub batch: usize,
-    /// Views of each image, K; MLS and MoCo always use a query and a key view.
+    /// Views of each image, K (S2R2, SwAV); the other methods always use two.
     pub views: usize,
     /// Passes over the photos.
     pub epochs: u64,
@@ -120,6 +185,10 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Stop after this many minutes of training; 0 for no such limit.
     pub minutes: f64,
+    /// Views that pass through the encoder at a time (gradient caching); 0 for as many as `memory_mib` holds.
+    pub chunk: usize,
+    /// Memory for the activations of one pass, MiB, by which chunks are chosen.
+    pub memory_mib: usize,
 }
 
 /// Which optimiser.
@@ -130,6 +199,8 @@ pub enum OptimizerName {
     Sgd,
     /// Adam with coupled weight decay.
     Adam,
+    /// SGD with momentum and a rate for each tensor of weights; vectors (biases, batch norm) are left out.
+    Lars,
 }
 
 /// Course of the learning rate.
@@ -154,10 +225,12 @@ pub struct OptimizerConfig {
     pub schedule: ScheduleName,
     /// Steps of linear warm-up from 0.
     pub warmup_steps: u64,
-    /// SGD's momentum.
+    /// Momentum of SGD and LARS.
     pub momentum: f64,
-    /// Coupled weight decay, on all parameters.
+    /// Coupled weight decay, on all parameters (LARS: on weights only).
     pub weight_decay: f64,
+    /// LARS: trust coefficient.
+    pub trust: f64,
 }
 
 /// How the encoder is judged on the way.
@@ -172,6 +245,8 @@ pub struct EvalConfig {
     pub every_epochs: u64,
     /// Judge every so many minutes of training too; 0 never.
     pub every_minutes: f64,
+    /// Warn of a collapse after so many steps of it in a row; 0 never.
+    pub collapse_steps: u64,
 }
 
 impl Config {
@@ -186,6 +261,12 @@ impl Config {
         };
         let changes: Table = toml::from_str(text).map_err(|e: toml::de::Error| bad(&e.message()))?;
         let mut table = Table::try_from(self).map_err(|e| bad(&e))?;
+        // A second view that is only partly given is otherwise as the first.
+        if changes.contains_key("second_view")
+            && let (false, Some(views)) = (table.contains_key("second_view"), table.get("views").cloned())
+        {
+            table.insert("second_view".into(), views);
+        }
         merge(&mut table, changes);
         table.try_into().map_err(|e: toml::de::Error| bad(&e.message()))
     }
@@ -208,84 +289,87 @@ impl Config {
         self.merged(&format!("{} = {literal}", key.trim()), &place)
     }
 
-    /// Refuses values that no run can have.
-    ///
-    /// # Errors
-    /// [`Error::Input`] naming the first key that does not fit and why.
-    pub fn check(&self) -> Result<()> {
-        let refuse = |key: &str, what: &str, advice: &str| Err(Error::input(what, key, advice));
-        let (train, objective) = (&self.train, &self.objective);
-        let keys = objective.name != Method::S2r2;
-        if train.batch < 2 {
-            return refuse(
-                "train.batch",
-                "a batch of less than 2 has no negatives and no batch statistics",
-                "raise --batch",
-            );
-        }
-        if !keys && train.views < 2 {
-            return refuse("train.views", "S2R2 needs at least 2 views of each image", "raise --views");
-        }
-        if objective.tau.is_nan() || objective.tau <= 0.0 {
-            return refuse(
-                "objective.tau",
-                "the temperature must be above 0",
-                "set it to 0.2 (MLS, MoCo) or 0.05 (S2R2)",
-            );
-        }
-        if objective.bn_splits == 0 || train.batch % objective.bn_splits != 0 {
-            let what = format!("{} groups do not divide a batch of {}", objective.bn_splits, train.batch);
-            return refuse("objective.bn_splits", &what, "choose a divisor of the batch");
-        }
-        if keys && objective.queue < train.batch {
-            let what = format!("a queue of {} is smaller than the batch of {}", objective.queue, train.batch);
-            return refuse("objective.queue", &what, "raise it or lower --batch");
-        }
-        if objective.name == Method::Mls && (objective.k == 0 || objective.k > objective.queue.min(64)) {
-            let what = format!("k = {} pseudo-positives of a queue of {}", objective.k, objective.queue);
-            return refuse("objective.k", &what, "choose k from 1 to the smaller of 64 and the queue");
-        }
-        if keys && !(0.0..=1.0).contains(&objective.m) {
-            return refuse("objective.m", "the share that stays must be from 0 to 1", "set it to 0.995");
-        }
-        if self.model.width == 0 || self.model.projection == 0 {
-            return refuse("model", "a width of 0", "set model.width to 64 and model.projection to 128");
-        }
-        if self.optimizer.lr.is_nan() || self.optimizer.lr < 0.0 {
-            return refuse("optimizer.lr", "the learning rate must not be negative", "set it to 0.001");
-        }
-        if self.eval.knn_k == 0 || self.eval.knn_tau.is_nan() || self.eval.knn_tau <= 0.0 {
-            return refuse(
-                "eval",
-                "kNN needs at least one neighbour and a temperature above 0",
-                "set knn_k = 20, knn_tau = 0.07",
-            );
-        }
-        self.views.check()
-    }
-
     /// The encoder's backbone.
     pub fn resnet(&self) -> ResNetConfig {
         let ModelConfig { backbone: architecture, width, stem, zero_init, .. } = self.model;
         ResNetConfig { architecture, width, stem, zero_init }
     }
 
-    /// The objective.
-    pub fn objective(&self) -> Box<dyn Objective> {
-        let ObjectiveConfig { name, tau, k, lambda, dictionaries, .. } = self.objective;
+    /// The heads of the (query) encoder.
+    pub fn heads(&self) -> HeadsConfig {
+        let ModelConfig { projection, hidden, projector_norm: batch_norm, .. } = self.model;
+        let method = self.objective.name;
+        HeadsConfig {
+            hidden,
+            projection,
+            batch_norm,
+            predictor: method == Method::Byol,
+            prototypes: if method == Method::Swav { self.model.prototypes } else { 0 },
+            dense: method == Method::Densecl,
+            grid: self.model.dense_grid,
+        }
+    }
+
+    /// The objective of an epoch.
+    pub fn objective(&self, epoch: u64) -> Box<dyn Objective> {
+        let ObjectiveConfig { name, tau, k, lambda, dictionaries, term, normalizer, .. } = self.objective;
         match name {
-            Method::Mls => Box::new(Mls { tau, k, lambda, dictionaries }),
+            Method::Mls => {
+                let (nce_weight, lambda) = match self.objective.stabilization {
+                    Stabilization::Combined => (1.0, lambda),
+                    Stabilization::Warmup if epoch < self.objective.warmup_epochs => (1.0, 0.0),
+                    Stabilization::Warmup | Stabilization::None => (0.0, lambda),
+                };
+                Box::new(Mls { tau, k, nce_weight, lambda, dictionaries, term, normalizer })
+            }
             Method::Moco => Box::new(Moco { tau }),
             Method::S2r2 => Box::new(S2r2 { tau }),
+            Method::Simclr => Box::new(SimClr { tau }),
+            Method::Swav => Box::new(SwAv {
+                tau,
+                eps: self.objective.sinkhorn_eps,
+                iterations: self.objective.sinkhorn_iterations,
+                queue: self.objective.queue > 0,
+            }),
+            Method::Byol => Box::new(Byol),
+            Method::Densecl => Box::new(DenseCl { tau, lambda }),
         }
+    }
+
+    /// How each view of an image is drawn, in order.
+    pub fn image_views(&self) -> Vec<ViewConfig> {
+        let small = self.small_views.filter(|_| self.objective.name == Method::Swav);
+        let mut views = vec![self.views.clone(); self.views_per_image() - small.map_or(0, |s| s.count)];
+        if let (Some(second), Some(view)) = (&self.second_view, views.get_mut(1)) {
+            *view = second.clone();
+        }
+        if let Some(SmallViews { count, size, crop_scale }) = small {
+            views.extend(vec![ViewConfig { size, crop_scale, ..self.views.clone() }; count]);
+        }
+        views
+    }
+
+    /// Views of each image in a step, key views included.
+    pub fn views_per_image(&self) -> usize {
+        if matches!(self.objective.name, Method::S2r2 | Method::Swav) { self.train.views } else { 2 }
+    }
+
+    /// Rows of a query pass that are normalised together or in groups: all views that one encoder sees.
+    pub(super) fn query_rows(&self) -> usize {
+        let second = self.objective(0).needs().keys == KeyViews::Second;
+        let small = self.small_views.filter(|_| self.objective.name == Method::Swav).map_or(0, |s| s.count);
+        self.train.batch * if second { 1 } else { self.views_per_image() - small }
     }
 
     /// The optimiser.
     pub fn optimizer(&self) -> Box<dyn Optimizer> {
-        let OptimizerConfig { name, momentum, weight_decay, .. } = self.optimizer;
+        let OptimizerConfig { name, momentum, weight_decay, trust, .. } = self.optimizer;
         let config = match name {
             OptimizerName::Sgd => OptimConfig::Sgd(SgdConfig { momentum, weight_decay, nesterov: false }),
             OptimizerName::Adam => OptimConfig::Adam(AdamConfig { weight_decay, ..AdamConfig::default() }),
+            OptimizerName::Lars => {
+                OptimConfig::Lars(LarsConfig { momentum, weight_decay, trust, ..LarsConfig::default() })
+            }
         };
         config.build()
     }
@@ -338,25 +422,6 @@ mod tests {
         {
             let message = config.with(setting).unwrap_err().to_string();
             assert!(message.contains(part) && message.contains(setting), "{message}");
-        }
-    }
-
-    #[test]
-    fn impossible_values_are_refused_with_advice() {
-        for setting in ["train.batch=1", "train.views=1", "objective.tau=0", "eval.knn_k=0", "model.width=0"]
-        {
-            let message = Config::preset("demo")
-                .expect("preset")
-                .with(setting)
-                .expect("parsed")
-                .check()
-                .unwrap_err()
-                .to_string();
-            assert!(message.matches(": ").count() >= 2, "{message}");
-        }
-        let mls = Config::preset("demo").expect("preset").with("objective.name=mls").expect("set");
-        for setting in ["objective.k=300", "objective.k=65", "objective.queue=8", "objective.bn_splits=3"] {
-            assert!(mls.with(setting).expect("parsed").check().is_err(), "{setting}");
         }
     }
 }

@@ -27,6 +27,13 @@ pub struct StepRecord {
     pub term_gradient_norms: serde_json::Map<String, serde_json::Value>,
     /// 2-norm of the gradient with respect to the parameters.
     pub gradient_norm: f32,
+    /// Share of pseudo-positives that share a label with their query, where the photos have labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purity: Option<f64>,
+    /// Mean cosine of two views' projections.
+    pub cosine: f64,
+    /// Effective rank of the projections, see [`super::Spread`].
+    pub effective_rank: f64,
     /// Learning rate.
     pub lr: f64,
     /// Seconds since training began, judging left out.
@@ -67,6 +74,17 @@ pub struct ReplacedRecord {
     pub reason: String,
     /// The photo shown in its place.
     pub by: Option<String>,
+}
+
+/// Something that a person should know, in the log.
+#[derive(Clone, Debug, Serialize)]
+pub struct WarningRecord {
+    /// Always `warning`.
+    pub kind: &'static str,
+    /// Steps done.
+    pub step: u64,
+    /// What is wrong and what to do.
+    pub warning: String,
 }
 
 /// The run's log file.

@@ -1,37 +1,36 @@
 //! One training step: the only place where state changes.
 
+use super::passes::{Chunks, QueryPass, embed_chunks};
 use crate::autograd::{Grads, Tape, Var};
-use crate::encoder::{Embedding, Encoder};
+use crate::encoder::{Encoder, Outputs};
 use crate::error::{Error, Result};
-use crate::nn::{Mode, Param};
-use crate::objective::{Embeddings, Keys, Objective};
+use crate::nn::Param;
+use crate::objective::{Embeddings, KeyViews, Needs, Objective};
 use crate::ops::{Elementwise, GatherRows, L2Normalize, Over, run};
 use crate::optim::{Optimizer, ema_update};
-use crate::queue::Queue;
+use crate::queue::{Queue, Rings};
 use crate::tensor::Tensor;
 
 /// The views of one step.
 #[derive(Debug)]
 pub struct Batch {
-    /// Query views `[N, H, W, 3]`, the views of an image adjacent.
-    pub query: Tensor,
-    /// Key views `[B, H, W, 3]`, for objectives with keys.
+    /// Query views, one tensor `[N_i, S_i, S_i, 3]` for each size of view, laid out as the objective needs them.
+    pub query: Vec<Tensor>,
+    /// Key views `[M, S, S, 3]`, for objectives with a key encoder.
     pub key: Option<Tensor>,
     /// Views of each image in `query`.
     pub views: usize,
     /// The images' numbers, `[B]`.
     pub ids: Vec<u64>,
-    /// Shuffle of the key batch: row r of the key pass is image `shuffle[r]`.
+    /// Shuffle of the key batch: row r of the key pass is view `shuffle[r]`.
     pub shuffle: Vec<usize>,
 }
 
-/// What a momentum method has besides its encoder.
+/// The momentum copy of the encoder.
 #[derive(Debug)]
-pub struct Momentum<E> {
+pub struct Target<E> {
     /// The key encoder, an exponential moving average of the query encoder.
     pub encoder: E,
-    /// Keys of earlier steps.
-    pub queue: Queue,
     /// Share of the key encoder that stays, m.
     pub m: f64,
 }
@@ -41,25 +40,48 @@ pub struct Momentum<E> {
 pub struct Learner<E> {
     /// The (query) encoder.
     pub encoder: E,
-    /// Key encoder and queue, for objectives with keys.
-    pub momentum: Option<Momentum<E>>,
+    /// The key encoder, for objectives that need one.
+    pub target: Option<Target<E>>,
+    /// Keys of earlier steps, for objectives that need them.
+    pub queue: Option<Queue>,
     /// The objective.
     pub objective: Box<dyn Objective>,
     /// The optimiser and its buffers.
     pub optimizer: Box<dyn Optimizer>,
     /// Groups of split batch norm.
     pub bn_splits: usize,
+    /// Rows that pass through the encoder at a time; 0 for all. See [`super::passes`].
+    pub chunk: usize,
+    /// Parameters whose names start so are not moved (SwAV's prototypes in its first steps).
+    pub frozen: Option<&'static str>,
 }
 
 /// What a step has to say for the log.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct StepReport {
     /// The whole loss.
     pub loss: f32,
-    /// Each term: name, value, 2-norm of the gradient of the (unweighted) term with respect to g and z together.
-    pub terms: Vec<(&'static str, f32, f32)>,
+    /// Each term of it.
+    pub terms: Vec<TermReport>,
     /// 2-norm of the gradient with respect to all parameters.
     pub gradient_norm: f32,
+    /// Projections of the query views, `[N, d_z]`, not normalised.
+    pub z: Tensor,
+    /// Images of the queue that were taken for positives of each query, k in a row; `None` for a random start.
+    pub neighbours: Vec<Option<u64>>,
+}
+
+/// One term of the loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TermReport {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value, unweighted.
+    pub value: f32,
+    /// 2-norm of its unweighted gradient with respect to all of the encoder's outputs.
+    pub gradient_norm: f32,
+    /// Its value if all embeddings were equal.
+    pub collapsed: f32,
 }
 
 impl<E: Encoder> Learner<E> {
@@ -68,113 +90,151 @@ impl<E: Encoder> Learner<E> {
     /// # Errors
     /// [`Error::Shape`] if the batch does not fit the objective; the device's errors.
     pub fn step(&mut self, batch: &Batch, lr: f64) -> Result<StepReport> {
-        let device = batch.query.device().clone();
-        let mode = Mode::Train { splits: self.bn_splits };
+        let needs = self.objective.needs();
+        let Some(device) = batch.query.first().map(|views| views.device().clone()) else {
+            return Err(Error::shape("step", "the batch has no views"));
+        };
 
-        // 1. Key parameters move towards the query's. ORDER: before the key pass.
-        if let Some(momentum) = &self.momentum {
-            ema_update(&momentum.encoder, &self.encoder, momentum.m)?;
+        // 1. Prototypes back to unit length; key parameters move towards the query's. ORDER: before any pass.
+        self.encoder.constrain()?;
+        if let Some(target) = &self.target {
+            ema_update(&target.encoder, &self.encoder, target.m)?;
         }
 
-        // 2. Keys of the second views: training-mode batch norm in shuffled groups, no gradient.
-        let keys = match &self.momentum {
-            None => None,
-            Some(momentum) => Some(self.keys(momentum, batch, mode)?),
-        };
+        // 2. Keys of the key views: training-mode batch norm in shuffled groups, no gradient.
+        let keys = self.target.as_ref().map(|target| self.keys(target, batch)).transpose()?;
 
         // 3. The query pass.
-        let tape = Tape::new(&device);
-        let Embedding { g, z } = self.encoder.embed(&tape.constant(batch.query.clone()), mode)?;
+        let tapes: Vec<Tape> = batch.query.iter().map(|_| Tape::new(&device)).collect();
+        let pass = QueryPass::run(&self.encoder, &batch.query, &tapes, self.bn_splits, self.chunk)?;
+        let outputs = pass.outputs.clone();
 
-        // 4. The loss, on a tape of its own from the embeddings on. ORDER: the queue is still the old one.
+        // 4. The loss, on a tape of its own from the outputs on. ORDER: the queue is still the old one.
         let head = Tape::new(&device);
-        let leaves = [head.leaf(g.value().clone()), head.leaf(z.value().clone())];
+        let leaves = outputs.try_map(|y| Ok(head.leaf(y.clone())))?;
+        let queue_scores = self.queue_scores()?;
         let embeddings = Embeddings {
-            g: leaves[0].clone(),
-            z: leaves[1].clone(),
+            query: leaves.clone(),
             views: batch.views,
-            keys: match (&self.momentum, &keys) {
-                (Some(momentum), Some((_, z))) => Some(Keys { z, queue: &momentum.queue }),
-                _ => None,
-            },
+            keys: keys.as_ref(),
+            queue: self.queue.as_ref(),
+            queue_scores: queue_scores.as_ref(),
         };
         let loss = self.objective.loss(&embeddings)?;
-        let mut total = [None, None]; // gradients with respect to g and z
+        let mut dy: Outputs<Option<Tensor>> = outputs.try_map(|_| Ok(None))?;
         let mut squares = Vec::new();
-        for term in &loss {
+        for term in &loss.terms {
             let one = Tensor::full(&device, [], 1.0)?;
             let grads = head.gradients(&[(&term.value, one)])?;
-            squares.push(add_weighted(&mut total, &grads, &leaves, term.weight)?);
+            squares.push(add_weighted(&mut dy, &grads, &leaves, term.weight)?);
         }
 
         // 5. Backward through the encoder.
-        let [dg, dz] = total;
-        let outputs: Vec<(&Var, Tensor)> =
-            [dg.map(|d| (&g, d)), dz.map(|d| (&z, d))].into_iter().flatten().collect();
-        let grads = tape.backward(&outputs)?;
+        let (grads, observations) = pass.backward(&dy)?;
 
         // 6. Running statistics of batch norm.
-        tape.take_observations().iter().try_for_each(|o| o.apply())?;
+        observations.iter().try_for_each(|o| o.apply())?;
 
         // 7. The optimiser moves the query parameters.
-        let params = self.encoder.trained();
-        let gradient_square = sum_of_squares(&params, &grads)?;
-        self.optimizer.step(&params, &grads, lr)?;
+        let mut params = self.encoder.trained();
+        params.retain(|p| self.frozen.is_none_or(|frozen| !p.name().starts_with(frozen)));
+        let mut gradient_square = None;
+        if let Some(grads) = &grads {
+            gradient_square = sum_of_squares(&params, grads)?;
+            self.optimizer.step(&params, grads, lr)?;
+        }
 
         // 8. The keys enter the queue.
-        if let (Some(momentum), Some((g, z))) = (&mut self.momentum, &keys) {
-            momentum.queue.enqueue(g, z, &batch.ids)?;
+        let held = self.queue.as_ref().filter(|_| loss.positives.is_some()).map(|queue| queue.ids.clone());
+        if let Some(queue) = &mut self.queue {
+            let (keys, ids) = new_keys(&needs, keys.as_ref().unwrap_or(&outputs), &batch.ids)?;
+            queue.enqueue(&keys, &ids)?;
         }
 
         // 9. Values for the log: the only wait for the device in a step.
-        let mut report = StepReport { loss: 0.0, terms: Vec::new(), gradient_norm: 0.0 };
-        for (term, square) in loss.iter().zip(squares) {
+        let mut report = StepReport {
+            loss: 0.0,
+            terms: Vec::new(),
+            gradient_norm: 0.0,
+            z: outputs.z,
+            neighbours: Vec::new(),
+        };
+        for (term, square) in loss.terms.iter().zip(squares) {
             let value = term.value.value().item()?;
-            report.loss += term.weight * value;
-            report.terms.push((term.name, value, root(&square)?));
+            // A term that is only logged may be infinite without spoiling the total.
+            report.loss += if term.weight == 0.0 { 0.0 } else { term.weight * value };
+            let (name, gradient_norm, collapsed) = (term.name, root(&square)?, term.collapsed);
+            report.terms.push(TermReport { name, value, gradient_norm, collapsed });
         }
         report.gradient_norm = root(&gradient_square)?;
+        if let (Some(slots), Some(ids)) = (&loss.positives, held) {
+            report.neighbours = slots.to_vec()?.iter().map(|&slot| ids[slot as usize]).collect();
+        }
         Ok(report)
     }
 
-    /// Normalised keys g2 and z2 of the second views, in the images' order.
-    fn keys(&self, momentum: &Momentum<E>, batch: &Batch, mode: Mode) -> Result<(Tensor, Tensor)> {
-        let device = batch.query.device();
+    /// The key encoder's outputs, in the order of the views.
+    fn keys(&self, target: &Target<E>, batch: &Batch) -> Result<Outputs<Tensor>> {
         let Some(views) = &batch.key else {
-            return Err(Error::shape("step", "this objective needs a second view of each image as its key"));
+            return Err(Error::shape("step", "this objective needs key views"));
         };
         let count = batch.shuffle.len();
-        let index = |order: Vec<f32>| Tensor::new(device, [count], &order);
+        let index = |order: Vec<f32>| Tensor::new(views.device(), [count], &order);
         let mut back = vec![0.0; count];
-        for (row, &image) in batch.shuffle.iter().enumerate() {
-            back[image] = row as f32;
+        for (row, &view) in batch.shuffle.iter().enumerate() {
+            back[view] = row as f32;
         }
         let forth = index(batch.shuffle.iter().map(|&i| i as f32).collect())?;
         let back = index(back)?;
-        let tape = Tape::inert(device);
         let shuffled = run(&GatherRows, &[views, &forth])?.swap_remove(0);
-        let Embedding { g, z } = momentum.encoder.embed(&tape.constant(shuffled), mode)?;
-        tape.take_observations().iter().try_for_each(|o| o.apply())?;
-        let in_order = |x: &Tensor| -> Result<Tensor> {
-            let x = run(&GatherRows, &[x, &back])?.swap_remove(0);
-            Ok(run(&L2Normalize, &[&x])?.swap_remove(0))
-        };
-        Ok((in_order(g.value())?, in_order(z.value())?))
+        let chunks = Chunks::new(count, self.bn_splits, self.chunk);
+        let (outputs, observations) = embed_chunks(&target.encoder, &shuffled, &chunks)?;
+        observations.iter().try_for_each(|o| o.apply())?;
+        outputs.try_map(|x| Ok(run(&GatherRows, &[x, &back])?.swap_remove(0)))
     }
+
+    /// Scores of the queue's projections against the prototypes, if there are both.
+    fn queue_scores(&self) -> Result<Option<Tensor>> {
+        let Some(z) = self.queue.as_ref().and_then(|queue| queue.keys.z.as_ref()) else { return Ok(None) };
+        let tape = Tape::inert(z.device());
+        Ok(self.encoder.scores(&tape.constant(z.clone()))?.map(|scores| scores.value().clone()))
+    }
+}
+
+/// What of a step's outputs goes into each ring, l2-normalised, with the image of each row. Without a key encoder
+/// these are the first two views of each image, view-major.
+fn new_keys(needs: &Needs, outputs: &Outputs<Tensor>, ids: &[u64]) -> Result<(Rings<Tensor>, Vec<u64>)> {
+    let unit = |x: &Tensor| Ok(run(&L2Normalize, &[x])?.swap_remove(0));
+    let dense = |x: &Tensor| {
+        let tape = Tape::inert(x.device());
+        unit(tape.constant(x.clone()).global_avg_pool()?.value())
+    };
+    let Rings { g, z, dense: pooled } = needs.rings;
+    let repeats = if needs.keys == KeyViews::None { 2 } else { 1 };
+    let ids = ids.repeat(repeats);
+    let rows = |x: &Tensor| if x.shape()[0] == ids.len() { Ok(x.clone()) } else { x.rows(0..ids.len()) };
+    let keys = Rings {
+        g: g.map(|()| unit(&rows(&outputs.g)?)).transpose()?,
+        z: z.map(|()| unit(&rows(&outputs.z)?)).transpose()?,
+        dense: pooled.and(outputs.dense.as_ref()).map(|x| dense(&rows(x)?)).transpose()?,
+    };
+    Ok((keys, ids))
 }
 
 /// Adds `weight` times the gradients of one term; returns the square of their unweighted 2-norm.
 fn add_weighted(
-    total: &mut [Option<Tensor>; 2],
+    dy: &mut Outputs<Option<Tensor>>,
     grads: &Grads,
-    leaves: &[Var; 2],
+    leaves: &Outputs<Var>,
     weight: f32,
 ) -> Result<Option<Tensor>> {
     let mut square = None;
-    for (sum, leaf) in total.iter_mut().zip(leaves) {
+    for (sum, leaf) in dy.iter_mut().zip(leaves.iter()) {
         let Some(d) = grads.of(leaf) else { continue };
         add_to(&mut square, squared(d)?)?;
-        add_to(sum, run(&Elementwise::Scale(weight), &[d])?.swap_remove(0))?;
+        if weight != 0.0 {
+            add_to(sum, run(&Elementwise::Scale(weight), &[d])?.swap_remove(0))?;
+        }
     }
     Ok(square)
 }

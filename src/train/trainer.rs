@@ -1,33 +1,25 @@
 //! A whole run: data, encoder, steps, judging, log and checkpoints.
 
 use super::checkpoint::{self, Progress as Reached};
-use super::config::{Config, Method, ScheduleName};
-use super::log::{EvalRecord, Log, Progress, ReplacedRecord, StepRecord};
-use super::step::{Batch, Learner, Momentum, StepReport};
-use crate::data::{self, Album, AlbumOptions, Layout, Loader, LoaderOptions, Photos, Position, Split};
+use super::collapse::{Spread, Watch};
+use super::config::{Config, ScheduleName};
+use super::judge::{Judge, Score};
+use super::log::{EvalRecord, Log, Progress, ReplacedRecord, StepRecord, WarningRecord};
+use super::setup;
+use super::step::{Batch, Learner, StepReport, TermReport};
+use crate::data::{self, Album, Loader, LoaderOptions, Photos};
 use crate::device::Device;
-use crate::encoder::{ResNetEncoder, copy_state};
+use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
-use crate::eval::{Features, Knn, colour_features, features};
 use crate::nn::Module;
+use crate::objective::KeyViews;
 use crate::optim::CosineSchedule;
-use crate::queue::Queue;
 use crate::rng::KeyedRng;
 use crate::tensor::Tensor;
-use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How well frozen features tell classes apart.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
-    /// Share of test photos classified rightly.
-    pub top1: f64,
-    /// Mean over classes of that share.
-    pub balanced: f64,
-}
 
 /// What a finished run has to show.
 #[derive(Debug)]
@@ -48,7 +40,7 @@ pub struct Trainer {
     device: Device,
     out: PathBuf,
     album: Arc<Album>,
-    judges: Option<[Album; 2]>,
+    judge: Option<Judge>,
     learner: Learner<ResNetEncoder>,
 }
 
@@ -60,38 +52,39 @@ impl Trainer {
     /// the device's errors.
     pub fn new(config: Config, out: &Path) -> Result<Trainer> {
         config.check()?;
-        let album = Arc::new(album(&config, pretraining_photos(&config)?));
-        let judges = judge_photos(&config)?.map(|photos| photos.map(|p| self::album(&config, p)));
-        let count = album.photos().len();
-        if count < config.train.batch {
-            let what = format!("{count} photos do not fill a batch of {}", config.train.batch);
-            return Err(Error::input(what, album.photos().place(), "lower --batch or give more photos"));
-        }
+        let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?));
+        let judge = setup::judge_photos(&config)?.map(|photos| Judge::new(&config, photos));
+        setup::check_count(&config, album.photos())?;
         std::fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
         let path = out.join("config.toml");
         std::fs::write(&path, config.to_toml()).map_err(|e| Error::io(&path, e))?;
         let device = Device::open(&config.device)?;
-        let learner = learner(&config, &device)?;
-        Ok(Trainer { config, device, out: out.to_path_buf(), album, judges, learner })
+        let learner = setup::learner(&config, &device)?;
+        Ok(Trainer { config, device, out: out.to_path_buf(), album, judge, learner })
     }
 
     /// Warnings about the configuration that a person should read before a long run.
     pub fn warnings(&self) -> Vec<String> {
-        let (photos, queue) = (self.album.photos().len(), self.config.objective.queue);
-        if self.config.objective.name == Method::S2r2 || 2 * queue <= photos {
-            return Vec::new();
-        }
-        vec![format!(
-            "the queue of {queue} is more than half of the {photos} photos: an image meets its own older keys in it \
-             and becomes its own neighbour; lower objective.queue"
-        )]
+        let photos = self.album.photos().len();
+        let slots = self.learner.queue.as_ref().map_or(0, |queue| queue.slots());
+        let crowded = (2 * slots > photos).then(|| {
+            format!(
+                "the queue of {slots} is more than half of the {photos} photos: an image meets its own older keys in it \
+                 and becomes its own neighbour; lower objective.queue"
+            )
+        });
+        crowded.into_iter().chain(setup::chunk_warning(&self.config)).collect()
     }
 
     /// A few lines on what is about to run.
     pub fn describe(&self) -> String {
         let Config { model, train, objective, views, .. } = &self.config;
+        let small = match self.config.image_views().last() {
+            Some(last) if last.size != views.size => format!(" and {}", last.size),
+            _ => String::new(),
+        };
         format!(
-            "device   {}\nphotos   {} ({})\nencoder  {:?}, width {}, {} parameters\nmethod   {:?}, {} images x {} views of {} px a step",
+            "device   {}\nphotos   {} ({})\nencoder  {:?}, width {}, {} parameters\nmethod   {:?}, {} images x {} views of {}{small} px a step",
             self.device.name(),
             self.album.photos().len(),
             self.album.photos().place(),
@@ -100,13 +93,9 @@ impl Trainer {
             self.learner.encoder.count(),
             objective.name,
             train.batch,
-            self.views_per_image(),
+            self.config.views_per_image(),
             views.size,
         )
-    }
-
-    fn views_per_image(&self) -> usize {
-        if self.learner.momentum.is_some() { 2 } else { self.config.train.views }
     }
 
     /// Runs to the end.
@@ -122,10 +111,12 @@ impl Trainer {
             steps => steps.min(per_epoch * self.config.train.epochs),
         };
         let limit = self.config.train.minutes * 60.0;
+        let course = Course { total, limit, warmup: self.config.optimizer.warmup_steps };
         let mut progress = Progress::new(if limit > 0.0 { limit as u64 } else { total });
-        let colour = self.judges.as_ref().map(|judges| self.colour_score(judges)).transpose()?;
+        let colour = self.judge.as_ref().map(Judge::colour).transpose()?;
+        let mut watch = Watch::new(self.config.eval.collapse_steps);
         let mut clock = Clock::default();
-        let before = self.judge(&mut log, &progress, Reached { epoch: 0, step: 0 }, &clock)?;
+        let before = self.score(&mut log, &progress, Reached { epoch: 0, step: 0 }, &clock)?;
         let mut after = before;
         let (mut judged_at, mut judged_step) = (0.0, 0);
         let mut reached = Reached { epoch: 0, step: 0 };
@@ -140,15 +131,21 @@ impl Trainer {
                 log.write(&ReplacedRecord { kind: "replaced", photo, reason, by })?;
             }
             let batch = self.batch(&views, reached.step)?;
-            let lr = self.learning_rate(reached.step, total, clock.seconds(), limit);
+            let at = course.at(reached.step, clock.seconds());
+            let lr = self.prepare(reached.step, at, total, views.position.epoch);
             let began = Instant::now();
             let report = self.learner.step(&batch, lr)?;
             reached.step += 1;
             reached.epoch = views.next.epoch;
             let waited = clock.pause();
-            let record =
-                self.record(&report, views.position, reached.step, lr, &clock, waited.max(began.elapsed()));
+            let (spread, collapsed) = watch.look(&report)?;
+            let took = waited.max(began.elapsed());
+            let record = self.record(&report, spread, &views, reached.step, lr, &clock, took);
             log.write(&record)?;
+            for warning in collapsed {
+                progress.say(&format!("warning: step {}: {warning}", reached.step));
+                log.write(&WarningRecord { kind: "warning", step: reached.step, warning })?;
+            }
             if !report.loss.is_finite() {
                 return Err(Error::Run(format!(
                     "the loss is {} at step {}: lower optimizer.lr; the log is {}",
@@ -170,12 +167,12 @@ impl Trainer {
                 every.every_minutes > 0.0 && clock.seconds() - judged_at >= 60.0 * every.every_minutes;
             if by_epoch || by_time {
                 (judged_at, judged_step) = (clock.seconds(), reached.step);
-                after = self.judge(&mut log, &progress, reached, &clock)?;
+                after = self.score(&mut log, &progress, reached, &clock)?;
             }
             loader.recycle(views);
         }
         if reached.step > judged_step {
-            after = self.judge(&mut log, &progress, reached, &clock)?;
+            after = self.score(&mut log, &progress, reached, &clock)?;
         }
         progress.end();
         let checkpoint = self.save(reached)?;
@@ -188,76 +185,86 @@ impl Trainer {
 
     fn loader(&self) -> Result<Loader> {
         let config = &self.config;
-        let mut options =
-            LoaderOptions::new(config.train.batch, self.views_per_image(), config.views.clone(), config.seed);
+        let mut options = LoaderOptions::new(config.train.batch, config.image_views(), config.seed);
         options.threads = config.data.threads;
         options.max_broken = config.data.max_broken;
         options.end_epoch = Some(config.train.epochs);
-        if self.learner.momentum.is_some() {
-            options.layout = Layout::ViewMajor;
-        }
         Loader::new(self.album.clone(), options)
     }
 
-    /// Puts a batch of views on the device.
+    /// Puts a batch of views on the device: those of one size in one tensor.
     fn batch(&self, views: &data::Batch, step: u64) -> Result<Batch> {
-        let size = self.config.views.size;
         let images = views.ids.len();
-        let tensor = |rows: usize, values: &[f32]| Tensor::new(&self.device, [rows, size, size, 3], values);
-        if self.learner.momentum.is_none() {
-            let query = tensor(images * views.views, &views.images)?;
-            return Ok(Batch {
-                query,
-                key: None,
-                views: views.views,
-                ids: views.ids.clone(),
-                shuffle: Vec::new(),
-            });
+        let (mut groups, mut rest) = (Vec::new(), &views.images[..]);
+        for of_one_size in self.config.image_views().chunk_by(|a, b| a.size == b.size) {
+            let (rows, size) = (images * of_one_size.len(), of_one_size[0].size);
+            let (values, others) = rest.split_at(rows * size * size * 3);
+            groups.push(([rows, size, size, 3], values));
+            rest = others;
         }
-        let (query, key) = views.images.split_at(views.images.len() / 2);
-        let shuffle = KeyedRng::new("shuffle", self.config.seed, [step, 0, 0]).permutation(images);
-        let (query, key) = (tensor(images, query)?, Some(tensor(images, key)?));
-        Ok(Batch { query, key, views: 1, ids: views.ids.clone(), shuffle })
+        let tensor =
+            |&([n, h, w, c], values): &([usize; 4], &[f32])| Tensor::new(&self.device, [n, h, w, c], values);
+        let (ids, keys) = (views.ids.clone(), self.learner.objective.needs().keys);
+        let permutation = |n| KeyedRng::new("shuffle", self.config.seed, [step, 0, 0]).permutation(n);
+        if keys == KeyViews::Second {
+            let (shape, values) = groups[0];
+            let halves = values.split_at(values.len() / 2);
+            let half = |values| tensor(&([images, shape[1], shape[2], shape[3]], values));
+            let (query, key) = (vec![half(halves.0)?], Some(half(halves.1)?));
+            return Ok(Batch { query, key, views: 1, ids, shuffle: permutation(images) });
+        }
+        let query = groups.iter().map(tensor).collect::<Result<Vec<_>>>()?;
+        // Both encoders see both views, each normalised on its own: nothing is to be shuffled.
+        let key = (keys == KeyViews::Both).then(|| query[0].clone());
+        let shuffle = key.as_ref().map_or(Vec::new(), |key| (0..key.shape()[0]).collect());
+        Ok(Batch { query, key, views: views.views, ids, shuffle })
     }
 
-    /// The learning rate of a step. A run that ends by time follows its schedule by time.
-    fn learning_rate(&self, step: u64, total: u64, seconds: f64, limit: f64) -> f64 {
-        let config = &self.config.optimizer;
-        let final_lr = if config.schedule == ScheduleName::Cosine { 0.0 } else { config.lr };
-        let schedule = CosineSchedule {
-            base_lr: config.lr,
-            final_lr,
-            start_lr: 0.0,
-            warmup: config.warmup_steps,
-            total,
-        };
-        let by_time = (seconds / limit * total as f64) as u64;
-        let at = if limit > 0.0 { step.max(by_time.min(total - 1)) } else { step };
-        schedule.lr(at)
+    /// Sets what changes over a run for a step whose schedules are at `at` of `total`, and gives its learning rate.
+    fn prepare(&mut self, step: u64, at: u64, total: u64, epoch: u64) -> f64 {
+        let Config { objective, optimizer, .. } = &self.config;
+        self.learner.objective = self.config.objective(epoch);
+        self.learner.frozen = (step < objective.frozen_steps).then_some("prototypes");
+        if let Some(target) = &mut self.learner.target {
+            let rising = |m: f64| {
+                let course =
+                    CosineSchedule { base_lr: 1.0 - m, final_lr: 0.0, start_lr: 1.0 - m, warmup: 0, total };
+                1.0 - course.lr(at)
+            };
+            target.m = if objective.m_cosine { rising(objective.m) } else { objective.m };
+        }
+        let final_lr = if optimizer.schedule == ScheduleName::Cosine { 0.0 } else { optimizer.lr };
+        let warmup = optimizer.warmup_steps;
+        CosineSchedule { base_lr: optimizer.lr, final_lr, start_lr: 0.0, warmup, total }.lr(at)
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn record(
         &self,
         report: &StepReport,
-        position: Position,
+        spread: Spread,
+        views: &data::Batch,
         step: u64,
         lr: f64,
         clock: &Clock,
         took: Duration,
     ) -> StepRecord {
-        let numbers = |pick: fn(&(&'static str, f32, f32)) -> f32| -> Map<String, Value> {
-            report.terms.iter().map(|term| (term.0.to_string(), Value::from(pick(term)))).collect()
+        let numbers = |pick: fn(&TermReport) -> f32| -> Map<String, Value> {
+            report.terms.iter().map(|term| (term.name.to_string(), Value::from(pick(term)))).collect()
         };
         let batch = self.config.train.batch as u64;
         StepRecord {
             kind: "step",
             step,
-            epoch: position.epoch,
-            views: step * batch * self.views_per_image() as u64,
+            epoch: views.position.epoch,
+            views: step * batch * self.config.views_per_image() as u64,
             loss: report.loss,
-            terms: numbers(|term| term.1),
-            term_gradient_norms: numbers(|term| term.2),
+            terms: numbers(|term| term.value),
+            term_gradient_norms: numbers(|term| term.gradient_norm),
             gradient_norm: report.gradient_norm,
+            purity: purity(self.album.photos(), &views.ids, &report.neighbours),
+            cosine: spread.cosine,
+            effective_rank: spread.rank,
             lr,
             seconds: clock.seconds(),
             images_per_second: batch as f64 / took.as_secs_f64(),
@@ -266,11 +273,10 @@ impl Trainer {
     }
 
     /// kNN of the labelled test photos among the labelled train photos.
-    fn judge(&self, log: &mut Log, progress: &Progress, at: Reached, clock: &Clock) -> Result<Option<Score>> {
-        let Some([train, test]) = &self.judges else { return Ok(None) };
-        let judged = |album| features(&self.learner.encoder, album, &self.config.views, &self.device);
-        let score = self.score(&judged(train)?, &judged(test)?)?;
-        let views = at.step * (self.config.train.batch * self.views_per_image()) as u64;
+    fn score(&self, log: &mut Log, progress: &Progress, at: Reached, clock: &Clock) -> Result<Option<Score>> {
+        let Some(judge) = &self.judge else { return Ok(None) };
+        let score = judge.encoder(&self.learner.encoder, &self.config, &self.device)?;
+        let views = at.step * (self.config.train.batch * self.config.views_per_image()) as u64;
         log.write(&EvalRecord {
             kind: "knn",
             step: at.step,
@@ -290,20 +296,45 @@ impl Trainer {
         Ok(Some(score))
     }
 
-    fn score(&self, train: &Features, test: &Features) -> Result<Score> {
-        let knn = Knn { k: self.config.eval.knn_k, tau: self.config.eval.knn_tau };
-        let votes = knn.classify(&train.labelled(), &test.labelled())?;
-        Ok(Score { top1: votes.top1, balanced: votes.balanced })
-    }
-
-    fn colour_score(&self, [train, test]: &[Album; 2]) -> Result<Score> {
-        self.score(&colour_features(train)?, &colour_features(test)?)
-    }
-
     fn save(&self, reached: Reached) -> Result<PathBuf> {
         let path = self.out.join("checkpoint.safetensors");
         checkpoint::save(&path, &self.learner.encoder, &self.config, reached)?;
         Ok(path)
+    }
+}
+
+/// Share of the images taken for positives that share a label with their query; `None` where no label is known.
+/// Slots with their random start count as not shared.
+fn purity(photos: &Photos, queries: &[u64], neighbours: &[Option<u64>]) -> Option<f64> {
+    if neighbours.is_empty() || photos.classes().is_empty() {
+        return None;
+    }
+    let k = neighbours.len() / queries.len();
+    let shared = |query: u64, other: u64| {
+        let labels = photos.labels(query as usize);
+        photos.labels(other as usize).iter().any(|label| labels.contains(label))
+    };
+    let pairs = queries.iter().zip(neighbours.chunks(k));
+    let count: usize = pairs.map(|(&q, near)| near.iter().flatten().filter(|&&n| shared(q, n)).count()).sum();
+    Some(count as f64 / neighbours.len() as f64)
+}
+
+/// How far a run is: by steps, or where it ends by time, by time once its warm-up is over.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    total: u64,
+    limit: f64,
+    warmup: u64,
+}
+
+impl Course {
+    /// The step of the schedules that belongs to a step and to the seconds spent.
+    fn at(self, step: u64, seconds: f64) -> u64 {
+        if self.limit == 0.0 || step < self.warmup {
+            return step;
+        }
+        let by_time = (seconds / self.limit * self.total as f64) as u64;
+        step.max(by_time.min(self.total - 1))
     }
 }
 
@@ -342,64 +373,27 @@ fn message(record: &StepRecord, total: u64, limit: f64) -> String {
     )
 }
 
-fn album(config: &Config, photos: Photos) -> Album {
-    let shrink_to = (config.data.shrink_to > 0).then_some(config.data.shrink_to);
-    Album::new(photos, AlbumOptions { cache_bytes: config.data.cache_mib << 20, shrink_to })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn pretraining_photos(config: &Config) -> Result<Photos> {
-    match &config.data.photos {
-        None => Ok(Photos::bundled_pretrain()),
-        Some(path) if path.extension().is_some_and(|e| e == "csv") => Photos::csv(path, None, None),
-        Some(path) => Photos::folder(path),
+    #[test]
+    fn a_run_that_ends_by_time_warms_up_by_steps_and_then_follows_the_clock() {
+        let course = Course { total: 1000, limit: 60.0, warmup: 10 };
+        assert_eq!([course.at(0, 0.0), course.at(9, 30.0), course.at(10, 30.0)], [0, 9, 500]);
+        assert_eq!([course.at(600, 30.0), course.at(20, 90.0)], [600, 999]);
+        assert_eq!(Course { limit: 0.0, ..course }.at(20, 90.0), 20);
     }
-}
 
-/// Labelled train and test photos, if there are any to judge by.
-fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
-    match (&config.data.labelled, &config.data.photos) {
-        (Some(folder), _) => Ok(Some(labelled_split(folder)?)),
-        (None, None) => Ok(Some([Split::Train, Split::Test].map(Photos::bundled_labelled))),
-        (None, Some(_)) => Ok(None),
+    #[test]
+    fn purity_counts_neighbours_that_share_a_label() {
+        let photo = |labels: &[usize]| ("x.png".to_string(), Vec::new(), labels.to_vec());
+        let classes = ["a", "b", "c"].map(String::from).to_vec();
+        let photos = Photos::from_bytes(vec![photo(&[0, 1]), photo(&[1]), photo(&[2]), photo(&[])], classes);
+        let near = [Some(1), Some(2), None, Some(3), Some(2), Some(0)]; // of photo 0, then of photo 2
+        assert_eq!(purity(&photos, &[0, 2], &near), Some(2.0 / 6.0));
+        assert_eq!(purity(&photos, &[0, 2], &[]), None);
+        let unlabelled = Photos::from_bytes(vec![photo(&[]); 3], Vec::new());
+        assert_eq!(purity(&unlabelled, &[0, 2], &near), None);
     }
-}
-
-/// `FOLDER/train/CLASS/*` and `FOLDER/test/CLASS/*`.
-///
-/// # Errors
-/// [`Error::Input`] if either is not there or their classes differ.
-pub fn labelled_split(folder: &Path) -> Result<[Photos; 2]> {
-    let [train, test] = ["train", "test"].map(|part| Photos::labelled(folder.join(part)));
-    let (train, test) = (train?, test?);
-    if train.classes() != test.classes() {
-        return Err(Error::input(
-            "train and test have other classes",
-            folder.display().to_string(),
-            "give both the same class folders",
-        ));
-    }
-    Ok([train, test])
-}
-
-/// A freshly initialised learner: the key encoder starts as a copy of the query encoder.
-fn learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder>> {
-    let mut rng = StdRng::seed_from_u64(config.seed);
-    let mut encoder = || ResNetEncoder::new(device, &mut rng, &config.resnet(), config.model.projection);
-    let (query, key) = (encoder()?, encoder()?);
-    let objective = config.objective();
-    let momentum = if objective.needs().keys {
-        copy_state(&key, &query)?;
-        let widths = [config.resnet().features(), config.model.projection];
-        let queue = Queue::random(device, &mut rng, config.objective.queue, widths)?;
-        Some(Momentum { encoder: key, queue, m: config.objective.m })
-    } else {
-        None
-    };
-    Ok(Learner {
-        encoder: query,
-        momentum,
-        objective,
-        optimizer: config.optimizer(),
-        bn_splits: config.objective.bn_splits,
-    })
 }

@@ -1,9 +1,13 @@
 //! Losses: the value, its gradients, and that nothing else gets one.
 
-use super::case::{GoldenCase, Outputs};
-use vista::autograd::Tape;
-use vista::objective::{Dictionaries, Embeddings, Keys, Mls, Objective, S2r2, pseudo_labels};
-use vista::queue::Queue;
+use super::case::{GoldenCase, Outputs, channels_first};
+use vista::autograd::{Tape, Var};
+use vista::encoder::{Embedding, Outputs as Heads};
+use vista::objective::{
+    Byol, DenseCl, Dictionaries, Embeddings, Loss, LossTerm, Mls, Normalizer, Objective, S2r2, SimClr, SwAv,
+    match_cells, pseudo_labels, sinkhorn as sinkhorn_codes,
+};
+use vista::queue::{Queue, Rings};
 use vista::{Device, Result, Tensor, ops};
 
 pub fn softmax_cross_entropy(case: &GoldenCase, device: &Device) -> Result<Outputs> {
@@ -36,9 +40,36 @@ pub fn info_nce(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     })
 }
 
-/// The objective on the case's tensors: terms by name, gradients of g1 and z1 for the sum over terms of
-/// `weights[name]` times the term.
-fn objective(case: &GoldenCase, device: &Device, mls: &Mls, weight: impl Fn(&str) -> f32) -> Result<Outputs> {
+/// What an objective without keys or queue sees.
+fn query_only<'t>(query: Embedding<'t>, views: usize) -> Embeddings<'static, 't> {
+    Embeddings { query, views, keys: None, queue: None, queue_scores: None }
+}
+
+fn queue_of(keys: Rings<Tensor>) -> Queue {
+    Queue { keys, ids: Vec::new(), ptr: 0 }
+}
+
+/// Values of the terms and of the loss, and the gradients of the named leaves.
+fn evaluate(tape: &Tape, loss: &Loss, leaves: &[(&str, &Var)]) -> Result<Outputs> {
+    let mut outputs = Outputs::new();
+    let (mut roots, mut total) = (Vec::new(), 0.0);
+    for term in &loss.terms {
+        let value = term.value.value().to_f64()?[0];
+        total += f64::from(term.weight) * value;
+        outputs.insert(format!("out.{}", term.name), vec![value]);
+        roots.push((&term.value, Tensor::full(tape.device(), [], term.weight)?));
+    }
+    outputs.insert("out.loss".into(), vec![total]);
+    let grads = tape.backward(&roots)?;
+    for (name, leaf) in leaves {
+        let zero = || Ok(vec![0.0; leaf.value().elements()]);
+        outputs.insert(format!("grad_in.{name}"), grads.of(leaf).map_or_else(zero, channels_first)?);
+    }
+    Ok(outputs)
+}
+
+/// MLS on the case's tensors.
+fn mls_loss(case: &GoldenCase, device: &Device, mls: &Mls) -> Result<Outputs> {
     let tape = Tape::new(device);
     let pick = |names: [&str; 2]| {
         let name = names.into_iter().find(|n| case.find(&format!("in.{n}")).is_some()).expect("features");
@@ -46,62 +77,59 @@ fn objective(case: &GoldenCase, device: &Device, mls: &Mls, weight: impl Fn(&str
     };
     // A case that uses one dictionary has only that one: the other stands in for it and must get no gradient.
     let (g, z) = (tape.leaf(pick(["g1", "z1"])), tape.leaf(pick(["z1", "g1"])));
-    let queue =
-        Queue { g: pick(["queue_g", "queue_z"]), z: pick(["queue_z", "queue_g"]), ids: Vec::new(), ptr: 0 };
-    let own = match case.find("in.z2") {
-        Some(z2) => normalized(&z2.tensor(device))?,
-        None => normalized(z.value())?,
-    };
-    let keys = Some(Keys { z: &own, queue: &queue });
-    let terms = mls.loss(&Embeddings { g: g.clone(), z: z.clone(), views: 1, keys })?;
-    let mut outputs = Outputs::new();
-    let (mut roots, mut total) = (Vec::new(), 0.0);
-    for term in &terms {
-        let value = term.value.value().to_f64()?[0];
-        total += f64::from(weight(term.name)) * value;
-        outputs.insert(format!("out.{}", term.name), vec![value]);
-        roots.push((&term.value, Tensor::full(device, [], weight(term.name))?));
-    }
-    outputs.insert("out.loss".into(), vec![total]);
-    let grads = tape.backward(&roots)?;
-    for (name, leaf) in [("g1", &g), ("z1", &z)] {
-        let dx = grads.of(leaf).map_or_else(|| Ok(vec![0.0; leaf.value().elements()]), Tensor::to_f64)?;
-        outputs.insert(format!("grad_in.{name}"), dx);
-    }
-    Ok(outputs)
+    let queue_g = pick(["queue_g", "queue_z"]);
+    let queue = queue_of(Rings { g: Some(queue_g), z: Some(pick(["queue_z", "queue_g"])), dense: None });
+    let own = case.find("in.z2").map_or_else(|| z.value().clone(), |z2| z2.tensor(device));
+    let keys = Heads::plain(own.clone(), own);
+    let query = Heads::plain(g.clone(), z.clone());
+    let e = Embeddings { query, views: 1, keys: Some(&keys), queue: Some(&queue), queue_scores: None };
+    evaluate(&tape, &mls.loss(&e)?, &[("g1", &g), ("z1", &z)])
 }
 
-pub fn mls_bce(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+/// `mls_bce`, `bce_pos` and `knn_softmax`: the multi-label term alone.
+pub fn multi_label(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let dictionaries = match (case.attrs["labels_from"].as_str(), case.attrs["logits_from"].as_str()) {
         (Some("g"), Some("z")) => Dictionaries::Both,
         (Some("g"), Some("g")) => Dictionaries::GOnly,
         (Some("z"), Some("z")) => Dictionaries::ZOnly,
         other => panic!("dictionaries {other:?}"),
     };
-    let k = case.whole("k");
-    let mls = Mls { tau: case.number("tau") as f32, k, lambda: 1.0, dictionaries };
-    // InfoNCE needs features of z's width, which a one-dictionary case lacks; only the other term is asked for.
-    let mut outputs = objective(case, device, &mls, |name| if name == "loss_ml" { 1.0 } else { 0.0 })?;
+    let term = match (case.op.as_str(), case.attrs["terms"].as_str()) {
+        ("knn_softmax", _) => LossTerm::KnnSoftmax,
+        (_, Some("pos")) => LossTerm::BcePos,
+        _ => LossTerm::Bce,
+    };
+    let (k, tau) = (case.whole("k"), case.number("tau") as f32);
+    let mls = Mls { tau, k, nce_weight: 0.0, lambda: 1.0, dictionaries, term, normalizer: Normalizer::D };
+    let mut outputs = mls_loss(case, device, &mls)?;
     let source = case.attrs["labels_from"].as_str().expect("a source");
     let (x, queue) =
         (case.input(&format!("{source}1"), device), case.input(&format!("queue_{source}"), device));
-    outputs.insert("out.labels".into(), pseudo_labels(&x, &queue, k)?.to_f64()?);
+    outputs.insert("out.labels".into(), pseudo_labels(&x, &queue, k)?[0].to_f64()?);
     Ok(outputs)
 }
 
 pub fn mls_total(case: &GoldenCase, device: &Device) -> Result<Outputs> {
-    let lambda = case.number("lambda") as f32;
-    let mls =
-        Mls { tau: case.number("tau") as f32, k: case.whole("k"), lambda, dictionaries: Dictionaries::Both };
-    objective(case, device, &mls, |name| if name == "loss_ml" { lambda } else { 1.0 })
+    let (tau, k, lambda) = (case.number("tau") as f32, case.whole("k"), case.number("lambda") as f32);
+    let (dictionaries, term) = (Dictionaries::Both, LossTerm::Bce);
+    let mls = Mls { tau, k, nce_weight: 1.0, lambda, dictionaries, term, normalizer: Normalizer::D };
+    mls_loss(case, device, &mls)
+}
+
+/// Rows whose views of an image are adjacent, view-major: row `k B + b` is row `b K + k`.
+fn view_major<'t>(x: &Var<'t>, views: usize) -> Result<Var<'t>> {
+    let images = x.shape()[0] / views;
+    let order: Vec<f32> =
+        (0..images * views).map(|row| (row % images * views + row / images) as f32).collect();
+    x.gather_rows(&Tensor::new(x.tape().device(), [order.len()], &order)?)
 }
 
 pub fn smooth_ap(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let (views, tau) = (case.whole("k"), case.number("tau") as f32);
     let mut outputs = case.differentiate(device, &["reps"], |_, x| {
-        let e = Embeddings { g: x[0].clone(), z: x[0].clone(), views, keys: None };
-        let term = S2r2 { tau }.loss(&e)?.swap_remove(0);
-        Ok(vec![("loss", term.value)])
+        let z = view_major(&x[0], views)?;
+        let loss = S2r2 { tau }.loss(&query_only(Heads::plain(z.clone(), z), views))?;
+        Ok(vec![("loss", loss.terms[0].value.clone())])
     })?;
     let z = normalized(&case.input("reps", device))?;
     let similarities = ops::run(&ops::Matmul::NT, &[&z, &z])?.swap_remove(0);
@@ -119,4 +147,73 @@ pub fn exact_ap(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let ap: Vec<f64> = ap.into_iter().map(f64::from).collect();
     let mean = ap.iter().sum::<f64>() / ap.len() as f64;
     Ok(Outputs::from([("out.ap".into(), ap), ("out.mean_ap".into(), vec![mean])]))
+}
+
+pub fn nt_xent(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let tau = case.number("tau") as f32;
+    case.differentiate(device, &["z"], |_, x| {
+        let z = view_major(&x[0], 2)?;
+        let loss = SimClr { tau }.loss(&query_only(Heads::plain(z.clone(), z), 2))?;
+        Ok(vec![("loss", loss.terms[0].value.clone())])
+    })
+}
+
+pub fn sinkhorn(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let scores = case.array("in.scores");
+    let codes = sinkhorn_codes(&scores.values, scores.shape[1], case.number("eps"), case.whole("iterations"));
+    Ok(Outputs::from([("out.q".into(), codes)]))
+}
+
+pub fn swav_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let (tau, eps, iterations) = (case.number("tau") as f32, case.number("eps"), case.whole("iterations"));
+    let (full, views) = (case.whole("n_full"), case.whole("n_full") + case.whole("n_small"));
+    let mut outputs = case.differentiate(device, &["scores"], |_, x| {
+        let query = Heads { scores: Some(x[0].clone()), ..Heads::plain(x[0].clone(), x[0].clone()) };
+        let swav = SwAv { tau, eps: eps as f32, iterations, queue: false };
+        Ok(vec![("loss", swav.loss(&query_only(query, views))?.terms[0].value.clone())])
+    })?;
+    let scores = case.array("in.scores");
+    let prototypes = scores.shape[1];
+    let block = case.whole("b") * prototypes;
+    let crops = scores.values.chunks(block).take(full);
+    let codes = crops.flat_map(|crop| sinkhorn_codes(crop, prototypes, eps, iterations));
+    outputs.insert("out.q".into(), codes.collect());
+    Ok(outputs)
+}
+
+pub fn byol_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let tape = Tape::new(device);
+    let both = |names: [&str; 2]| {
+        let [first, second] = names.map(|name| case.input(name, device));
+        Tensor::stack_rows(&[&first, &second])
+    };
+    let (p, z) = (tape.leaf(both(["p1", "p2"])?), both(["z1", "z2"])?);
+    let keys = Heads::plain(z.clone(), z);
+    let query = Heads { p: Some(p.clone()), ..Heads::plain(p.clone(), p.clone()) };
+    let e = Embeddings { query, views: 2, keys: Some(&keys), queue: None, queue_scores: None };
+    let mut outputs = evaluate(&tape, &Byol.loss(&e)?, &[("p", &p)])?;
+    let mut first = outputs.remove("grad_in.p").expect("the gradient of both");
+    let second = first.split_off(first.len() / 2);
+    outputs.extend([("grad_in.p1".into(), first), ("grad_in.p2".into(), second)]);
+    Ok(outputs)
+}
+
+pub fn densecl_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let objective = DenseCl { tau: case.number("tau") as f32, lambda: case.number("lambda") as f32 };
+    let [k, k_dense, f1, f2] = ["k", "k_dense", "f1", "f2"].map(|name| case.input(name, device));
+    let keys = Heads { map: Some(f2.clone()), dense: Some(k_dense), ..Heads::plain(k.clone(), k) };
+    let [z, dense] = ["queue", "queue_dense"].map(|name| Some(case.input(name, device)));
+    let queue = queue_of(Rings { z, dense, g: None });
+    let tape = Tape::new(device);
+    let [q, q_dense] = ["q", "q_dense"].map(|name| tape.leaf(case.input(name, device)));
+    let map = tape.leaf(f1.clone());
+    let query =
+        Heads { map: Some(map.clone()), dense: Some(q_dense.clone()), ..Heads::plain(q.clone(), q.clone()) };
+    let e = Embeddings { query, views: 1, keys: Some(&keys), queue: Some(&queue), queue_scores: None };
+    let leaves = [("q", &q), ("q_dense", &q_dense), ("f1", &map)];
+    let mut outputs = evaluate(&tape, &objective.loss(&e)?, &leaves)?;
+    let cells = f1.shape()[1] * f1.shape()[2];
+    let rows = match_cells(&f1, &f2)?.to_f64()?;
+    outputs.insert("out.match".into(), rows.into_iter().map(|row| row % cells as f64).collect());
+    Ok(outputs)
 }

@@ -33,10 +33,15 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "bce_with_logits" => losses::bce_with_logits,
         "top_k" => losses::top_k,
         "info_nce" => losses::info_nce,
-        "mls_bce" => losses::mls_bce,
+        "mls_bce" | "bce_pos" | "knn_softmax" => losses::multi_label,
         "mls_total" => losses::mls_total,
         "smooth_ap" => losses::smooth_ap,
         "exact_ap" => losses::exact_ap,
+        "nt_xent" => losses::nt_xent,
+        "sinkhorn" => losses::sinkhorn,
+        "swav_loss" => losses::swav_loss,
+        "byol_loss" => losses::byol_loss,
+        "densecl_loss" => losses::densecl_loss,
         "sgd" | "adam" | "lars" => optimisers::optimiser,
         "ema_update" => optimisers::ema_update_case,
         "cosine_schedule" => optimisers::cosine_schedule,
@@ -46,9 +51,10 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "s2r2_step" => steps::s2r2_step,
         "knn_classifier" => images::knn_classifier,
         "adjust_brightness" | "adjust_contrast" | "adjust_saturation" | "adjust_hue" => images::adjust,
-        "adjust_brightness_float" | "adjust_contrast_float" | "adjust_saturation_float" | "adjust_hue_float" => {
-            images::adjust_float
-        }
+        "adjust_brightness_float"
+        | "adjust_contrast_float"
+        | "adjust_saturation_float"
+        | "adjust_hue_float" => images::adjust_float,
         "grayscale" => images::grayscale,
         "horizontal_flip" => images::horizontal_flip,
         "gaussian_blur" => images::gaussian_blur,

@@ -3,12 +3,13 @@
 use super::case::{Array, GoldenCase, Outputs, channels_first};
 use rand::{SeedableRng, rngs::StdRng};
 use vista::autograd::Var;
-use vista::encoder::{Embedding, Encoder};
+use vista::encoder::{Embedding, Encoder, Outputs as Heads};
 use vista::nn::{BatchNorm, Conv2d, Linear, Mode, Module, Param};
-use vista::objective::{Dictionaries, Mls, Moco, Objective, S2r2, pseudo_labels};
+use vista::objective::{Dictionaries, LossTerm, Mls, Moco, Normalizer, Objective, S2r2, pseudo_labels};
+use vista::ops::{GatherRows, run};
 use vista::optim::{Adam, AdamConfig, Sgd, SgdConfig};
-use vista::queue::Queue;
-use vista::train::{Batch, Learner, Momentum};
+use vista::queue::{Queue, Rings};
+use vista::train::{Batch, Learner, Target};
 use vista::{Device, Result, Tensor};
 
 /// Three times [3x3 stride 2 convolution, batch norm, relu], global average pool, two linear layers.
@@ -69,7 +70,7 @@ impl Encoder for TinyEncoder {
         }
         let g = x.global_avg_pool()?;
         let z = self.fc2.forward(&self.fc1.forward(&g)?.relu()?)?;
-        Ok(Embedding { g, z })
+        Ok(Heads::plain(g, z))
     }
 }
 
@@ -88,28 +89,29 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let k = if is_mls { case.whole("k") } else { 0 };
     let objective: Box<dyn Objective> = if is_mls {
         let lambda = case.number("lambda") as f32;
-        Box::new(Mls { tau, k, lambda, dictionaries: Dictionaries::Both })
+        let (dictionaries, term, normalizer) = (Dictionaries::Both, LossTerm::Bce, Normalizer::D);
+        Box::new(Mls { tau, k, nce_weight: 1.0, lambda, dictionaries, term, normalizer })
     } else {
         Box::new(Moco { tau })
     };
     let queue_z = case.input("queue_z", device);
     let slots = queue_z.shape()[0];
     let encoder = TinyEncoder::new(case, device)?;
-    let features = case.array("in.param.fc1.weight").shape[1];
-    let queue_g = match is_mls {
-        true => case.input("queue_g", device),
-        false => Tensor::full(device, [slots, features], 0.0)?,
-    };
-    let queue = Queue { g: queue_g, z: queue_z, ids: vec![None; slots], ptr: 0 };
+    let queue_g = is_mls.then(|| case.input("queue_g", device));
+    let keys = Rings { g: queue_g, z: Some(queue_z), dense: None };
+    let queue = Queue { keys, ids: vec![None; slots], ptr: 0 };
     let key = TinyEncoder::new(case, device)?;
     let [momentum, weight_decay] = ["momentum", "weight_decay"].map(|name| case.number(name));
     let nesterov = case.flag("nesterov");
     let mut learner = Learner {
         encoder,
-        momentum: Some(Momentum { encoder: key, queue, m: case.number("m") }),
+        target: Some(Target { encoder: key, m: case.number("m") }),
+        queue: Some(queue),
         objective,
         optimizer: Box::new(Sgd::new(SgdConfig { momentum, weight_decay, nesterov })),
         bn_splits: case.whole("num_splits"),
+        chunk: 0,
+        frozen: None,
     };
     let (steps, batch) = (case.array("in.x1").shape[0], case.array("in.x1").shape[1]);
     let mut outputs = Outputs::new();
@@ -117,7 +119,7 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         let shuffle =
             case.array("in.perm").values[t * batch..][..batch].iter().map(|&i| i as usize).collect();
         let views = Batch {
-            query: images(case, "x1", t, device),
+            query: vec![images(case, "x1", t, device)],
             key: Some(images(case, "x2", t, device)),
             views: 1,
             ids: (0..batch as u64).map(|i| (t * batch) as u64 + i).collect(),
@@ -129,26 +131,29 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         }
         let report = learner.step(&views, case.number("lr"))?;
         outputs.entry("out.loss".into()).or_default().push(report.loss.into());
-        for (name, value, _) in report.terms {
-            outputs.entry(format!("out.{name}")).or_default().push(value.into());
+        for term in report.terms {
+            outputs.entry(format!("out.{}", term.name)).or_default().push(term.value.into());
         }
     }
-    let momentum = learner.momentum.as_ref().expect("a momentum method");
-    outputs.insert("out.queue_z".into(), momentum.queue.z.to_f64()?);
-    outputs.insert("out.queue_g".into(), momentum.queue.g.to_f64()?);
-    outputs.insert("out.ptr".into(), vec![momentum.queue.ptr as f64]);
+    let queue = learner.queue.as_ref().expect("a queue");
+    for (name, keys) in [("out.queue_z", &queue.keys.z), ("out.queue_g", &queue.keys.g)] {
+        if let Some(keys) = keys {
+            outputs.insert(name.into(), keys.to_f64()?);
+        }
+    }
+    outputs.insert("out.ptr".into(), vec![queue.ptr as f64]);
     learner.encoder.outputs("param_q", "stats_q", &mut outputs)?;
-    momentum.encoder.outputs("param_k", "stats_k", &mut outputs)?;
+    learner.target.as_ref().expect("a key encoder").encoder.outputs("param_k", "stats_k", &mut outputs)?;
     Ok(outputs)
 }
 
 /// Slots of the pseudo-labels that the coming step will use, ascending in each row.
 fn positives(learner: &Learner<TinyEncoder>, views: &Batch, k: usize) -> Result<Vec<f64>> {
-    let tape = vista::autograd::Tape::inert(views.query.device());
+    let tape = vista::autograd::Tape::inert(views.query[0].device());
     let mode = Mode::Train { splits: learner.bn_splits };
-    let g = learner.encoder.embed(&tape.constant(views.query.clone()), mode)?.g;
-    let queue = &learner.momentum.as_ref().expect("a queue").queue;
-    let labels = pseudo_labels(g.value(), &queue.g, k)?.to_f64()?;
+    let g = learner.encoder.embed(&tape.constant(views.query[0].clone()), mode)?.g;
+    let queue = learner.queue.as_ref().expect("a queue");
+    let labels = pseudo_labels(g.value(), queue.keys.g.as_ref().expect("Q_g"), k)?[0].to_f64()?;
     let slots = queue.slots();
     Ok(labels.iter().enumerate().filter(|(_, y)| **y == 1.0).map(|(i, _)| (i % slots) as f64).collect())
 }
@@ -158,16 +163,23 @@ pub fn s2r2_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         ["beta1", "beta2", "eps", "weight_decay"].map(|key| case.number(key));
     let mut learner = Learner {
         encoder: TinyEncoder::new(case, device)?,
-        momentum: None,
+        target: None,
+        queue: None,
         objective: Box::new(S2r2 { tau: case.number("tau") as f32 }),
         optimizer: Box::new(Adam::new(AdamConfig { beta1, beta2, eps, weight_decay })),
         bn_splits: case.whole("num_splits"),
+        chunk: 0,
+        frozen: None,
     };
     let mut outputs = Outputs::new();
     for t in 0..case.array("in.x").shape[0] {
-        let query = images(case, "x", t, device);
-        let ids = (0..case.whole("b") as u64).collect();
-        let batch = Batch { query, key: None, views: case.whole("k"), ids, shuffle: Vec::new() };
+        // The file holds the views of an image next to each other; a batch holds them view by view.
+        let (count, views) = (case.whole("b"), case.whole("k"));
+        let order: Vec<f32> = (0..count * views).map(|r| (r % count * views + r / count) as f32).collect();
+        let order = Tensor::new(device, [order.len()], &order)?;
+        let query = vec![run(&GatherRows, &[&images(case, "x", t, device), &order])?.swap_remove(0)];
+        let ids = (0..count as u64).collect();
+        let batch = Batch { query, key: None, views, ids, shuffle: Vec::new() };
         let report = learner.step(&batch, case.number("lr"))?;
         outputs.entry("out.loss".into()).or_default().push(report.loss.into());
     }

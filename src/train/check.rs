@@ -1,0 +1,151 @@
+//! Values that no run can have.
+
+use super::config::{Config, Method};
+use crate::error::{Error, Result};
+use crate::objective::{KeyViews, LossTerm};
+use crate::ops::top_k::{MAX_COLUMNS, MAX_K};
+
+impl Config {
+    /// Refuses values that no run can have.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the first key that does not fit and why.
+    pub fn check(&self) -> Result<()> {
+        self.check_batch()?;
+        self.check_objective()?;
+        self.check_queue()?;
+        if self.model.width == 0 || self.model.projection == 0 {
+            return refuse("model", "a width of 0", "set model.width to 64 and model.projection to 128");
+        }
+        if self.optimizer.lr.is_nan() || self.optimizer.lr < 0.0 {
+            return refuse("optimizer.lr", "the learning rate must not be negative", "set it to 0.001");
+        }
+        if self.eval.knn_k == 0 || self.eval.knn_tau.is_nan() || self.eval.knn_tau <= 0.0 {
+            let what = "kNN needs at least one neighbour and a temperature above 0";
+            return refuse("eval", what, "set knn_k = 20, knn_tau = 0.07");
+        }
+        self.image_views().iter().try_for_each(|view| view.check())
+    }
+
+    fn check_batch(&self) -> Result<()> {
+        let (train, splits) = (&self.train, self.objective.bn_splits);
+        if train.batch < 2 {
+            let what = "a batch of less than 2 has no negatives and no batch statistics";
+            return refuse("train.batch", what, "raise --batch");
+        }
+        let name = self.objective.name;
+        if matches!(name, Method::S2r2 | Method::Swav) && train.views < 2 {
+            return refuse(
+                "train.views",
+                "this method needs at least 2 views of each image",
+                "raise --views",
+            );
+        }
+        if let (Method::Swav, Some(small)) = (name, self.small_views)
+            && train.views < small.count + 2
+        {
+            let what = format!("{} views of each image, {} of them small", train.views, small.count);
+            return refuse("train.views", &what, "SwAV needs two full ones beside the small ones");
+        }
+        if splits == 0 || !self.query_rows().is_multiple_of(splits) {
+            let what = format!("{splits} groups do not divide the {} views of a pass", self.query_rows());
+            return refuse("objective.bn_splits", &what, "choose a divisor");
+        }
+        Ok(())
+    }
+
+    fn check_objective(&self) -> Result<()> {
+        let objective = &self.objective;
+        if objective.tau.is_nan() || objective.tau <= 0.0 {
+            let advice = "set it to 0.2 (MLS, MoCo), 0.05 (S2R2), 0.5 (SimCLR) or 0.1 (SwAV)";
+            return refuse("objective.tau", "the temperature must be above 0", advice);
+        }
+        if objective.lambda.is_nan() || objective.lambda < 0.0 {
+            return refuse("objective.lambda", "a weight must not be negative", "set it to 0.5");
+        }
+        if !(0.0..=1.0).contains(&objective.m) {
+            return refuse("objective.m", "the share that stays must be from 0 to 1", "set it to 0.995");
+        }
+        if objective.name == Method::Densecl && objective.lambda > 1.0 {
+            return refuse(
+                "objective.lambda",
+                "the share of the dense term must be from 0 to 1",
+                "set it to 0.5",
+            );
+        }
+        if objective.name == Method::Swav {
+            if self.model.prototypes < 2 {
+                return refuse("model.prototypes", "SwAV needs at least 2 prototypes", "set it to 512");
+            }
+            if objective.sinkhorn_eps.is_nan()
+                || objective.sinkhorn_eps <= 0.0
+                || objective.sinkhorn_iterations == 0
+            {
+                let what = "Sinkhorn's algorithm needs an entropy above 0 and an iteration";
+                return refuse(
+                    "objective.sinkhorn_eps",
+                    what,
+                    "set sinkhorn_eps = 0.05, sinkhorn_iterations = 3",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn check_queue(&self) -> Result<()> {
+        let (objective, needs) = (&self.objective, self.objective(0).needs());
+        if needs.rings == crate::queue::Rings::default() {
+            return Ok(());
+        }
+        let enqueued = self.train.batch * if needs.keys == KeyViews::None { 2 } else { 1 };
+        if objective.queue < enqueued {
+            let what =
+                format!("a queue of {} is smaller than the {enqueued} keys of a step", objective.queue);
+            return refuse("objective.queue", &what, "raise it or lower --batch");
+        }
+        if objective.name == Method::Mls && objective.term != LossTerm::None {
+            if objective.k == 0 || objective.k > objective.queue.min(MAX_K) {
+                let what = format!("k = {} pseudo-positives of a queue of {}", objective.k, objective.queue);
+                return refuse("objective.k", &what, "choose k from 1 to the smaller of 64 and the queue");
+            }
+            if objective.queue > MAX_COLUMNS {
+                let what = format!("a queue of {} slots", objective.queue);
+                return refuse("objective.queue", &what, "choose at most 65536 for MLS");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse(key: &str, what: &str, advice: &str) -> Result<()> {
+    Err(Error::input(what, key, advice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_values_are_refused_with_advice() {
+        let demo = Config::preset("demo").expect("preset");
+        for setting in ["train.batch=1", "train.views=1", "objective.tau=0", "eval.knn_k=0", "model.width=0"]
+        {
+            let message = demo.with(setting).expect("parsed").check().unwrap_err().to_string();
+            assert!(message.matches(": ").count() >= 2, "{message}");
+        }
+        for (method, settings) in [
+            ("mls", ["objective.k=300", "objective.k=65", "objective.queue=8", "objective.bn_splits=3"]),
+            (
+                "swav",
+                ["model.prototypes=1", "objective.sinkhorn_eps=0", "train.views=3", "objective.queue=9"],
+            ),
+            ("densecl", ["objective.lambda=2", "objective.m=2", "objective.lambda=nan", "objective.queue=8"]),
+        ] {
+            let config = demo.with_method(method).expect("method");
+            config.check().expect("the method's own values");
+            for setting in settings {
+                assert!(config.with(setting).expect("parsed").check().is_err(), "{method} {setting}");
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! From a configuration to what a run needs: photos, a learner, the size of its chunks.
+
+use super::config::Config;
+use super::step::{Learner, Target};
+use crate::data::{Album, AlbumOptions, Photos, Split};
+use crate::device::Device;
+use crate::encoder::{HeadsConfig, ResNetEncoder, copy_state};
+use crate::error::{Error, Result};
+use crate::nn::ResNetConfig;
+use crate::objective::KeyViews;
+use crate::queue::{Queue, Rings};
+use rand::{SeedableRng, rngs::StdRng};
+use std::path::Path;
+
+/// An album of some photos with the configuration's cache.
+pub(super) fn album(config: &Config, photos: Photos) -> Album {
+    let shrink_to = (config.data.shrink_to > 0).then_some(config.data.shrink_to);
+    Album::new(photos, AlbumOptions { cache_bytes: config.data.cache_mib << 20, shrink_to })
+}
+
+/// The photos to learn from.
+pub(super) fn pretraining_photos(config: &Config) -> Result<Photos> {
+    match &config.data.photos {
+        None => Ok(Photos::bundled_pretrain()),
+        Some(path) if path.extension().is_some_and(|e| e == "csv") => Photos::csv(path, None, None),
+        Some(path) => Photos::folder(path),
+    }
+}
+
+/// Labelled train and test photos, if there are any to judge by.
+pub(super) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
+    match (&config.data.labelled, &config.data.photos) {
+        (Some(folder), _) => Ok(Some(labelled_split(folder)?)),
+        (None, None) => Ok(Some([Split::Train, Split::Test].map(Photos::bundled_labelled))),
+        (None, Some(_)) => Ok(None),
+    }
+}
+
+/// `FOLDER/train/CLASS/*` and `FOLDER/test/CLASS/*`.
+///
+/// # Errors
+/// [`Error::Input`] if either is not there or their classes differ.
+pub fn labelled_split(folder: &Path) -> Result<[Photos; 2]> {
+    let [train, test] = ["train", "test"].map(|part| Photos::labelled(folder.join(part)));
+    let (train, test) = (train?, test?);
+    if train.classes() != test.classes() {
+        return Err(Error::input(
+            "train and test have other classes",
+            folder.display().to_string(),
+            "give both the same class folders",
+        ));
+    }
+    Ok([train, test])
+}
+
+/// A freshly initialised learner: the key encoder starts as a copy of the query encoder.
+///
+/// # Errors
+/// The device's.
+pub fn learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder>> {
+    let (resnet, heads) = (config.resnet(), config.heads());
+    let mut rng = StdRng::seed_from_u64(config.seed);
+    let encoder = ResNetEncoder::new(device, &mut rng, &resnet, &heads)?;
+    let objective = config.objective(0);
+    let needs = objective.needs();
+    let target = if needs.keys == KeyViews::None {
+        None
+    } else {
+        // What predicts the keys is not part of the encoder that makes them.
+        let heads = HeadsConfig { predictor: false, ..heads };
+        let key = ResNetEncoder::new(device, &mut rng, &resnet, &heads)?;
+        copy_state(&key, &encoder)?;
+        Some(Target { encoder: key, m: config.objective.m })
+    };
+    let widths = Rings {
+        g: needs.rings.g.map(|()| resnet.features()),
+        z: needs.rings.z.map(|()| heads.projection),
+        dense: needs.rings.dense.map(|()| heads.projection),
+    };
+    let queue = (widths != Rings::default())
+        .then(|| Queue::random(device, &mut rng, config.objective.queue, widths))
+        .transpose()?;
+    Ok(Learner {
+        encoder,
+        target,
+        queue,
+        objective,
+        optimizer: config.optimizer(),
+        bn_splits: config.objective.bn_splits,
+        chunk: chunk(config),
+        frozen: None,
+    })
+}
+
+/// Rows that pass through the encoder at a time: `train.chunk`, or what `train.memory_mib` holds, in whole groups of
+/// batch norm if it holds one.
+fn chunk(config: &Config) -> usize {
+    if config.train.chunk > 0 {
+        return config.train.chunk;
+    }
+    let bytes = activation_bytes(&config.resnet(), config.views.size).max(1);
+    let fit = ((config.train.memory_mib as u64) << 20) / bytes;
+    let group = (config.query_rows() / config.objective.bn_splits).max(1);
+    let fit = (fit as usize).max(2);
+    if fit >= group { fit / group * group } else { fit }
+}
+
+/// Bytes that a ResNet keeps of one image of side `size` for its backward pass: the output of every convolution and
+/// of the batch norm behind it, and of the pooling.
+pub fn activation_bytes(config: &ResNetConfig, size: usize) -> u64 {
+    config.outputs(size).iter().map(|[side, channels]| 2 * 4 * (side * side * channels) as u64).sum()
+}
+
+/// A sentence where a chunk is smaller than a group of batch norm, so that it becomes one itself.
+pub(super) fn chunk_warning(config: &Config) -> Option<String> {
+    let (rows, chunk) = (config.query_rows(), chunk(config));
+    let group = rows / config.objective.bn_splits;
+    (chunk < group).then(|| {
+        let key = if config.train.chunk > 0 { "train.chunk" } else { "train.memory_mib" };
+        format!(
+            "{rows} views pass through the encoder in chunks of at most {chunk}, which batch norm normalises each on its own \
+             (groups of {group} were asked for): raise {key} or objective.bn_splits"
+        )
+    })
+}
+
+/// Refuses fewer photos than a batch.
+pub(super) fn check_count(config: &Config, photos: &Photos) -> Result<()> {
+    if photos.len() >= config.train.batch {
+        return Ok(());
+    }
+    let what = format!("{} photos do not fill a batch of {}", photos.len(), config.train.batch);
+    Err(Error::input(what, photos.place(), "lower --batch or give more photos"))
+}
