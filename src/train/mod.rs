@@ -13,4 +13,4 @@ pub use config::{
 };
 pub use preset::PRESETS;
 pub use step::{Batch, Learner, Momentum, StepReport};
-pub use trainer::{Score, Summary, Trainer, labelled_split};
+pub use trainer::{Score, Summary, Trainer};

@@ -75,16 +75,17 @@ impl Trainer {
         Ok(Trainer { config, device, out: out.to_path_buf(), album, judges, learner })
     }
 
-    /// Warnings about the configuration that a person should read before a long run.
+    /// Warnings about the configuration and the photos that a person should read before a long run.
     pub fn warnings(&self) -> Vec<String> {
         let (photos, queue) = (self.album.photos().len(), self.config.objective.queue);
-        if self.config.objective.name == Method::S2r2 || 2 * queue <= photos {
-            return Vec::new();
+        let mut warnings = self.album.photos().warnings().to_vec();
+        if self.config.objective.name != Method::S2r2 && 2 * queue > photos {
+            warnings.push(format!(
+                "the queue of {queue} is more than half of the {photos} photos: an image meets its own older keys \
+                 in it and becomes its own neighbour; lower objective.queue"
+            ));
         }
-        vec![format!(
-            "the queue of {queue} is more than half of the {photos} photos: an image meets its own older keys in it \
-             and becomes its own neighbour; lower objective.queue"
-        )]
+        warnings
     }
 
     /// A few lines on what is about to run.
@@ -350,35 +351,17 @@ fn album(config: &Config, photos: Photos) -> Album {
 fn pretraining_photos(config: &Config) -> Result<Photos> {
     match &config.data.photos {
         None => Ok(Photos::bundled_pretrain()),
-        Some(path) if path.extension().is_some_and(|e| e == "csv") => Photos::csv(path, None, None),
-        Some(path) => Photos::folder(path),
+        Some(path) => Photos::open(path, None),
     }
 }
 
 /// Labelled train and test photos, if there are any to judge by.
 fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
     match (&config.data.labelled, &config.data.photos) {
-        (Some(folder), _) => Ok(Some(labelled_split(folder)?)),
+        (Some(path), _) => Ok(Some(data::labelled_split(path)?)),
         (None, None) => Ok(Some([Split::Train, Split::Test].map(Photos::bundled_labelled))),
         (None, Some(_)) => Ok(None),
     }
-}
-
-/// `FOLDER/train/CLASS/*` and `FOLDER/test/CLASS/*`.
-///
-/// # Errors
-/// [`Error::Input`] if either is not there or their classes differ.
-pub fn labelled_split(folder: &Path) -> Result<[Photos; 2]> {
-    let [train, test] = ["train", "test"].map(|part| Photos::labelled(folder.join(part)));
-    let (train, test) = (train?, test?);
-    if train.classes() != test.classes() {
-        return Err(Error::input(
-            "train and test have other classes",
-            folder.display().to_string(),
-            "give both the same class folders",
-        ));
-    }
-    Ok([train, test])
 }
 
 /// A freshly initialised learner: the key encoder starts as a copy of the query encoder.
