@@ -167,6 +167,46 @@ fn a_checkpoint_can_be_judged_and_a_file_that_is_none_is_refused() {
     assert!(text(&output.stderr).contains("log.jsonl"));
 }
 
+/// STL-10's binaries with `count` images of noise in each part.
+fn stl10(count: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    for (part, labelled) in [("unlabeled", false), ("train", true), ("test", true)] {
+        let images: Vec<u8> = (0..count * 3 * 96 * 96).map(|i| (i * i / 7) as u8).collect();
+        std::fs::write(folder.path().join(format!("{part}_X.bin")), images).expect("images");
+        if labelled {
+            let labels: Vec<u8> = (0..count).map(|i| i as u8 % 2 + 1).collect();
+            std::fs::write(folder.path().join(format!("{part}_y.bin")), labels).expect("labels");
+        }
+    }
+    folder
+}
+
+#[test]
+fn stl10_serves_to_pretrain_and_to_judge_and_is_refused_when_cut_off() {
+    let (folder, run) = (stl10(4), tempfile::tempdir().expect("folder"));
+    let path = folder.path().to_str().expect("a name");
+    let mut args = TINY.to_vec();
+    args.extend(["--data", path, "--labelled", path, "--steps", "1", "--set", "eval.knn_k=2"]);
+    let whole = [&["pretrain"], &args[..], &["--out", run.path().to_str().expect("a name")]].concat();
+    let output = vista(&whole);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(said.contains("photos   8 (") && said.contains("trained"), "{said}");
+    let images = folder.path().join("train_X.bin");
+    let bytes = std::fs::read(&images).expect("images");
+    std::fs::write(&images, &bytes[..100_000]).expect("images");
+    refused(&args, &["end in the middle of number 3", "train_X.bin at byte 82944 of 100000", "download"]);
+}
+
+#[test]
+fn photos_with_several_labels_do_not_judge_by_knn() {
+    let folder = photos(4);
+    let list = folder.path().join("list.csv");
+    let lines = "file,split,labels\n000.jpg,train,a;b\n001.jpg,train,b\n002.jpg,test,a\n003.jpg,test,b\n";
+    std::fs::write(&list, lines).expect("a list");
+    refused(&["--labelled", list.to_str().expect("a name")], &["000.jpg has 2 labels", "one label a photo"]);
+}
+
 #[test]
 fn devices_and_presets_are_listed() {
     let devices = text(&vista(&["devices"]).stdout);

@@ -22,10 +22,11 @@ pub(super) struct Args {
     /// Replace one key, as in `--set objective.tau=0.1`; may be given again.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// Folder of photos (nested, JPEG and PNG) or csv list; the built-in photos if absent.
+    /// Folder of photos (nested, JPEG and PNG), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the
+    /// built-in photos if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Folder with `train/CLASS/` and `test/CLASS/` to judge the encoder by kNN.
+    /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10, to judge the encoder by kNN.
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
     /// `mls`, `moco` or `s2r2`; another than the preset's brings its own optimiser and views.

@@ -1,10 +1,10 @@
 //! `vista probe`, and the arguments it shares with `vista knn`.
 
-use crate::data::{Album, AlbumOptions, Photos, Split};
+use crate::data::{Album, AlbumOptions, Photos, Split, labelled_split};
 use crate::device::Device;
 use crate::error::Result;
 use crate::eval::{Features, Probe, features};
-use crate::train::{checkpoint, labelled_split};
+use crate::train::checkpoint;
 use std::path::PathBuf;
 
 /// Which encoder, on which photos.
@@ -13,7 +13,7 @@ pub(super) struct Judged {
     /// A checkpoint of `vista pretrain`.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// Folder with `train/CLASS/` and `test/CLASS/`; the built-in classes if absent.
+    /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10; the built-in classes if absent.
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
     /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
@@ -27,7 +27,7 @@ impl Judged {
         let device = Device::open(&self.device)?;
         let (encoder, config) = checkpoint::load(&self.checkpoint, &device)?;
         let [train, test] = match &self.labelled {
-            Some(folder) => labelled_split(folder)?,
+            Some(path) => labelled_split(path)?,
             None => [Split::Train, Split::Test].map(Photos::bundled_labelled),
         };
         let embed =

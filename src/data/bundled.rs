@@ -2,20 +2,11 @@
 
 use include_dir::{Dir, File, include_dir};
 
-use crate::data::Photos;
 use crate::data::photos::{Item, Origin};
+use crate::data::{Photos, Split};
 
 /// `examples/photos`: free photos with their licences (`LICENCES.md`, `ATTRIBUTION.csv`).
 static BUNDLED: Dir = include_dir!("$CARGO_MANIFEST_DIR/examples/photos");
-
-/// Which half of a labelled set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split {
-    /// To be learned from, or to be the neighbours of a kNN classifier.
-    Train,
-    /// To be judged on.
-    Test,
-}
 
 impl Photos {
     /// The 573 bundled photos for training without labels.
@@ -29,28 +20,24 @@ impl Photos {
     ///
     /// The train photos are also among [`Photos::bundled_pretrain`], the 66 test photos are not.
     pub fn bundled_labelled(split: Split) -> Photos {
-        let part = match split {
-            Split::Train => "train",
-            Split::Test => "test",
-        };
         let files = files_below("labelled"); // CLASS/PART/NAME.jpg
         let classes = |(name, _): &(String, &File)| name.split('/').next().unwrap_or("").to_string();
         let mut names: Vec<String> = files.iter().map(classes).collect();
         names.dedup();
         let items = files
             .iter()
-            .filter(|(name, _)| name.split('/').nth(1) == Some(part))
+            .filter(|(name, _)| name.split('/').nth(1) == Some(split.name()))
             .map(|file| {
                 let label = names.binary_search(&classes(file)).ok();
                 item(file.0.clone(), file.1, label.into_iter().collect())
             })
             .collect();
-        Photos::from_items(format!("the bundled labelled photos ({part})"), items, names)
+        Photos::from_items(format!("the bundled labelled photos ({})", split.name()), items, names)
     }
 }
 
 fn item(name: String, file: &'static File<'static>, labels: Vec<usize>) -> Item {
-    Item { name, origin: Origin::Bytes(file.contents().into()), labels }
+    Item::new(name, Origin::Bytes(file.contents().into()), labels)
 }
 
 /// All files below a bundled folder as (name relative to it, file), sorted by name.

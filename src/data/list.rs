@@ -51,7 +51,7 @@ fn is_photo(path: &Path) -> bool {
 }
 
 /// The error for a path that the system refuses.
-fn unusable(path: &Path, error: &std::io::Error) -> Error {
+pub(super) fn unusable(path: &Path, error: &std::io::Error) -> Error {
     let (what, advice) = match error.kind() {
         std::io::ErrorKind::NotFound => ("no such file or folder".to_string(), "check the path"),
         std::io::ErrorKind::PermissionDenied => {
@@ -131,31 +131,37 @@ pub(super) fn csv(list: &Path, root: Option<&Path>, split: Option<&str>) -> Resu
             None => Error::input("an empty list", place, "give lines of file,labels or file,labels,split"),
         });
     };
-    let root = find_root(list, root, &first)?;
-    let items = lines
-        .iter()
-        .map(|line| {
-            let name = cell(line, Some(columns.file));
-            let labels =
-                labels_of(line).iter().filter_map(|label| classes.binary_search(label).ok()).collect();
-            Item { origin: Origin::File(root.join(&name)), name, labels }
-        })
-        .collect();
-    Ok(Photos::from_items(place, items, classes))
-}
-
-/// The folder that the list's file names are relative to.
-fn find_root(list: &Path, root: Option<&Path>, first: &str) -> Result<PathBuf> {
     let beside = list.parent().unwrap_or(Path::new(""));
     let candidates = match root {
         Some(root) => vec![root.to_path_buf()],
         None => vec![beside.to_path_buf(), beside.join("images")],
     };
+    let root = find_root(list, &candidates, &first)?;
+    let items = lines
+        .iter()
+        .map(|line| {
+            let name = cell(line, Some(columns.file));
+            let mut labels: Vec<usize> =
+                labels_of(line).iter().filter_map(|label| classes.binary_search(label).ok()).collect();
+            labels.sort_unstable();
+            labels.dedup();
+            let origin = Origin::File(root.join(&name));
+            Item::new(name, origin, labels)
+        })
+        .collect();
+    Ok(Photos::from_items(place, items, classes))
+}
+
+/// The folder that a list's file names are relative to: the first of the candidates that holds its first photo.
+pub(super) fn find_root(list: &Path, candidates: &[PathBuf], first: &str) -> Result<PathBuf> {
     candidates.iter().find(|root| root.join(first).is_file()).cloned().ok_or_else(|| {
+        let folder =
+            |c: &PathBuf| if c.as_os_str().is_empty() { ".".into() } else { c.display().to_string() };
+        let looked = candidates.iter().map(folder).collect::<Vec<_>>().join(", ");
         Error::input(
             format!("its first photo {first:?} is not there"),
             list.display().to_string(),
-            "keep the photos beside the list or in a folder named images beside it, or name their folder",
+            format!("put the photos in one of the folders {looked}"),
         )
     })
 }

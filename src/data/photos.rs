@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use crate::data::files::RawImage;
 use crate::data::{Rgb, decode, list};
 use crate::error::{Error, Result};
 
@@ -12,6 +13,27 @@ pub struct Photos {
     place: String,
     items: Vec<Item>,
     classes: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// An object in a photo.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LabelledBox {
+    /// Index into [`Photos::classes`].
+    pub class: usize,
+    /// `[x, y, width, height]` in pixels of the photo itself, from its upper left corner.
+    pub rect: [f32; 4],
+    /// Marked as hard to recognise (Pascal VOC): such objects are not counted in judging.
+    pub difficult: bool,
+    /// A group of objects under one box (COCO).
+    pub crowd: bool,
+}
+
+impl LabelledBox {
+    /// Whether a rectangle is finite and its sides are not negative.
+    pub(super) fn is_sane(rect: [f32; 4]) -> bool {
+        rect.iter().all(|v| v.is_finite()) && rect[2] >= 0.0 && rect[3] >= 0.0
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -19,17 +41,43 @@ pub(super) struct Item {
     pub(super) name: String,
     pub(super) origin: Origin,
     pub(super) labels: Vec<usize>,
+    pub(super) difficult: Vec<usize>,
+    pub(super) boxes: Vec<LabelledBox>,
+}
+
+impl Item {
+    pub(super) fn new(name: String, origin: Origin, labels: Vec<usize>) -> Item {
+        Item { name, origin, labels, difficult: Vec::new(), boxes: Vec::new() }
+    }
+
+    /// Labels from the boxes: classes with an object that is not difficult; the others are left out of judging.
+    pub(super) fn label_by_boxes(&mut self) {
+        let classes =
+            |difficult| self.boxes.iter().filter(move |b| b.difficult == difficult).map(|b| b.class);
+        (self.labels, self.difficult) = (classes(false).collect(), classes(true).collect());
+        self.tidy();
+    }
+
+    /// Labels sorted, each once, and none of them also left out.
+    fn tidy(&mut self) {
+        for classes in [&mut self.labels, &mut self.difficult] {
+            classes.sort_unstable();
+            classes.dedup();
+        }
+        self.difficult.retain(|class| self.labels.binary_search(class).is_err());
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
     File(PathBuf),
     Bytes(Cow<'static, [u8]>),
+    Raw(RawImage),
 }
 
 impl Photos {
     pub(super) fn from_items(place: String, items: Vec<Item>, classes: Vec<String>) -> Photos {
-        Photos { place, items, classes }
+        Photos { place, items, classes, warnings: Vec::new() }
     }
 
     /// Every JPEG and PNG below a folder, unlabelled.
@@ -49,10 +97,8 @@ impl Photos {
                 "give a folder that holds .jpg, .jpeg or .png files, in it or in folders below it",
             ));
         }
-        let items = files
-            .into_iter()
-            .map(|(name, path)| Item { name, origin: Origin::File(path), labels: Vec::new() })
-            .collect();
+        let items =
+            files.into_iter().map(|(name, path)| Item::new(name, Origin::File(path), Vec::new())).collect();
         Ok(Photos::from_items(folder.display().to_string(), items, Vec::new()))
     }
 
@@ -95,7 +141,7 @@ impl Photos {
     /// `split`, `set`); without such headings they are taken in the order file, labels, split. Files are relative
     /// to `root`, or else to the list's folder, or else to the folder `images` beside the list. With `split`,
     /// only its lines are taken. Classes are the sorted labels of the *whole* list, so that a label has the same
-    /// number in every split.
+    /// number in every split; so are a photo's labels sorted, each once.
     ///
     /// # Errors
     /// [`Error::Input`] if the list can't be read, has no line of that split, or if its first file is not there.
@@ -107,7 +153,7 @@ impl Photos {
     pub fn from_bytes(photos: Vec<(String, Vec<u8>, Vec<usize>)>, classes: Vec<String>) -> Photos {
         let items = photos
             .into_iter()
-            .map(|(name, bytes, labels)| Item { name, origin: Origin::Bytes(bytes.into()), labels })
+            .map(|(name, bytes, labels)| Item::new(name, Origin::Bytes(bytes.into()), labels))
             .collect();
         Photos::from_items("memory".into(), items, classes)
     }
@@ -145,6 +191,22 @@ impl Photos {
         }
     }
 
+    /// Classes that a photo neither has nor lacks: its only objects of them are marked difficult, so that it counts
+    /// neither as positive nor as negative when they are judged. Empty for all sets but Pascal VOC.
+    pub fn difficult(&self, photo: usize) -> &[usize] {
+        &self.items[photo].difficult
+    }
+
+    /// The objects in a photo; empty where nothing is known.
+    pub fn boxes(&self, photo: usize) -> &[LabelledBox] {
+        &self.items[photo].boxes
+    }
+
+    /// What was left out while reading, a sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Names of the classes; empty for unlabelled photos.
     pub fn classes(&self) -> &[String] {
         &self.classes
@@ -156,11 +218,28 @@ impl Photos {
         self
     }
 
+    /// The same photos with these classes, in this order; labels and boxes of other classes are forgotten.
+    pub fn only_classes(mut self, names: &[String]) -> Photos {
+        let place = |class: &String| names.iter().position(|name| name == class);
+        let new: Vec<Option<usize>> = self.classes.iter().map(place).collect();
+        for item in &mut self.items {
+            for classes in [&mut item.labels, &mut item.difficult] {
+                *classes = classes.iter().filter_map(|&class| new[class]).collect();
+            }
+            item.tidy();
+            let kept = |b: &LabelledBox| new[b.class].map(|class| LabelledBox { class, ..*b });
+            item.boxes = item.boxes.iter().filter_map(kept).collect();
+        }
+        self.classes = names.to_vec();
+        self
+    }
+
     /// Reads and decodes one photo, uncached; the reason if that fails.
     pub fn decode(&self, photo: usize) -> Result<Rgb, String> {
         match &self.items[photo].origin {
             Origin::File(path) => decode(&std::fs::read(path).map_err(|e| e.to_string())?),
             Origin::Bytes(bytes) => decode(bytes),
+            Origin::Raw(image) => image.read(),
         }
     }
 }

@@ -61,12 +61,16 @@ pub struct SmallViews {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Folder of photos, or a csv list (`file,labels[,split]`); the bundled photos if absent.
+    /// Photos, by any path that [`Photos::open`](crate::data::Photos::open) knows; the bundled ones if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub photos: Option<PathBuf>,
-    /// Folder with `train/CLASS/` and `test/CLASS/` to judge by kNN; with bundled photos, the bundled classes.
+    /// Labelled photos to judge by kNN, by any path that [`labelled_split`](crate::data::labelled_split) knows; with
+    /// bundled photos, the bundled classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labelled: Option<PathBuf>,
+    /// Take the folders in `photos` for classes: nothing is learned from them, but the log then has the purity of
+    /// pseudo-positives.
+    pub class_folders: bool,
     /// Loader threads; 0 for as many as there are processors.
     pub threads: usize,
     /// Decoded photos kept in memory, MiB.

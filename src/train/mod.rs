@@ -19,6 +19,6 @@ pub use config::{
 };
 pub use judge::Score;
 pub use preset::PRESETS;
-pub use setup::{activation_bytes, labelled_split, learner};
+pub use setup::{activation_bytes, learner};
 pub use step::{Batch, Learner, StepReport, Target, TermReport};
 pub use trainer::{Summary, Trainer};

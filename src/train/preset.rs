@@ -125,6 +125,7 @@ impl Config {
             data: DataConfig {
                 photos: None,
                 labelled: None,
+                class_folders: false,
                 threads: 0,
                 cache_mib: 1024,
                 shrink_to: 0,

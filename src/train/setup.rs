@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::step::{Learner, Target};
-use crate::data::{Album, AlbumOptions, Photos, Split};
+use crate::data::{self, Album, AlbumOptions, Photos, Split};
 use crate::device::Device;
 use crate::encoder::{HeadsConfig, ResNetEncoder, copy_state};
 use crate::error::{Error, Result};
@@ -10,7 +10,6 @@ use crate::nn::ResNetConfig;
 use crate::objective::KeyViews;
 use crate::queue::{Queue, Rings};
 use rand::{SeedableRng, rngs::StdRng};
-use std::path::Path;
 
 /// An album of some photos with the configuration's cache.
 pub(super) fn album(config: &Config, photos: Photos) -> Album {
@@ -22,35 +21,18 @@ pub(super) fn album(config: &Config, photos: Photos) -> Album {
 pub(super) fn pretraining_photos(config: &Config) -> Result<Photos> {
     match &config.data.photos {
         None => Ok(Photos::bundled_pretrain()),
-        Some(path) if path.extension().is_some_and(|e| e == "csv") => Photos::csv(path, None, None),
-        Some(path) => Photos::folder(path),
+        Some(path) if config.data.class_folders => Photos::labelled(path),
+        Some(path) => Photos::open(path, None),
     }
 }
 
 /// Labelled train and test photos, if there are any to judge by.
 pub(super) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
     match (&config.data.labelled, &config.data.photos) {
-        (Some(folder), _) => Ok(Some(labelled_split(folder)?)),
+        (Some(path), _) => Ok(Some(data::labelled_split(path)?)),
         (None, None) => Ok(Some([Split::Train, Split::Test].map(Photos::bundled_labelled))),
         (None, Some(_)) => Ok(None),
     }
-}
-
-/// `FOLDER/train/CLASS/*` and `FOLDER/test/CLASS/*`.
-///
-/// # Errors
-/// [`Error::Input`] if either is not there or their classes differ.
-pub fn labelled_split(folder: &Path) -> Result<[Photos; 2]> {
-    let [train, test] = ["train", "test"].map(|part| Photos::labelled(folder.join(part)));
-    let (train, test) = (train?, test?);
-    if train.classes() != test.classes() {
-        return Err(Error::input(
-            "train and test have other classes",
-            folder.display().to_string(),
-            "give both the same class folders",
-        ));
-    }
-    Ok([train, test])
 }
 
 /// A freshly initialised learner: the key encoder starts as a copy of the query encoder.

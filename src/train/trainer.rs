@@ -63,8 +63,9 @@ impl Trainer {
         Ok(Trainer { config, device, out: out.to_path_buf(), album, judge, learner })
     }
 
-    /// Warnings about the configuration that a person should read before a long run.
+    /// Warnings about the configuration and the photos that a person should read before a long run.
     pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.album.photos().warnings().to_vec();
         let photos = self.album.photos().len();
         let slots = self.learner.queue.as_ref().map_or(0, |queue| queue.slots());
         let crowded = (2 * slots > photos).then(|| {
@@ -73,7 +74,8 @@ impl Trainer {
                  and becomes its own neighbour; lower objective.queue"
             )
         });
-        crowded.into_iter().chain(setup::chunk_warning(&self.config)).collect()
+        warnings.extend(crowded.into_iter().chain(setup::chunk_warning(&self.config)));
+        warnings
     }
 
     /// A few lines on what is about to run.

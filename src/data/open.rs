@@ -1,0 +1,180 @@
+//! What a path is: the one place that tells data sets apart.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::data::list::unusable;
+use crate::data::{Photos, coco, voc};
+use crate::error::{Error, Result};
+
+/// Which half of a labelled set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// To be learned from, or to be the neighbours of a kNN classifier.
+    Train,
+    /// To be judged on.
+    Test,
+}
+
+impl Split {
+    /// `train` or `test`: the name of a folder, or of a csv list's split.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Test => "test",
+        }
+    }
+}
+
+/// A data set, told by the files that it has.
+enum Kind {
+    Stl10(PathBuf),
+    Cifar10(PathBuf),
+    Voc(PathBuf),
+    Coco(PathBuf),
+    Instances,
+    Csv,
+    ClassFolders,
+    Folder,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Result<Kind> {
+        let meta = std::fs::metadata(path).map_err(|e| unusable(path, &e))?;
+        let ends_in = |ending: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
+        if !meta.is_dir() {
+            return match (ends_in("csv"), ends_in("json")) {
+                (true, _) => Ok(Kind::Csv),
+                (_, true) => Ok(Kind::Instances),
+                _ => Err(Error::input(
+                    "not a folder, nor a list (.csv), nor COCO annotations (.json)",
+                    path.display().to_string(),
+                    "give the folder that holds the photos",
+                )),
+            };
+        }
+        // Archives unpack into a folder of their own: a path may name it or the folder around it.
+        let find = |inner: &[&str], is: &dyn Fn(&Path) -> bool| {
+            std::iter::once(path.to_path_buf())
+                .chain(inner.iter().map(|i| path.join(i)))
+                .find(|root| is(root))
+        };
+        let stl = |root: &Path| ["train_X.bin", "unlabeled_X.bin"].iter().any(|f| root.join(f).is_file());
+        let cifar = |root: &Path| root.join("data_batch_1.bin").is_file();
+        let voc = |root: &Path| root.join("JPEGImages").is_dir() && root.join("Annotations").is_dir();
+        let vocs = ["VOC2007", "VOCdevkit/VOC2007", "VOC2012", "VOCdevkit/VOC2012"];
+        let coco = |root: &Path| !coco::instance_files(&root.join("annotations")).is_empty();
+        Ok(if let Some(root) = find(&["stl10_binary"], &stl) {
+            Kind::Stl10(root)
+        } else if let Some(root) = find(&["cifar-10-batches-bin"], &cifar) {
+            Kind::Cifar10(root)
+        } else if let Some(root) = find(&vocs, &voc) {
+            Kind::Voc(root)
+        } else if coco(path) {
+            Kind::Coco(path.to_path_buf())
+        } else if ["train", "test"].iter().all(|part| path.join(part).is_dir()) {
+            Kind::ClassFolders
+        } else {
+            Kind::Folder
+        })
+    }
+}
+
+impl Photos {
+    /// Photos at a path, whatever it is.
+    ///
+    /// | path | `None`: to pretrain on | `Some(split)` |
+    /// |---|---|---|
+    /// | STL-10's binaries | unlabelled and train | train, test |
+    /// | CIFAR-10's binaries | train | train, test |
+    /// | Pascal VOC (`Annotations/`, `JPEGImages/`) | `trainval`, else `train` | `trainval` and `test`, else `train` and `val` |
+    /// | COCO (`annotations/instances_*.json`) | train | train, val |
+    /// | one `instances_*.json` | all its photos | refused |
+    /// | csv list | all lines | lines of split `train`, `test` |
+    /// | folder with `train/CLASS/` and `test/CLASS/` | all photos below, without labels | `train/`, `test/` |
+    /// | any other folder | all photos below, without labels | refused |
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is nothing at the path, it has no such split, or as the reader of its kind.
+    pub fn open(path: impl AsRef<Path>, split: Option<Split>) -> Result<Photos> {
+        let path = path.as_ref();
+        match (Kind::of(path)?, split) {
+            (Kind::Stl10(root), _) => Photos::stl10(root, split),
+            (Kind::Cifar10(root), _) => Photos::cifar10(root, split),
+            (Kind::Voc(root), _) => Photos::voc(&root, voc::part(&root, split)),
+            (Kind::Coco(root), _) => Photos::coco(coco::instances(&root, split)?, None),
+            (Kind::Csv, _) => Photos::csv(path, None, split.map(Split::name)),
+            (Kind::Instances, None) => Photos::coco(path, None),
+            (Kind::ClassFolders | Kind::Folder, None) => Photos::folder(path),
+            (Kind::ClassFolders, Some(split)) => Photos::labelled(path.join(split.name())),
+            (Kind::Folder | Kind::Instances, Some(split)) => Err(Error::input(
+                format!("no {} part", split.name()),
+                path.display().to_string(),
+                "give a folder with train/CLASS/ and test/CLASS/, a csv list with a split column, or the folder \
+                 of STL-10, CIFAR-10, Pascal VOC or COCO",
+            )),
+        }
+    }
+}
+
+/// The train and the test photos at a path, at most one label each: what kNN and the linear probe judge by.
+///
+/// # Errors
+/// [`Error::Input`] as for [`Photos::open`], if the classes of both differ, if a photo has several labels, or if
+/// either half has no label.
+pub fn labelled_split(path: impl AsRef<Path>) -> Result<[Photos; 2]> {
+    let path = path.as_ref();
+    let place = path.display().to_string();
+    let several = |what: String| {
+        let advice =
+            "kNN and the linear probe need one label a photo: give class folders, STL-10 or CIFAR-10";
+        Err(Error::input(what, place.clone(), advice))
+    };
+    if let Kind::Voc(_) | Kind::Coco(_) | Kind::Instances = Kind::of(path)? {
+        return several("photos with several labels each".into());
+    }
+    let halves = [Photos::open(path, Some(Split::Train))?, Photos::open(path, Some(Split::Test))?];
+    if halves[0].classes() != halves[1].classes() {
+        let advice = "give both the same class folders";
+        return Err(Error::input("train and test have other classes", place, advice));
+    }
+    for (photos, split) in halves.iter().zip([Split::Train, Split::Test]) {
+        if let Some(id) = (0..photos.len()).find(|&id| photos.labels(id).len() > 1) {
+            return several(format!("photo {} has {} labels", photos.name(id), photos.labels(id).len()));
+        }
+        if (0..photos.len()).all(|id| photos.labels(id).is_empty()) {
+            let what = format!("no {} photo has a label", split.name());
+            return Err(Error::input(what, place, "give photos with labels"));
+        }
+    }
+    Ok(halves)
+}
+
+/// The train and the test photos at a path, any number of labels each: what a multi-label mean average precision
+/// is computed on.
+///
+/// Both have the same classes: those with a positive photo in both, in the train set's order.
+///
+/// # Errors
+/// [`Error::Input`] as for [`Photos::open`], or if no class has positives in both.
+pub fn multi_label_split(path: impl AsRef<Path>) -> Result<[Photos; 2]> {
+    let path = path.as_ref();
+    let halves = [Photos::open(path, Some(Split::Train))?, Photos::open(path, Some(Split::Test))?];
+    let [train, test] = halves.each_ref().map(positives);
+    let common = halves[0].classes().iter().filter(|class| train.contains(*class) && test.contains(*class));
+    let common: Vec<String> = common.cloned().collect();
+    if common.is_empty() {
+        return Err(Error::input(
+            "no class has photos in both train and test",
+            path.display().to_string(),
+            "give photos with labels in both",
+        ));
+    }
+    Ok(halves.map(|photos| photos.only_classes(&common)))
+}
+
+/// Names of the classes that a photo has.
+fn positives(photos: &Photos) -> HashSet<String> {
+    let classes: HashSet<usize> = (0..photos.len()).flat_map(|id| photos.labels(id)).copied().collect();
+    classes.into_iter().map(|class| photos.classes()[class].clone()).collect()
+}

@@ -1,0 +1,589 @@
+//! Readers of published data sets on small files made here: whole ones give what was written, damaged ones one clear
+//! line with file and offset, and no bytes whatever make a reader panic.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use vista::Error;
+use vista::data::{LabelledBox, Photos, Split, labelled_split, multi_label_split};
+
+fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn write_photo(path: impl AsRef<Path>) {
+    fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
+    image::RgbImage::from_pixel(8, 6, image::Rgb([200, 100, 50])).save(path).unwrap();
+}
+
+#[track_caller]
+fn refused<T>(result: Result<T, Error>, words: &[&str]) {
+    let error = result.err().expect("an error");
+    assert_eq!(error.exit_code(), 2, "{error}");
+    let message = error.to_string();
+    assert!(!message.contains('\n') && words.iter().all(|w| message.contains(w)), "{message}");
+}
+
+/// Planes of an image whose pixel at column x, row y is `[x, y, blue]`.
+fn planes(side: usize, blue: u8, by_columns: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for channel in 0..3 {
+        for (outer, inner) in (0..side).flat_map(|o| (0..side).map(move |i| (o, i))) {
+            let (x, y) = if by_columns { (outer, inner) } else { (inner, outer) };
+            bytes.push([x as u8, y as u8, blue][channel]);
+        }
+    }
+    bytes
+}
+
+#[track_caller]
+fn assert_upright(photos: &Photos, id: usize, side: usize, blue: u8) {
+    let image = photos.decode(id).unwrap();
+    assert_eq!((image.width, image.height), (side, side));
+    for (i, pixel) in image.data.chunks(3).enumerate() {
+        assert_eq!(pixel, [(i % side) as u8, (i / side) as u8, blue], "pixel {i}");
+    }
+}
+
+const STL_BYTES: usize = 3 * 96 * 96;
+
+/// Three unlabelled, two train and two test images.
+fn stl10() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, blues, labels) in
+        [("unlabeled", &[1, 2, 3][..], &[][..]), ("train", &[4, 5], &[10, 1]), ("test", &[6, 7], &[3, 4])]
+    {
+        let images: Vec<u8> = blues.iter().flat_map(|&blue| planes(96, blue, true)).collect();
+        write(folder.path().join(format!("stl10_binary/{part}_X.bin")), images);
+        if !labels.is_empty() {
+            write(folder.path().join(format!("stl10_binary/{part}_y.bin")), labels);
+        }
+    }
+    let names = "airplane\nbird\ncar\ncat\ndeer\ndog\nhorse\nmonkey\nship\ntruck\n";
+    write(folder.path().join("stl10_binary/class_names.txt"), names);
+    folder
+}
+
+#[test]
+fn stl10_images_are_read_column_by_column() {
+    let folder = stl10();
+    let all = Photos::open(folder.path(), None).unwrap();
+    assert_eq!(all.len(), 5);
+    (0..5).for_each(|i| assert_upright(&all, i, 96, i as u8 + 1));
+    assert_eq!((all.label(2), all.label(3), all.label(4)), (None, Some(9), Some(0)));
+    assert_eq!((all.name(1), all.name(4)), ("unlabeled_X.bin#1", "train_X.bin#1"));
+    let test = Photos::stl10(folder.path().join("stl10_binary"), Some(Split::Test)).unwrap();
+    assert_upright(&test, 1, 96, 7);
+    assert_eq!((test.len(), &*test.classes()[test.label(0).unwrap()]), (2, "car"));
+    let [train, test] = labelled_split(folder.path()).unwrap();
+    assert_eq!((train.len(), test.len(), train.classes().len()), (2, 2, 10));
+}
+
+#[test]
+fn damaged_stl10_files_are_named_with_the_byte() {
+    let folder = stl10();
+    let path = |name: &str| folder.path().join("stl10_binary").join(name);
+    let whole = fs::read(path("train_X.bin")).unwrap();
+    let open = || Photos::open(folder.path(), Some(Split::Train));
+    for (length, number, start) in
+        [(1, 0, 0), (STL_BYTES - 1, 0, 0), (STL_BYTES + 1, 1, STL_BYTES), (2 * STL_BYTES - 1, 1, STL_BYTES)]
+    {
+        write(path("train_X.bin"), &whole[..length]);
+        let place = format!("train_X.bin at byte {start} of {length}");
+        let what = format!("STL-10 images end in the middle of number {number}");
+        refused(open(), &[&what, &place, "download the file again"]);
+    }
+    write(path("train_X.bin"), []);
+    refused(open(), &["no STL-10 images in an empty file", "train_X.bin at byte 0 of 0"]);
+    write(path("train_X.bin"), &whole);
+    for (labels, words) in [
+        (&[10][..], ["1 STL-10 labels for 2 images", "train_y.bin at byte 1 of 1"]),
+        (&[10, 1, 1], ["3 STL-10 labels for 2 images", "train_y.bin at byte 2 of 3"]),
+        (&[10, 0], ["label of 0, not from 1 to 10", "train_y.bin at byte 1 of 2"]),
+        (&[11, 1], ["label of 11, not from 1 to 10", "train_y.bin at byte 0 of 2"]),
+    ] {
+        write(path("train_y.bin"), labels);
+        refused(open(), &words);
+    }
+    fs::remove_file(path("train_y.bin")).unwrap();
+    refused(open(), &["no such file", "train_y.bin"]);
+    write(path("class_names.txt"), b"airplane\nbi\xffrd\n");
+    refused(open(), &["not UTF-8", "class_names.txt at byte 11 of 15"]);
+    write(path("class_names.txt"), "airplane\nbird\n");
+    refused(open(), &["2 names of classes instead of 10", "class_names.txt"]);
+}
+
+#[test]
+fn an_image_file_that_shrinks_while_it_is_read_makes_undecodable_photos() {
+    let folder = stl10();
+    let photos = Photos::open(folder.path(), Some(Split::Test)).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(folder.path().join("stl10_binary/test_X.bin"))
+        .unwrap()
+        .set_len(STL_BYTES as u64 + 7)
+        .unwrap();
+    assert_upright(&photos, 0, 96, 6);
+    let why = photos.decode(1).unwrap_err();
+    assert!(why.contains("test_X.bin from byte 27648 on"), "{why}");
+}
+
+/// Two images in each of the five train files, one in the test file.
+fn cifar10() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let record = |label: u8, blue: u8| [vec![label], planes(32, blue, false)].concat();
+    for file in 1..6u8 {
+        let records = [record(file, 2 * file), record(9, 2 * file + 1)].concat();
+        write(folder.path().join(format!("data_batch_{file}.bin")), records);
+    }
+    write(folder.path().join("test_batch.bin"), record(0, 99));
+    folder
+}
+
+#[test]
+fn cifar10_records_are_a_label_and_planes_row_by_row() {
+    let folder = cifar10();
+    let train = Photos::open(folder.path(), None).unwrap();
+    assert_eq!(train.len(), 10);
+    (0..10).for_each(|i| assert_upright(&train, i, 32, i as u8 + 2));
+    assert_eq!((train.label(0), train.label(1), train.label(8)), (Some(1), Some(9), Some(5)));
+    assert_eq!((train.name(9), &*train.classes()[1]), ("data_batch_5.bin#1", "automobile"));
+    let [_, test] = labelled_split(folder.path()).unwrap();
+    assert_upright(&test, 0, 32, 99);
+}
+
+#[test]
+fn damaged_cifar10_files_are_named_with_the_byte() {
+    let folder = cifar10();
+    let path = folder.path().join("data_batch_3.bin");
+    let mut whole = fs::read(&path).unwrap();
+    for (length, number, start) in [(1, 0, 0), (3072, 0, 0), (3074, 1, 3073), (6145, 1, 3073)] {
+        write(&path, &whole[..length]);
+        let place = format!("data_batch_3.bin at byte {start} of {length}");
+        let what = format!("CIFAR-10 images end in the middle of number {number}");
+        refused(Photos::cifar10(folder.path(), None), &[&what, &place]);
+    }
+    whole[3073] = 10;
+    write(&path, &whole);
+    refused(Photos::cifar10(folder.path(), None), &["label of 10", "data_batch_3.bin at byte 3073 of 6146"]);
+    fs::remove_file(&path).unwrap();
+    refused(Photos::cifar10(folder.path(), None), &["no such file", "data_batch_3.bin"]);
+}
+
+const COCO: &str = r#"{"info": {"year": 2017}, "licenses": [],
+"images": [{"id": 7, "file_name": "b.png", "width": 8, "height": 6, "coco_url": "x"}, {"id": 3, "file_name": "a.png"},
+           {"id": 9, "file_name": "sub/c.png"}],
+"annotations": [
+ {"id": 1, "image_id": 3, "category_id": 90, "bbox": [1.5, 2, 3, 4], "iscrowd": 0, "segmentation": [[1, 2, 3, 4]]},
+ {"id": 2, "image_id": 3, "category_id": 1, "bbox": [0, 0, 8, 6], "iscrowd": 1, "segmentation": {"counts": [5]}},
+ {"id": 3, "image_id": 3, "category_id": 90, "bbox": [0, 0, 0, 6]},
+ {"id": 4, "image_id": 7, "category_id": 1, "bbox": [0, 0, 1, 1], "iscrowd": 0}],
+"categories": [{"id": 90, "name": "toothbrush", "supercategory": "indoor"}, {"id": 1, "name": "person"}]}"#;
+
+/// A train set, and a val set without one of its photos.
+fn coco() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let val =
+        COCO.replace(r#"{"id": 7, "file_name": "b.png", "width": 8, "height": 6, "coco_url": "x"}, "#, "");
+    for (part, json) in [("train2017", COCO), ("val2017", &val)] {
+        write(folder.path().join(format!("annotations/instances_{part}.json")), json);
+        for name in ["a.png", "b.png", "sub/c.png"] {
+            write_photo(folder.path().join(part).join(name));
+        }
+    }
+    folder
+}
+
+#[test]
+fn coco_photos_have_labels_and_boxes() {
+    let folder = coco();
+    let photos = Photos::open(folder.path(), None).unwrap();
+    assert_eq!((photos.len(), photos.classes()), (3, &["person".to_string(), "toothbrush".to_string()][..]));
+    assert_eq!((photos.name(0), photos.name(1), photos.name(2)), ("b.png", "a.png", "sub/c.png"));
+    assert_eq!((photos.labels(0), photos.labels(1), photos.labels(2)), (&[0][..], &[0, 1][..], &[][..]));
+    let boxes = photos.boxes(1);
+    let first = LabelledBox { class: 1, rect: [1.5, 2.0, 3.0, 4.0], difficult: false, crowd: false };
+    assert_eq!((boxes.len(), boxes[0], boxes[1].crowd, boxes[2].rect[2]), (3, first, true, 0.0));
+    assert_eq!((photos.decode(2).unwrap().width, photos.difficult(1).len()), (8, 0));
+    assert!(photos.warnings().is_empty());
+    let [train, test] = multi_label_split(folder.path()).unwrap();
+    assert_eq!((train.len(), test.len(), test.warnings().len()), (3, 2, 1));
+    assert!(test.warnings()[0].contains("1 of 4 annotations are of images that are not listed"));
+    let file = folder.path().join("annotations/instances_val2017.json");
+    assert_eq!(Photos::open(&file, None).unwrap().len(), 2);
+    refused(Photos::open(&file, Some(Split::Test)), &["no test part", "instances_val2017.json"]);
+    refused(labelled_split(folder.path()), &["several labels", "one label a photo"]);
+}
+
+#[test]
+fn coco_entries_that_fit_nothing_are_left_out_and_counted() {
+    let folder = coco();
+    let file = folder.path().join("annotations/instances_train2017.json");
+    let read = |from: &str, to: &str| {
+        write(&file, COCO.replace(from, to));
+        let photos = Photos::coco(&file, None).unwrap();
+        (photos.boxes(1).len(), photos.labels(1).to_vec(), photos.warnings().join("; "))
+    };
+    let (boxes, labels, warning) =
+        read(r#""image_id": 3, "category_id": 1"#, r#""image_id": 3, "category_id": 2"#);
+    assert!(
+        (boxes, &*labels) == (2, &[1]) && warning.contains("1 of 4 annotations are of categories"),
+        "{warning}"
+    );
+    for bad in ["[0, 0, -8, 6]", "[0, 0, 8, 1e300]", "[-1e300, 0, 8, 6]"] {
+        let (boxes, labels, warning) = read("[0, 0, 8, 6]", bad);
+        assert!(
+            (boxes, &*labels) == (2, &[1]) && warning.contains("1 of 4 annotations have a box"),
+            "{warning}"
+        );
+    }
+}
+
+#[test]
+fn damaged_coco_files_are_named_with_the_byte() {
+    let folder = coco();
+    let file = folder.path().join("annotations/instances_train2017.json");
+    for length in [0, 1, 40, 200, 700, COCO.len() - 1] {
+        write(&file, &COCO[..length]);
+        let place = format!("instances_train2017.json at byte {length} of {length}");
+        refused(Photos::open(folder.path(), None), &["COCO's format", &place, "download the file again"]);
+    }
+    for (from, to, words) in [
+        ("[0, 0, 8, 6]", "[NaN, 0, 8, 6]", &["COCO's format", "at byte"][..]),
+        ("[0, 0, 8, 6]", "[0, 0, 8]", &["invalid length 3", "at byte"]),
+        ("[0, 0, 8, 6]", "[0, 0, 8, 1e999]", &["number out of range", "at byte"]),
+        (r#""image_id": 7,"#, "", &["missing field `image_id`", "at byte"]),
+        ("\"categories\"", "\"kategories\"", &["missing field `categories`"]),
+        ("\"id\": 7", "\"id\": 3", &["two images 3"]),
+        ("\"id\": 90, \"name\"", "\"id\": 1, \"name\"", &["two categories 1"]),
+        ("\"a.png\"", "\"../a.png\"", &["image 3", "../a.png", "outside its folder"]),
+        ("\"a.png\"", "\"/etc/a.png\"", &["outside its folder"]),
+        ("\"a.png\"", "\"C:\\\\a.png\"", &["outside its folder"]),
+        ("\"a.png\"", "\"a\\\\..\\\\..\\\\a.png\"", &["outside its folder"]),
+        ("\"b.png\"", "\"gone.png\"", &["gone.png", "not there", "train2017"]),
+        ("\"indoor\"}", "\"indoor\"}}", &["COCO's format"]),
+    ] {
+        write(&file, COCO.replace(from, to));
+        refused(Photos::open(folder.path(), None), words);
+    }
+    write(&file, COCO.replace("sub/", "\u{1}").replace('\u{1}', "\\ud800"));
+    refused(Photos::open(folder.path(), None), &["COCO's format", "at byte"]);
+    write(&file, [b"{\"images\": ".as_slice(), &vec![b'['; 1 << 20]].concat());
+    refused(Photos::open(folder.path(), None), &["at byte"]);
+    write(&file, [b"{\"info\": ".as_slice(), &vec![b'['; 1 << 20]].concat());
+    refused(Photos::open(folder.path(), None), &["at byte"]);
+    fs::remove_file(&file).unwrap();
+    refused(
+        Photos::open(folder.path(), Some(Split::Train)),
+        &["no instances_train*.json", "instances_val2017.json"],
+    );
+}
+
+/// An annotation with objects `(name, difficult, xmin ymin xmax ymax)`.
+fn voc_xml(objects: &[(&str, &str, [&str; 4])]) -> String {
+    let objects = objects.iter().map(|(name, difficult, [x0, y0, x1, y1])| {
+        format!(
+            "  <object>\n    <name>{name}</name><pose>Left</pose><truncated>1</truncated>{difficult}\n    <bndbox>\
+             <xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox>\n    <part><name>head\
+             </name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>\n  </object>\n"
+        )
+    });
+    let objects: String = objects.collect();
+    format!(
+        "<annotation>\n  <filename>x.jpg</filename>\n  <source><name>none</name></source>\n{objects}</annotation>\n"
+    )
+}
+
+const HARD: &str = "<difficult>1</difficult>";
+const EASY: &str = "<difficult>0</difficult>";
+const RECT: [&str; 4] = ["1", "2", "4", "4.5"];
+
+fn voc() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("VOC2007");
+    let photos = [
+        ("000005", voc_xml(&[("dog", EASY, RECT), ("person", HARD, RECT), ("person", EASY, RECT)])),
+        ("000007", voc_xml(&[("person", "", RECT), ("dog", HARD, RECT), ("cat", HARD, RECT)])),
+        ("000001", voc_xml(&[("person", EASY, RECT), ("dog", EASY, RECT), ("cat", HARD, RECT)])),
+        ("000002", voc_xml(&[])),
+    ];
+    for (id, xml) in photos {
+        write(root.join(format!("Annotations/{id}.xml")), xml);
+        write_photo(root.join(format!("JPEGImages/{id}.jpg")));
+    }
+    write(root.join("ImageSets/Main/trainval.txt"), "000005\n000007\n");
+    write(root.join("ImageSets/Main/test.txt"), "000001  1\n000002 -1\n\n");
+    folder
+}
+
+#[test]
+fn voc_objects_marked_difficult_leave_their_class_out() {
+    let folder = voc();
+    let train = Photos::open(folder.path(), None).unwrap();
+    assert_eq!((train.len(), train.classes().len(), train.name(1)), (2, 20, "000007.jpg"));
+    let named = |photos: &Photos, classes: &[usize]| -> Vec<String> {
+        classes.iter().map(|&class| photos.classes()[class].clone()).collect()
+    };
+    assert_eq!(named(&train, train.labels(0)), ["dog", "person"]);
+    assert_eq!((train.difficult(0).len(), train.boxes(0).len()), (0, 3));
+    assert_eq!(named(&train, train.labels(1)), ["person"]);
+    assert_eq!(named(&train, train.difficult(1)), ["cat", "dog"]);
+    let first = train.boxes(0)[0];
+    assert_eq!((first.rect, first.difficult, first.crowd), ([0.0, 1.0, 4.0, 3.5], false, false));
+    assert_eq!(train.decode(0).unwrap().height, 6);
+    let [train, test] = multi_label_split(folder.path()).unwrap();
+    assert_eq!((train.classes(), test.len()), (&["dog".to_string(), "person".to_string()][..], 2));
+    assert_eq!((train.labels(1), train.difficult(1), train.boxes(1).len()), (&[1][..], &[0][..], 2));
+    assert_eq!((test.labels(0), test.labels(1), test.name(1)), (&[0, 1][..], &[][..], "000002.jpg"));
+    refused(labelled_split(folder.path()), &["several labels"]);
+}
+
+#[test]
+fn voc_sets_without_a_test_list_are_judged_on_val() {
+    let folder = voc();
+    let lists = folder.path().join("VOC2007/ImageSets/Main");
+    fs::rename(lists.join("test.txt"), lists.join("val.txt")).unwrap();
+    write(lists.join("train.txt"), "000005\n");
+    let [train, val] = multi_label_split(folder.path()).unwrap();
+    assert_eq!((train.len(), val.len(), Photos::open(folder.path(), None).unwrap().len()), (1, 2, 2));
+    refused(Photos::voc(folder.path().join("VOC2007"), "test"), &["no list", "test", "train, val, trainval"]);
+}
+
+#[test]
+fn other_classes_than_vocs_are_taken_as_they_are() {
+    let folder = voc();
+    write(
+        folder.path().join("VOC2007/Annotations/000005.xml"),
+        voc_xml(&[("zebra", EASY, ["5", "5", "1", "9"])]),
+    );
+    let photos = Photos::open(folder.path(), None).unwrap();
+    assert_eq!(photos.classes(), ["cat", "dog", "person", "zebra"]);
+    assert!(photos.boxes(0).is_empty() && photos.warnings()[0].contains("1 boxes end before they begin"));
+}
+
+#[test]
+fn damaged_voc_files_are_named_with_line_and_column() {
+    let folder = voc();
+    let root = folder.path().join("VOC2007");
+    let file = root.join("Annotations/000007.xml");
+    let whole = fs::read_to_string(&file).unwrap();
+    let open = || Photos::open(folder.path(), None);
+    let bomb =
+        format!("<!DOCTYPE a [<!ENTITY a \"{}\"><!ENTITY b \"&a;&a;&a;&a;\">]>{whole}", "x".repeat(1000));
+    for (text, words) in [
+        (whole[..100].to_string(), &["not XML", "000007.xml at line", "download the file again"][..]),
+        (String::new(), &["not XML", "at line 1 column 1"]),
+        (bomb, &["not XML", "DTD", "at line 1"]),
+        ("<a>".repeat(1 << 19), &["not XML"]),
+        ("<a/>".repeat(1 << 19), &["not XML"]),
+        (format!("<annotation>{}</annotation>", "<a/>".repeat(200_000)), &["not XML", "nodes limit"]),
+        (" ".repeat((4 << 20) + 1), &["more than the 4194304 bytes", "000007.xml"]),
+        ("<html></html>".into(), &["<html> instead of <annotation>", "at line 1 column 1"]),
+        (whole.replace("<name>cat</name>", ""), &["object without a name", "at line 14 column 3"]),
+        (
+            whole.replace("<xmax>4</xmax>", "<xmax>four</xmax>"),
+            &["xmax of object \"person\" is no number", "line 6"],
+        ),
+        (whole.replace("<ymin>2</ymin>", "<ymin>nan</ymin>"), &["ymin of object \"person\" is no number"]),
+        (whole.replace("bndbox", "box"), &["object \"person\" has no bndbox", "at line 4 column 3"]),
+        (whole.replace(HARD, "<difficult>2</difficult>"), &["difficult is \"2\"", "at line 9 column 3"]),
+    ] {
+        write(&file, text);
+        refused(open(), words);
+    }
+    write(&file, [&whole.as_bytes()[..50], &[0xff], &whole.as_bytes()[50..]].concat());
+    refused(open(), &["not UTF-8", "000007.xml at byte 50 of"]);
+    fs::remove_file(&file).unwrap();
+    refused(open(), &["no annotation", "000007.xml"]);
+    write(root.join("ImageSets/Main/trainval.txt"), "000005\n../../secret\n");
+    refused(open(), &["../../secret", "trainval.txt at line 2"]);
+    write(root.join("ImageSets/Main/trainval.txt"), "\n");
+    refused(open(), &["empty list", "trainval.txt"]);
+}
+
+/// A csv list with multi-labels and its photos.
+fn csv() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        write_photo(folder.path().join(format!("images/{name}.png")));
+    }
+    let list = "file,source,split,labels\na.png,x,train,sky;tree;sky\nb.png,x,test,sea;sky\nc.png,x,train,sea\n\
+                d.png,x,pretrain,\n";
+    write(folder.path().join("list.csv"), list);
+    folder
+}
+
+#[test]
+fn a_csv_list_with_splits_gives_the_classes_that_both_have() {
+    let folder = csv();
+    let list = folder.path().join("list.csv");
+    assert_eq!(Photos::open(&list, None).unwrap().len(), 4);
+    let [train, test] = multi_label_split(&list).unwrap();
+    assert_eq!(
+        (train.classes(), train.classes()),
+        (test.classes(), &["sea".to_string(), "sky".to_string()][..])
+    );
+    assert_eq!((train.labels(0), train.labels(1), test.labels(0)), (&[1][..], &[0][..], &[0, 1][..]));
+    refused(labelled_split(&list), &["a.png has 2 labels", "one label a photo"]);
+    write(&list, "file,split,labels\na.png,train,sky\nb.png,test,sea\n");
+    refused(multi_label_split(&list), &["no class has photos in both", "list.csv"]);
+    let [train, test] = labelled_split(&list).unwrap();
+    assert_eq!((train.label(0), test.label(0)), (Some(1), Some(0)));
+    write(&list, b"file,split,labels\na.png,train,s\xffky\n");
+    refused(Photos::open(&list, None), &["not a csv list", "UTF-8", "byte"]);
+}
+
+#[test]
+fn a_path_that_is_no_data_set_is_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    write_photo(folder.path().join("a.png"));
+    assert_eq!(Photos::open(folder.path(), None).unwrap().len(), 1);
+    refused(Photos::open(folder.path(), Some(Split::Train)), &["no train part", "train/CLASS/"]);
+    refused(Photos::open(folder.path().join("a.png"), None), &["not a folder", "a.png"]);
+    refused(Photos::open(folder.path().join("gone"), None), &["no such file", "gone"]);
+    for name in ["train/x/a.png", "train/y/a.png", "test/x/a.png"] {
+        write_photo(folder.path().join(name));
+    }
+    refused(labelled_split(folder.path()), &["other classes"]);
+    write_photo(folder.path().join("test/y/a.png"));
+    assert_eq!(labelled_split(folder.path()).unwrap()[0].classes(), ["x", "y"]);
+}
+
+/// A change to a file: at a place (in 65536ths of its length), forget some bytes, put others there.
+type Edit = (u16, usize, Vec<u8>);
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let hostile = prop::sample::select(vec![
+        "",
+        "-1",
+        "1e999",
+        "NaN",
+        "null",
+        "[[[[",
+        "}",
+        "\"..\"",
+        "<",
+        "</object>",
+        "&a;",
+        "<!DOCTYPE",
+        "\0",
+        ",",
+        ";",
+        "\"",
+        "99999999999999999999",
+        "\n",
+        "\u{feff}",
+        "<object><name>a</name></object>",
+    ]);
+    let bytes = prop_oneof![
+        hostile.prop_map(|text| text.as_bytes().to_vec()),
+        prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    let forget = prop_oneof![4 => 0usize..6, 1 => 0usize..40_000];
+    prop::collection::vec((any::<u16>(), forget, bytes), 1..4)
+}
+
+fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
+    for (place, forget, new) in edits {
+        let start = bytes.len() * usize::from(*place) / 65536;
+        let end = (start + forget).min(bytes.len());
+        bytes.splice(start..end, new.iter().copied());
+    }
+    bytes
+}
+
+/// Opens a set whose `file` has been changed in every way that there is, and reads all of it: an error is one line.
+fn survives(path: &Path, file: &Path, whole: &[u8], edits: &[Edit]) -> Result<(), TestCaseError> {
+    write(file, edited(whole.to_vec(), edits));
+    let one_line = |error: Error| {
+        let message = error.to_string();
+        prop_assert!(error.exit_code() == 2 && !message.contains('\n'), "{}", message);
+        Ok(())
+    };
+    for split in [None, Some(Split::Train), Some(Split::Test)] {
+        match Photos::open(path, split) {
+            Err(error) => one_line(error)?,
+            Ok(photos) => {
+                for id in 0..photos.len() {
+                    let _ = photos.decode(id);
+                    let classes = photos.boxes(id).iter().map(|b| b.class);
+                    let mut all =
+                        classes.chain(photos.labels(id).iter().chain(photos.difficult(id)).copied());
+                    prop_assert!(all.all(|class| class < photos.classes().len()));
+                    prop_assert!(photos.boxes(id).iter().all(|b| b.rect.iter().all(|v| v.is_finite())));
+                    prop_assert!(photos.labels(id).is_sorted() && photos.difficult(id).is_sorted());
+                }
+            }
+        }
+    }
+    for halves in [multi_label_split(path), labelled_split(path)] {
+        halves.err().map_or(Ok(()), one_line)?;
+    }
+    Ok(())
+}
+
+/// A set of photos made once for all cases of a property, and its files that will be changed.
+struct Sample {
+    folder: TempDir,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Sample {
+    fn new(folder: TempDir, names: &[&str]) -> Sample {
+        let read = |name: &&str| {
+            let path = folder.path().join(name);
+            let bytes = fs::read(&path).unwrap();
+            (path, bytes)
+        };
+        let files = names.iter().map(read).collect();
+        Sample { folder, files }
+    }
+
+    fn survives(&self, path: &str, which: usize, edits: &[Edit]) -> Result<(), TestCaseError> {
+        let (file, whole) = &self.files[which % self.files.len()];
+        let result = survives(&self.folder.path().join(path), file, whole, edits);
+        write(file, whole);
+        result
+    }
+}
+
+/// 256 changed versions of these files of a set at `path`.
+fn survives_anything(sample: Sample, path: &str) {
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(256));
+    let changes = (any::<usize>(), edits());
+    runner.run(&changes, |(which, edits)| sample.survives(path, which, &edits)).unwrap();
+}
+
+#[test]
+fn no_bytes_make_the_stl10_reader_panic() {
+    let names = ["train_X.bin", "train_y.bin", "unlabeled_X.bin", "class_names.txt"];
+    let names = names.map(|name| format!("stl10_binary/{name}"));
+    survives_anything(Sample::new(stl10(), &names.each_ref().map(String::as_str)), "");
+}
+
+#[test]
+fn no_bytes_make_the_cifar10_reader_panic() {
+    let folder = cifar10();
+    write(folder.path().join("batches.meta.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n");
+    survives_anything(Sample::new(folder, &["data_batch_1.bin", "test_batch.bin", "batches.meta.txt"]), "");
+}
+
+#[test]
+fn no_bytes_make_the_coco_reader_panic() {
+    survives_anything(Sample::new(coco(), &["annotations/instances_train2017.json"]), "");
+}
+
+#[test]
+fn no_bytes_make_the_voc_reader_panic() {
+    let names = ["Annotations/000007.xml", "ImageSets/Main/trainval.txt", "Annotations/000001.xml"];
+    let names = names.map(|name| format!("VOC2007/{name}"));
+    survives_anything(Sample::new(voc(), &names.each_ref().map(String::as_str)), "");
+}
+
+#[test]
+fn no_bytes_make_the_csv_reader_panic() {
+    survives_anything(Sample::new(csv(), &["list.csv"]), "list.csv");
+}
