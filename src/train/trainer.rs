@@ -342,12 +342,14 @@ fn message(record: &StepRecord, total: u64, limit: f64) -> String {
     )
 }
 
-fn album(config: &Config, photos: Photos) -> Album {
+/// Photos decoded as a run of this configuration decodes them.
+pub(crate) fn album(config: &Config, photos: Photos) -> Album {
     let shrink_to = (config.data.shrink_to > 0).then_some(config.data.shrink_to);
     Album::new(photos, AlbumOptions { cache_bytes: config.data.cache_mib << 20, shrink_to })
 }
 
-fn pretraining_photos(config: &Config) -> Result<Photos> {
+/// The photos to learn from.
+pub(crate) fn pretraining_photos(config: &Config) -> Result<Photos> {
     match &config.data.photos {
         None => Ok(Photos::bundled_pretrain()),
         Some(path) if path.extension().is_some_and(|e| e == "csv") => Photos::csv(path, None, None),
@@ -356,7 +358,7 @@ fn pretraining_photos(config: &Config) -> Result<Photos> {
 }
 
 /// Labelled train and test photos, if there are any to judge by.
-fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
+pub(crate) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
     match (&config.data.labelled, &config.data.photos) {
         (Some(folder), _) => Ok(Some(labelled_split(folder)?)),
         (None, None) => Ok(Some([Split::Train, Split::Test].map(Photos::bundled_labelled))),
