@@ -2,9 +2,11 @@
 
 mod devices;
 mod doctor;
+mod figures;
 mod knn;
 mod pretrain;
 mod probe;
+mod sweep;
 
 use clap::{Parser, Subcommand};
 
@@ -24,6 +26,9 @@ enum Command {
     Knn(knn::Args),
     /// Judge a checkpoint by a linear classifier on its frozen features.
     Probe(probe::Args),
+    // What the next two say of themselves is longer and stands in their files.
+    Figures(figures::Args),
+    Sweep(Box<sweep::Args>),
     /// List the devices of this machine and which one `auto` takes.
     Devices,
     /// Check every op of a device against its f64 definition.
@@ -36,6 +41,8 @@ pub fn run() -> i32 {
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Knn(args) => knn::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Figures(args) => figures::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Devices => devices::run(),
         Command::Doctor(args) => doctor::run(&args),
     };

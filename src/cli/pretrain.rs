@@ -10,12 +10,22 @@ use std::path::PathBuf;
 /// flags those of the file, `--set` those of all.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A whole configuration by name; see `--presets`.
-    #[arg(long, default_value = "demo")]
-    preset: String,
     /// List the presets and end.
     #[arg(long)]
     presets: bool,
+    #[command(flatten)]
+    flags: Flags,
+    /// Folder for configuration, log and checkpoint.
+    #[arg(long, value_name = "DIR", default_value = "runs/pretrain")]
+    out: PathBuf,
+}
+
+/// What decides a run's configuration; `vista sweep` has the same.
+#[derive(Debug, clap::Args)]
+pub(super) struct Flags {
+    /// A whole configuration by name; see `vista pretrain --presets`.
+    #[arg(long, default_value = "demo")]
+    preset: String,
     /// TOML file with keys to replace.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -59,14 +69,11 @@ pub(super) struct Args {
     /// Seed of everything random.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Folder for configuration, log and checkpoint.
-    #[arg(long, value_name = "DIR", default_value = "runs/pretrain")]
-    out: PathBuf,
 }
 
-impl Args {
+impl Flags {
     /// Preset, then file, then flags, then settings.
-    fn config(&self) -> Result<Config> {
+    pub(super) fn config(&self) -> Result<Config> {
         let mut config = Config::preset(&self.preset)?;
         if let Some(path) = &self.config {
             let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
@@ -111,7 +118,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         PRESETS.iter().for_each(|(name, what)| println!("{name:20} {what}"));
         return Ok(());
     }
-    let config = args.config()?;
+    let config = args.flags.config()?;
     let trainer = Trainer::new(config, &args.out)?;
     println!("{}", trainer.describe());
     println!("config   {}", args.out.join("config.toml").display());

@@ -2,6 +2,7 @@
 
 pub mod colour;
 mod features;
+pub mod figures;
 pub mod knn;
 pub mod probe;
 

@@ -6,7 +6,7 @@ use crate::tensor::Tensor;
 
 /// What the embeddings of one step look like.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
+pub struct Dispersion {
     /// Mean cosine of two different rows; 1 if all point the same way.
     pub cosine: f64,
     /// Effective rank of the normalised, centred rows: `(sum l)^2 / sum l^2` over the eigenvalues l of their covariance;
@@ -14,15 +14,15 @@ pub struct Spread {
     pub rank: f64,
 }
 
-impl Spread {
+impl Dispersion {
     /// Of rows `[N, d]`, normalised here. Fewer than two rows, or rows that are not finite, count as spread out.
     ///
     /// # Source
     /// The participation ratio of the covariance's spectrum; `sum l^2` is its squared Frobenius norm, so no
     /// eigenvalue is computed.
-    pub fn of(values: &[f32], width: usize) -> Spread {
+    pub fn of(values: &[f32], width: usize) -> Dispersion {
         let n = values.len() / width.max(1);
-        let fine = Spread { cosine: 0.0, rank: width as f64 };
+        let fine = Dispersion { cosine: 0.0, rank: width as f64 };
         if n < 2 || values.iter().any(|v| !v.is_finite()) {
             return fine;
         }
@@ -49,7 +49,7 @@ impl Spread {
         let squares: f64 = covariance.iter().map(|c| c * c).sum();
         // Rows that are equal to the last digits of f32 have no spread to speak of.
         let rank = if trace > 1e-10 * n as f64 { trace * trace / squares } else { 1.0 };
-        Spread { cosine, rank }
+        Dispersion { cosine, rank }
     }
 }
 
@@ -90,10 +90,10 @@ impl Watch {
     ///
     /// # Errors
     /// The device's.
-    pub fn look(&mut self, report: &StepReport) -> Result<(Spread, Vec<String>)> {
+    pub fn look(&mut self, report: &StepReport) -> Result<(Dispersion, Vec<String>)> {
         let [n, width] = report.z.shape()[..] else { unreachable!("projections are [N, d]") };
         let z: Tensor = if n > ROWS { report.z.rows(0..ROWS)? } else { report.z.clone() };
-        let spread = Spread::of(&z.to_vec()?, width);
+        let spread = Dispersion::of(&z.to_vec()?, width);
         self.best_rank = self.best_rank.max(spread.rank);
         let mut signs = vec![
             (
@@ -152,11 +152,11 @@ mod tests {
 
     #[test]
     fn spread_of_equal_rows_is_a_point_of_a_line_one_and_of_noise_the_width() {
-        let equal = Spread::of(&[1.0, 2.0, 3.0].repeat(5), 3);
+        let equal = Dispersion::of(&[1.0, 2.0, 3.0].repeat(5), 3);
         assert!((equal.cosine - 1.0).abs() < 1e-9 && equal.rank == 1.0, "{equal:?}");
-        let line = Spread::of(&[1.0, 0.0, -2.0, 0.0, 3.0, 0.0, -4.0, 0.0], 2);
+        let line = Dispersion::of(&[1.0, 0.0, -2.0, 0.0, 3.0, 0.0, -4.0, 0.0], 2);
         assert!((line.cosine + 1.0 / 3.0).abs() < 1e-9 && (line.rank - 1.0).abs() < 1e-9, "{line:?}");
-        let noise = Spread::of(&init::normal(&mut StdRng::seed_from_u64(0), 16 * 4000, 1.0), 16);
+        let noise = Dispersion::of(&init::normal(&mut StdRng::seed_from_u64(0), 16 * 4000, 1.0), 16);
         assert!(noise.cosine.abs() < 0.01 && (noise.rank - 16.0).abs() < 0.3, "{noise:?}");
     }
 

@@ -3,7 +3,8 @@
 //! A preset is a whole configuration; a TOML file, then the command's flags, then `--set key=value` replace parts
 //! of it. An unknown key is an error that names the known ones.
 
-use crate::encoder::HeadsConfig;
+use crate::device::Device;
+use crate::encoder::{HeadsConfig, ResNetEncoder};
 use crate::error::{Error, Result};
 use crate::nn::{Architecture, ResNetConfig, Stem};
 use crate::objective::{
@@ -11,6 +12,7 @@ use crate::objective::{
 };
 use crate::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig};
 use crate::views::ViewConfig;
+use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use toml::{Table, Value};
@@ -297,6 +299,15 @@ impl Config {
     pub fn resnet(&self) -> ResNetConfig {
         let ModelConfig { backbone: architecture, width, stem, zero_init, .. } = self.model;
         ResNetConfig { architecture, width, stem, zero_init }
+    }
+
+    /// The encoder with which a run of this configuration starts: its parameters are drawn by the seed.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn encoder(&self, device: &Device) -> Result<ResNetEncoder> {
+        let mut rng = StdRng::seed_from_u64(self.seed);
+        ResNetEncoder::new(device, &mut rng, &self.resnet(), &self.heads())
     }
 
     /// The heads of the (query) encoder.

@@ -32,7 +32,7 @@ pub struct StepRecord {
     pub purity: Option<f64>,
     /// Mean cosine of two views' projections.
     pub cosine: f64,
-    /// Effective rank of the projections, see [`super::Spread`].
+    /// Effective rank of the projections, see [`super::Dispersion`].
     pub effective_rank: f64,
     /// Learning rate.
     pub lr: f64,

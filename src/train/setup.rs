@@ -12,13 +12,13 @@ use crate::queue::{Queue, Rings};
 use rand::{SeedableRng, rngs::StdRng};
 
 /// An album of some photos with the configuration's cache.
-pub(super) fn album(config: &Config, photos: Photos) -> Album {
+pub(crate) fn album(config: &Config, photos: Photos) -> Album {
     let shrink_to = (config.data.shrink_to > 0).then_some(config.data.shrink_to);
     Album::new(photos, AlbumOptions { cache_bytes: config.data.cache_mib << 20, shrink_to })
 }
 
 /// The photos to learn from.
-pub(super) fn pretraining_photos(config: &Config) -> Result<Photos> {
+pub(crate) fn pretraining_photos(config: &Config) -> Result<Photos> {
     match &config.data.photos {
         None => Ok(Photos::bundled_pretrain()),
         Some(path) if config.data.class_folders => Photos::labelled(path),
@@ -27,7 +27,7 @@ pub(super) fn pretraining_photos(config: &Config) -> Result<Photos> {
 }
 
 /// Labelled train and test photos, if there are any to judge by.
-pub(super) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
+pub(crate) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
     match (&config.data.labelled, &config.data.photos) {
         (Some(path), _) => Ok(Some(data::labelled_split(path)?)),
         (None, None) => Ok(Some([Split::Train, Split::Test].map(Photos::bundled_labelled))),
@@ -35,14 +35,17 @@ pub(super) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
     }
 }
 
+/// Keeps what the key side draws apart from what the query encoder draws.
+const KEY_SEED: u64 = 0x6B65_7973;
+
 /// A freshly initialised learner: the key encoder starts as a copy of the query encoder.
 ///
 /// # Errors
 /// The device's.
 pub fn learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder>> {
     let (resnet, heads) = (config.resnet(), config.heads());
-    let mut rng = StdRng::seed_from_u64(config.seed);
-    let encoder = ResNetEncoder::new(device, &mut rng, &resnet, &heads)?;
+    let encoder = config.encoder(device)?;
+    let mut rng = StdRng::seed_from_u64(config.seed ^ KEY_SEED);
     let objective = config.objective(0);
     let needs = objective.needs();
     let target = if needs.keys == KeyViews::None {

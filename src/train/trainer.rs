@@ -1,7 +1,7 @@
 //! A whole run: data, encoder, steps, judging, log and checkpoints.
 
 use super::checkpoint::{self, Progress as Reached};
-use super::collapse::{Spread, Watch};
+use super::collapse::{Dispersion, Watch};
 use super::config::{Config, ScheduleName};
 use super::judge::{Judge, Score};
 use super::log::{EvalRecord, Log, Progress, ReplacedRecord, StepRecord, WarningRecord};
@@ -244,7 +244,7 @@ impl Trainer {
     fn record(
         &self,
         report: &StepReport,
-        spread: Spread,
+        spread: Dispersion,
         views: &data::Batch,
         step: u64,
         lr: f64,

@@ -1,0 +1,181 @@
+//! `vista figures`.
+
+use crate::data::Photos;
+use crate::device::Device;
+use crate::encoder::ResNetEncoder;
+use crate::error::{Error, Result};
+use crate::eval::figures::{BATCH, Drawing, Figure, Sampler, Study, curves};
+use crate::train::{Config, History, Progress, album, checkpoint, judge_photos, pretraining_photos};
+use std::path::{Path, PathBuf};
+
+/// Draw what a checkpoint's encoder sees: scores, neighbours, purity, and its run's curves.
+///
+/// fig3_scores.svg: histograms of g1 . Qg and z1 . Qz for one photo (MLS, Fig. 3), by the encoder as its run started
+/// and as the checkpoint holds it. The queue holds keys of other photos, embedded by that same encoder.
+///
+/// fig4_neighbours.png: crops of query photos (red) and their four nearest keys (yellow) on the original photos (MLS,
+/// Fig. 4): 5 random rows of the queries, then the worst one, marked by its text.
+///
+/// purity.svg: the share of the k nearest keys that share a label with their query, where labels are known.
+///
+/// curves.svg: loss, its terms and kNN accuracy over views, from the run's log.jsonl.
+///
+/// Beside each lies a .json with all its numbers. Batch norm takes the statistics of batches of 64 views, as in
+/// training.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A checkpoint of `vista pretrain`.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// Folder of photos or csv list (its labels are used, photos without any left out); the run's own photos if absent.
+    #[arg(long, value_name = "PHOTOS")]
+    data: Option<PathBuf>,
+    /// Photos whose labels are known: folder with `train/CLASS/` and `test/CLASS/` (train is taken), folder with
+    /// `CLASS/`, or csv list; if absent the photos themselves if they have labels, or the run's own.
+    #[arg(long, value_name = "DIR")]
+    labelled: Option<PathBuf>,
+    /// The run's log; `log.jsonl` beside the checkpoint if absent.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Folder for the figures; `figures` beside the checkpoint if absent.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Query photos of which Fig. 4 shows 5 and the worst.
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    queries: usize,
+    /// Keys in the queue, one of each photo; the run's `objective.queue` if absent, never more than there are photos.
+    #[arg(long, value_name = "D")]
+    slots: Option<usize>,
+    /// Seed of photos, crops and rows; the run's own if absent: then the crops are those of its first epoch.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    if args.queries == 0 || args.slots.is_some_and(|slots| slots < 2) {
+        return Err(Error::input("too few", "--queries or --slots", "give at least 1 query and 2 slots"));
+    }
+    let device = Device::open(&args.device)?;
+    let (after, config) = checkpoint::load(&args.checkpoint, &device)?;
+    let before = config.encoder(&device)?;
+    let beside = args.checkpoint.parent().unwrap_or(Path::new(""));
+    let log = args.log.clone().unwrap_or_else(|| beside.join("log.jsonl"));
+    let history = if args.log.is_some() || log.exists() { Some(History::read(&log)?) } else { None };
+    let (photos, labelled) = args.photos(&config)?;
+    let out = args.out.clone().unwrap_or_else(|| beside.join("figures"));
+    std::fs::create_dir_all(&out).map_err(|e| Error::io(&out, e))?;
+
+    let (seed, encoders) = (args.seed.unwrap_or(config.seed), [&before, &after]);
+    let photos = album(&config, photos);
+    let main = args.study(
+        &Sampler { album: &photos, views: &config.views, seed, device: &device },
+        encoders,
+        &config,
+    )?;
+    save(&out, &main.scores()?)?;
+    save(&out, &main.neighbours(args.queries)?)?;
+    let k = config.objective.k;
+    let purity = match labelled.map(|photos| album(&config, photos)) {
+        None => main.purity(k)?,
+        Some(album) => {
+            let sampler = Sampler { album: &album, views: &config.views, seed, device: &device };
+            args.study(&sampler, encoders, &config)?.purity(k)?
+        }
+    };
+    match purity {
+        Some(figure) => save(&out, &figure)?,
+        None => println!("no purity.svg: no labels are known; give --labelled DIR"),
+    }
+    let curves = history.map(|h| curves(&h.terms(), &|field| h.series(field))).transpose()?.flatten();
+    match curves {
+        Some(figure) => save(&out, &figure)?,
+        None => println!("no curves.svg: {} is not there or holds no step; give --log FILE", log.display()),
+    }
+    Ok(())
+}
+
+impl Args {
+    /// The photos of the figures, and others for purity if the labels that are known are not theirs.
+    fn photos(&self, config: &Config) -> Result<(Photos, Option<Photos>)> {
+        let mut config = config.clone();
+        if self.data.is_some() {
+            (config.data.photos, config.data.labelled) = (self.data.clone(), None);
+        }
+        let photos = pretraining_photos(&config)?;
+        let (labelled, place) = match (&self.labelled, &config.data.labelled) {
+            (Some(path), _) => {
+                let inner = if path.join("train").is_dir() { path.join("train") } else { path.clone() };
+                let is_list = path.extension().is_some_and(|e| e == "csv");
+                let labelled = if is_list { Photos::csv(path, None, None) } else { Photos::labelled(&inner) };
+                (Some(labelled?), Some(inner))
+            }
+            (None, own) => {
+                let known = (0..photos.len()).any(|id| !photos.labels(id).is_empty());
+                let judges = if known { None } else { judge_photos(&config)? };
+                (judges.map(|[train, _]| train), own.as_ref().map(|own| own.join("train")))
+            }
+        };
+        let same =
+            |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        match (labelled, &config.data.photos, place) {
+            (Some(labelled), Some(data), Some(place)) if same(data, &place) => Ok((labelled, None)),
+            (labelled, ..) => Ok((photos, labelled)),
+        }
+    }
+
+    /// A key of each of D photos; queries of the same photos: of all if any has a label, else as many as needed.
+    /// Of photos that partly have labels the unlabelled ones are left out: they say nothing about purity.
+    fn study<'a>(
+        &self,
+        sampler: &Sampler<'a>,
+        encoders: [&ResNetEncoder; 2],
+        config: &Config,
+    ) -> Result<Study<'a>> {
+        let labelled = |id: usize| !sampler.album.photos().labels(id).is_empty();
+        let count = sampler.album.photos().len();
+        let any = (0..count).any(labelled);
+        let wanted = |id: usize| !any || labelled(id);
+        let slots = self.slots.unwrap_or(config.objective.queue.max(2));
+        let slots = slots.min((0..count).filter(|&id| wanted(id)).count());
+        let queries = if any { slots } else { self.queries.max(BATCH).min(slots) };
+        let (all, mut done) = (2 * slots + queries, 0);
+        let mut bar = Progress::new(all as u64);
+        let mut progress = |views: usize| {
+            done += views;
+            bar.at(done as u64, || {
+                format!("{}% of the photos decoded and embedded", 100 * done / all.max(1))
+            });
+        };
+        let photos = sampler.photos(slots, &wanted, &mut progress)?;
+        let study = Study::new(sampler, encoders, &photos, queries, &mut progress)?;
+        bar.end();
+        Ok(study)
+    }
+}
+
+/// Writes the drawing and its numbers, and says so.
+fn save(out: &Path, figure: &Figure) -> Result<()> {
+    let json = serde_json::to_string_pretty(&figure.json)
+        .map_err(|e| Error::Run(format!("{}: {e}", figure.name)))?;
+    let path = out.join(format!("{}.json", figure.name));
+    std::fs::write(&path, json).map_err(|e| Error::io(&path, e))?;
+    let path = match &figure.drawing {
+        Drawing::Svg(text) => {
+            let path = out.join(format!("{}.svg", figure.name));
+            std::fs::write(&path, text).map_err(|e| Error::io(&path, e))?;
+            path
+        }
+        Drawing::Picture(rgb) => {
+            let path = out.join(format!("{}.png", figure.name));
+            let (width, height) = (rgb.width as u32, rgb.height as u32);
+            image::save_buffer(&path, &rgb.data, width, height, image::ExtendedColorType::Rgb8)
+                .map_err(|e| Error::io(&path, std::io::Error::other(e)))?;
+            path
+        }
+    };
+    println!("{}\n    {}", path.display(), figure.summary);
+    Ok(())
+}

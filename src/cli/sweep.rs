@@ -1,0 +1,282 @@
+//! `vista sweep`.
+
+use super::pretrain::Flags;
+use crate::error::{Error, Result};
+use crate::eval::figures::{Cell, svg, sweep_panel};
+use crate::train::{Outcome, Spread, Sweep, SweepRun};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Pretrain once for each value of a key, then tabulate and plot.
+///
+/// Each value is a whole run in OUT/KEY=VALUE. The same command again skips finished runs and goes on with the next;
+/// a run that was cut off starts anew. Several keys make a grid.
+///
+/// The papers' sweeps, each on photos of your own (--data, --labelled):
+///
+///   MLS, Table 8    vista sweep --preset mls-coco-r50-400ep --key objective.k --values 1,5,20,40 --out runs/k
+///   MLS, Fig. 5 a   vista sweep --preset mls-coco-r50-400ep --key objective.queue --values 1024,2048,4096,8192 --out runs/queue
+///   MLS, Fig. 5 b   vista sweep --preset mls-coco-r50-400ep --key objective.lambda --values 0.1,0.3,0.5,0.7,1 --out runs/lambda
+///   MLS, Table 7    vista sweep --preset mls-coco-r50-400ep --key objective.dictionaries --values both,g_only,z_only --out runs/dict
+///   S2R2, Fig. 1    vista sweep --preset s2r2-stl10-r18 --key train.batch --values 8,16,32,64,128 --out runs/images
+///                   vista sweep --preset s2r2-stl10-r18 --key train.views --values 2,5,10,20 --out runs/views
+///
+/// Runs are judged by kNN; `vista probe` judges a run's checkpoint by a linear classifier, as S2R2's Fig. 1 does.
+/// (The papers name 1024 and 4096 slots and lambda 0.5 only; the other values of Fig. 5 and those of Fig. 1 are ours.)
+///
+/// In minutes on the built-in photos:
+///
+///   vista sweep --objective mls --key objective.k --values 1,5,20,40 --steps 200 --seeds 0,1,2 --out runs/k
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// Key to vary, dotted as in `objective.k`; may be given again, with values of its own.
+    #[arg(long = "key", value_name = "KEY", required = true)]
+    keys: Vec<String>,
+    /// Its values, joined by commas.
+    #[arg(long, value_name = "V,V,..", required = true)]
+    values: Vec<String>,
+    /// Seeds of every run, joined by commas: figures become means with their standard deviation.
+    #[arg(long, value_name = "N,N,..", value_delimiter = ',', conflicts_with = "seed")]
+    seeds: Vec<u64>,
+    #[command(flatten)]
+    flags: Flags,
+    /// Folder for the runs, `sweep.csv`, `sweep.json` and `sweep.svg`.
+    #[arg(long, value_name = "DIR", default_value = "runs/sweep")]
+    out: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let axes = axes(&args.keys, &args.values)?;
+    let keys: Vec<String> = axes.iter().map(|(key, _)| key.clone()).collect();
+    let mut runs = Sweep { axes, seeds: args.seeds.clone() }.plan(&args.flags.config()?, &args.out)?;
+    std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
+    let count = runs.len();
+    let mut failures = Vec::new();
+    for i in 0..count {
+        let name = format!("[{}/{count}] {}, seed {}", i + 1, settings(&keys, &runs[i]), runs[i].config.seed);
+        if runs[i].outcome.is_some() {
+            eprintln!("{name}: finished before");
+            continue;
+        }
+        eprintln!("{name}");
+        match runs[i].run() {
+            // One value may well be too much for training; the others are still worth knowing.
+            Err(Error::Run(why)) => {
+                eprintln!("failed: {why}");
+                failures.push(settings(&keys, &runs[i]));
+            }
+            result => result?,
+        }
+        write(&args.out, &keys, &runs)?;
+    }
+    write(&args.out, &keys, &runs)?;
+    print!("{}", table(&keys, &runs));
+    for file in ["sweep.csv", "sweep.json", "sweep.svg"] {
+        println!("{}", args.out.join(file).display());
+    }
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Run(format!(
+            "{} of {count} runs failed ({}): their reasons are above; the same command tries them again",
+            failures.len(),
+            failures.join("; ")
+        ))),
+    }
+}
+
+/// Each key with its values.
+fn axes(keys: &[String], values: &[String]) -> Result<Vec<(String, Vec<String>)>> {
+    if keys.len() != values.len() {
+        let what = format!("{} times --key and {} times --values", keys.len(), values.len());
+        return Err(Error::input(what, "arguments", "give each --key its --values"));
+    }
+    let pair = |(key, text): (&String, &String)| {
+        let values = split(text);
+        match values.iter().all(|v| !v.is_empty()) {
+            true => Ok((key.trim().to_string(), values)),
+            false => Err(Error::input("an empty value", format!("--values {text}"), "write V,V,..")),
+        }
+    };
+    keys.iter().zip(values).map(pair).collect()
+}
+
+/// Parts between commas, those inside brackets left alone: `[0.2,1.0],[0.5,1.0]` are two.
+fn split(text: &str) -> Vec<String> {
+    let (mut parts, mut depth) = (vec![String::new()], 0);
+    for c in text.chars() {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        match parts.last_mut() {
+            Some(part) if c != ',' || depth > 0 => part.push(c),
+            _ => parts.push(String::new()),
+        }
+    }
+    parts.iter().map(|part| part.trim().to_string()).collect()
+}
+
+fn settings(keys: &[String], run: &SweepRun) -> String {
+    let pairs: Vec<String> = keys.iter().zip(&run.values).map(|(k, v)| format!("{k}={v}")).collect();
+    pairs.join(", ")
+}
+
+/// Finished runs of the same values, in order; the values of all runs, finished or not.
+fn groups(runs: &[SweepRun]) -> Vec<(&[String], Vec<&Outcome>)> {
+    let mut groups: Vec<(&[String], Vec<&Outcome>)> = Vec::new();
+    for run in runs {
+        if groups.last().is_none_or(|(values, _)| *values != run.values) {
+            groups.push((&run.values, Vec::new()));
+        }
+        if let (Some((_, outcomes)), Some(outcome)) = (groups.last_mut(), &run.outcome) {
+            outcomes.push(outcome);
+        }
+    }
+    groups
+}
+
+/// A figure of an outcome, and its name.
+type Figure = (&'static str, fn(&Outcome) -> Option<f64>);
+
+const FIGURES: [Figure; 6] = [
+    ("top1", |o| o.top1),
+    ("balanced", |o| o.balanced),
+    ("untrained", |o| o.untrained),
+    ("loss", |o| o.loss),
+    ("steps", |o| Some(o.steps as f64)),
+    ("seconds", |o| Some(o.seconds)),
+];
+
+fn spread(outcomes: &[&Outcome], figure: fn(&Outcome) -> Option<f64>) -> Option<Spread> {
+    Spread::of(&outcomes.iter().filter_map(|o| figure(o)).collect::<Vec<_>>())
+}
+
+/// A line for each combination of values: means over seeds, with the standard deviation where there are several.
+fn table(keys: &[String], runs: &[SweepRun]) -> String {
+    let mut rows = vec![keys.to_vec()];
+    rows[0].push("runs".into());
+    rows[0].extend(FIGURES.iter().map(|(name, _)| name.to_string()));
+    for (values, outcomes) in groups(runs) {
+        let mut row = values.to_vec();
+        row.push(outcomes.len().to_string());
+        row.extend(FIGURES.iter().map(|&(name, figure)| match spread(&outcomes, figure) {
+            None => "-".into(),
+            Some(s) if ["steps", "seconds"].contains(&name) => format!("{:.0}", s.mean),
+            Some(s) if s.count == 1 => format!("{:.4}", s.mean),
+            Some(s) => format!("{:.4} ± {:.4}", s.mean, s.std),
+        }));
+        rows.push(row);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Writes what there is so far: a line for each finished run (csv), all with means and spreads (json), the plot (svg).
+fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<()> {
+    let done = || runs.iter().filter_map(|run| Some((run, run.outcome.as_ref()?)));
+    let bad = |e: &dyn std::fmt::Display| Error::Run(format!("sweep: {e}"));
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let heading = keys.iter().map(String::as_str).chain(["seed"]).chain(FIGURES.iter().map(|f| f.0));
+    csv.write_record(heading).map_err(|e| bad(&e))?;
+    for (run, outcome) in done() {
+        let figures =
+            FIGURES.iter().map(|(_, figure)| figure(outcome).map_or(String::new(), |x| x.to_string()));
+        let line = run.values.iter().cloned().chain([outcome.seed.to_string()]).chain(figures);
+        csv.write_record(line).map_err(|e| bad(&e))?;
+    }
+    let csv = csv.into_inner().map_err(|e| bad(&e))?;
+    // Loss where nothing is labelled; accuracies of some runs beside losses of others would say nothing.
+    let (name, figure) = if done().all(|(_, o)| o.top1.is_some()) {
+        ("kNN top-1", FIGURES[0].1)
+    } else {
+        ("loss", FIGURES[3].1)
+    };
+    let groups = groups(runs);
+    let cells: Vec<Cell> = groups
+        .iter()
+        .filter_map(|(values, outcomes)| {
+            let Spread { mean, std, .. } = spread(outcomes, figure)?;
+            Some(Cell { values: values.to_vec(), mean, std })
+        })
+        .collect();
+    let runs: Vec<_> = done()
+        .map(|(run, outcome)| json!({"values": run.values, "folder": run.folder, "outcome": outcome}))
+        .collect();
+    let means = groups.iter().map(|(values, outcomes)| {
+        let figures = FIGURES.iter().map(|&(name, f)| (name.to_string(), json!(spread(outcomes, f))));
+        json!({"values": values, "figures": figures.collect::<serde_json::Map<_, _>>()})
+    });
+    let json = json!({"keys": keys, "plotted": name, "runs": runs, "means": means.collect::<Vec<_>>()});
+    let json = serde_json::to_string_pretty(&json).map_err(|e| bad(&e))?;
+    let several = groups.iter().any(|(_, outcomes)| outcomes.len() > 1);
+    let y = if several { format!("{name}, mean ± std of seeds") } else { name.to_string() };
+    let svg = svg(&[sweep_panel(keys, &y, &cells)], 1)?;
+    for (file, bytes) in
+        [("sweep.csv", csv), ("sweep.json", json.into_bytes()), ("sweep.svg", svg.into_bytes())]
+    {
+        let path = out.join(file);
+        std::fs::write(&path, bytes).map_err(|e| Error::io(&path, e))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Config;
+
+    fn run(value: &str, seed: u64, top1: Option<f64>) -> SweepRun {
+        let outcome = |top1| Outcome {
+            seed,
+            top1: Some(top1),
+            balanced: None,
+            untrained: Some(0.1),
+            loss: Some(2.0),
+            steps: 10,
+            seconds: 1.5,
+        };
+        SweepRun {
+            values: vec![value.into()],
+            config: Config::preset("demo").expect("preset"),
+            folder: "out".into(),
+            outcome: top1.map(outcome),
+        }
+    }
+
+    #[test]
+    fn the_table_has_means_and_spreads_and_dashes_for_what_is_missing() {
+        let runs = [run("5", 0, Some(0.5)), run("5", 1, Some(0.7)), run("20", 0, None)];
+        let table = table(&["objective.k".into()], &runs);
+        let lines: Vec<Vec<&str>> = table.lines().map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(lines[1][..6], ["5", "2", "0.6000", "±", "0.1414", "-"]);
+        assert_eq!(lines[2][..3], ["20", "0", "-"]);
+    }
+
+    #[test]
+    fn values_are_split_at_commas_outside_brackets() {
+        assert_eq!(split("1, 5,20"), ["1", "5", "20"]);
+        assert_eq!(split("[0.2,1.0],[0.5,1.0]"), ["[0.2,1.0]", "[0.5,1.0]"]);
+        let message = |keys: &[&str], values: &[&str]| {
+            let owned = |all: &[&str]| all.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+            axes(&owned(keys), &owned(values)).unwrap_err().to_string()
+        };
+        assert!(message(&["a", "b"], &["1"]).contains("each --key"));
+        assert!(message(&["a"], &["1,,2"]).contains("--values 1,,2"));
+    }
+
+    #[test]
+    fn the_files_hold_every_finished_run() {
+        let folder = tempfile::tempdir().expect("folder");
+        let runs = [run("5", 0, Some(0.5)), run("5", 1, Some(0.7)), run("20", 0, None)];
+        write(folder.path(), &["objective.k".into()], &runs).expect("written");
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
+        assert_eq!(read("sweep.csv").lines().count(), 3);
+        assert!(read("sweep.csv").contains("5,1,0.7,,0.1,2,10,1.5"), "{}", read("sweep.csv"));
+        let json: serde_json::Value = serde_json::from_str(&read("sweep.json")).expect("json");
+        assert_eq!(json["means"][0]["figures"]["top1"]["count"], 2);
+        assert_eq!(read("sweep.svg").matches("<circle").count(), 1);
+    }
+}

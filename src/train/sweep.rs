@@ -1,0 +1,294 @@
+//! Many runs that differ in a few keys: planned, run one after another, continued where they stopped.
+
+use super::config::Config;
+use super::history::History;
+use super::trainer::Trainer;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Which keys take which values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sweep {
+    /// A key of the configuration and its values; several make a grid, the first varying slowest.
+    pub axes: Vec<(String, Vec<String>)>,
+    /// Seeds of each combination; empty for the configuration's own.
+    pub seeds: Vec<u64>,
+}
+
+/// What a finished run came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// kNN accuracy at the end, if the run had labelled photos.
+    pub top1: Option<f64>,
+    /// Mean over classes of the same.
+    pub balanced: Option<f64>,
+    /// kNN accuracy before the first step.
+    pub untrained: Option<f64>,
+    /// Mean loss of the last tenth of the steps.
+    pub loss: Option<f64>,
+    /// Steps done.
+    pub steps: u64,
+    /// Seconds of training, judging left out.
+    pub seconds: f64,
+}
+
+/// What is kept in a finished run's folder, `result.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    config: String,
+    outcome: Outcome,
+}
+
+/// One run of a sweep.
+#[derive(Clone, Debug)]
+pub struct SweepRun {
+    /// A value of each key.
+    pub values: Vec<String>,
+    /// The whole configuration.
+    pub config: Config,
+    /// Where the run lies: `OUT/KEY=VALUE` (several joined by commas), with `/seed=N` below if seeds were given.
+    pub folder: PathBuf,
+    /// What it came to; `None` until it is finished.
+    pub outcome: Option<Outcome>,
+}
+
+impl Sweep {
+    /// Every run, the finished ones with their outcome. Nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a key or value does not fit the configuration, two runs would be the same, or a finished
+    /// run had another configuration: then the message names what differs.
+    pub fn plan(&self, base: &Config, out: &Path) -> Result<Vec<SweepRun>> {
+        let mut combinations: Vec<Vec<String>> = vec![Vec::new()];
+        for (_, values) in &self.axes {
+            let longer =
+                |row: &Vec<String>| values.iter().map(|v| [&row[..], &[v.clone()]].concat()).collect();
+            combinations = combinations.iter().flat_map::<Vec<_>, _>(longer).collect();
+        }
+        let mut runs = Vec::new();
+        for values in combinations {
+            let mut config = base.clone();
+            let mut names = Vec::new();
+            for ((key, _), value) in self.axes.iter().zip(&values) {
+                let setting = format!("{key}={value}");
+                config = config.with(&setting).map_err(|e| match e {
+                    Error::Input { what, advice, .. } => {
+                        Error::input(what, format!("--key {key} --values {value}"), advice)
+                    }
+                    other => other,
+                })?;
+                names.push(file_name(&setting));
+            }
+            let folder = out.join(names.join(","));
+            match self.seeds[..] {
+                [] => runs.push(SweepRun { values, config, folder, outcome: None }),
+                ref seeds => runs.extend(seeds.iter().map(|&seed| SweepRun {
+                    values: values.clone(),
+                    config: Config { seed, ..config.clone() },
+                    folder: folder.join(format!("seed={seed}")),
+                    outcome: None,
+                })),
+            }
+        }
+        let mut folders = BTreeSet::new();
+        for run in &mut runs {
+            run.config.check()?;
+            if !folders.insert(run.folder.clone()) {
+                let place = run.folder.display().to_string();
+                return Err(Error::input("two runs of the same values", place, "give each value once"));
+            }
+            run.outcome = finished(&run.folder, &run.config)?;
+        }
+        Ok(runs)
+    }
+}
+
+impl SweepRun {
+    /// Trains and keeps the outcome, in `self` and in the run's folder.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`] and [`Trainer::run`].
+    pub fn run(&mut self) -> Result<()> {
+        let trainer = Trainer::new(self.config.clone(), &self.folder)?;
+        trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+        let summary = trainer.run()?;
+        let log = History::read(&summary.log)?;
+        let [before, after] = match &summary.scores {
+            Some([before, after, _]) => [Some(before), Some(after)],
+            None => [None, None],
+        };
+        let outcome = Outcome {
+            seed: self.config.seed,
+            top1: after.map(|s| s.top1),
+            balanced: after.map(|s| s.balanced),
+            untrained: before.map(|s| s.top1),
+            loss: log.last("loss"),
+            steps: summary.steps,
+            seconds: log.series("seconds").last().map_or(0.0, |p| p.1),
+        };
+        let stored = Stored { config: self.config.to_toml(), outcome: outcome.clone() };
+        let text = serde_json::to_string_pretty(&stored).map_err(|e| Error::Run(format!("result: {e}")))?;
+        let (path, beside) = (self.folder.join("result.json"), self.folder.join("result.tmp"));
+        // Renamed when whole: a result that is there is a finished run's.
+        std::fs::write(&beside, text)
+            .and_then(|()| std::fs::rename(&beside, &path))
+            .map_err(|e| Error::io(&path, e))?;
+        self.outcome = Some(outcome);
+        Ok(())
+    }
+}
+
+/// The outcome kept in a folder, if the run there is finished.
+fn finished(folder: &Path, config: &Config) -> Result<Option<Outcome>> {
+    let path = folder.join("result.json");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io(&path, e)),
+    };
+    let place = path.display().to_string();
+    let stored: Stored = serde_json::from_str(&text)
+        .map_err(|e| Error::input(format!("not a result ({e})"), &place, "remove it to run again"))?;
+    let changed = differences(&stored.config, &config.to_toml());
+    if !changed.is_empty() {
+        return Err(Error::input(
+            format!("a finished run had another configuration ({})", changed.join("; ")),
+            folder.display().to_string(),
+            "give the same arguments, or another --out",
+        ));
+    }
+    Ok(Some(stored.outcome))
+}
+
+/// Keys whose values differ, as `train.batch was 16, is 32`.
+fn differences(was: &str, is: &str) -> Vec<String> {
+    let read = |text: &str| {
+        let mut all = BTreeMap::new();
+        flatten("", &text.parse::<Table>().unwrap_or_default(), &mut all);
+        all
+    };
+    let (was, is) = (read(was), read(is));
+    let shown = |value: Option<&String>| value.map_or("absent".to_string(), String::clone);
+    let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let changed = keys.into_iter().filter(|key| was.get(*key) != is.get(*key));
+    changed.map(|key| format!("{key} was {}, is {}", shown(was.get(key)), shown(is.get(key)))).collect()
+}
+
+fn flatten(prefix: &str, table: &Table, into: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => flatten(&key, inner, into),
+            other => {
+                into.insert(key, other.to_string());
+            }
+        }
+    }
+}
+
+/// A setting as the name of a folder on every system.
+fn file_name(setting: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || "=._-+".contains(c) { c } else { '_' };
+    setting.chars().map(plain).collect()
+}
+
+/// Mean and sample standard deviation over seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// How many values there are.
+    pub count: usize,
+    /// Their mean.
+    pub mean: f64,
+    /// `sqrt(sum (x - mean)^2 / (n - 1))`; 0 of one.
+    pub std: f64,
+}
+
+impl Spread {
+    /// Of these values; `None` of none.
+    pub fn of(values: &[f64]) -> Option<Spread> {
+        let count = values.len();
+        let mean = values.iter().sum::<f64>() / count as f64;
+        let square: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+        let std = if count > 1 { (square / (count - 1) as f64).sqrt() } else { 0.0 };
+        (count > 0).then_some(Spread { count, mean, std })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sweep(axes: &[(&str, &[&str])], seeds: &[u64]) -> Sweep {
+        let owned = |(key, values): &(&str, &[&str])| {
+            (key.to_string(), values.iter().map(|v| v.to_string()).collect())
+        };
+        Sweep { axes: axes.iter().map(owned).collect(), seeds: seeds.to_vec() }
+    }
+
+    fn tiny() -> Config {
+        let settings = ["model.width=4", "views.size=8", "train.batch=2", "train.views=2", "train.steps=1"];
+        let demo = Config::preset("demo").expect("preset");
+        let config = settings.iter().fold(demo, |config, s| config.with(s).expect("set"));
+        config.with("eval.knn_k=1").expect("set")
+    }
+
+    #[test]
+    fn a_grid_has_every_combination_and_seed_in_a_folder_of_its_own() {
+        let sweep = sweep(&[("train.batch", &["2", "4"]), ("objective.name", &["s2r2", "mls"])], &[5, 6]);
+        let runs = sweep.plan(&tiny(), Path::new("out")).expect("plan");
+        assert_eq!(runs.len(), 8);
+        assert_eq!(runs[3].values, ["2", "mls"]);
+        assert_eq!(runs[3].folder, Path::new("out/train.batch=2,objective.name=mls/seed=6"));
+        assert_eq!((runs[3].config.train.batch, runs[7].config.train.batch, runs[3].config.seed), (2, 4, 6));
+    }
+
+    #[test]
+    fn a_finished_run_is_not_run_again_and_another_configuration_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        let sweep = sweep(&[("objective.tau", &["0.1", "0.05"])], &[]);
+        let mut runs = sweep.plan(&tiny(), folder.path()).expect("plan");
+        assert!(runs.iter().all(|run| run.outcome.is_none()));
+        runs[0].run().expect("run");
+        let outcome = runs[0].outcome.clone().expect("an outcome");
+        assert!(outcome.steps == 1 && outcome.top1.is_some() && outcome.loss.is_some(), "{outcome:?}");
+        let again = sweep.plan(&tiny(), folder.path()).expect("plan");
+        assert_eq!(again[0].outcome.as_ref(), Some(&outcome));
+        assert!(again[1].outcome.is_none(), "the second was never run");
+        let other = tiny().with("train.steps=2").expect("set");
+        let message = sweep.plan(&other, folder.path()).unwrap_err().to_string();
+        assert!(message.contains("train.steps was 1, is 2") && message.contains("tau=0.1"), "{message}");
+        // A run that was cut off has no result, so that any configuration may take its place.
+        std::fs::remove_file(folder.path().join("objective.tau=0.1/result.json")).expect("removed");
+        assert!(sweep.plan(&other, folder.path()).expect("plan")[0].outcome.is_none());
+    }
+
+    #[test]
+    fn what_no_run_can_have_is_refused_before_the_first_one() {
+        let message = |axes: &[(&str, &[&str])]| {
+            sweep(axes, &[]).plan(&tiny(), Path::new("out")).unwrap_err().to_string()
+        };
+        assert!(message(&[("objective.tua", &["1"])]).contains("--key objective.tua --values 1"));
+        assert!(message(&[("train.batch", &["2", "1"])]).contains("train.batch"));
+        assert!(message(&[("train.batch", &["2", "2"])]).contains("two runs"));
+    }
+
+    #[test]
+    fn differences_name_changed_new_and_missing_keys() {
+        let found = differences("a = 1\nb = 2\n[c]\nd = \"x\"", "a = 1\n[c]\nd = \"y\"\ne = 0.5");
+        assert_eq!(found, ["b was 2, is absent", "c.d was \"x\", is \"y\"", "c.e was absent, is 0.5"]);
+    }
+
+    #[test]
+    fn spread_is_the_sample_standard_deviation() {
+        let spread = Spread::of(&[1.0, 2.0, 3.0, 4.0]).expect("four");
+        assert_eq!((spread.count, spread.mean), (4, 2.5));
+        assert!((spread.std - (5.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert_eq!(Spread::of(&[7.0]).map(|s| s.std), Some(0.0));
+        assert_eq!(Spread::of(&[]), None);
+    }
+}
