@@ -4,17 +4,22 @@
 //! |---|---|
 //! | [`knn`] | weighted nearest neighbours of frozen features |
 //! | [`probe`] | a linear classifier on standardised features, Adam |
+//! | [`voc`] | one linear machine a class ([`svm`]), mean average precision ([`ap`]) |
 
 pub mod ap;
 pub mod colour;
 mod features;
 pub mod knn;
 pub mod probe;
+pub mod svm;
+pub mod voc;
 
 pub use ap::{ApKind, MeanAp, average_precision, mean_average_precision};
 pub use features::{Features, colour_features, features};
 pub use knn::{Knn, Votes};
 pub use probe::{Probe, ProbeResult};
+pub use svm::{Svm, SvmLoss};
+pub use voc::{ClassAp, MultiLabelled, Voc, VocResult};
 
 use crate::error::{Error, Result};
 
