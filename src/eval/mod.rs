@@ -1,23 +1,34 @@
-//! Step 8 of the pipeline: judging frozen features. Host values in, figures out.
+//! Step 8 of the pipeline: judging frozen features, and fine-tuning. Host values in, figures out.
 //!
 //! | file | protocol |
 //! |---|---|
 //! | [`knn`] | weighted nearest neighbours of frozen features |
 //! | [`probe`] | a linear classifier on standardised features, Adam |
+//! | [`sgd_probe`] | a linear classifier on features of random crops, SGD |
 //! | [`voc`] | one linear machine a class ([`svm`]), mean average precision ([`ap`]) |
+//! | [`finetune`] | the whole network on labelled photos |
+//! | [`colour`], [`handmade`] | the floors: what needs no learning |
 
 pub mod ap;
 pub mod colour;
 mod features;
+pub mod finetune;
+pub mod handmade;
 pub mod knn;
 pub mod probe;
+pub mod sgd_probe;
+mod supervised;
 pub mod svm;
 pub mod voc;
 
 pub use ap::{ApKind, MeanAp, average_precision, mean_average_precision};
-pub use features::{Features, colour_features, features};
+pub use features::{Embedded, Features, colour_features, embed, features, labelled_features};
+pub use finetune::{Finetune, FinetuneResult};
+pub use handmade::handmade_features;
 pub use knn::{Knn, Votes};
 pub use probe::{Probe, ProbeResult};
+pub use sgd_probe::SgdProbe;
+pub use supervised::LabelledAlbums;
 pub use svm::{Svm, SvmLoss};
 pub use voc::{ClassAp, MultiLabelled, Voc, VocResult};
 

@@ -11,6 +11,7 @@ pub use config::{
     Config, DataConfig, EvalConfig, Method, ModelConfig, ObjectiveConfig, OptimizerConfig, OptimizerName,
     ScheduleName, TrainConfig,
 };
+pub(crate) use log::Progress;
 pub use preset::PRESETS;
 pub use step::{Batch, Learner, Momentum, StepReport};
 pub use trainer::{Score, Summary, Trainer, labelled_split};
