@@ -2,9 +2,12 @@
 
 mod devices;
 mod doctor;
+mod finetune;
+mod judged;
 mod knn;
 mod pretrain;
 mod probe;
+mod voc;
 
 use clap::{Parser, Subcommand};
 
@@ -24,6 +27,10 @@ enum Command {
     Knn(knn::Args),
     /// Judge a checkpoint by a linear classifier on its frozen features.
     Probe(probe::Args),
+    /// Judge a checkpoint by multi-label classification of its frozen features.
+    Voc(voc::Args),
+    /// Fine-tune the whole network of a checkpoint on labelled photos.
+    Finetune(finetune::Args),
     /// List the devices of this machine and which one `auto` takes.
     Devices,
     /// Check every op of a device against its f64 definition.
@@ -36,6 +43,8 @@ pub fn run() -> i32 {
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Knn(args) => knn::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Voc(args) => voc::run(&args),
+        Command::Finetune(args) => finetune::run(&args),
         Command::Devices => devices::run(),
         Command::Doctor(args) => doctor::run(&args),
     };
