@@ -10,7 +10,7 @@
 //! 5. [`objective`]: S2R2, MoCo-v2, MLS: pure functions of embeddings;
 //! 6. [`optim`]: SGD, Adam, schedules, the moving average of the key encoder;
 //! 7. [`train`]: the numbered lines of a step, the only place where state changes, and the run around it;
-//! 8. [`eval`]: frozen features judged by kNN and a linear classifier.
+//! 8. [`eval`]: frozen features judged by kNN, linear classifiers and multi-label precision; fine-tuning.
 //!
 //! Under it lies the machine: a [`device`] holds [`tensor`]s, [`ops`] compute on them (a CPU twin and a WGSL kernel
 //! each), [`autograd`] records ops on a tape and walks it back. [`cli`] is the `vista` command.

@@ -1,14 +1,17 @@
 //! `vista knn`.
 
-use crate::cli::probe::Judged;
+use crate::cli::judged::{Judged, LabelledPhotos, dataset};
 use crate::error::Result;
 use crate::eval::Knn;
+use serde_json::json;
 
 /// Judge a checkpoint by weighted kNN on labelled photos.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     judged: Judged,
+    #[command(flatten)]
+    photos: LabelledPhotos,
     /// Neighbours.
     #[arg(long, default_value_t = 20)]
     k: usize,
@@ -18,9 +21,20 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let [train, test] = args.judged.features()?;
-    let knn = Knn { k: args.k, tau: args.tau }.classify(&train.labelled(), &test.labelled())?;
-    println!("kNN k {} tau {}: top-1 {:.4}, balanced {:.4}", args.k, args.tau, knn.top1, knn.balanced);
+    let report = args.judged.report("knn")?;
+    let albums = args.photos.open()?;
+    let knn = Knn { k: args.k, tau: args.tau };
+    // Before the features, which may take long.
+    knn.check(albums.train.photos().len())?;
+    let opened = args.judged.open()?;
+    let [train, test] = opened.features(&albums)?;
+    let votes = knn.classify(&train.labelled(), &test.labelled())?;
+    println!("kNN k {} tau {}: top-1 {:.4}, balanced {:.4}", args.k, args.tau, votes.top1, votes.balanced);
     println!("{} train and {} test photos", train.labels.len(), test.labels.len());
-    Ok(())
+    report.write(json!({
+        "encoder": opened.facts(),
+        "dataset": dataset(&albums),
+        "protocol": knn,
+        "results": { "top1": votes.top1, "balanced": votes.balanced },
+    }))
 }

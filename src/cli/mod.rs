@@ -3,10 +3,13 @@
 mod devices;
 mod doctor;
 mod figures;
+mod finetune;
+mod judged;
 mod knn;
 mod pretrain;
 mod probe;
 mod sweep;
+mod voc;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +32,10 @@ enum Command {
     // What the next two say of themselves is longer and stands in their files.
     Figures(figures::Args),
     Sweep(Box<sweep::Args>),
+    /// Judge a checkpoint by multi-label classification of its frozen features.
+    Voc(voc::Args),
+    /// Fine-tune the whole network of a checkpoint on labelled photos.
+    Finetune(finetune::Args),
     /// List the devices of this machine and which one `auto` takes.
     Devices,
     /// Check every op of a device against its f64 definition.
@@ -43,6 +50,8 @@ pub fn run() -> i32 {
         Command::Probe(args) => probe::run(&args),
         Command::Figures(args) => figures::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Voc(args) => voc::run(&args),
+        Command::Finetune(args) => finetune::run(&args),
         Command::Devices => devices::run(),
         Command::Doctor(args) => doctor::run(&args),
     };

@@ -1,39 +1,17 @@
-//! `vista probe`, and the arguments it shares with `vista knn`.
+//! `vista probe`.
 
-use crate::data::{Album, AlbumOptions, Photos, Split, labelled_split};
-use crate::device::Device;
-use crate::error::Result;
-use crate::eval::{Features, Probe, features};
-use crate::train::checkpoint;
-use std::path::PathBuf;
+use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset};
+use crate::error::{Error, Result};
+use crate::eval::{Probe, ProbeResult, SgdProbe};
+use serde_json::{Value, json};
 
-/// Which encoder, on which photos.
-#[derive(Debug, clap::Args)]
-pub(super) struct Judged {
-    /// A checkpoint of `vista pretrain`.
-    #[arg(long, value_name = "FILE")]
-    checkpoint: PathBuf,
-    /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10; the built-in classes if absent.
-    #[arg(long, value_name = "DIR")]
-    labelled: Option<PathBuf>,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
-    #[arg(long, default_value = "auto")]
-    pub(super) device: String,
-}
-
-impl Judged {
-    /// Frozen features of the train and the test photos.
-    pub(super) fn features(&self) -> Result<[Features; 2]> {
-        let device = Device::open(&self.device)?;
-        let (encoder, config) = checkpoint::load(&self.checkpoint, &device)?;
-        let [train, test] = match &self.labelled {
-            Some(path) => labelled_split(path)?,
-            None => [Split::Train, Split::Test].map(Photos::bundled_labelled),
-        };
-        let embed =
-            |photos| features(&encoder, &Album::new(photos, AlbumOptions::default()), &config.views, &device);
-        Ok([embed(train)?, embed(test)?])
-    }
+/// How the classifier is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Protocol {
+    /// Standardised features of centre views, Adam.
+    Adam,
+    /// Features of a new random crop of each photo in each epoch, SGD with momentum.
+    Sgd,
 }
 
 /// Judge a checkpoint by a linear classifier on its frozen features.
@@ -41,21 +19,64 @@ impl Judged {
 pub(super) struct Args {
     #[command(flatten)]
     judged: Judged,
-    /// Passes over the features.
+    #[command(flatten)]
+    photos: LabelledPhotos,
+    /// How the classifier is trained.
+    #[arg(long, value_enum, default_value_t = Protocol::Adam)]
+    protocol: Protocol,
+    /// Passes over the train photos.
     #[arg(long, default_value_t = 100)]
     epochs: u64,
-    /// Seed of the order.
+    /// Photos in a step.
+    #[arg(long, default_value_t = 256)]
+    batch: usize,
+    /// Learning rate at the start [default: adam 0.001, sgd 0.1 batch / 256].
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Seed of the order and the crops.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let [train, test] = args.judged.features()?;
-    let probe = Probe { epochs: args.epochs, seed: args.seed, ..Probe::default() };
-    let score = probe.fit(&Device::open(&args.judged.device)?, &train.labelled(), &test.labelled())?;
-    println!("{probe:?}");
-    println!("linear probe after the last epoch: top-1 {:.4}, balanced {:.4}", score.top1, score.balanced);
-    println!("best on test (chosen by looking at the test photos): top-1 {:.4}", score.best_on_test);
-    println!("{} train and {} test photos", train.labels.len(), test.labels.len());
-    Ok(())
+    let report = args.judged.report("probe")?;
+    if args.lr.is_some_and(|lr| !(lr > 0.0 && lr.is_finite())) {
+        return Err(Error::input("a learning rate that is not above 0", "--lr", "choose one such as 0.001"));
+    }
+    let albums = args.photos.open()?;
+    let opened = args.judged.open()?;
+    let Args { epochs, batch, seed, .. } = *args;
+    let (protocol, result): (Value, ProbeResult) = match args.protocol {
+        Protocol::Adam => {
+            let usual = Probe::default();
+            let probe = Probe { epochs, batch, seed, lr: args.lr.unwrap_or(usual.lr), ..usual };
+            let [train, test] = opened.features(&albums)?;
+            let mut watch = Watch::new(epochs);
+            let heard = &mut |done| watch.at(done, || format!("epoch {done} of {epochs}"));
+            let result = probe.fit_watched(&opened.device, &train.labelled(), &test.labelled(), heard)?;
+            watch.end();
+            (json!({ "name": "adam", "standardised": true, "constants": probe }), result)
+        }
+        Protocol::Sgd => {
+            let usual = SgdProbe::scaled(batch);
+            let probe = SgdProbe { epochs, seed, lr: args.lr.unwrap_or(usual.lr), ..usual };
+            let work = probe.work(&albums);
+            let mut watch = Watch::new(work);
+            let heard = &mut |done| watch.at(done, || format!("{done} of {work} features"));
+            let result =
+                probe.fit(&opened.encoder.backbone, &albums, &opened.views, &opened.device, heard)?;
+            watch.end();
+            (json!({ "name": "sgd", "standardised": true, "constants": probe }), result)
+        }
+    };
+    println!("protocol {protocol}");
+    println!("linear probe after the last epoch: top-1 {:.4}, balanced {:.4}", result.top1, result.balanced);
+    println!("best on test (chosen by looking at the test photos): top-1 {:.4}", result.best_on_test);
+    println!("{} train and {} test photos", albums.train.photos().len(), albums.test.photos().len());
+    report.write(json!({
+        "encoder": opened.facts(),
+        "dataset": dataset(&albums),
+        "protocol": protocol,
+        "results": result,
+    }))
 }

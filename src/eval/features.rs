@@ -6,7 +6,7 @@ use crate::data::Album;
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
-use crate::nn::Mode;
+use crate::nn::{Mode, ResNet};
 use crate::tensor::Tensor;
 use crate::views::ViewConfig;
 
@@ -39,14 +39,55 @@ pub fn features(
     views: &ViewConfig,
     device: &Device,
 ) -> Result<Features> {
-    let mut all = Features::default();
-    for ids in labelled_photos(album).chunks(BATCH) {
+    labelled_features(&encoder.backbone, album, views, device, &mut |_| ())
+}
+
+/// As [`features`]; `watch` hears how many photos are done.
+///
+/// # Errors
+/// As [`features`].
+pub fn labelled_features(
+    backbone: &ResNet,
+    album: &Album,
+    views: &ViewConfig,
+    device: &Device,
+    watch: &mut dyn FnMut(usize),
+) -> Result<Features> {
+    let Embedded { values, kept } = embed(backbone, album, &labelled_photos(album), views, device, watch)?;
+    Ok(Features { values, labels: kept.iter().filter_map(|&id| album.photos().label(id)).collect() })
+}
+
+/// Features of some photos of an album.
+#[derive(Clone, Debug, Default)]
+pub struct Embedded {
+    /// `[kept.len(), C]`.
+    pub values: Vec<f32>,
+    /// The photos that they belong to: those asked for that could be decoded.
+    pub kept: Vec<usize>,
+}
+
+/// Pooled backbone features g of the evaluation views of the photos `ids`, batch norm with running statistics;
+/// `watch` hears how many photos are done.
+///
+/// # Errors
+/// [`crate::Error::Input`] if the view makes no sense or a whole batch can't be decoded; the device's errors.
+pub fn embed(
+    backbone: &ResNet,
+    album: &Album,
+    ids: &[usize],
+    views: &ViewConfig,
+    device: &Device,
+    watch: &mut dyn FnMut(usize),
+) -> Result<Embedded> {
+    let mut all = Embedded::default();
+    for (batch, ids) in ids.chunks(BATCH).enumerate() {
         let (images, kept) = album.center_views(ids, views)?;
         let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
         let tape = Tape::inert(device);
-        let g = encoder.backbone.forward(&tape.constant(images), Mode::Eval)?;
+        let g = backbone.forward(&tape.constant(images), Mode::Eval)?;
         all.values.extend(g.value().to_vec()?);
-        all.labels.extend(kept.iter().filter_map(|&id| album.photos().label(id)));
+        all.kept.extend(kept);
+        watch(batch * BATCH + ids.len());
     }
     Ok(all)
 }
@@ -67,6 +108,6 @@ pub fn colour_features(album: &Album) -> Result<Features> {
 }
 
 /// Numbers of the photos with exactly one class.
-fn labelled_photos(album: &Album) -> Vec<usize> {
+pub(super) fn labelled_photos(album: &Album) -> Vec<usize> {
     (0..album.photos().len()).filter(|&id| album.photos().label(id).is_some()).collect()
 }

@@ -53,17 +53,7 @@ impl Knn {
     pub fn classify(&self, train: &Labelled, test: &Labelled) -> Result<Votes> {
         let width = common_width(train, test)?;
         let (count, classes) = (train.labels.len(), train.classes().max(test.classes()));
-        if self.k == 0 || self.k > count {
-            return Err(Error::input(
-                format!("{} neighbours of {count} training images", self.k),
-                "knn k",
-                format!("choose k from 1 to {count}"),
-            ));
-        }
-        if self.tau.is_nan() || self.tau <= 0.0 {
-            let what = format!("temperature {}", self.tau);
-            return Err(Error::input(what, "knn tau", "choose a number above 0, such as 0.07"));
-        }
+        self.check(count)?;
         let keys = normalized(train.features, width)?;
         let queries = normalized(test.features, width)?;
         let mut votes = vec![0.0; test.labels.len() * classes];
@@ -80,6 +70,25 @@ impl Knn {
         let top1 = accuracy(&predicted, test.labels);
         let balanced = balanced_accuracy(&predicted, test.labels);
         Ok(Votes { votes, predicted, top1, balanced })
+    }
+
+    /// Refuses constants that cannot classify among `count` training images.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if k is 0 or above `count`, or tau is not above 0.
+    pub fn check(&self, count: usize) -> Result<()> {
+        if self.k == 0 || self.k > count {
+            return Err(Error::input(
+                format!("{} neighbours of {count} training images", self.k),
+                "knn k",
+                format!("choose k from 1 to {count}"),
+            ));
+        }
+        if self.tau.is_nan() || self.tau <= 0.0 {
+            let what = format!("temperature {}", self.tau);
+            return Err(Error::input(what, "knn tau", "choose a number above 0, such as 0.07"));
+        }
+        Ok(())
     }
 
     fn vote(&self, cosines: &[f32], labels: &[usize], votes: &mut [f32]) {

@@ -1,14 +1,37 @@
-//! Step 8 of the pipeline: judging frozen features. Host values in, figures out.
+//! Step 8 of the pipeline: judging frozen features, and fine-tuning. Host values in, figures out.
+//!
+//! | file | protocol |
+//! |---|---|
+//! | [`knn`] | weighted nearest neighbours of frozen features |
+//! | [`probe`] | a linear classifier on standardised features, Adam |
+//! | [`sgd_probe`] | a linear classifier on features of random crops, SGD |
+//! | [`voc`] | one linear machine a class ([`svm`]), mean average precision ([`ap`]) |
+//! | [`finetune`] | the whole network on labelled photos |
+//! | [`colour`], [`handmade`] | the floors: what needs no learning |
 
+pub mod ap;
 pub mod colour;
 mod features;
 pub mod figures;
+pub mod finetune;
+pub mod handmade;
 pub mod knn;
 pub mod probe;
+pub mod sgd_probe;
+mod supervised;
+pub mod svm;
+pub mod voc;
 
-pub use features::{Features, colour_features, features};
+pub use ap::{ApKind, MeanAp, average_precision, mean_average_precision};
+pub use features::{Embedded, Features, colour_features, embed, features, labelled_features};
+pub use finetune::{Finetune, FinetuneResult};
+pub use handmade::handmade_features;
 pub use knn::{Knn, Votes};
 pub use probe::{Probe, ProbeResult};
+pub use sgd_probe::SgdProbe;
+pub use supervised::LabelledAlbums;
+pub use svm::{Svm, SvmLoss};
+pub use voc::{ClassAp, MultiLabelled, Voc, VocResult};
 
 use crate::error::{Error, Result};
 
@@ -68,14 +91,33 @@ pub fn accuracy(predicted: &[usize], labels: &[usize]) -> f64 {
 /// Unlike [`accuracy`] it does not reward predicting the most frequent class.
 pub fn balanced_accuracy(predicted: &[usize], labels: &[usize]) -> f64 {
     let classes = labels.iter().max().map_or(0, |label| label + 1);
+    ap::mean_of_known(&class_accuracies(predicted, labels, classes))
+}
+
+/// Of each class, the fraction of its images that were predicted; `None` where there is no image.
+pub fn class_accuracies(predicted: &[usize], labels: &[usize], classes: usize) -> Vec<Option<f64>> {
     let mut counts = vec![(0usize, 0usize); classes];
     for (p, &l) in predicted.iter().zip(labels) {
         counts[l].0 += usize::from(*p == l);
         counts[l].1 += 1;
     }
-    let recalls: Vec<f64> =
-        counts.iter().filter(|(_, all)| *all > 0).map(|&(right, all)| right as f64 / all as f64).collect();
-    recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
+    counts.iter().map(|&(right, all)| (all > 0).then(|| right as f64 / all as f64)).collect()
+}
+
+/// Fraction of images whose class is among the `k` largest of their logits `[N, classes]`; of equal logits the lower
+/// class counts as larger.
+///
+/// # Errors
+/// [`Error::Input`] if the logits are not one row of at least one class for each label.
+pub fn top_k_accuracy(logits: &[f32], labels: &[usize], k: usize) -> Result<f64> {
+    let classes = Labelled { features: logits, labels }.width()?;
+    let hit = |(row, &label): (&[f32], &usize)| {
+        let own = row.get(label).copied().unwrap_or(f32::NEG_INFINITY);
+        let before = row.iter().enumerate().filter(|&(c, &v)| v > own || (v == own && c < label)).count();
+        label < classes && before < k
+    };
+    let right = logits.chunks(classes).zip(labels).filter(|&pair| hit(pair)).count();
+    Ok(right as f64 / labels.len() as f64)
 }
 
 /// The first largest value's place.
@@ -95,5 +137,15 @@ mod tests {
         assert!((balanced_accuracy(&[0; 8], &labels) - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!(balanced_accuracy(&labels, &labels), 1.0);
         assert_eq!(balanced_accuracy(&[], &[]), 0.0);
+        assert_eq!(class_accuracies(&[0, 1, 1], &[0, 0, 1], 3), [Some(0.5), Some(1.0), None]);
+    }
+
+    #[test]
+    fn top_k_counts_the_k_largest_and_breaks_ties_towards_the_lower_class() {
+        let logits = [0.1, 0.9, 0.5, 0.7, 0.7, 0.0];
+        assert_eq!(top_k_accuracy(&logits, &[2, 1], 1).expect("valid"), 0.0);
+        assert_eq!(top_k_accuracy(&logits, &[1, 0], 1).expect("valid"), 1.0);
+        assert_eq!(top_k_accuracy(&logits, &[2, 1], 2).expect("valid"), 1.0);
+        assert!(top_k_accuracy(&logits, &[], 1).is_err());
     }
 }

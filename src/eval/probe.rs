@@ -48,6 +48,27 @@ pub struct ProbeResult {
     pub train_loss: f64,
 }
 
+impl ProbeResult {
+    /// Nothing judged yet.
+    pub(super) fn new() -> ProbeResult {
+        ProbeResult { top1: 0.0, balanced: 0.0, best_on_test: 0.0, train_loss: 0.0 }
+    }
+
+    /// Takes in the logits `[N, classes]` of the test images after an epoch.
+    pub(super) fn judge(&mut self, logits: &[f32], classes: usize, labels: &[usize]) {
+        let predicted: Vec<usize> = logits.chunks(classes).map(arg_max).collect();
+        self.top1 = accuracy(&predicted, labels);
+        self.balanced = balanced_accuracy(&predicted, labels);
+        self.best_on_test = self.best_on_test.max(self.top1);
+    }
+}
+
+/// Mean of scalars on a device.
+pub(super) fn mean(losses: &[Tensor]) -> Result<f64> {
+    let values = losses.iter().map(|l| Ok(f64::from(l.item()?))).collect::<Result<Vec<_>>>()?;
+    Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
+}
+
 impl Probe {
     /// Trains on `train` and judges on `test`.
     ///
@@ -55,6 +76,20 @@ impl Probe {
     /// [`Error::Input`] if the sets do not fit together or a constant is out of range; [`Error::Run`] if a
     /// feature is not finite; the device's.
     pub fn fit(&self, device: &Device, train: &Labelled, test: &Labelled) -> Result<ProbeResult> {
+        self.fit_watched(device, train, test, &mut |_| ())
+    }
+
+    /// As [`Probe::fit`]; `watch` hears how many epochs are done.
+    ///
+    /// # Errors
+    /// As [`Probe::fit`].
+    pub fn fit_watched(
+        &self,
+        device: &Device,
+        train: &Labelled,
+        test: &Labelled,
+        watch: &mut dyn FnMut(u64),
+    ) -> Result<ProbeResult> {
         let width = common_width(train, test)?;
         if self.epochs == 0 || self.batch == 0 {
             let what = format!("{} epochs of batches of {}", self.epochs, self.batch);
@@ -75,7 +110,7 @@ impl Probe {
         let mut adam = Adam::new(AdamConfig { weight_decay: self.weight_decay, ..Default::default() });
         let mut rng = StdRng::seed_from_u64(self.seed);
         let mut order: Vec<usize> = (0..count).collect();
-        let mut result = ProbeResult { top1: 0.0, balanced: 0.0, best_on_test: 0.0, train_loss: 0.0 };
+        let mut result = ProbeResult::new();
         for epoch in 0..self.epochs {
             order.shuffle(&mut rng);
             let mut losses = Vec::new();
@@ -93,24 +128,21 @@ impl Probe {
             let tape = Tape::inert(device);
             let x = tape.constant(test_images.clone());
             let logits = x.linear(&tape.param(&params[0]), &tape.param(&params[1]))?; // [N, classes]
-            let predicted: Vec<usize> = logits.value().to_vec()?.chunks(classes).map(arg_max).collect();
-            result.top1 = accuracy(&predicted, test.labels);
-            result.balanced = balanced_accuracy(&predicted, test.labels);
-            result.best_on_test = result.best_on_test.max(result.top1);
+            result.judge(&logits.value().to_vec()?, classes, test.labels);
             if epoch + 1 == self.epochs {
-                let losses = losses.iter().map(|l| Ok(f64::from(l.item()?))).collect::<Result<Vec<_>>>()?;
-                result.train_loss = losses.iter().sum::<f64>() / losses.len() as f64;
+                result.train_loss = mean(&losses)?;
             }
+            watch(epoch + 1);
         }
         Ok(result)
     }
 }
 
 /// Mean of each feature and one over its standard deviation.
-struct Scaling(Vec<(f64, f64)>);
+pub(super) struct Scaling(Vec<(f64, f64)>);
 
 impl Scaling {
-    fn of(features: &[f32], width: usize) -> Result<Scaling> {
+    pub(super) fn of(features: &[f32], width: usize) -> Result<Scaling> {
         let count = (features.len() / width) as f64;
         let column_means = |f: &dyn Fn(usize, f64) -> f64| {
             let mut sums = vec![0.0; width];
@@ -128,7 +160,7 @@ impl Scaling {
         Ok(Scaling(means.into_iter().zip(variances.into_iter().map(inverse)).collect()))
     }
 
-    fn apply(&self, features: &[f32]) -> Result<Vec<f32>> {
+    pub(super) fn apply(&self, features: &[f32]) -> Result<Vec<f32>> {
         if let Some(at) = features.iter().position(|v| !v.is_finite()) {
             let image = at / self.0.len();
             let what =
@@ -168,6 +200,20 @@ mod tests {
         assert!(result.top1 > 0.85 && result.balanced > 0.85, "{result:?}");
         assert!(result.best_on_test >= result.top1 && result.train_loss < 0.5, "{result:?}");
         assert_eq!(result, fit());
+    }
+
+    #[test]
+    fn scaled_features_have_mean_zero_and_deviation_one_and_constant_ones_are_dropped() {
+        let (train, labels) = set(1, 150);
+        let scaled = Scaling::of(&train, 4).expect("scaling").apply(&train).expect("finite");
+        for c in 0..4 {
+            let column: Vec<f64> = scaled.iter().skip(c).step_by(4).map(|&v| f64::from(v)).collect();
+            let mean = column.iter().sum::<f64>() / labels.len() as f64;
+            let square = column.iter().map(|v| v * v).sum::<f64>() / labels.len() as f64;
+            // The last one is the same for all.
+            let expected = if c == 3 { 0.0 } else { 1.0 };
+            assert!(mean.abs() < 1e-3 && (square - expected).abs() < 1e-3, "{c}: {mean} {square}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod case;
 mod images;
 mod layers;
 mod losses;
+mod metrics;
 mod networks;
 mod optimisers;
 mod steps;
@@ -49,6 +50,9 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "trajectory" => networks::trajectory,
         "moco_step" | "mls_step" => steps::momentum_step,
         "s2r2_step" => steps::s2r2_step,
+        "voc_ap" => metrics::voc_ap,
+        "mean_ap" => metrics::mean_ap,
+        "accuracy" => metrics::accuracy,
         "knn_classifier" => images::knn_classifier,
         "adjust_brightness" | "adjust_contrast" | "adjust_saturation" | "adjust_hue" => images::adjust,
         "adjust_brightness_float"

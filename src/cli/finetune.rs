@@ -1,0 +1,120 @@
+//! `vista finetune`.
+
+use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset};
+use crate::encoder::copy_state;
+use crate::error::{Error, Result};
+use crate::eval::finetune::{Finetune, FinetuneProgress, FinetuneSchedule};
+use crate::train::checkpoint;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Course of the learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Schedule {
+    /// To 0 along half a cosine.
+    Cosine,
+    /// A tenth after each third.
+    Step,
+}
+
+/// Fine-tune the whole network of a checkpoint on labelled photos.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    judged: Judged,
+    #[command(flatten)]
+    photos: LabelledPhotos,
+    /// Start from random parameters, not the checkpoint's: what its pretraining is worth.
+    #[arg(long)]
+    random_init: bool,
+    /// Passes over the train photos.
+    #[arg(long, default_value_t = 120)]
+    epochs: u64,
+    /// Photos in a step.
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Learning rate at the start [default: 0.1 batch / 64].
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Course of the learning rate.
+    #[arg(long, value_enum, default_value_t = Schedule::Cosine)]
+    schedule: Schedule,
+    /// L2 decay of all parameters.
+    #[arg(long, default_value_t = 5e-4)]
+    weight_decay: f64,
+    /// Smallest area of a training crop as a fraction of the photo's.
+    #[arg(long, value_name = "AREA", default_value_t = 0.08)]
+    crop_min: f64,
+    /// Judge on the test photos every so many epochs.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    judge_every: u64,
+    /// Seed of the head, the order and the crops.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// File for the fine-tuned encoder, which the other commands read; its head is not kept.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let report = args.judged.report("finetune")?;
+    let albums = args.photos.open()?;
+    let opened = args.judged.open()?;
+    if args.out.as_ref().is_some_and(|out| *out == args.judged.checkpoint) {
+        let place = args.judged.checkpoint.display().to_string();
+        return Err(Error::input("--out is the checkpoint itself", place, "name another file"));
+    }
+    if args.random_init {
+        copy_state(&opened.encoder, &opened.untrained()?)?;
+    }
+    let usual = Finetune::scaled(args.batch);
+    let finetune = Finetune {
+        epochs: args.epochs,
+        lr: args.lr.unwrap_or(usual.lr),
+        weight_decay: args.weight_decay,
+        schedule: match args.schedule {
+            Schedule::Cosine => FinetuneSchedule::Cosine,
+            Schedule::Step => FinetuneSchedule::Step,
+        },
+        crop_scale: [args.crop_min, 1.0],
+        judge_every: args.judge_every,
+        seed: args.seed,
+        ..usual
+    };
+    println!("protocol {}", json!(finetune));
+    let mut watch: Option<Watch> = None;
+    let heard = &mut |p: FinetuneProgress| {
+        let last = p.last.map_or(String::new(), |e| {
+            let top1 = e.top1.map_or(String::new(), |top1| format!(", test top-1 {top1:.3}"));
+            format!(", epoch {} of {}: loss {:.3}{top1}", e.epoch, args.epochs, e.train_loss)
+        });
+        let watch = watch.get_or_insert_with(|| Watch::new(p.total));
+        watch.at(p.step, || format!("step {} of {}{last}", p.step, p.total));
+    };
+    let features = opened.config.resnet().features();
+    let backbone = &opened.encoder.backbone;
+    let result = finetune.fit(backbone, features, &albums, &opened.views, &opened.device, heard)?;
+    if let Some(watch) = watch {
+        watch.end();
+    }
+    for (class, right) in albums.test.photos().classes().iter().zip(&result.classes) {
+        let right = right.map_or("no test photo".into(), |r| format!("{r:.3}"));
+        println!("  {class:24} {right}");
+    }
+    let start = if args.random_init { "random parameters" } else { "the checkpoint" };
+    println!("fine-tuned from {start} for {} epochs, {} steps", args.epochs, result.steps);
+    println!("after the last epoch: top-1 {:.4}, mean per class {:.4}", result.top1, result.balanced);
+    println!("best on test (chosen by looking at the test photos): top-1 {:.4}", result.best_on_test);
+    if let Some(out) = &args.out {
+        let reached = checkpoint::Progress { epoch: args.epochs, step: result.steps };
+        checkpoint::save(out, &opened.encoder, &opened.config, reached)?;
+        println!("encoder  {}", out.display());
+    }
+    report.write(json!({
+        "encoder": opened.facts(),
+        "random_init": args.random_init,
+        "dataset": dataset(&albums),
+        "protocol": finetune,
+        "results": result,
+    }))
+}

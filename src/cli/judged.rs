@@ -1,0 +1,200 @@
+//! What the judging commands share: their arguments, progress, and the JSON that each leaves behind.
+
+use crate::data::{Album, AlbumOptions, Photos, Split, labelled_split};
+use crate::device::Device;
+use crate::encoder::ResNetEncoder;
+use crate::error::{Error, Result};
+use crate::eval::{Features, LabelledAlbums, labelled_features};
+use crate::nn::ResNet;
+use crate::train::{Config, Progress, checkpoint};
+use crate::views::ViewConfig;
+use indicatif::HumanDuration;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Which encoder, on which device, and where the figures go.
+#[derive(Debug, clap::Args)]
+pub(super) struct Judged {
+    /// A checkpoint of `vista pretrain`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) checkpoint: PathBuf,
+    /// Side of a view in pixels; the checkpoint's own if absent.
+    #[arg(long, value_name = "N")]
+    image_size: Option<usize>,
+    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// File for protocol, seeds and figures; beside the checkpoint if absent, named after the command.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// An encoder ready to be judged.
+pub(super) struct Opened {
+    pub(super) device: Device,
+    pub(super) encoder: ResNetEncoder,
+    pub(super) config: Config,
+    /// The views of its configuration, at the size asked for.
+    pub(super) views: ViewConfig,
+}
+
+impl Judged {
+    pub(super) fn open(&self) -> Result<Opened> {
+        let device = Device::open(&self.device)?;
+        let (encoder, config) = checkpoint::load(&self.checkpoint, &device)?;
+        let size = self.image_size.unwrap_or(config.views.size);
+        let views = ViewConfig { size, ..config.views.clone() };
+        views.check()?;
+        Ok(Opened { device, encoder, config, views })
+    }
+
+    /// Where the command's figures go; refused before any work if that can't be.
+    pub(super) fn report(&self, command: &'static str) -> Result<Report> {
+        std::fs::metadata(&self.checkpoint).map_err(|e| Error::io(&self.checkpoint, e))?;
+        let beside = self.checkpoint.with_file_name(format!("{command}.json"));
+        let path = self.json.clone().unwrap_or(beside);
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            let place = folder.display().to_string();
+            return Err(Error::input("no such folder", place, "make it, or name another file by --json"));
+        }
+        Ok(Report { command, path, checkpoint: self.checkpoint.display().to_string(), began: Instant::now() })
+    }
+}
+
+impl Opened {
+    /// The same architecture as it was before training: initialised by the checkpoint's own seed.
+    pub(super) fn untrained(&self) -> Result<ResNetEncoder> {
+        self.config.encoder(&self.device)
+    }
+
+    /// What the report says of the encoder and its views.
+    pub(super) fn facts(&self) -> Value {
+        json!({
+            "backbone": self.config.model,
+            "pretrained_by": self.config.objective.name,
+            "pretraining_seed": self.config.seed,
+            "image_size": self.views.size,
+            "device": self.device.name(),
+        })
+    }
+
+    /// Frozen features of labelled photos.
+    pub(super) fn features(&self, albums: &LabelledAlbums) -> Result<[Features; 2]> {
+        let embed = |album: &Album, name: &str| {
+            let mut watch = Watch::new(album.photos().len() as u64);
+            let total = album.photos().len();
+            let heard = &mut |done: usize| {
+                watch.at(done as u64, || format!("features of {done} of {total} {name} photos"));
+            };
+            let found = labelled_features(&self.encoder.backbone, album, &self.views, &self.device, heard);
+            watch.end();
+            found
+        };
+        Ok([embed(&albums.train, "train")?, embed(&albums.test, "test")?])
+    }
+}
+
+/// Where labelled photos come from: one class each.
+#[derive(Debug, clap::Args)]
+pub(super) struct LabelledPhotos {
+    /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10; the built-in classes if absent.
+    #[arg(long, value_name = "DIR")]
+    labelled: Option<PathBuf>,
+}
+
+impl LabelledPhotos {
+    pub(super) fn open(&self) -> Result<LabelledAlbums> {
+        let photos = match &self.labelled {
+            Some(folder) => labelled_split(folder)?,
+            None => [Split::Train, Split::Test].map(Photos::bundled_labelled),
+        };
+        let [train, test] = photos.map(|p| Arc::new(Album::new(p, AlbumOptions::default())));
+        let albums = LabelledAlbums { train, test };
+        albums.check()?;
+        Ok(albums)
+    }
+}
+
+/// What the report says of photos: place, classes, counts, and what could not be decoded.
+pub(super) fn dataset(albums: &LabelledAlbums) -> Value {
+    let LabelledAlbums { train, test } = albums;
+    json!({
+        "train": train.photos().place(),
+        "test": test.photos().place(),
+        "train_photos": train.photos().len(),
+        "test_photos": test.photos().len(),
+        "undecodable": train.broken().len() + test.broken().len(),
+        "classes": train.photos().classes(),
+    })
+}
+
+/// The JSON of one command.
+pub(super) struct Report {
+    command: &'static str,
+    path: PathBuf,
+    checkpoint: String,
+    began: Instant,
+}
+
+impl Report {
+    /// Writes it: `facts` are added to the command, version, checkpoint and seconds.
+    pub(super) fn write(&self, facts: Value) -> Result<()> {
+        let mut all = json!({
+            "command": self.command,
+            "vista": env!("CARGO_PKG_VERSION"),
+            "checkpoint": self.checkpoint,
+            "seconds": self.began.elapsed().as_secs_f64(),
+        });
+        if let (Some(all), Value::Object(facts)) = (all.as_object_mut(), facts) {
+            all.extend(facts);
+        }
+        std::fs::write(&self.path, format!("{all:#}\n")).map_err(|e| Error::io(&self.path, e))?;
+        println!("figures  {}", self.path.display());
+        Ok(())
+    }
+}
+
+/// Progress with the time that is left.
+pub(super) struct Watch {
+    progress: Progress,
+    began: Instant,
+    total: u64,
+}
+
+impl Watch {
+    pub(super) fn new(total: u64) -> Watch {
+        Watch { progress: Progress::new(total), began: Instant::now(), total }
+    }
+
+    pub(super) fn at(&mut self, done: u64, what: impl Fn() -> String) {
+        let left =
+            self.began.elapsed().as_secs_f64() / done.max(1) as f64 * self.total.saturating_sub(done) as f64;
+        let message = || format!("{}, {} left", what(), HumanDuration(Duration::from_secs_f64(left)));
+        self.progress.at(done, message);
+    }
+
+    pub(super) fn end(&self) {
+        self.progress.end();
+    }
+}
+
+/// Features of photos that may have any number of labels, and which of them could be decoded.
+pub(super) fn embed_all(
+    backbone: &ResNet,
+    album: &Album,
+    views: &ViewConfig,
+    device: &Device,
+    name: &str,
+) -> Result<crate::eval::Embedded> {
+    let ids: Vec<usize> = (0..album.photos().len()).collect();
+    let mut watch = Watch::new(ids.len() as u64);
+    let heard = &mut |done: usize| {
+        watch.at(done as u64, || format!("{name}: features of {done} of {} photos", ids.len()));
+    };
+    let found = crate::eval::embed(backbone, album, &ids, views, device, heard);
+    watch.end();
+    found
+}

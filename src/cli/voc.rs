@@ -1,0 +1,250 @@
+//! `vista voc`.
+
+use crate::cli::judged::{Judged, Opened, Watch, embed_all};
+use crate::data::{Album, AlbumOptions, Photos, multi_label_split};
+use crate::error::{Error, Result};
+use crate::eval::{Embedded, MultiLabelled, Voc, VocResult, handmade_features};
+use crate::nn::ResNet;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// Judge a checkpoint by multi-label classification of its frozen features: mean average precision.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    judged: Judged,
+    /// Csv list of photos: `file`, `labels` (joined by `;`), `split` (`train` and `test`).
+    #[arg(long, value_name = "LIST")]
+    labelled: PathBuf,
+    /// Judge these classes alone: a list of names, or a csv list with a column `word` (`class`, `name`) and perhaps
+    /// `frequent`, of which those with 1 are taken.
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// Leave out classes with fewer train photos.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    min_train: usize,
+    /// Leave out classes with fewer test photos.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    min_test: usize,
+    /// Costs to choose from, such as 0.1,1,10 [default: the protocol's 26 from 1e-7 to 100].
+    #[arg(long, value_name = "C,..", value_delimiter = ',')]
+    costs: Vec<f64>,
+    /// Seed of folds and machines.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Also judge what needs no learning: the same encoder before training, and hand-made features.
+    #[arg(long)]
+    floor: bool,
+}
+
+/// The sets and the classes judged.
+struct Task {
+    albums: [Album; 2],
+    classes: Vec<usize>,
+    voc: Voc,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let report = args.judged.report("voc")?;
+    let photos = multi_label_split(&args.labelled)?;
+    let classes = chosen_classes(args, &photos)?;
+    let usual = Voc::default();
+    let mut costs = if args.costs.is_empty() { usual.costs } else { args.costs.clone() };
+    costs.sort_by(f64::total_cmp);
+    let svm = crate::eval::Svm { seed: args.seed, ..usual.svm };
+    let voc = Voc { costs, seed: args.seed, svm, ..usual };
+    voc.check()?;
+    let opened = args.judged.open()?;
+    let task = Task { albums: photos.map(|p| Album::new(p, AlbumOptions::default())), classes, voc };
+    let trained = task.judge_encoder(&opened, &opened.encoder.backbone, "the checkpoint's")?;
+    let mut floors = Vec::new();
+    if args.floor {
+        let untrained = opened.untrained()?;
+        floors.push(("untrained", task.judge_encoder(&opened, &untrained.backbone, "the untrained")?));
+        floors.push(("hand-made", task.judge_handmade()?));
+    }
+    let names = task.names();
+    print_table(&trained, &names, &floors);
+    let [train, test] = &task.albums;
+    let floors: Value = floors.iter().map(|(name, found)| (name.to_string(), summary(found))).collect();
+    report.write(json!({
+        "encoder": opened.facts(),
+        "dataset": {
+            "list": args.labelled.display().to_string(),
+            "train_photos": train.photos().len(),
+            "test_photos": test.photos().len(),
+            "undecodable": train.broken().len() + test.broken().len(),
+            "classes": names.len(),
+            "classes_file": args.classes.as_ref().map(|p| p.display().to_string()),
+            "min_train": args.min_train,
+            "min_test": args.min_test,
+        },
+        "protocol": task.voc,
+        "results": {
+            "map_area": trained.map_area,
+            "map_11point": trained.map_11point,
+            "random_ranking": trained.chance,
+            "classes": names.iter().zip(&trained.classes).map(|(name, c)| (name.to_string(), json!(c)))
+                .collect::<serde_json::Map<_, _>>(),
+        },
+        "floors": floors,
+    }))
+}
+
+fn summary(found: &VocResult) -> Value {
+    json!({ "map_area": found.map_area, "map_11point": found.map_11point })
+}
+
+fn print_table(trained: &VocResult, names: &[&str], floors: &[(&str, VocResult)]) {
+    println!("{:20} {:>6} {:>5} {:>8}  {:>6} {:>8}", "class", "train", "test", "cost", "area", "11-point");
+    for (name, c) in names.iter().zip(&trained.classes) {
+        let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
+        let (area, eleven) = (number(c.area), number(c.eleven_point));
+        let cost = format!("{:.1e}", c.cost);
+        println!(
+            "{name:20} {:>6} {:>5} {cost:>8}  {area:>6} {eleven:>8}",
+            c.train_positives, c.test_positives
+        );
+    }
+    println!("mean average precision of {} classes   area  11-point", names.len());
+    let line = |name: &str, found: &VocResult| {
+        println!("{name:36} {:6.4}    {:6.4}", found.map_area, found.map_11point);
+    };
+    line("this checkpoint", trained);
+    for (name, found) in floors {
+        line(name, found);
+    }
+    println!("{:36} {:6.4}", "random ranking (share of positives)", trained.chance);
+}
+
+impl Task {
+    fn names(&self) -> Vec<&str> {
+        let all = self.albums[0].photos().classes();
+        self.classes.iter().map(|&c| all[c].as_str()).collect()
+    }
+
+    fn judge_encoder(&self, opened: &Opened, backbone: &ResNet, whose: &str) -> Result<VocResult> {
+        let [train, test] = &self.albums;
+        let embed = |album, name: &str| {
+            embed_all(backbone, album, &opened.views, &opened.device, &format!("{name}, {whose} encoder"))
+        };
+        self.judge(&embed(train, "train")?, &embed(test, "test")?)
+    }
+
+    fn judge_handmade(&self) -> Result<VocResult> {
+        let features = |album: &Album| {
+            let ids: Vec<usize> = (0..album.photos().len()).collect();
+            let mut watch = Watch::new(ids.len() as u64);
+            let heard = &mut |done: usize| {
+                watch.at(done as u64, || format!("hand-made features of {done} of {} photos", ids.len()));
+            };
+            let found = handmade_features(album, &ids, heard);
+            watch.end();
+            found
+        };
+        let [train, test] = &self.albums;
+        self.judge(&features(train), &features(test))
+    }
+
+    fn judge(&self, train: &Embedded, test: &Embedded) -> Result<VocResult> {
+        let total = self.voc.fits(self.classes.len());
+        let watch = Mutex::new(Watch::new(total as u64));
+        let heard = |done: usize| {
+            // Another thread may be printing; a later count will follow.
+            if let Ok(mut watch) = watch.try_lock() {
+                watch.at(done as u64, || format!("{done} of {total} machines"));
+            }
+        };
+        let [train_labels, test_labels] = [(&self.albums[0], train), (&self.albums[1], test)]
+            .map(|(album, set)| self.labels(album.photos(), &set.kept));
+        let classes = self.classes.len();
+        let train = MultiLabelled { features: &train.values, labels: &train_labels, classes };
+        let test = MultiLabelled { features: &test.values, labels: &test_labels, classes };
+        let found = self.voc.run(&train, &test, &heard);
+        if let Ok(watch) = watch.lock() {
+            watch.end();
+        }
+        found
+    }
+
+    /// `[ids.len(), classes]`: 1, 0, or -1 for what is difficult.
+    fn labels(&self, photos: &Photos, ids: &[usize]) -> Vec<i8> {
+        let of = |id: usize, class: usize| {
+            if photos.labels(id).contains(&class) {
+                1
+            } else if photos.difficult(id).contains(&class) {
+                -1
+            } else {
+                0
+            }
+        };
+        ids.iter().flat_map(|&id| self.classes.iter().map(move |&class| of(id, class))).collect()
+    }
+}
+
+/// The classes to judge, as numbers in the list's order.
+fn chosen_classes(args: &Args, [train, test]: &[Photos; 2]) -> Result<Vec<usize>> {
+    let all = train.classes();
+    let wanted = match &args.classes {
+        None => (0..all.len()).collect(),
+        Some(file) => {
+            let mut wanted = Vec::new();
+            for name in class_names(file)? {
+                let Some(class) = all.iter().position(|c| *c == name) else {
+                    let what = format!("class {name:?} is not in {}", args.labelled.display());
+                    return Err(Error::input(what, file.display().to_string(), "name classes of the list"));
+                };
+                wanted.push(class);
+            }
+            wanted.sort_unstable();
+            wanted.dedup();
+            wanted
+        }
+    };
+    let counts = |photos: &Photos| {
+        let mut counts = vec![0; all.len()];
+        (0..photos.len()).flat_map(|id| photos.labels(id)).for_each(|&class| counts[class] += 1);
+        counts
+    };
+    let (in_train, in_test) = (counts(train), counts(test));
+    let enough = |c: &usize| in_train[*c] >= args.min_train.max(1) && in_test[*c] >= args.min_test.max(1);
+    let chosen: Vec<usize> = wanted.into_iter().filter(enough).collect();
+    if chosen.is_empty() {
+        let what = format!("no class with {} train and {} test photos", args.min_train, args.min_test);
+        let advice = "lower --min-train and --min-test, or give labels";
+        return Err(Error::input(what, args.labelled.display().to_string(), advice));
+    }
+    Ok(chosen)
+}
+
+/// Names in a file of classes; see [`Args::classes`].
+fn class_names(file: &Path) -> Result<Vec<String>> {
+    let place = || file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|e| Error::io(file, e))?;
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let bad = |e: csv::Error| Error::input(format!("not a list ({e})"), place(), "give one class a line");
+    let mut lines = reader.records().collect::<csv::Result<Vec<_>>>().map_err(bad)?;
+    let column = |line: &csv::StringRecord, names: &[&str]| {
+        line.iter().position(|cell| names.iter().any(|n| cell.trim().eq_ignore_ascii_case(n)))
+    };
+    let headings = lines.first().map(|l| (column(l, &["word", "class", "name"]), column(l, &["frequent"])));
+    let (name, frequent) = match headings {
+        Some((Some(name), frequent)) => {
+            lines.remove(0);
+            (name, frequent)
+        }
+        _ => (0, None),
+    };
+    let cell = |line: &csv::StringRecord, column: usize| line.get(column).unwrap_or("").trim().to_string();
+    let names: Vec<String> = lines
+        .iter()
+        .filter(|line| frequent.is_none_or(|f| cell(line, f) == "1"))
+        .map(|line| cell(line, name))
+        .filter(|name| !name.is_empty())
+        .collect();
+    if names.is_empty() {
+        return Err(Error::input("no class", place(), "give one class a line"));
+    }
+    Ok(names)
+}

@@ -1,0 +1,234 @@
+//! Average precision of a ranking, and its mean over classes.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How the precision-recall curve becomes one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ApKind {
+    /// Mean over the recalls 0, 0.1, .. 1 of the largest precision at that recall or above (VOC 2007's own).
+    #[serde(rename = "11point")]
+    ElevenPoint,
+    /// Area under the curve after precision is made non-increasing in recall (VOC from 2010 on).
+    #[serde(rename = "area")]
+    Area,
+    /// Sum of precision times step of recall, the curve as it is (scikit-learn).
+    #[serde(rename = "sum")]
+    Sum,
+}
+
+/// Average precision of one class: how far above the negatives its positives are ranked.
+///
+/// With `hits(t)` the positives and `n(t)` all images scored at or above the threshold t, `precision = hits / n` and
+/// `recall = hits / positives`, one point for each distinct score.
+///
+/// | value | shape | range |
+/// |---|---|---|
+/// | `scores` | `[N]` | higher is more likely; infinite is allowed, NaN is not |
+/// | `labels` | `[N]` | 1 positive, 0 negative, -1 left out |
+/// | returns | | 0 to 1; `None` without a positive |
+///
+/// Ties: images of equal score enter together, so the order of the images never matters and a score that is the same
+/// for all gives the share of positives.
+///
+/// # Errors
+/// [`Error::Input`] if lengths differ or a label is another number; [`Error::Run`] if a score is NaN.
+/// # Source
+/// Everingham et al. 2010, Section 4.2 (11 points); the VOC 2012 development kit (area).
+pub fn average_precision(scores: &[f64], labels: &[i8], kind: ApKind) -> Result<Option<f64>> {
+    if scores.len() != labels.len() {
+        let what = format!("{} scores for {} labels", scores.len(), labels.len());
+        return Err(Error::input(what, "average precision", "give one score for each label"));
+    }
+    if let Some(label) = labels.iter().find(|l| !(-1..=1).contains(*l)) {
+        let what = format!("label {label}");
+        return Err(Error::input(what, "average precision", "use 1, 0, or -1 for what is left out"));
+    }
+    if let Some(i) = scores.iter().position(|s| s.is_nan()) {
+        return Err(Error::Run(format!("average precision: score {i} is NaN: training diverged, lower lr")));
+    }
+    let curve = Curve::of(scores, labels);
+    Ok((curve.positives > 0).then(|| curve.reduce(kind)))
+}
+
+/// Points of a precision-recall curve by falling threshold.
+struct Curve {
+    positives: usize,
+    /// Positives and all images down to each distinct score.
+    points: Vec<(usize, usize)>,
+}
+
+impl Curve {
+    fn of(scores: &[f64], labels: &[i8]) -> Curve {
+        let mut ranked: Vec<(f64, bool)> =
+            scores.iter().zip(labels).filter(|(_, l)| **l >= 0).map(|(&s, &l)| (s, l == 1)).collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let (mut hits, mut points) = (0, Vec::new());
+        for (i, &(score, hit)) in ranked.iter().enumerate() {
+            hits += usize::from(hit);
+            if ranked.get(i + 1).is_none_or(|next| next.0 != score) {
+                points.push((hits, i + 1));
+            }
+        }
+        Curve { positives: hits, points }
+    }
+
+    fn reduce(&self, kind: ApKind) -> f64 {
+        let precision = |&(hits, n): &(usize, usize)| hits as f64 / n as f64;
+        if kind == ApKind::ElevenPoint {
+            let best_from = |tenths: usize| {
+                // Whole numbers: a recall of 3 in 10 is 0.3, whatever the rounding of 0.3.
+                let reached = self.points.iter().filter(|(hits, _)| hits * 10 >= tenths * self.positives);
+                reached.map(precision).fold(0.0, f64::max)
+            };
+            return (0..=10).map(best_from).sum::<f64>() / 11.0;
+        }
+        // From the lowest threshold up, so that the running maximum is that over all higher recalls.
+        let (mut sum, mut envelope) = (0.0, 0.0);
+        for (i, point) in self.points.iter().enumerate().rev() {
+            let before = if i == 0 { 0 } else { self.points[i - 1].0 };
+            envelope = if kind == ApKind::Area { precision(point).max(envelope) } else { precision(point) };
+            sum += envelope * (point.0 - before) as f64;
+        }
+        sum / self.positives as f64
+    }
+}
+
+/// Average precision of every class and the mean over those that have positives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeanAp {
+    /// By class; `None` where there is no positive.
+    pub ap: Vec<Option<f64>>,
+    /// Their plain mean; 0 if there is none.
+    pub mean: f64,
+}
+
+/// [`average_precision`] of every column of `[N, classes]` scores and labels.
+///
+/// # Errors
+/// As [`average_precision`], or [`Error::Input`] if the values do not divide into rows of `classes`.
+pub fn mean_average_precision(scores: &[f64], labels: &[i8], classes: usize, kind: ApKind) -> Result<MeanAp> {
+    if classes == 0 || !scores.len().is_multiple_of(classes) || scores.len() != labels.len() {
+        let what = format!("{} scores and {} labels of {classes} classes", scores.len(), labels.len());
+        return Err(Error::input(
+            what,
+            "mean average precision",
+            "give one of each for each image and class",
+        ));
+    }
+    let column = |c: usize| {
+        let scores: Vec<f64> = scores.iter().skip(c).step_by(classes).copied().collect();
+        let labels: Vec<i8> = labels.iter().skip(c).step_by(classes).copied().collect();
+        average_precision(&scores, &labels, kind)
+    };
+    let ap = (0..classes).map(column).collect::<Result<Vec<_>>>()?;
+    Ok(MeanAp { mean: mean_of_known(&ap), ap })
+}
+
+/// Mean of the known values; 0 if there is none.
+pub(super) fn mean_of_known(values: &[Option<f64>]) -> f64 {
+    let known: Vec<f64> = values.iter().flatten().copied().collect();
+    known.iter().sum::<f64>() / known.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::KeyedRng;
+
+    const KINDS: [ApKind; 3] = [ApKind::ElevenPoint, ApKind::Area, ApKind::Sum];
+
+    fn ap(scores: &[f64], labels: &[i8], kind: ApKind) -> f64 {
+        average_precision(scores, labels, kind).expect("valid").expect("a positive")
+    }
+
+    /// Precision and recall at every threshold by counting, then the definitions word by word.
+    fn naive(scores: &[f64], labels: &[i8], kind: ApKind) -> f64 {
+        let kept: Vec<(f64, i8)> =
+            scores.iter().copied().zip(labels.iter().copied()).filter(|k| k.1 != -1).collect();
+        let positives = kept.iter().filter(|k| k.1 == 1).count();
+        let mut thresholds: Vec<f64> = kept.iter().map(|k| k.0).collect();
+        thresholds.sort_by(|a, b| b.partial_cmp(a).expect("numbers"));
+        thresholds.dedup();
+        let at = |t: f64| {
+            let above: Vec<_> = kept.iter().filter(|k| k.0 >= t).collect();
+            let hits = above.iter().filter(|k| k.1 == 1).count();
+            (hits as f64 / above.len() as f64, hits as f64 / positives as f64)
+        };
+        let curve: Vec<(f64, f64)> = thresholds.into_iter().map(at).collect();
+        let best =
+            |recall: f64| curve.iter().filter(|p| p.1 >= recall - 1e-12).map(|p| p.0).fold(0.0, f64::max);
+        match kind {
+            ApKind::ElevenPoint => (0..=10).map(|k| best(f64::from(k) / 10.0)).sum::<f64>() / 11.0,
+            // Each recall from 1/P to 1 in steps of 1/P.
+            ApKind::Area => {
+                (1..=positives).map(|k| best(k as f64 / positives as f64)).sum::<f64>() / positives as f64
+            }
+            ApKind::Sum => {
+                let before = std::iter::once(0.0).chain(curve.iter().map(|p| p.1));
+                curve.iter().zip(before).map(|(p, before)| p.0 * (p.1 - before)).sum()
+            }
+        }
+    }
+
+    #[test]
+    fn a_perfect_ranking_has_ap_one_and_the_worst_of_one_positive_one_over_n() {
+        for kind in KINDS {
+            assert_eq!(ap(&[0.9, 0.8, 0.1, 0.0], &[1, 1, 0, 0], kind), 1.0);
+            assert!((ap(&[0.9, 0.8, 0.7, 0.0], &[0, 0, 0, 1], kind) - 0.25).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_score_that_is_the_same_for_all_gives_the_share_of_positives() {
+        for kind in KINDS {
+            assert!((ap(&[0.5; 10], &[1, 0, 0, 0, 1, 0, 0, 0, 0, 1], kind) - 0.3).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn random_rankings_average_to_about_the_share_of_positives() {
+        let mut rng = KeyedRng::new("ap", 1, [0; 3]);
+        let labels: Vec<i8> = (0..400).map(|i| i8::from(i % 20 == 0)).collect();
+        let draw = |rng: &mut KeyedRng| (0..400).map(|_| rng.unit()).collect::<Vec<f64>>();
+        let mean = (0..200).map(|_| ap(&draw(&mut rng), &labels, ApKind::Sum)).sum::<f64>() / 200.0;
+        assert!((mean - 0.05).abs() < 0.02, "{mean}");
+    }
+
+    #[test]
+    fn every_kind_equals_its_definition_with_and_without_ties() {
+        for seed in 0..60 {
+            let mut rng = KeyedRng::new("ap", seed, [0; 3]);
+            let n = 2 + rng.below(40) as usize;
+            let levels = if rng.chance(0.5) { 5 } else { 1 << 40 };
+            let scores: Vec<f64> = (0..n).map(|_| rng.below(levels) as f64 - 2.0).collect();
+            let mut labels: Vec<i8> = (0..n).map(|_| rng.below(3) as i8 - 1).collect();
+            labels[0] = 1;
+            for kind in KINDS {
+                let (got, expected) = (ap(&scores, &labels, kind), naive(&scores, &labels, kind));
+                assert!((got - expected).abs() < 1e-12, "{kind:?}, seed {seed}: {got}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_changes_nothing_and_no_positive_has_no_ap() {
+        let with = ap(&[0.9, 0.8, 0.7, 0.6], &[1, -1, 0, 1], ApKind::Area);
+        assert_eq!(with, ap(&[0.9, 0.7, 0.6], &[1, 0, 1], ApKind::Area));
+        assert_eq!(average_precision(&[0.3, 0.2], &[0, -1], ApKind::Area).expect("valid"), None);
+        let both =
+            mean_average_precision(&[0.9, 0.1, 0.2, 0.3], &[1, 0, 0, 0], 2, ApKind::Area).expect("valid");
+        assert_eq!(both, MeanAp { ap: vec![Some(1.0), None], mean: 1.0 });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let error = |scores: &[f64], labels: &[i8]| {
+            average_precision(scores, labels, ApKind::Area).expect_err("an error").to_string()
+        };
+        assert!(error(&[0.1], &[1, 0]).contains("1 scores for 2 labels"));
+        assert!(error(&[0.1], &[2]).contains("label 2"));
+        assert!(error(&[f64::NAN], &[1]).contains("NaN"));
+        assert!(mean_average_precision(&[0.1; 3], &[1; 3], 2, ApKind::Area).is_err());
+    }
+}

@@ -1,0 +1,34 @@
+//! Metrics: average precision and accuracy.
+
+use super::case::{GoldenCase, Outputs};
+use vista::eval::{ApKind, average_precision, mean_average_precision, top_k_accuracy};
+use vista::{Device, Result};
+
+fn kind(case: &GoldenCase) -> ApKind {
+    serde_json::from_value(case.attrs["method"].clone()).expect("11point, area or sum")
+}
+
+fn labels(case: &GoldenCase) -> Vec<i8> {
+    case.array("in.labels").values.iter().map(|&l| l as i8).collect()
+}
+
+pub fn voc_ap(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let ap = average_precision(&case.array("in.scores").values, &labels(case), kind(case))?;
+    Ok(Outputs::from([("out.ap".into(), ap.into_iter().collect())]))
+}
+
+pub fn mean_ap(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let scores = case.array("in.scores");
+    let found = mean_average_precision(&scores.values, &labels(case), scores.shape[1], kind(case))?;
+    Ok(Outputs::from([
+        ("out.ap".into(), found.ap.into_iter().flatten().collect()),
+        ("out.mean_ap".into(), vec![found.mean]),
+    ]))
+}
+
+pub fn accuracy(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let logits: Vec<f32> = case.array("in.logits").values.iter().map(|&v| v as f32).collect();
+    let labels: Vec<usize> = case.array("in.labels").values.iter().map(|&l| l as usize).collect();
+    let top = |k| Ok(vec![top_k_accuracy(&logits, &labels, k)?]);
+    Ok(Outputs::from([("out.top1".into(), top(1)?), ("out.top5".into(), top(5)?)]))
+}
