@@ -39,7 +39,8 @@ pub(super) struct Flags {
     /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10, to judge the encoder by kNN.
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
-    /// `mls`, `moco` or `s2r2`; another than the preset's brings its own optimiser and views.
+    /// `mls`, `moco`, `knn-moco`, `s2r2`, `simclr`, `swav`, `byol` or `densecl`; another than the preset's brings its own
+    /// optimiser, heads and views.
     #[arg(long)]
     objective: Option<String>,
     /// `resnet18`, `resnet34` or `resnet50`.
@@ -51,9 +52,12 @@ pub(super) struct Flags {
     /// Images in a batch.
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// Views of each image (S2R2).
+    /// Views of each image (S2R2, SwAV).
     #[arg(long, value_name = "K")]
     views: Option<usize>,
+    /// Views that pass through the encoder at a time; as many as `train.memory_mib` holds if absent.
+    #[arg(long, value_name = "N")]
+    chunk: Option<usize>,
     /// Passes over the photos.
     #[arg(long, value_name = "N")]
     epochs: Option<u64>,
@@ -97,6 +101,7 @@ impl Flags {
             number("image-size", "views.size", self.image_size.map(|n| n.to_string())),
             number("batch", "train.batch", self.batch.map(|n| n.to_string())),
             number("views", "train.views", self.views.map(|n| n.to_string())),
+            number("chunk", "train.chunk", self.chunk.map(|n| n.to_string())),
             number("epochs", "train.epochs", self.epochs.map(|n| n.to_string())),
             number("steps", "train.steps", self.steps.map(|n| n.to_string())),
             number("minutes", "train.minutes", self.minutes.map(|n| format!("{n:?}"))),

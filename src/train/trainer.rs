@@ -141,8 +141,9 @@ impl Trainer {
             reached.epoch = views.next.epoch;
             let waited = clock.pause();
             let (spread, collapsed) = watch.look(&report)?;
-            let took = waited.max(began.elapsed());
-            let record = self.record(&report, spread, &views, reached.step, lr, &clock, took);
+            let pace =
+                Pace { step: reached.step, lr, seconds: clock.seconds(), took: waited.max(began.elapsed()) };
+            let record = self.record(&report, spread, &views, pace);
             log.write(&record)?;
             for warning in collapsed {
                 progress.say(&format!("warning: step {}: {warning}", reached.step));
@@ -240,26 +241,16 @@ impl Trainer {
         CosineSchedule { base_lr: optimizer.lr, final_lr, start_lr: 0.0, warmup, total }.lr(at)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn record(
-        &self,
-        report: &StepReport,
-        spread: Dispersion,
-        views: &data::Batch,
-        step: u64,
-        lr: f64,
-        clock: &Clock,
-        took: Duration,
-    ) -> StepRecord {
+    fn record(&self, report: &StepReport, spread: Dispersion, views: &data::Batch, pace: Pace) -> StepRecord {
         let numbers = |pick: fn(&TermReport) -> f32| -> Map<String, Value> {
             report.terms.iter().map(|term| (term.name.to_string(), Value::from(pick(term)))).collect()
         };
         let batch = self.config.train.batch as u64;
         StepRecord {
             kind: "step",
-            step,
+            step: pace.step,
             epoch: views.position.epoch,
-            views: step * batch * self.config.views_per_image() as u64,
+            views: pace.step * batch * self.config.views_per_image() as u64,
             loss: report.loss,
             terms: numbers(|term| term.value),
             term_gradient_norms: numbers(|term| term.gradient_norm),
@@ -267,9 +258,9 @@ impl Trainer {
             purity: purity(self.album.photos(), &views.ids, &report.neighbours),
             cosine: spread.cosine,
             effective_rank: spread.rank,
-            lr,
-            seconds: clock.seconds(),
-            images_per_second: batch as f64 / took.as_secs_f64(),
+            lr: pace.lr,
+            seconds: pace.seconds,
+            images_per_second: batch as f64 / pace.took.as_secs_f64(),
             bytes_in_use: self.device.usage().0,
         }
     }
@@ -319,6 +310,15 @@ fn purity(photos: &Photos, queries: &[u64], neighbours: &[Option<u64>]) -> Optio
     let pairs = queries.iter().zip(neighbours.chunks(k));
     let count: usize = pairs.map(|(&q, near)| near.iter().flatten().filter(|&&n| shared(q, n)).count()).sum();
     Some(count as f64 / neighbours.len() as f64)
+}
+
+/// Where a step was in its run, and how long it took.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    step: u64,
+    lr: f64,
+    seconds: f64,
+    took: Duration,
 }
 
 /// How far a run is: by steps, or where it ends by time, by time once its warm-up is over.
