@@ -146,6 +146,7 @@ fn before_training_is_the_encoder_that_a_run_starts_with() {
             "views.size=16",
             "train.batch=4",
             "train.steps=1",
+            "objective.bn_splits=1",
         ];
         let config = still.iter().fold(demo, |config, setting| config.with(setting).expect("setting"));
         let run =

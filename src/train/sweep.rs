@@ -66,8 +66,9 @@ impl Sweep {
     pub fn plan(&self, base: &Config, out: &Path) -> Result<Vec<SweepRun>> {
         let mut combinations: Vec<Vec<String>> = vec![Vec::new()];
         for (_, values) in &self.axes {
-            let longer =
-                |row: &Vec<String>| values.iter().map(|v| [&row[..], &[v.clone()]].concat()).collect();
+            let longer = |row: &Vec<String>| {
+                values.iter().map(|v| [&row[..], std::slice::from_ref(v)].concat()).collect()
+            };
             combinations = combinations.iter().flat_map::<Vec<_>, _>(longer).collect();
         }
         let mut runs = Vec::new();

@@ -5,11 +5,11 @@
 //! | scores of one photo against the queue, before and after | MLS, Fig. 3 | [`Study::scores`] |
 //! | query crops and their nearest neighbours on the photos | MLS, Fig. 4 | [`Study::neighbours`] |
 //! | share of pseudo-positives that share a label | ours | [`Study::purity`] |
-//! | loss, accuracy and purity over views | ours | [`curves`] |
+//! | loss, accuracy and purity over views | ours | [`curves()`] |
 //! | accuracy against a setting | MLS, Table 8, Fig. 5; S2R2, Fig. 1 | [`sweep_panel`] |
 //!
 //! [`Sampler`] draws crops and embeds them; all the rest are functions of numbers and photos. [`svg`] draws panels,
-//! [`mosaic`] photos.
+//! [`mosaic()`] photos.
 
 mod chart;
 mod curves;
