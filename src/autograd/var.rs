@@ -3,8 +3,8 @@
 use super::{Grads, Tape};
 use crate::error::Result;
 use crate::ops::{
-    AvgPool, BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows, L2Normalize,
-    LogSoftmax, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
+    AvgPool, BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows,
+    L2Normalize, LogSoftmax, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
 };
 use crate::tensor::{Shape, Tensor};
 

@@ -46,9 +46,10 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "s2r2_step" => steps::s2r2_step,
         "knn_classifier" => images::knn_classifier,
         "adjust_brightness" | "adjust_contrast" | "adjust_saturation" | "adjust_hue" => images::adjust,
-        "adjust_brightness_float" | "adjust_contrast_float" | "adjust_saturation_float" | "adjust_hue_float" => {
-            images::adjust_float
-        }
+        "adjust_brightness_float"
+        | "adjust_contrast_float"
+        | "adjust_saturation_float"
+        | "adjust_hue_float" => images::adjust_float,
         "grayscale" => images::grayscale,
         "horizontal_flip" => images::horizontal_flip,
         "gaussian_blur" => images::gaussian_blur,
