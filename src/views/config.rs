@@ -174,3 +174,17 @@ impl ViewConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_in_bytes_unless_a_configuration_says_otherwise() {
+        let read = |text: &str| toml::from_str::<ViewConfig>(text).map(|config| config.colour);
+        assert_eq!(read("size = 96").unwrap(), Colour::U8);
+        assert_eq!(read("colour = \"u8\"").unwrap(), Colour::U8);
+        assert_eq!(read("colour = \"float\"").unwrap(), Colour::Float);
+        assert!(read("colour = \"half\"").unwrap_err().to_string().contains("float"));
+    }
+}
