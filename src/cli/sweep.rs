@@ -7,7 +7,7 @@ use crate::train::{Outcome, Spread, Sweep, SweepRun};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Pretrain once for each value of a key, then tabulate and plot.
+/// Pretrain once for each value of a key, then tabulate and plot
 ///
 /// Each value is a whole run in OUT/KEY=VALUE. The same command again skips finished runs and goes on with the next;
 /// a run that was cut off starts anew. Several keys make a grid.
