@@ -177,6 +177,17 @@ pub struct ObjectiveConfig {
     pub frozen_steps: u64,
 }
 
+impl ObjectiveConfig {
+    /// Weights of `L_nce` and `L_ml` in an epoch (MLS, Sec. 3.3).
+    fn mls_weights(&self, epoch: u64) -> [f32; 2] {
+        match self.stabilization {
+            Stabilization::Combined => [1.0, self.lambda],
+            Stabilization::Warmup if epoch < self.warmup_epochs => [1.0, 0.0],
+            Stabilization::Warmup | Stabilization::None => [0.0, self.lambda],
+        }
+    }
+}
+
 /// Length and batch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -330,11 +341,7 @@ impl Config {
         let ObjectiveConfig { name, tau, k, lambda, dictionaries, term, normalizer, .. } = self.objective;
         match name {
             Method::Mls => {
-                let (nce_weight, lambda) = match self.objective.stabilization {
-                    Stabilization::Combined => (1.0, lambda),
-                    Stabilization::Warmup if epoch < self.objective.warmup_epochs => (1.0, 0.0),
-                    Stabilization::Warmup | Stabilization::None => (0.0, lambda),
-                };
+                let [nce_weight, lambda] = self.objective.mls_weights(epoch);
                 Box::new(Mls { tau, k, nce_weight, lambda, dictionaries, term, normalizer })
             }
             Method::Moco => Box::new(Moco { tau }),
@@ -421,6 +428,36 @@ mod tests {
                 Config::preset("demo").expect("preset").merged(&config.to_toml(), "test").expect("parsed");
             assert_eq!(config, again, "{name}");
         }
+    }
+
+    #[test]
+    fn stabilisation_decides_which_terms_an_epoch_has() {
+        let weights = |stabilization: &str, epoch| {
+            let config = Config::preset("mls-coco-r50-400ep").expect("preset");
+            let config = config.with(&format!("objective.stabilization={stabilization}")).expect("set");
+            config.with("objective.warmup_epochs=3").expect("set").objective.mls_weights(epoch)
+        };
+        assert_eq!([weights("combined", 0), weights("combined", 9)], [[1.0, 0.5]; 2]);
+        assert_eq!([weights("warmup", 2), weights("warmup", 3)], [[1.0, 0.0], [0.0, 0.5]]);
+        assert_eq!([weights("none", 0), weights("none", 9)], [[0.0, 0.5]; 2]);
+    }
+
+    #[test]
+    fn views_are_those_that_a_method_wants_in_the_order_of_its_sizes() {
+        let sizes = |preset: &str| -> Vec<usize> {
+            Config::preset(preset).expect("preset").image_views().iter().map(|view| view.size).collect()
+        };
+        assert_eq!(sizes("mls-coco-r50-400ep"), [224; 2]);
+        assert_eq!(sizes("s2r2-stl10-r18"), [96; 20]);
+        assert_eq!(sizes("swav-stl10-r18"), [[96; 2].as_slice(), &[48; 6]].concat());
+        let byol = Config::preset("byol-coco-r50-400ep").expect("preset");
+        let views = byol.image_views();
+        assert_eq!(
+            [views[0].blur_p, views[1].blur_p, views[0].solarize_p, views[1].solarize_p],
+            [1.0, 0.1, 0.0, 0.2]
+        );
+        let changed = byol.with("second_view.blur_p=0.3").expect("set").image_views();
+        assert_eq!((changed[1].blur_p, changed[1].solarize_p), (0.3, 0.2));
     }
 
     #[test]
