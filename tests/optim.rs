@@ -100,6 +100,23 @@ fn state_of_another_network_is_refused_by_name() {
 }
 
 #[test]
+fn lars_scales_a_step_to_the_parameter_and_leaves_vectors_to_plain_sgd() {
+    let gpu = Device::gpu_named(None, Default::default()).expect("a device");
+    for device in [Device::cpu(), gpu] {
+        // The factor is 0.5 * 5 / (1 + 0.1 * 5 + 1) = 1.
+        let config = LarsConfig { momentum: 0.0, weight_decay: 0.1, trust: 0.5, eps: 1.0, exclude_1d: false };
+        for (exclude_1d, expected) in [(false, [2.7f32, 2.6]), (true, [3.0, 3.0])] {
+            let p = param(&device, "w", &[3.0, 4.0]);
+            let mut optimizer = OptimConfig::Lars(LarsConfig { exclude_1d, ..config.clone() }).build();
+            optimizer.step(std::slice::from_ref(&p), &grads(&p, &[0.0, 1.0]), 1.0).expect("step");
+            for (got, expected) in values(&p).iter().zip(expected) {
+                assert!((got - expected).abs() < 1e-6, "{got}, not {expected}, on {}", device.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn ema_moves_trained_parameters_only_and_refuses_other_names() {
     let device = Device::cpu();
     let statistic = |v| Param::statistic("mean", Tensor::full(&device, [1], v).expect("mean"));
