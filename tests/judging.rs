@@ -186,6 +186,5 @@ fn what_cannot_be_judged_is_refused_in_one_line() {
     refused(&with("probe", &["--epochs", "0"]), &["at least 1"]);
     refused(&with("probe", &["--lr", "0"]), &["--lr", "not above 0"]);
     refused(&with("finetune", &["--batch", "1"]), &["--batch"]);
-    refused(&with("voc", &[]), &["colours2"]);
     refused(&["voc", "--checkpoint", name(&checkpoint), "--labelled", "/no/list.csv"], &["/no/list.csv"]);
 }
