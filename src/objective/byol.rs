@@ -25,7 +25,7 @@ impl Objective for Byol {
         let Some(p) = &e.query.p else { return Err(Error::shape("byol", "the encoder has no predictor")) };
         let z = &e.keys()?.z;
         let n = p.shape()[0]; // 2 B
-        if e.views != 2 || n % 2 != 0 || z.shape()[0] != n {
+        if e.views != 2 || !n.is_multiple_of(2) || z.shape()[0] != n {
             let detail = format!("needs 2 views in both encoders, got {n} and {} rows", z.shape()[0]);
             return Err(Error::shape("byol", detail));
         }

@@ -27,7 +27,7 @@ impl Objective for S2r2 {
 
     fn loss<'t>(&self, e: &Embeddings<'_, 't>) -> Result<Loss<'t>> {
         let rows = e.query.z.shape()[0];
-        if e.views < 2 || rows % e.views != 0 {
+        if e.views < 2 || !rows.is_multiple_of(e.views) {
             let detail = format!(
                 "{rows} rows are not {} views of each image, of which there must be 2 or more",
                 e.views

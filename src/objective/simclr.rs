@@ -27,7 +27,7 @@ impl Objective for SimClr {
     fn loss<'t>(&self, e: &Embeddings<'_, 't>) -> Result<Loss<'t>> {
         let z = e.query.z.l2_normalize()?; // [2 B, d]
         let (n, device) = (z.shape()[0], z.tape().device());
-        if e.views != 2 || n % 2 != 0 {
+        if e.views != 2 || !n.is_multiple_of(2) {
             return Err(Error::shape("simclr", format!("needs 2 views of each image, got {}", e.views)));
         }
         let mut mask = vec![0.0; n * n];

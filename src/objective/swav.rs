@@ -54,7 +54,7 @@ impl Objective for SwAv {
             return Err(Error::shape("swav", "the encoder has no prototypes"));
         };
         let (rows, prototypes) = (scores.shape()[0], scores.shape()[1]);
-        if e.views < FULL || rows % e.views != 0 {
+        if e.views < FULL || !rows.is_multiple_of(e.views) {
             let detail =
                 format!("{rows} rows are not {} crops of each image, of which {FULL} are full", e.views);
             return Err(Error::shape("swav", detail));
