@@ -378,7 +378,7 @@ impl Config {
         if matches!(method, Method::Mls | Method::Moco | Method::Densecl) {
             self.objective = ObjectiveConfig { tau: 0.1, m: 0.996, bn_splits: 1, ..self.objective };
             self.optimizer.lr = 0.03;
-            self.optimizer.warmup_steps = 100;
+            self.optimizer.warmup_steps = 1000;
         }
         if method == Method::Mls {
             self.objective.lambda = 0.1;
