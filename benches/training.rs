@@ -1,4 +1,4 @@
-//! `cargo bench`: the matrix product against the `gemm` crate, and whole training steps on the CPU device.
+//! `cargo bench`: the matrix product against the `gemm` crate, whole training steps and S2R2's ranking on the CPU device.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{SeedableRng, rngs::StdRng};
@@ -84,5 +84,23 @@ fn steps(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, products, steps);
+/// `smooth_ap:B,K`: cosines of B K projections of 128, smoothed average precision, and back to the projections.
+fn ranking(c: &mut Criterion) {
+    const VIEWS: usize = 20;
+    let device = Device::cpu();
+    let z = random(&device, &[64 * VIEWS, 128]);
+    let mut group = c.benchmark_group("ranking");
+    group.sample_size(10);
+    group.bench_function("smooth_ap:64,20", |bench| {
+        bench.iter(|| {
+            let tape = Tape::new(&device);
+            let z = tape.leaf(z.clone()).l2_normalize().expect("unit length");
+            let (loss, _) = z.matmul_nt(&z).and_then(|s| s.smooth_ap(VIEWS, 0.05)).expect("ranking");
+            black_box(loss.backward().expect("backward"))
+        })
+    });
+    group.finish();
+}
+
+criterion_group!(benches, products, steps, ranking);
 criterion_main!(benches);
