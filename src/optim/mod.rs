@@ -4,6 +4,7 @@
 //! learning rate is an argument of each step: a schedule is a pure function of the step's number.
 
 mod adam;
+mod buffers;
 mod ema;
 mod lars;
 mod schedule;

@@ -1,13 +1,13 @@
 //! Stochastic gradient descent with momentum.
 
-use super::{Optimizer, Unclaimed};
+use super::Optimizer;
+use super::buffers::Buffers;
 use crate::autograd::Grads;
 use crate::error::Result;
 use crate::nn::Param;
 use crate::ops::{SgdUpdate, run};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Constants of SGD. The defaults are MoCo's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,16 +31,13 @@ impl Default for SgdConfig {
 #[derive(Debug)]
 pub struct Sgd {
     config: SgdConfig,
-    /// Name and momentum buffer by the parameter's id.
-    buffers: BTreeMap<u64, (String, Tensor)>,
+    buffers: Buffers,
 }
-
-const BUFFER: &str = "momentum_buffer";
 
 impl Sgd {
     /// No buffers yet.
     pub fn new(config: SgdConfig) -> Sgd {
-        Sgd { config, buffers: BTreeMap::new() }
+        Sgd { config, buffers: Buffers::default() }
     }
 }
 
@@ -49,30 +46,19 @@ impl Optimizer for Sgd {
         let SgdConfig { momentum, weight_decay, nesterov } = self.config;
         for param in params {
             let Some(g) = grads.of_param(param) else { continue };
-            let p = param.get();
-            let old = self.buffers.get(&param.id()).map(|(_, buffer)| buffer.clone());
-            let op = SgdUpdate { lr, momentum, weight_decay, nesterov, first: old.is_none() };
-            let [p, buffer] =
-                run(&op, &[&p, g, old.as_ref().unwrap_or(&p)])?.try_into().expect("two outputs");
-            param.set(p)?;
-            self.buffers.insert(param.id(), (param.name().to_string(), buffer));
+            self.buffers.move_by(param, |p, old| {
+                let op = SgdUpdate { lr, momentum, weight_decay, nesterov, first: old.is_none() };
+                run(&op, &[p, g, old.unwrap_or(p)])
+            })?;
         }
         Ok(())
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let buffers = self.buffers.values();
-        Ok(buffers.map(|(name, buffer)| (format!("{name}.{BUFFER}"), buffer.clone())).collect())
+        Ok(self.buffers.state())
     }
 
     fn load(&mut self, params: &[Param], state: &[(String, Tensor)]) -> Result<()> {
-        let mut entries = Unclaimed::new(state);
-        self.buffers.clear();
-        for param in params {
-            if let Some(buffer) = entries.claim_like(param, BUFFER)? {
-                self.buffers.insert(param.id(), (param.name().to_string(), buffer));
-            }
-        }
-        entries.finish()
+        self.buffers.load(params, state)
     }
 }

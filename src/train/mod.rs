@@ -7,6 +7,7 @@ mod config;
 mod history;
 mod judge;
 mod log;
+mod parts;
 pub mod passes;
 mod preset;
 mod setup;
