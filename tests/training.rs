@@ -217,10 +217,8 @@ fn a_step_in_chunks_equals_a_step_in_one_pass() {
             let rounding = vista::ops::relative_l2(&whole, &movement(&f64s, 0));
             let error = vista::ops::relative_l2(&movement(&f32s, chunk), &whole);
             println!("{method} in chunks of {chunk}: off by {error:.1e}, f32 itself by {rounding:.1e}");
-            assert!(
-                error <= rounding.max(1e-5),
-                "{method} in chunks of {chunk}: the f32 gradient is off by {error:.1e}"
-            );
+            let bound = if method == "swav" { rounding.max(1e-5) } else { 1e-5 };
+            assert!(error <= bound, "{method} in chunks of {chunk}: the f32 gradient is off by {error:.1e}");
         }
     }
 }
