@@ -245,6 +245,8 @@ pub struct EvalConfig {
     pub every_epochs: u64,
     /// Judge every so many minutes of training too; 0 never.
     pub every_minutes: f64,
+    /// Judge every so many steps too; 0 never.
+    pub every_steps: u64,
     /// Warn of a collapse after so many steps of it in a row; 0 never.
     pub collapse_steps: u64,
 }

@@ -183,6 +183,7 @@ impl Config {
                 knn_tau: 0.07,
                 every_epochs: 1,
                 every_minutes: 0.0,
+                every_steps: 0,
                 collapse_steps: 200,
             },
             views: ViewConfig::moco_v2(224),

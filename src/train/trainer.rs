@@ -168,7 +168,8 @@ impl Trainer {
                 epoch_ended && every.every_epochs > 0 && reached.epoch.is_multiple_of(every.every_epochs);
             let by_time =
                 every.every_minutes > 0.0 && clock.seconds() - judged_at >= 60.0 * every.every_minutes;
-            if by_epoch || by_time {
+            let by_step = every.every_steps > 0 && reached.step.is_multiple_of(every.every_steps);
+            if by_epoch || by_time || by_step {
                 (judged_at, judged_step) = (clock.seconds(), reached.step);
                 after = self.score(&mut log, &progress, reached, &clock)?;
             }
