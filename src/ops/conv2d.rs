@@ -3,6 +3,7 @@
 mod gather;
 pub mod geometry;
 pub mod twin;
+mod winograd;
 
 use super::kernel::{Differentiable, Kernel};
 use super::matmul::{sum_rows, sum_rows_twin, tiling::Tiling};

@@ -3,6 +3,7 @@
 //! A convolution is the product of pixels gathered under the kernel `[pixels, kh kw c]` with the weights. The gathered
 //! matrix is never whole: each task gathers a tile that stays in its core's cache and multiplies it at once.
 //! A 1x1 convolution of stride 1 needs no gathering.
+//! In f32 a 3x3 convolution of stride 1 goes through [`super::winograd`] where that is faster.
 //!
 //! Tiles and their order are fixed by the shapes and the number of threads, so results do not depend on scheduling.
 
@@ -12,6 +13,7 @@ use crate::device::real::Real;
 use crate::device::scratch::with_scratch;
 use crate::device::vector::vectorised;
 use crate::ops::matmul::twin::{Strided, matmul, product, product_into};
+use super::winograd::Winograd;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
@@ -20,8 +22,37 @@ const TILE: usize = 1 << 17;
 /// Pixels that a tile has at least, if there are enough for all threads.
 const TILE_PIXELS: usize = 128;
 
+/// Winograd's algorithm where it is faster; the f64 definition is always direct.
+fn winograd<T: Real>(g: &Geometry) -> Option<Winograd> {
+    if size_of::<T>() == size_of::<f32>() { Winograd::choose(g) } else { None }
+}
+
 /// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c]`
 pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
+    match winograd::<T>(g) {
+        Some(algorithm) => algorithm.forward(g, x, w, y),
+        None => direct_forward(g, x, w, y),
+    }
+}
+
+/// `dx[n,a,b,c] = sum over all (i,j,ky,kx,o) with i s + ky d - p = a, j s + kx d - p = b of dy[n,i,j,o] w[o,ky,kx,c]`
+pub fn grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
+    match winograd::<T>(g) {
+        Some(algorithm) => algorithm.grad_input(g, w, dy, dx),
+        None => direct_grad_input(g, w, dy, dx),
+    }
+}
+
+/// `dw[o,ky,kx,c] = sum_(n,i,j) dy[n,i,j,o] x[n, i s + ky d - p, j s + kx d - p, c]`
+pub fn grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
+    match winograd::<T>(g) {
+        Some(algorithm) => algorithm.grad_weight(g, x, dy, dw),
+        None => direct_grad_weight(g, x, dy, dw),
+    }
+}
+
+/// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c]`
+pub fn direct_forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
     if g.is_pointwise() {
         return matmul(false, true, g.pixels(), g.o, g.c, x, w, None, y);
     }
@@ -34,7 +65,7 @@ pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
 ///
 /// Input pixels whose coordinates have the same remainders by the stride are reached by the same taps: for each pair
 /// of remainders this is a convolution of `dy` of stride 1 with those taps, flipped, and input and output exchanged.
-pub fn grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
+pub fn direct_grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
     if g.is_pointwise() {
         return matmul(false, false, g.pixels(), g.c, g.o, dy, w, None, dx);
     }
@@ -63,7 +94,7 @@ pub fn grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
 ///
 /// Each task owns a block of `dw` (some output channels, some columns of the gathered matrix) and adds up all pixels
 /// in order: nothing is shared, and nothing has to be reduced afterwards.
-pub fn grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
+pub fn direct_grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
     let depth = g.depth();
     if g.pixels() == 0 || dw.is_empty() {
         return dw.fill(T::zero());
