@@ -420,7 +420,9 @@ fn csv() -> TempDir {
 fn a_csv_list_with_splits_gives_the_classes_that_both_have() {
     let folder = csv();
     let list = folder.path().join("list.csv");
-    assert_eq!(Photos::open(&list, None).unwrap().len(), 4);
+    let seen = Photos::open(&list, None).unwrap();
+    assert_eq!((0..3).map(|i| seen.name(i)).collect::<Vec<_>>(), ["a.png", "c.png", "d.png"]); // no test photo
+    assert_eq!(seen.len(), 3);
     let [train, test] = multi_label_split(&list).unwrap();
     assert_eq!(
         (train.classes(), train.classes()),
@@ -432,6 +434,8 @@ fn a_csv_list_with_splits_gives_the_classes_that_both_have() {
     refused(multi_label_split(&list), &["no class has photos in both", "list.csv"]);
     let [train, test] = labelled_split(&list).unwrap();
     assert_eq!((train.label(0), test.label(0)), (Some(1), Some(0)));
+    write(&list, "file,split,labels\na.png,test,sky\n");
+    refused(Photos::open(&list, None), &["every line is of split \"test\"", "list.csv"]);
     write(&list, b"file,split,labels\na.png,train,s\xffky\n");
     refused(Photos::open(&list, None), &["not a csv list", "UTF-8", "byte"]);
 }

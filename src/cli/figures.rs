@@ -109,7 +109,7 @@ impl Args {
             (Some(path), _) => {
                 let inner = if path.join("train").is_dir() { path.join("train") } else { path.clone() };
                 let is_list = path.extension().is_some_and(|e| e == "csv");
-                let labelled = if is_list { Photos::csv(path, None, None) } else { Photos::labelled(&inner) };
+                let labelled = if is_list { Photos::open(path, None) } else { Photos::labelled(&inner) };
                 (Some(labelled?), Some(inner))
             }
             (None, own) => {

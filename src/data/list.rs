@@ -83,8 +83,26 @@ impl Columns {
     }
 }
 
+/// Which lines of a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lines<'a> {
+    All,
+    Split(&'a str),
+    AllBut(&'a str),
+}
+
+impl Lines<'_> {
+    fn take(self, split: &str) -> bool {
+        match self {
+            Lines::All => true,
+            Lines::Split(wanted) => split == wanted,
+            Lines::AllBut(unwanted) => split != unwanted,
+        }
+    }
+}
+
 /// See [`Photos::csv`].
-pub(super) fn csv(list: &Path, root: Option<&Path>, split: Option<&str>) -> Result<Photos> {
+pub(super) fn csv(list: &Path, root: Option<&Path>, wanted: Lines) -> Result<Photos> {
     let place = list.display().to_string();
     let bad_line = |e: csv::Error| {
         Error::input(
@@ -115,12 +133,10 @@ pub(super) fn csv(list: &Path, root: Option<&Path>, split: Option<&str>) -> Resu
     let classes: Vec<String> =
         lines.iter().flat_map(labels_of).collect::<BTreeSet<_>>().into_iter().collect();
     let splits: BTreeSet<String> = lines.iter().map(|line| cell(line, columns.split)).collect();
-    if let Some(wanted) = split {
-        lines.retain(|line| cell(line, columns.split) == wanted);
-    }
+    lines.retain(|line| wanted.take(&cell(line, columns.split)));
     let Some(first) = lines.first().map(|line| cell(line, Some(columns.file))) else {
-        return Err(match split {
-            Some(wanted) => {
+        return Err(match wanted {
+            Lines::Split(wanted) => {
                 let known = splits.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
                 Error::input(
                     format!("no line of split {wanted:?}"),
@@ -128,7 +144,11 @@ pub(super) fn csv(list: &Path, root: Option<&Path>, split: Option<&str>) -> Resu
                     format!("choose among its splits: {known}"),
                 )
             }
-            None => Error::input("an empty list", place, "give lines of file,labels or file,labels,split"),
+            Lines::AllBut(unwanted) if !splits.is_empty() => {
+                let advice = "give photos of another split, or a list without splits";
+                Error::input(format!("every line is of split {unwanted:?}"), place, advice)
+            }
+            _ => Error::input("an empty list", place, "give lines of file,labels or file,labels,split"),
         });
     };
     let beside = list.parent().unwrap_or(Path::new(""));

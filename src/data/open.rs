@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::data::list::unusable;
+use crate::data::list::{self, Lines, unusable};
 use crate::data::{Photos, coco, voc};
 use crate::error::{Error, Result};
 
@@ -90,7 +90,7 @@ impl Photos {
     /// | Pascal VOC (`Annotations/`, `JPEGImages/`) | `trainval`, else `train` | `trainval` and `test`, else `train` and `val` |
     /// | COCO (`annotations/instances_*.json`) | train | train, val |
     /// | one `instances_*.json` | all its photos | refused |
-    /// | csv list | all lines | lines of split `train`, `test` |
+    /// | csv list | lines of any split but `test` | lines of split `train`, `test` |
     /// | folder with `train/CLASS/` and `test/CLASS/` | all photos below, without labels | `train/`, `test/` |
     /// | any other folder | all photos below, without labels | refused |
     ///
@@ -103,7 +103,11 @@ impl Photos {
             (Kind::Cifar10(root), _) => Photos::cifar10(root, split),
             (Kind::Voc(root), _) => Photos::voc(&root, voc::part(&root, split)),
             (Kind::Coco(root), _) => Photos::coco(coco::instances(&root, split)?, None),
-            (Kind::Csv, _) => Photos::csv(path, None, split.map(Split::name)),
+            (Kind::Csv, split) => {
+                // What an encoder is judged on it must not have seen.
+                let test = Lines::AllBut(Split::Test.name());
+                list::csv(path, None, split.map_or(test, |split| Lines::Split(split.name())))
+            }
             (Kind::Instances, None) => Photos::coco(path, None),
             (Kind::ClassFolders | Kind::Folder, None) => Photos::folder(path),
             (Kind::ClassFolders, Some(split)) => Photos::labelled(path.join(split.name())),

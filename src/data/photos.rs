@@ -146,7 +146,7 @@ impl Photos {
     /// # Errors
     /// [`Error::Input`] if the list can't be read, has no line of that split, or if its first file is not there.
     pub fn csv(list: impl AsRef<Path>, root: Option<&Path>, split: Option<&str>) -> Result<Photos> {
-        list::csv(list.as_ref(), root, split)
+        list::csv(list.as_ref(), root, split.map_or(list::Lines::All, list::Lines::Split))
     }
 
     /// Photos from encoded bytes in memory, with labels.
