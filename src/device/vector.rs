@@ -4,8 +4,9 @@
 ///
 /// Rust compiles for the oldest processor of a family (on x86-64 four floats wide and without fused multiply-add).
 /// Everything that is inlined into `f` is compiled a second time for AVX2 and picked at run time, so plain loops over
-/// slices run two to four times faster. Loops in functions that are not inlined stay as they are: mark helpers
-/// `#[inline(always)]`, and put the call inside the parallel loop, not around it.
+/// slices run two to four times faster. What is not inlined stays as it is: mark helpers and `f` itself
+/// `#[inline(always)]` (the compiler leaves a long closure out of line), avoid library functions that take closures
+/// (such as `array::from_fn`), and put the call inside the parallel loop, not around it.
 ///
 /// Results do not depend on the choice: no operation is contracted or reordered.
 #[inline(always)]

@@ -110,7 +110,10 @@ pub struct Fit {
 impl Fit {
     /// `w . x` for some images: above 0 for what looks like a positive.
     pub fn scores(&self, rows: &Rows, images: &[usize]) -> Vec<f64> {
-        vectorised(|| images.iter().map(|&i| dot(&self.w, rows.row(i))).collect())
+        vectorised(
+            #[inline(always)]
+            || images.iter().map(|&i| dot(&self.w, rows.row(i))).collect(),
+        )
     }
 }
 
@@ -128,7 +131,10 @@ impl Svm {
         start: Option<&[f64]>,
     ) -> Fit {
         assert_eq!(images.len(), positive.len(), "one label for each image");
-        vectorised(|| self.descend(rows, images, positive, cost, start))
+        vectorised(
+            #[inline(always)]
+            || self.descend(rows, images, positive, cost, start),
+        )
     }
 
     #[inline(always)]

@@ -124,7 +124,7 @@ impl Differentiable for BceWithLogits {
         let negatives = T::of(f64::from(self.negatives()));
         let rows = saved[0].data.par_chunks(columns).zip(saved[1].data.par_chunks(columns));
         dx.data.par_chunks_mut(columns).zip(rows).for_each(|(dx, (x, y))| {
-            vectorised(|| {
+            vectorised(#[inline(always)] || {
                 for ((dx, &x), &positive) in dx.iter_mut().zip(x).zip(y) {
                     let negative = negatives * (T::one() - positive);
                     // PRECISION: both sigmoids from the exponential that is at most 1.

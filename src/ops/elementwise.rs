@@ -80,7 +80,7 @@ impl Elementwise {
 /// `y = f(a, b)`, element by element.
 fn map<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync) {
     y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((y, a), b)| {
-        vectorised(|| {
+        vectorised(#[inline(always)] || {
             for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
                 *y = f(a, b);
             }

@@ -14,13 +14,16 @@ const BLOCK: usize = 256;
 /// than 16 terms or n/4096 blocks, and a tree joins them.
 #[inline(always)]
 pub(super) fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
-    vectorised(|| {
-        let mut lanes = [T::zero(); 16];
-        for (b, block) in x.chunks(BLOCK).enumerate() {
-            lanes[b % 16] += block_sum(block, &f);
-        }
-        join(lanes)
-    })
+    vectorised(
+        #[inline(always)]
+        || {
+            let mut lanes = [T::zero(); 16];
+            for (b, block) in x.chunks(BLOCK).enumerate() {
+                lanes[b % 16] += block_sum(block, &f);
+            }
+            join(lanes)
+        },
+    )
 }
 
 #[inline(always)]

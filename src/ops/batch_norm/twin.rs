@@ -62,7 +62,7 @@ pub fn statistics<T: Real>(x: &[T], c: usize, groups: usize, stats: &mut [T]) {
     with_scratch(size.div_ceil(block) * 3 * c, |partials: &mut [T]| {
         for (group, x) in x.chunks_exact(size).enumerate() {
             partials.par_chunks_mut(3 * c).zip(x.par_chunks(block)).for_each(|(partial, x)| {
-                vectorised(|| block_sums(x, c, partial));
+                vectorised(#[inline(always)] || block_sums(x, c, partial));
             });
             let (mean, var) = (&mut means[group * c..][..c], &mut vars[group * c..][..c]);
             for i in 0..c {
@@ -136,7 +136,7 @@ pub fn normalise<T: Real>(norm: &Norm<T>, stats: Stats<T>, x: &[T], residual: Op
             y[group * size..][..size].par_chunks_mut(block).enumerate().for_each(|(index, y)| {
                 let at = part(group * size + index * block, y.len());
                 let (x, residual) = (&x[at.clone()], residual.map(|residual| &residual[at]));
-                vectorised(|| match (residual, norm.relu) {
+                vectorised(#[inline(always)] || match (residual, norm.relu) {
                     (None, false) => rows::<T, false, false>(x, x, mean, scale, beta, y),
                     (None, true) => rows::<T, false, true>(x, x, mean, scale, beta, y),
                     (Some(residual), false) => rows::<T, true, false>(x, residual, mean, scale, beta, y),
@@ -222,7 +222,7 @@ pub fn backward<T: Real>(
             partials.par_chunks_mut(2 * c).enumerate().for_each(|(index, partial)| {
                 let at = part(index * block, block.min(size - index * block));
                 let (x, y, dy) = (&x[at.clone()], &y[at.clone()], &dy[at]);
-                vectorised(|| match norm.relu {
+                vectorised(#[inline(always)] || match norm.relu {
                     false => block_grads::<T, false>(x, y, dy, mean, partial),
                     true => block_grads::<T, true>(x, y, dy, mean, partial),
                 });
@@ -243,27 +243,39 @@ pub fn backward<T: Real>(
             }
             // rstd becomes the scale gamma rstd.
             rstd.iter_mut().zip(norm.gamma).for_each(|(r, &g)| *r *= g);
-            let (scale, mean_dz, slope) = (&*rstd, &*mean_dz, &*slope);
-            if let Some(dx) = &mut grads.dx {
-                dx[whole.clone()].par_chunks_mut(block).enumerate().for_each(|(index, dx)| {
-                    let at = part(index * block, dx.len());
-                    let (x, y, dy) = (&x[at.clone()], &y[at.clone()], &dy[at]);
-                    vectorised(|| match norm.relu {
-                        false => input_grads::<T, false>(x, y, dy, [mean, scale, mean_dz, slope], dx),
-                        true => input_grads::<T, true>(x, y, dy, [mean, scale, mean_dz, slope], dx),
+            let coefficients = [mean, &*rstd, &*mean_dz, &*slope];
+            let rows = |at: Range<usize>| [&x[at.clone()], &y[at.clone()], &dy[at]];
+            let dx = grads.dx.as_deref_mut().map(|d| &mut d[whole.clone()]);
+            let dresidual = grads.dresidual.as_deref_mut().map(|d| &mut d[whole.clone()]);
+            match (dx, dresidual) {
+                (Some(dx), Some(dresidual)) => {
+                    let both = dx.par_chunks_mut(block).zip(dresidual.par_chunks_mut(block));
+                    both.enumerate().for_each(|(index, (dx, dresidual))| {
+                        let rows = rows(part(index * block, dx.len()));
+                        vectorised(#[inline(always)] || match norm.relu {
+                            false => input_grads::<T, false, true>(rows, coefficients, dx, dresidual),
+                            true => input_grads::<T, true, true>(rows, coefficients, dx, dresidual),
+                        });
                     });
-                });
-            }
-            if let Some(dresidual) = &mut grads.dresidual {
-                dresidual[whole].par_chunks_mut(block).enumerate().for_each(|(index, dresidual)| {
-                    let at = part(index * block, dresidual.len());
-                    let (y, dy) = (&y[at.clone()], &dy[at]);
-                    vectorised(|| {
-                        for ((d, &y), &dy) in dresidual.iter_mut().zip(y).zip(dy) {
-                            *d = if !norm.relu || y > T::zero() { dy } else { T::zero() };
-                        }
+                }
+                (Some(dx), None) => dx.par_chunks_mut(block).enumerate().for_each(|(index, dx)| {
+                    let rows = rows(part(index * block, dx.len()));
+                    vectorised(#[inline(always)] || match norm.relu {
+                        false => input_grads::<T, false, false>(rows, coefficients, dx, &mut []),
+                        true => input_grads::<T, true, false>(rows, coefficients, dx, &mut []),
                     });
-                });
+                }),
+                (None, Some(dresidual)) => {
+                    dresidual.par_chunks_mut(block).enumerate().for_each(|(index, dresidual)| {
+                        let [_, y, dy] = rows(part(index * block, dresidual.len()));
+                        vectorised(#[inline(always)] || {
+                            for ((d, &y), &dy) in dresidual.iter_mut().zip(y).zip(dy) {
+                                *d = if !norm.relu || y > T::zero() { dy } else { T::zero() };
+                            }
+                        });
+                    });
+                }
+                (None, None) => {}
             }
         }
     });
@@ -287,18 +299,28 @@ fn block_grads<T: Real, const RELU: bool>(x: &[T], y: &[T], dy: &[T], mean: &[T]
     }
 }
 
-/// `dx = scale (dz - mean_dz - (x - mean) slope)`
+/// `dx = scale (dz - mean_dz - (x - mean) slope)`, and with `RESIDUAL` `dresidual = dz`.
 #[inline(always)]
-fn input_grads<T: Real, const RELU: bool>(x: &[T], y: &[T], dy: &[T], coefficients: [&[T]; 4], dx: &mut [T]) {
+fn input_grads<T: Real, const RELU: bool, const RESIDUAL: bool>(
+    [x, y, dy]: [&[T]; 3],
+    coefficients: [&[T]; 4],
+    dx: &mut [T],
+    dresidual: &mut [T],
+) {
     let c = coefficients[0].len();
     let [mean, scale, mean_dz, slope] = coefficients.map(|coefficient| &coefficient[..c]);
-    let rows = x.chunks_exact(c).zip(y.chunks_exact(c)).zip(dy.chunks_exact(c)).zip(dx.chunks_exact_mut(c));
-    for (((x, y), dy), dx) in rows {
+    for row in 0..dx.len() / c {
+        let at = part(row * c, c);
+        let (x, y, dy, dx) = (&x[at.clone()], &y[at.clone()], &dy[at.clone()], &mut dx[at.clone()]);
+        let dresidual = if RESIDUAL { &mut dresidual[at] } else { &mut dresidual[..0] };
         for i in 0..c {
             // Loaded before the choice, which would otherwise keep the loop from being vectorised.
             let (y, dy) = (y[i], dy[i]);
             let dz = if !RELU || y > T::zero() { dy } else { T::zero() };
             dx[i] = scale[i] * (dz - mean_dz[i] - (x[i] - mean[i]) * slope[i]);
+            if RESIDUAL {
+                dresidual[i] = dz;
+            }
         }
     }
 }

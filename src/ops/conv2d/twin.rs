@@ -144,7 +144,7 @@ pub fn direct_grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]
             for start in (0..g.n * g.oh).step_by(lines) {
                 let lines = lines.min(g.n * g.oh - start);
                 let cells = &mut cells[..lines * g.ow * columns.len()];
-                vectorised(|| {
+                vectorised(#[inline(always)] || {
                     for (line, cells) in cells.chunks_exact_mut(g.ow * columns.len()).enumerate() {
                         let (n, i) = ((start + line) / g.oh, (start + line) % g.oh);
                         gather.row(&x[n * g.h * g.w * g.c..][..g.h * g.w * g.c], i, &columns, cells);
@@ -194,7 +194,7 @@ fn correlate<T: Real>(parts: &[(Gather, Strided<T>)], x: &[T], [h, w, c]: [usize
             let positions = tile_lines.clone().filter(mine).count() * across;
             with_scratch(positions * (depth + c), |scratch: &mut [T]| {
                 let (cells, result) = scratch.split_at_mut(positions * depth);
-                vectorised(|| {
+                vectorised(#[inline(always)] || {
                     let rows = cells.chunks_exact_mut((across * depth).max(1));
                     for (line, cells) in tile_lines.clone().filter(mine).zip(rows) {
                         gather.row(
