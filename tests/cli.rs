@@ -23,7 +23,12 @@ fn refused(args: &[&str], parts: &[&str]) {
         all.extend(["--out", out.to_str().expect("a name")]);
     }
     all.extend(args);
-    let output = vista(&all);
+    refused_by(&all, parts);
+}
+
+/// Runs any command and expects a refusal in one line.
+fn refused_by(args: &[&str], parts: &[&str]) {
+    let output = vista(args);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
     let errors: Vec<&str> = said.lines().filter(|l| !l.starts_with("warning")).collect();
@@ -208,6 +213,90 @@ fn photos_with_several_labels_do_not_judge_by_knn() {
 }
 
 #[test]
+fn bench_times_work_by_name_and_writes_its_figures() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("bench.json");
+    let json = file.to_str().expect("a name");
+    let tests =
+        ["--test", "matmul:16", "--test", "resnet18:2,32", "--test", "views:40x30,16", "--test", "sgd:9"];
+    let rest = ["--device", "cpu", "--warmup", "0", "--repeats", "2", "--json", json];
+    let output = vista(&[&["bench"], &tests[..], &rest].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    for part in ["matmul:16", "GFLOP/s", "views per second and core"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let figures: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).expect("figures")).expect("JSON");
+    assert_eq!(
+        (&figures["command"], &figures["tests"][1]["test"]),
+        (&"bench".into(), &"resnet18:2,32".into())
+    );
+    let rows = figures["tests"].as_array().expect("a list");
+    for (row, [has_rate, makes_views]) in
+        rows.iter().zip([[true, false], [true, false], [false, true], [false; 2]])
+    {
+        let timing = &row["timing"];
+        let [least, median, most] =
+            ["least_ms", "median_ms", "most_ms"].map(|key| timing[key].as_f64().expect(key));
+        assert!(0.0 < least && least <= median && median <= most && timing["repeats"] == 2, "{row}");
+        assert_eq!(row["gflops"].is_f64(), has_rate, "{row}");
+        assert_eq!(row["views_per_second_and_core"].is_f64(), makes_views, "{row}");
+        assert_eq!(row["peak_resident_bytes"].is_u64(), cfg!(target_os = "linux"), "{row}");
+    }
+}
+
+#[test]
+fn bench_shows_a_step_by_op_and_plans_one_without_a_gpu() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("bench.json");
+    let json = file.to_str().expect("a name");
+    let figures = |args: &[&str]| -> serde_json::Value {
+        let output =
+            vista(&[&["bench", "--batch", "2", "--image-size", "32", "--json", json], args].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&std::fs::read(&file).expect("figures")).expect("JSON")
+    };
+    let step = figures(&["--model", "resnet18", "--device", "cpu", "--warmup", "0", "--repeats", "1"]);
+    let step = &step["steps"][0];
+    assert!(
+        step["images_per_second"].is_f64() && step["gflops"].is_f64() && step["peak_tensor_bytes"].is_u64()
+    );
+    let ops = step["ops"].as_array().expect("ops");
+    let conv = ops.iter().find(|op| op["op"] == "conv2d backward").expect("conv2d backward");
+    assert!(conv["calls"] == 20.0 && conv["share"].is_f64() && conv["milliseconds"].is_f64(), "{conv}");
+    let plan = figures(&["--plan", "resnet18"]);
+    let phases = plan["plan"]["phases"].as_array().expect("phases");
+    let total = phases.last().expect("total");
+    assert!(phases.len() == 6 && total["phase"] == "total", "{plan}");
+    for key in ["dispatches", "least_bytes", "moved_bytes", "flops"] {
+        assert!(total[key].as_u64().is_some_and(|count| count > 0), "{key}: {total}");
+    }
+    assert!(phases[0]["ops"][0]["kernels"][0]["kernel"].is_string());
+}
+
+#[test]
+fn bench_refuses_what_it_does_not_know_and_says_what_it_does() {
+    refused_by(&["bench", "--test", "lenet:1,28"], &["lenet", "resnet18:batch,size", "views:WxH,size"]);
+    refused_by(
+        &["bench", "--test", "conv:1,2"],
+        &["conv:1,2", "conv:batch,in,height,width,out,kernel,stride,padding"],
+    );
+    refused_by(
+        &["bench", "--test", "conv:1,3,4,4,8,7,1,0", "--device", "cpu"],
+        &["conv:1,3,4,4", "choose other sizes"],
+    );
+    refused_by(&["bench", "--test", "matmul:-1"], &["matmul:-1", "whole numbers"]);
+    refused_by(&["bench", "--model", "vgg"], &["vgg", "resnet50"]);
+    refused_by(&["bench", "--plan", "vgg"], &["vgg", "resnet50"]);
+    refused_by(&["bench", "--test", "matmul:4", "--device", "tpu"], &["tpu", "gpu:NAME"]);
+    refused_by(
+        &["bench", "--test", "matmul:4", "--device", "cpu", "--json", "/no/such/x.json"],
+        &["/no/such"],
+    );
+}
+
+#[test]
 fn devices_and_presets_are_listed() {
     let devices = text(&vista(&["devices"]).stdout);
     assert!(devices.contains("cpu") && devices.contains("auto"), "{devices}");
@@ -237,7 +326,9 @@ fn an_unreadable_folder_is_refused() {
 #[test]
 fn the_readme_shows_the_commands_that_there_are() {
     let readme = include_str!("../README.md");
-    for command in ["pretrain", "knn", "probe", "voc", "finetune", "figures", "sweep", "devices", "doctor"] {
+    for command in
+        ["pretrain", "knn", "probe", "voc", "finetune", "figures", "sweep", "bench", "devices", "doctor"]
+    {
         assert!(readme.contains(&format!("vista {command}")), "README does not show `vista {command}`");
         assert!(vista(&[command, "--help"]).status.success(), "vista {command} --help");
     }

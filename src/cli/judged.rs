@@ -55,13 +55,19 @@ impl Judged {
         std::fs::metadata(&self.checkpoint).map_err(|e| Error::io(&self.checkpoint, e))?;
         let beside = self.checkpoint.with_file_name(format!("{command}.json"));
         let path = self.json.clone().unwrap_or(beside);
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !folder.is_dir() {
-            let place = folder.display().to_string();
-            return Err(Error::input("no such folder", place, "make it, or name another file by --json"));
-        }
+        check_folder_of(&path)?;
         Ok(Report { command, path, checkpoint: self.checkpoint.display().to_string(), began: Instant::now() })
     }
+}
+
+/// Refuses a file for figures whose folder is not there.
+pub(super) fn check_folder_of(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let place = folder.display().to_string();
+    Err(Error::input("no such folder", place, "make it, or name another file by --json"))
 }
 
 impl Opened {

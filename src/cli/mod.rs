@@ -1,5 +1,6 @@
 //! The `vista` command, one file per subcommand. Exit codes: 0 done, 1 failed run, 2 usage or bad input.
 
+mod bench;
 mod devices;
 mod doctor;
 mod figures;
@@ -36,6 +37,8 @@ enum Command {
     Voc(voc::Args),
     /// Fine-tune the whole network of a checkpoint on labelled photos.
     Finetune(finetune::Args),
+    // So is what this one says.
+    Bench(bench::Args),
     /// List the devices of this machine and which one `auto` takes.
     Devices,
     /// Check every op of a device against its f64 definition.
@@ -52,6 +55,7 @@ pub fn run() -> i32 {
         Command::Sweep(args) => sweep::run(&args),
         Command::Voc(args) => voc::run(&args),
         Command::Finetune(args) => finetune::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Devices => devices::run(),
         Command::Doctor(args) => doctor::run(&args),
     };

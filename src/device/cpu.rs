@@ -2,6 +2,7 @@
 
 use super::pool::{Buffer, CpuPools};
 use super::real::Real;
+use super::trace::Trace;
 
 /// Which number type the twins run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +19,12 @@ pub struct Cpu {
     /// The twins' number type.
     pub precision: Precision,
     pub(crate) pools: CpuPools,
+    pub(super) trace: Trace,
 }
 
 impl Cpu {
     pub(crate) fn new(precision: Precision) -> Cpu {
-        Cpu { precision, pools: CpuPools::default() }
+        Cpu { precision, pools: CpuPools::default(), trace: Trace::of_cpu() }
     }
 
     /// A pooled buffer with arbitrary contents.

@@ -1,18 +1,19 @@
-//! A wgpu adapter: limits, queue, and one recorded list of commands per step.
+//! A wgpu adapter: its limits, its pool of buffers, and the kernels that ops record.
 //!
-//! Ops record dispatches; nothing runs until a value is read, `wait` is called or the work budget of one
-//! submission is reached (so that no submission nears a desktop driver's time-out).
+//! Nothing runs until a value is read, `wait` is called or the work budget of one submission is reached (so that no
+//! submission nears a desktop driver's time-out). A plan is a GPU without an adapter: ops choose and record the same
+//! kernels, which are counted and go no further; its tensors have no elements.
 
 use super::adapter::{AdapterSummary, ranked};
-use super::kernel::{Dispatch, Kernels};
+use super::kernel::Dispatch;
 use super::pool::{FreeList, Usage, size_class};
-use super::trace::{self, Trace};
-use crate::error::{Error, Result};
+use super::recorder::Recorder;
+use super::trace::{self, KernelRun, Trace};
+use crate::error::{Error, Result, readable_bytes};
 use crate::tensor::Tensor;
-use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How to open a GPU.
 #[derive(Clone, Debug, Default)]
@@ -34,24 +35,35 @@ pub struct GpuBuffer {
 
 #[derive(Debug)]
 struct Raw {
-    buffer: wgpu::Buffer,
+    /// `None` in a plan.
+    buffer: Option<wgpu::Buffer>,
     id: u64,
     class: usize,
 }
 
 #[derive(Debug, Default)]
-struct GpuPool {
+pub(super) struct GpuPool {
     free: FreeList<Raw>,
     usage: Usage,
     next_id: AtomicU64,
 }
 
+impl GpuPool {
+    /// Bytes in use, now and at most.
+    pub fn usage(&self) -> (u64, u64) {
+        (self.usage.bytes(), self.usage.peak())
+    }
+}
+
 impl GpuBuffer {
+    fn kept(&self) -> &Raw {
+        self.raw.as_ref().expect("a buffer keeps its memory until dropped")
+    }
     pub(super) fn raw(&self) -> &wgpu::Buffer {
-        &self.raw.as_ref().expect("a buffer keeps its memory until dropped").buffer
+        self.kept().buffer.as_ref().expect("an adapter's buffer has memory")
     }
     pub(super) fn id(&self) -> u64 {
-        self.raw.as_ref().expect("a buffer keeps its memory until dropped").id
+        self.kept().id
     }
 }
 
@@ -64,48 +76,16 @@ impl Drop for GpuBuffer {
     }
 }
 
-enum Command {
-    Run {
-        pipeline: wgpu::ComputePipeline,
-        group: wgpu::BindGroup,
-        offset: u32,
-        groups: [u32; 2],
-        label: String,
-    },
-    Copy {
-        from: wgpu::Buffer,
-        from_at: u64,
-        into: wgpu::Buffer,
-        into_at: u64,
-        bytes: u64,
-    },
-}
-
-#[derive(Default)]
-struct Recording {
-    commands: Vec<Command>,
-    /// Params structs of the recorded dispatches, each aligned for a dynamic uniform offset.
-    params: Vec<u8>,
-    work: u64,
-    groups: HashMap<GroupKey, wgpu::BindGroup>,
-    trace: Trace,
-}
-
-type GroupKey = (u64, Vec<(u64, u64, u64)>);
-
-/// An open GPU.
+/// An open GPU, or a plan.
 pub struct Gpu {
     /// Facts of the adapter.
     pub summary: AdapterSummary,
-    device: wgpu::Device,
-    queue: wgpu::Queue,
     max_binding: u64,
     is_cpu: bool,
-    kernels: Kernels,
     pool: Arc<GpuPool>,
-    params: wgpu::Buffer,
-    recording: Mutex<Recording>,
-    failure: Arc<Mutex<Option<String>>>,
+    pub(super) trace: Arc<Trace>,
+    /// `None` in a plan.
+    recorder: Option<Recorder>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -113,10 +93,6 @@ impl std::fmt::Debug for Gpu {
         write!(f, "Gpu({})", self.summary.name)
     }
 }
-
-/// Room for the params of about 2,000 dispatches.
-const PARAMS_BYTES: usize = 512 * 1024;
-const PARAMS_ALIGN: usize = 256;
 
 impl Gpu {
     /// Opens the first adapter whose name contains `name`, ignoring case.
@@ -138,49 +114,45 @@ impl Gpu {
             };
             return Err(Error::Device(advice));
         };
-        let mut limits = wgpu::Limits::default();
-        let offered = adapter.limits();
-        limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
-        limits.max_buffer_size = offered.max_buffer_size;
-        let features = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
-        let request = adapter.request_device(&wgpu::DeviceDescriptor {
-            label: Some("vista"),
-            required_features: features,
-            required_limits: limits,
-            ..Default::default()
-        });
-        let (device, queue) = pollster::block_on(request).map_err(|e| {
-            Error::Device(format!("{}: cannot be opened ({e}): use --device cpu", summary.name))
-        })?;
-        let failure = Arc::new(Mutex::new(None));
-        let seen = failure.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            seen.lock().expect("failure lock").get_or_insert(error.to_string());
-        }));
-        let params = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("params"),
-            size: PARAMS_BYTES as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let is_cpu = summary.kind == wgpu::DeviceType::Cpu && !options.as_real;
-        let max_binding = options.max_binding.unwrap_or(u64::MAX).min(summary.max_binding);
-        let recording = Recording { trace: Trace::new(&device, &queue), ..Default::default() };
         if trace::level() >= 1 {
             eprintln!("adapter {summary:?}");
         }
-        Ok(Gpu {
-            kernels: Kernels::new(device.clone(), options.checked || trace::level() >= 4),
-            max_binding,
-            is_cpu,
+        let is_cpu = summary.kind == wgpu::DeviceType::Cpu && !options.as_real;
+        let max_binding = options.max_binding.unwrap_or(u64::MAX).min(summary.max_binding);
+        let work_budget = if is_cpu { 4_000_000_000 } else { 200_000_000_000 };
+        let checked = options.checked || trace::level() >= 4;
+        let trace = Arc::new(Trace::of_gpu(trace::level() >= 2 && summary.timestamps));
+        let pool = Arc::<GpuPool>::default();
+        let shared = (trace.clone(), pool.clone());
+        let recorder = Some(Recorder::open(&adapter, &summary, checked, work_budget, shared)?);
+        Ok(Gpu { summary, max_binding, is_cpu, pool, trace, recorder })
+    }
+
+    /// A plan for a discrete GPU that binds 2 GiB at once, as most do.
+    pub fn plan() -> Gpu {
+        let summary = AdapterSummary {
+            name: "a plan".into(),
+            kind: wgpu::DeviceType::DiscreteGpu,
+            backend: wgpu::Backend::Noop,
+            driver: String::new(),
+            max_binding: 2 << 30,
+            max_buffer: u64::MAX,
+            timestamps: false,
+        };
+        let trace = Arc::new(Trace::of_gpu(false));
+        Gpu {
+            max_binding: summary.max_binding,
             summary,
-            device,
-            queue,
+            is_cpu: false,
             pool: Arc::default(),
-            params,
-            recording: Mutex::new(recording),
-            failure,
-        })
+            trace,
+            recorder: None,
+        }
+    }
+
+    /// Whether nothing runs here.
+    pub fn is_plan(&self) -> bool {
+        self.recorder.is_none()
     }
 
     /// The most bytes that one binding may hold.
@@ -211,7 +183,7 @@ impl Gpu {
 
     /// Bytes in use, now and at most.
     pub fn usage(&self) -> (u64, u64) {
-        (self.pool.usage.bytes(), self.pool.usage.peak())
+        self.pool.usage()
     }
 
     /// Records one kernel over the given tensors.
@@ -228,75 +200,16 @@ impl Gpu {
                 return Err(Error::Limit {
                     op: dispatch.shader,
                     what: "a tensor",
-                    needed: crate::error::readable_bytes(bytes),
-                    available: crate::error::readable_bytes(self.max_binding),
+                    needed: readable_bytes(bytes),
+                    available: readable_bytes(self.max_binding),
                 });
             }
         }
-        let kernel = self.kernels.get(dispatch.shader, dispatch.entry, &dispatch.constants)?;
-        let mut recording = self.lock();
-        if recording.params.len() + dispatch.params.len().next_multiple_of(PARAMS_ALIGN) > PARAMS_BYTES {
-            self.submit(&mut recording)?;
-        }
-        let offset = recording.params.len() as u32;
-        recording.params.extend_from_slice(dispatch.params);
-        let padded = recording.params.len().next_multiple_of(PARAMS_ALIGN);
-        recording.params.resize(padded, 0);
-        let bindings: Vec<(u64, u64, u64)> = dispatch
-            .tensors
-            .iter()
-            .map(|(tensor, range)| {
-                let (start, count) = range.as_ref().map_or((0, tensor.elements()), |r| (r.start, r.len()));
-                // Bindings end on a multiple of 16 bytes so that the last vec4 is whole.
-                (tensor.gpu_buffer().id(), 4 * start as u64, (4 * count as u64).next_multiple_of(16).max(16))
-            })
-            .collect();
-        let key = (kernel.id, bindings);
-        let group = match recording.groups.get(&key) {
-            Some(group) => group.clone(),
-            None => {
-                let mut entries = Vec::with_capacity(dispatch.tensors.len() + 1);
-                if let Some(size) = kernel.params_size {
-                    entries.push(binding(0, &self.params, 0, size));
-                }
-                for ((slot, (tensor, _)), (_, at, bytes)) in
-                    kernel.slots.iter().zip(&dispatch.tensors).zip(&key.1)
-                {
-                    entries.push(binding(*slot, tensor.gpu_buffer().raw(), *at, *bytes));
-                }
-                assert_eq!(
-                    kernel.slots.len(),
-                    dispatch.tensors.len(),
-                    "{}/{} binds another number of tensors",
-                    dispatch.shader,
-                    dispatch.entry
-                );
-                let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some(dispatch.entry),
-                    layout: &kernel.layout,
-                    entries: &entries,
-                });
-                recording.groups.insert(key, group.clone());
-                group
-            }
+        let traced = match self.trace.is_on() {
+            true => Some(self.trace.kernel(KernelRun::of(&dispatch)?)),
+            false => None,
         };
-        let label = if trace::level() >= 2 {
-            format!("{}/{}", dispatch.shader, dispatch.entry)
-        } else {
-            String::new()
-        };
-        recording.commands.push(Command::Run {
-            pipeline: kernel.pipeline.clone(),
-            group,
-            offset,
-            groups: fold(dispatch.groups),
-            label,
-        });
-        recording.work += dispatch.work.max(dispatch.tensors.iter().map(|(t, _)| t.elements() as u64).sum());
-        if recording.work > self.work_budget() {
-            self.submit(&mut recording)?;
-        }
-        Ok(())
+        self.recorder.as_ref().map_or(Ok(()), |recorder| recorder.run(&dispatch, traced))
     }
 
     /// Records a kernel that treats elements on their own, one thread per vec4 in workgroups of 256, in chunks
@@ -335,9 +248,9 @@ impl Gpu {
         into_at: usize,
         count: usize,
     ) -> Result<()> {
-        let (from, into) = (from.raw().clone(), into.raw().clone());
-        let (from_at, into_at, bytes) = (4 * from_at as u64, 4 * into_at as u64, 4 * count as u64);
-        self.lock().commands.push(Command::Copy { from, from_at, into, into_at, bytes });
+        if let Some(recorder) = &self.recorder {
+            recorder.copy(from, 4 * from_at as u64, into, 4 * into_at as u64, 4 * count as u64);
+        }
         Ok(())
     }
 
@@ -353,19 +266,12 @@ impl Gpu {
             return Err(Error::Limit {
                 op: "tensor",
                 what: "a tensor",
-                needed: crate::error::readable_bytes(bytes),
-                available: crate::error::readable_bytes(self.summary.max_buffer),
+                needed: readable_bytes(bytes),
+                available: readable_bytes(self.summary.max_buffer),
             });
         }
         let raw = self.pool.free.take(class).unwrap_or_else(|| Raw {
-            buffer: self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: None,
-                size: bytes,
-                usage: wgpu::BufferUsages::STORAGE
-                    | wgpu::BufferUsages::COPY_SRC
-                    | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            }),
+            buffer: self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)),
             id: self.pool.next_id.fetch_add(1, Ordering::Relaxed),
             class,
         });
@@ -376,11 +282,9 @@ impl Gpu {
     /// A buffer holding `values`.
     pub(crate) fn upload(&self, values: &[f32]) -> Result<GpuBuffer> {
         let buffer = self.take(values.len())?;
-        // ORDER: queue writes run before the next submission, so what is recorded must be submitted first:
-        // the buffer may be one that a recorded command still reads.
-        let mut recording = self.lock();
-        self.submit(&mut recording)?;
-        self.queue.write_buffer(buffer.raw(), 0, bytemuck::cast_slice(values));
+        if let Some(recorder) = &self.recorder {
+            recorder.upload(values, &buffer)?;
+        }
         Ok(buffer)
     }
 
@@ -389,31 +293,10 @@ impl Gpu {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let bytes = 4 * count as u64;
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("download"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let mut recording = self.lock();
-        let (from, into) = (buffer.raw().clone(), staging.clone());
-        recording.commands.push(Command::Copy { from, from_at: 0, into, into_at: 0, bytes });
-        self.submit(&mut recording)?;
-        drop(recording);
-        // The callback may run in another thread's poll and after this one's, so its answer is waited for.
-        let (answer, mapped) = std::sync::mpsc::channel();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            let _ = answer.send(result);
-        });
-        self.poll()?;
-        if !matches!(mapped.recv(), Ok(Ok(()))) {
-            return Err(self.failed("the result of the last step could not be read back"));
+        match &self.recorder {
+            Some(recorder) => recorder.download(buffer, count),
+            None => Err(Error::Device("a plan computes no values: use another device".into())),
         }
-        let range = staging
-            .get_mapped_range(..)
-            .map_err(|_| self.failed("the result of the last step could not be mapped"))?;
-        Ok(bytemuck::pod_collect_to_vec(&range))
     }
 
     /// Submits what is recorded and waits until the device is idle.
@@ -421,107 +304,6 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] if the device has failed.
     pub fn wait(&self) -> Result<()> {
-        let mut recording = self.lock();
-        self.submit(&mut recording)?;
-        drop(recording);
-        self.poll()
-    }
-
-    fn poll(&self) -> Result<()> {
-        self.device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|e| self.failed(&format!("the device stopped answering ({e})")))?;
-        self.check()
-    }
-
-    fn submit(&self, recording: &mut Recording) -> Result<()> {
-        if recording.commands.is_empty() {
-            return self.check();
-        }
-        self.queue.write_buffer(&self.params, 0, &recording.params);
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        let commands = std::mem::take(&mut recording.commands);
-        let timed = recording.trace.is_on();
-        let mut at = 0;
-        while at < commands.len() {
-            if let Command::Copy { from, from_at, into, into_at, bytes } = &commands[at] {
-                encoder.copy_buffer_to_buffer(from, *from_at, into, *into_at, Some(*bytes));
-                at += 1;
-                continue;
-            }
-            // One pass holds all dispatches up to the next copy; when tracing, each has its own to be timed.
-            let label = if let Command::Run { label, .. } = &commands[at] { label.as_str() } else { "" };
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: None,
-                timestamp_writes: recording.trace.writes(label),
-            });
-            while let Some(Command::Run { pipeline, group, offset, groups, .. }) = commands.get(at) {
-                pass.set_pipeline(pipeline);
-                pass.set_bind_group(0, group, &[*offset]);
-                pass.dispatch_workgroups(groups[0], groups[1], 1);
-                at += 1;
-                if timed {
-                    break;
-                }
-            }
-        }
-        recording.trace.resolve(&mut encoder);
-        self.queue.submit([encoder.finish()]);
-        recording.params.clear();
-        recording.work = 0;
-        if timed {
-            self.device
-                .poll(wgpu::PollType::wait_indefinitely())
-                .map_err(|e| self.failed(&format!("the device stopped answering ({e})")))?;
-            recording.trace.report(&self.device, self.usage());
-        }
-        self.check()
-    }
-
-    /// Multiply-adds that one submission may hold.
-    fn work_budget(&self) -> u64 {
-        if self.is_cpu() { 4_000_000_000 } else { 200_000_000_000 }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Recording> {
-        self.recording.lock().expect("recording lock")
-    }
-
-    fn check(&self) -> Result<()> {
-        match self.failure.lock().expect("failure lock").as_ref() {
-            None => Ok(()),
-            Some(message) => Err(Error::Device(format!("{}: {message}", self.summary.name))),
-        }
-    }
-
-    fn failed(&self, what: &str) -> Error {
-        self.check().err().unwrap_or_else(|| {
-            Error::Device(format!("{}: {what}: try a smaller --batch, or --device cpu", self.summary.name))
-        })
-    }
-}
-
-fn binding(slot: u32, buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindGroupEntry<'_> {
-    let size = std::num::NonZeroU64::new(size);
-    let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size });
-    wgpu::BindGroupEntry { binding: slot, resource }
-}
-
-/// Folds a count of workgroups over two dimensions of at most 65,535; kernels undo it with `flat_group`.
-fn fold(groups: u64) -> [u32; 2] {
-    let columns = groups.min(65_535);
-    [columns as u32, groups.div_ceil(columns) as u32]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fold;
-
-    #[test]
-    fn folded_groups_cover_five_million_within_the_limit() {
-        for groups in [1, 65_535, 65_536, 5_000_000, 65_535 * 65_535] {
-            let [x, y] = fold(groups);
-            assert!(x <= 65_535 && y <= 65_535 && u64::from(x) * u64::from(y) >= groups);
-        }
+        self.recorder.as_ref().map_or(Ok(()), Recorder::wait)
     }
 }

@@ -5,7 +5,7 @@ use crate::tensor::Tensor;
 use include_dir::{Dir, include_dir};
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 static SHADERS: Dir = include_dir!("$CARGO_MANIFEST_DIR/shaders");
 
@@ -85,8 +85,8 @@ pub(super) struct Kernel {
     pub layout: wgpu::BindGroupLayout,
     /// Size of the params struct, if the entry point reads one.
     pub params_size: Option<u64>,
-    /// Binding numbers of the storage buffers, ascending.
-    pub slots: Vec<u32>,
+    /// The storage buffers, by ascending binding number.
+    pub slots: Vec<Slot>,
 }
 
 type PipelineKey = (&'static str, &'static str, Vec<(&'static str, u64)>);
@@ -95,7 +95,7 @@ type PipelineKey = (&'static str, &'static str, Vec<(&'static str, u64)>);
 pub(super) struct Kernels {
     device: wgpu::Device,
     checked: bool,
-    modules: Mutex<HashMap<&'static str, (wgpu::ShaderModule, std::sync::Arc<Reflection>)>>,
+    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<PipelineKey, Kernel>>,
 }
 
@@ -115,8 +115,8 @@ impl Kernels {
         if let Some(kernel) = pipelines.get(&key) {
             return Ok(kernel.clone());
         }
-        let (module, reflection) = self.module(shader)?;
-        let slots = reflection.entry(entry)?;
+        let module = self.module(shader)?;
+        let slots = reflect(shader)?.entry(entry)?;
         let mut entries = Vec::new();
         let buffer = |binding, ty, dynamic, size| wgpu::BindGroupLayoutEntry {
             binding,
@@ -131,9 +131,9 @@ impl Kernels {
         let params_size = slots.params;
         // A kernel without params still takes the dynamic offset, so that all dispatches are alike.
         entries.push(buffer(0, wgpu::BufferBindingType::Uniform, true, params_size.unwrap_or(16)));
-        for (slot, read_only) in &slots.storage {
-            let ty = wgpu::BufferBindingType::Storage { read_only: *read_only };
-            entries.push(buffer(*slot, ty, false, 0));
+        for slot in &slots.storage {
+            let ty = wgpu::BufferBindingType::Storage { read_only: slot.read_only };
+            entries.push(buffer(slot.binding, ty, false, 0));
         }
         let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(shader),
@@ -163,19 +163,18 @@ impl Kernels {
             pipeline,
             layout,
             params_size: Some(params_size.unwrap_or(16)),
-            slots: slots.storage.iter().map(|(slot, _)| *slot).collect(),
+            slots: slots.storage,
         };
         pipelines.insert(key, kernel.clone());
         Ok(kernel)
     }
 
-    fn module(&self, shader: &'static str) -> Result<(wgpu::ShaderModule, std::sync::Arc<Reflection>)> {
+    fn module(&self, shader: &'static str) -> Result<wgpu::ShaderModule> {
         let mut modules = self.modules.lock().expect("module lock");
         if let Some(found) = modules.get(shader) {
             return Ok(found.clone());
         }
         let source = shader_source(shader)?;
-        let reflection = std::sync::Arc::new(Reflection::of(shader, &source)?);
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(shader),
             source: wgpu::ShaderSource::Wgsl(source.into()),
@@ -187,9 +186,21 @@ impl Kernels {
         // SAFETY: the built-in shaders stay inside their bindings and end their loops; the tests also run every
         // op with all checks on and compare.
         let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
-        modules.insert(shader, (module.clone(), reflection.clone()));
-        Ok((module, reflection))
+        modules.insert(shader, module.clone());
+        Ok(module)
     }
+}
+
+/// The reflection of a built-in shader, parsed and validated on first use.
+pub(super) fn reflect(shader: &'static str) -> Result<Arc<Reflection>> {
+    static KNOWN: OnceLock<Mutex<HashMap<&'static str, Arc<Reflection>>>> = OnceLock::new();
+    let mut known = KNOWN.get_or_init(Mutex::default).lock().expect("reflection lock");
+    if let Some(found) = known.get(shader) {
+        return Ok(found.clone());
+    }
+    let reflection = Arc::new(Reflection::of(shader, &shader_source(shader)?)?);
+    known.insert(shader, reflection.clone());
+    Ok(reflection)
 }
 
 /// What the entry points of a shader file bind.
@@ -203,8 +214,21 @@ pub struct Reflection {
 pub struct Slots {
     /// Size of the uniform params struct, bytes.
     pub params: Option<u64>,
-    /// Binding number and whether it is only read, ascending.
-    pub storage: Vec<(u32, bool)>,
+    /// The storage buffers, by ascending binding number.
+    pub storage: Vec<Slot>,
+}
+
+/// One storage buffer of an entry point.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    /// Binding number.
+    pub binding: u32,
+    /// Whether it is declared as read-only.
+    pub read_only: bool,
+    /// Whether the entry point reads its elements.
+    pub reads: bool,
+    /// Whether the entry point writes its elements.
+    pub writes: bool,
 }
 
 impl Reflection {
@@ -253,13 +277,16 @@ impl Reflection {
                     let size = self.module.types[global.ty].inner.size(self.module.to_ctx());
                     slots.params = Some(u64::from(size));
                 }
-                naga::AddressSpace::Storage { access } => {
-                    slots.storage.push((binding.binding, !access.contains(naga::StorageAccess::STORE)));
-                }
+                naga::AddressSpace::Storage { access } => slots.storage.push(Slot {
+                    binding: binding.binding,
+                    read_only: !access.contains(naga::StorageAccess::STORE),
+                    reads: uses[handle].contains(naga::valid::GlobalUse::READ),
+                    writes: uses[handle].contains(naga::valid::GlobalUse::WRITE),
+                }),
                 _ => {}
             }
         }
-        slots.storage.sort_unstable();
+        slots.storage.sort_unstable_by_key(|slot| slot.binding);
         Ok(slots)
     }
 }

@@ -6,16 +6,20 @@ pub mod gpu;
 pub mod kernel;
 pub mod pool;
 pub mod real;
+mod recorder;
 pub(crate) mod scratch;
+mod stamps;
 pub mod trace;
 pub mod vector;
 
 pub use adapter::AdapterSummary;
 pub use cpu::{Cpu, Precision};
 pub use gpu::{Gpu, GpuOptions};
+pub use trace::{Events, KernelRun, OpRun};
 
 use crate::error::Result;
 use std::sync::Arc;
+use trace::Trace;
 
 /// Where tensors live and ops run. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -43,6 +47,12 @@ impl Device {
     /// [`crate::Error::Device`] if there is none or it can't be opened, naming those there are.
     pub fn gpu_named(name: Option<&str>, options: GpuOptions) -> Result<Device> {
         Ok(Device::Gpu(Arc::new(Gpu::open(name, options)?)))
+    }
+
+    /// A GPU that only plans: kernels are chosen and recorded as for a discrete GPU, and counted by the trace, but
+    /// tensors have no elements and nothing runs.
+    pub fn plan() -> Device {
+        Device::Gpu(Arc::new(Gpu::plan()))
     }
 
     /// Opens what `--device` asks for: `auto`, `cpu`, `gpu` or `gpu:NAME`.
@@ -108,6 +118,33 @@ impl Device {
             Device::Cpu(cpu) => cpu.usage(),
             Device::Gpu(gpu) => gpu.usage(),
         }
+    }
+
+    pub(crate) fn trace(&self) -> &Trace {
+        match self {
+            Device::Cpu(cpu) => &cpu.trace,
+            Device::Gpu(gpu) => &gpu.trace,
+        }
+    }
+
+    /// Starts to note every op and kernel that runs. While it does, a GPU waits after each submission and runs each
+    /// kernel alone.
+    pub fn start_trace(&self) {
+        self.trace().start();
+    }
+
+    /// Waits for the device; what ran since the start of the trace or the last call.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] if the device has failed.
+    pub fn take_trace(&self) -> Result<Events> {
+        self.wait()?;
+        Ok(self.trace().take())
+    }
+
+    /// Ends what [`Device::start_trace`] started.
+    pub fn stop_trace(&self) {
+        self.trace().stop();
     }
 
     pub(crate) fn gpu(&self) -> &Arc<Gpu> {

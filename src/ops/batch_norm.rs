@@ -94,6 +94,7 @@ impl BatchNorm {
 
 impl Kernel for BatchNorm {
     const NAME: &'static str = NAME;
+    const READS: u64 = 2;
 
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
         let x = check(inputs, 2)?;

@@ -322,6 +322,11 @@ impl Kernel for Conv2d {
         }
     }
 
+    fn work(&self, inputs: &[&Shape]) -> u64 {
+        let g = self.known(inputs[0], inputs[1]);
+        (g.n * g.oh * g.ow * g.o * g.depth()) as u64
+    }
+
     fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
         let g = self.known(x[0].shape, x[1].shape);
         twin::forward(&g, x[0].data, x[1].data, y[0].data);

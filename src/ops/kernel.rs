@@ -4,7 +4,7 @@
 //! the device's pool and picks the twin or the shader. The tape sees ops through the object-safe [`Op`].
 
 use super::case::Case;
-use crate::device::{Device, Gpu, Precision, real::Real};
+use crate::device::{Device, Gpu, OpRun, Precision, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
 use std::fmt::Debug;
@@ -14,12 +14,22 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
     /// The op's name: that of its files, and the head of its error messages.
     const NAME: &'static str;
 
+    /// How often the algorithm must read its first input, and backward whatever it reads: 2 where a reduction over all
+    /// of them has to end before the first result can be written.
+    const READS: u64 = 1;
+
     /// Shapes of all outputs: the only judge of shapes. Output 0 is the value, the others are by-products
     /// (statistics, indices) that backward or the caller reads.
     ///
     /// # Errors
     /// [`Error::Shape`] naming both shapes if the inputs do not fit.
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>>;
+
+    /// Multiply-adds of one forward pass of a matrix product or convolution (each of the two gradients takes as many);
+    /// 0 for other ops. The shapes have passed [`Kernel::shapes`].
+    fn work(&self, _inputs: &[&Shape]) -> u64 {
+        0
+    }
 
     /// The CPU twin: writes every element of every output, whose contents are arbitrary before.
     fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]);
@@ -57,7 +67,15 @@ pub fn run<K: Kernel>(op: &K, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let device = common_device::<K>(x)?;
     let input_shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
     let shapes = op.shapes(&input_shapes)?;
-    match device {
+    let written = bytes(shapes.iter());
+    let describe = || OpRun {
+        op: K::NAME,
+        backward: false,
+        work: op.work(&input_shapes),
+        bytes: (K::READS - 1) * bytes(input_shapes[..1].iter().copied()) + distinct_bytes(x) + written,
+        milliseconds: None,
+    };
+    device.trace().op(describe, || match device {
         Device::Cpu(cpu) => match cpu.precision {
             Precision::F32 => run_twin::<K, f32>(op, device, x, shapes),
             Precision::F64 => run_twin::<K, f64>(op, device, x, shapes),
@@ -67,7 +85,18 @@ pub fn run<K: Kernel>(op: &K, x: &[&Tensor]) -> Result<Vec<Tensor>> {
             op.gpu(gpu, x, &y)?;
             Ok(y)
         }
-    }
+    })
+}
+
+/// Bytes of tensors of these shapes in f32.
+fn bytes<'a>(shapes: impl Iterator<Item = &'a Shape>) -> u64 {
+    shapes.map(|shape| 4 * shape.elements() as u64).sum()
+}
+
+/// Bytes of tensors in f32, those that are given twice counted once.
+fn distinct_bytes(x: &[&Tensor]) -> u64 {
+    let first = |i: usize| !x[..i].iter().any(|before| before.shares_elements(x[i]));
+    bytes((0..x.len()).filter(|&i| first(i)).map(|i| x[i].shape()))
 }
 
 fn run_twin<K: Kernel, T: Real>(
@@ -133,7 +162,19 @@ impl<K: Differentiable> Op for K {
 
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let device = dy.device();
-        match device {
+        let describe = || {
+            let inputs: Vec<&Shape> = saved.input_shapes.iter().collect();
+            let wanted = inputs.iter().zip(wants).filter(|(_, want)| **want).map(|(shape, _)| *shape);
+            let read: Vec<&Tensor> = saved.tensors.iter().chain([dy]).collect();
+            OpRun {
+                op: K::NAME,
+                backward: true,
+                work: self.work(&inputs) * wants.iter().take(2).filter(|want| **want).count() as u64,
+                bytes: K::READS * distinct_bytes(&read) + bytes(wanted),
+                milliseconds: None,
+            }
+        };
+        device.trace().op(describe, || match device {
             Device::Cpu(cpu) => match cpu.precision {
                 Precision::F32 => backward_twin::<K, f32>(self, saved, dy, wants),
                 Precision::F64 => backward_twin::<K, f64>(self, saved, dy, wants),
@@ -147,7 +188,7 @@ impl<K: Differentiable> Op for K {
                 self.gpu_backward(gpu, &tensors, dy, &dx)?;
                 Ok(dx)
             }
-        }
+        })
     }
 }
 

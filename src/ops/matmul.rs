@@ -240,6 +240,10 @@ impl Kernel for Matmul {
         }
     }
 
+    fn work(&self, inputs: &[&Shape]) -> u64 {
+        self.sizes(inputs[0], inputs[1]).iter().product::<usize>() as u64
+    }
+
     fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
         let [m, n, k] = self.sizes(x[0].shape, x[1].shape);
         let bias = x.get(2).map(|bias| bias.data);

@@ -1,0 +1,25 @@
+//! Measuring: pieces of work by name ([`Workload`]), a step by op ([`Profile`]), and what a step needs of a GPU before
+//! any of it runs ([`Plan`]). `vista bench` and `cargo bench` share all of it.
+//!
+//! FLOPs are 2 for each multiply-add of a matrix product or convolution; other arithmetic is not counted.
+
+mod ops;
+mod plan;
+mod profile;
+mod step;
+mod timing;
+mod views;
+mod workload;
+
+pub use plan::{KernelRow, OpRow, PhaseRow, Plan};
+pub use profile::{OpTime, Profile};
+pub use step::{TrainingStep, parse_architecture};
+pub use timing::{Timing, peak_resident, reset_peak_resident};
+pub use workload::{KINDS, Kind, Name, Workload};
+
+use crate::device::OpRun;
+
+/// `conv2d`, `conv2d backward`.
+fn label(op: &OpRun) -> String {
+    if op.backward { format!("{} backward", op.op) } else { op.op.to_string() }
+}

@@ -1,0 +1,264 @@
+//! What a training step asks of a GPU, without running it.
+//!
+//! The step is recorded on a [plan](Device::plan): the same ops choose the same kernels, and each dispatch is counted
+//! where a GPU would record it. It is the second step, whose momentum buffers exist.
+//!
+//! **Least bytes.** Each op reads every input once and writes every result once, in f32. Batch norm by the batch's
+//! statistics must read its input twice, since it needs the mean before it can write the first result; backward it
+//! must read `x`, `y` and `dy` twice, since it needs two sums over the batch. So convolution and batch norm are separate
+//! ops here: the convolution's output is written, read for the statistics, read again and written normalised. A kernel
+//! that does two ops at once may need less; then the ratio falls below 1.
+//!
+//! **Moved bytes.** Each dispatch reads every binding once and writes every binding once, whatever it reads again from
+//! caches: partial sums and repeated reads by several kernels count, the traffic between tiles of one kernel does not.
+//! Params structs are left out.
+//!
+//! **FLOPs.** 2 for each multiply-add of a convolution or matrix product, by its definition.
+
+use super::{TrainingStep, label, step};
+use crate::device::{Device, Events};
+use crate::error::Result;
+use crate::nn::Architecture;
+use crate::optim::ema_update;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// All dispatches of one kernel for one kind of op.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct KernelRow {
+    /// `conv2d/tiled`: shader and entry point.
+    pub kernel: String,
+    /// How often it is dispatched.
+    pub dispatches: usize,
+    /// Bytes that it reads and writes.
+    pub moved_bytes: u64,
+}
+
+/// All calls of one op, forward or backward.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OpRow {
+    /// `conv2d`, `conv2d backward`.
+    pub op: String,
+    /// Calls.
+    pub calls: usize,
+    /// Dispatches of its kernels.
+    pub dispatches: usize,
+    /// Bytes that it must read and write.
+    pub least_bytes: u64,
+    /// Bytes that its kernels read and write.
+    pub moved_bytes: u64,
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Its kernels.
+    pub kernels: Vec<KernelRow>,
+}
+
+/// One phase of a step, or the whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PhaseRow {
+    /// `forward`, `backward`, `statistics`, `sgd`, `ema`, `total`.
+    pub phase: String,
+    /// Dispatches.
+    pub dispatches: usize,
+    /// Bytes that its ops must read and write.
+    pub least_bytes: u64,
+    /// Bytes that its kernels read and write.
+    pub moved_bytes: u64,
+    /// Moved bytes over least bytes.
+    pub ratio: f64,
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Its ops, those that move most first; none in the total.
+    pub ops: Vec<OpRow>,
+}
+
+/// What a training step asks of a GPU.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// The network.
+    pub model: String,
+    /// Images in the step.
+    pub batch: usize,
+    /// Their side, pixels.
+    pub image_size: usize,
+    /// The most bytes of tensors in use at once: parameters, momentum buffers, activations, gradients, key encoder.
+    pub peak_tensor_bytes: u64,
+    /// In the order of the step; the last is the total.
+    pub phases: Vec<PhaseRow>,
+}
+
+impl Plan {
+    /// Plans forward, backward, running statistics, SGD and the moving average of a key encoder.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the images are too small for batch statistics; [`crate::Error::Limit`] if a tensor is
+    /// larger than what a GPU binds.
+    pub fn of(
+        (model, architecture): (&str, Architecture),
+        width: usize,
+        [batch, image_size]: [usize; 2],
+    ) -> Result<Plan> {
+        let device = Device::plan();
+        let mut training = TrainingStep::new(&device, architecture, width, [batch, image_size])?;
+        let key = step::network(&device, architecture, width)?;
+        training.run(|_| Ok(()))?;
+        device.start_trace();
+        let mut phases = Vec::new();
+        training.run(|name| {
+            phases.push(PhaseRow::of(name, &device.take_trace()?));
+            Ok(())
+        })?;
+        ema_update(&key, &training.net, 0.99)?;
+        phases.push(PhaseRow::of("ema", &device.take_trace()?));
+        phases.push(PhaseRow::total(&phases));
+        Ok(Plan { model: model.to_string(), batch, image_size, peak_tensor_bytes: device.usage().1, phases })
+    }
+}
+
+impl PhaseRow {
+    fn of(phase: &str, events: &Events) -> PhaseRow {
+        let mut rows: BTreeMap<String, (OpRow, BTreeMap<String, KernelRow>)> = BTreeMap::new();
+        for op in &events.ops {
+            let (row, _) = rows.entry(label(op)).or_default();
+            row.calls += 1;
+            row.least_bytes += op.bytes;
+            row.flops += 2 * op.work;
+        }
+        for kernel in &events.kernels {
+            let op = kernel.op.map_or(kernel.shader.to_string(), |op| label(&events.ops[op]));
+            let (row, kernels) = rows.entry(op).or_default();
+            let part = kernels.entry(format!("{}/{}", kernel.shader, kernel.entry)).or_default();
+            part.dispatches += 1;
+            part.moved_bytes += kernel.bytes;
+            row.dispatches += 1;
+            row.moved_bytes += kernel.bytes;
+        }
+        let named = |(op, (row, kernels)): (String, (OpRow, BTreeMap<String, KernelRow>))| {
+            let kernels = kernels.into_iter().map(|(kernel, row)| KernelRow { kernel, ..row }).collect();
+            OpRow { op, kernels, ..row }
+        };
+        let mut ops: Vec<OpRow> = rows.into_iter().map(named).collect();
+        ops.sort_by_key(|row| std::cmp::Reverse(row.moved_bytes));
+        let mut row = PhaseRow { phase: phase.to_string(), ops, ..PhaseRow::default() };
+        for op in &row.ops {
+            row.dispatches += op.dispatches;
+            row.least_bytes += op.least_bytes;
+            row.moved_bytes += op.moved_bytes;
+            row.flops += op.flops;
+        }
+        row.ratio = row.moved_bytes as f64 / row.least_bytes.max(1) as f64;
+        row
+    }
+
+    fn total(phases: &[PhaseRow]) -> PhaseRow {
+        let sum = |f: fn(&PhaseRow) -> u64| phases.iter().map(f).sum::<u64>();
+        let (least_bytes, moved_bytes) = (sum(|p| p.least_bytes), sum(|p| p.moved_bytes));
+        PhaseRow {
+            phase: "total".into(),
+            dispatches: phases.iter().map(|p| p.dispatches).sum(),
+            least_bytes,
+            moved_bytes,
+            ratio: moved_bytes as f64 / least_bytes.max(1) as f64,
+            flops: sum(|p| p.flops),
+            ops: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ResNet-18 of width 4 on two images of 32 pixels: sides 16, 8 (pooled and first stage), 4, 2, 1.
+    fn tiny() -> Plan {
+        Plan::of(("resnet18", Architecture::Resnet18), 4, [2, 32]).expect("plan")
+    }
+
+    fn phase<'a>(plan: &'a Plan, name: &str) -> &'a PhaseRow {
+        plan.phases.iter().find(|phase| phase.phase == name).expect(name)
+    }
+
+    fn op<'a>(phase: &'a PhaseRow, name: &str) -> &'a OpRow {
+        phase.ops.iter().find(|op| op.op == name).expect(name)
+    }
+
+    #[test]
+    fn flops_are_those_counted_by_hand() {
+        let plan = tiny();
+        let stem = 2 * 16 * 16 * 4 * (7 * 7 * 3);
+        let first = 4 * 2 * 8 * 8 * 4 * (9 * 4);
+        // The others halve the side and double the channels: a convolution of half the depth, three, a 1x1 shortcut.
+        let other = 2 * 4 * 4 * 8 * (9 * 4 + 3 * 9 * 8 + 4);
+        let forward = stem + first + 3 * other;
+        assert_eq!(phase(&plan, "forward").flops, 2 * forward);
+        assert_eq!(phase(&plan, "backward").flops, 2 * (2 * forward - stem));
+        assert_eq!(phase(&plan, "total").flops, 2 * (3 * forward - stem));
+    }
+
+    #[test]
+    fn bytes_and_dispatches_are_those_counted_by_hand() {
+        let plan = tiny();
+        // Weights of the stem and of each stage, then gamma and beta of its batch norms.
+        let channels = 4 + 4 * 4 + 5 * (8 + 16 + 32);
+        let weights = 588 + 4 * 144 + (288 + 3 * 576 + 32) * (1 + 4 + 16);
+        let parameters = weights + 2 * channels;
+        let row = |name| {
+            let row = phase(&plan, name);
+            (row.least_bytes, row.moved_bytes)
+        };
+        assert_eq!(
+            row("sgd"),
+            (5 * 4 * parameters, 5 * 4 * parameters),
+            "reads p, g, buffer; writes p, buffer"
+        );
+        assert_eq!(row("ema"), (3 * 4 * parameters, 3 * 4 * parameters));
+        assert_eq!(row("statistics"), (6 * 4 * channels, 6 * 4 * channels));
+
+        let forward = phase(&plan, "forward");
+        let pool = op(forward, "max_pool");
+        let (input, output) = (2 * 16 * 16 * 4, 2 * 8 * 8 * 4);
+        assert_eq!((pool.calls, pool.dispatches), (1, 1));
+        assert_eq!(
+            (pool.least_bytes, pool.moved_bytes),
+            (4 * (input + 2 * output), 4 * (input + 2 * output))
+        );
+        let norm = op(forward, "batch_norm");
+        // x twice and y of each; residuals of eight blocks; gamma, beta, mean and variance.
+        let stages = [4 * 8 * 8 * 4, 5 * 4 * 4 * 8, 5 * 2 * 2 * 16, 5 * 32].iter().sum::<u64>();
+        let residuals = 2 * (8 * 8 * 4 + 4 * 4 * 8 + 2 * 2 * 16 + 32);
+        let least = 3 * (input + 2 * stages) + 2 * residuals + 4 * channels;
+        assert_eq!((norm.calls, norm.least_bytes), (20, 4 * least));
+        assert!(norm.moved_bytes >= norm.least_bytes && norm.dispatches >= 20);
+        assert_eq!(op(phase(&plan, "backward"), "conv2d backward").calls, 20);
+    }
+
+    #[test]
+    fn the_total_is_the_sum_of_the_phases_and_a_phase_that_of_its_kernels() {
+        let plan = tiny();
+        let (total, phases) = plan.phases.split_last().expect("phases");
+        assert_eq!(
+            phases.iter().map(|p| p.phase.as_str()).collect::<Vec<_>>(),
+            ["forward", "backward", "statistics", "sgd", "ema"]
+        );
+        assert_eq!(total.dispatches, phases.iter().map(|p| p.dispatches).sum::<usize>());
+        assert_eq!(total.moved_bytes, phases.iter().map(|p| p.moved_bytes).sum::<u64>());
+        for phase in phases {
+            let kernels = || phase.ops.iter().flat_map(|op| &op.kernels);
+            assert_eq!(phase.dispatches, kernels().map(|kernel| kernel.dispatches).sum::<usize>());
+            assert_eq!(phase.moved_bytes, kernels().map(|kernel| kernel.moved_bytes).sum::<u64>());
+            assert!(phase.dispatches > 0 && phase.ratio > 0.5, "{}", phase.phase);
+        }
+    }
+
+    #[test]
+    fn a_step_of_five_gigabytes_is_planned_without_them() {
+        let plan = Plan::of(("resnet50", Architecture::Resnet50), 64, [64, 224]).expect("plan");
+        assert!(plan.peak_tensor_bytes > 5_000_000_000);
+        // 4.09 billion multiply-adds an image are the usual figure of a ResNet-50.
+        let forward = phase(&plan, "forward").flops as f64 / 2.0 / 64.0;
+        assert!((forward / 4.09e9 - 1.0).abs() < 0.01, "{forward}");
+        if let Some(held) = crate::bench::peak_resident() {
+            assert!(held < 3_000_000_000, "the tests hold {held} bytes");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A training step by op: time, share, rates.
+
+use super::{Timing, TrainingStep, label, peak_resident, reset_peak_resident};
+use crate::device::{Device, Events};
+use crate::error::Result;
+use crate::nn::Architecture;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What all calls of one op, forward or backward, take in one step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OpTime {
+    /// `conv2d`, `conv2d backward`.
+    pub op: String,
+    /// Calls in one step.
+    pub calls: f64,
+    /// On the CPU the time in the op; on a GPU that of its kernels, absent where the adapter has no timestamps.
+    pub milliseconds: Option<f64>,
+    /// Of the time of all ops, 0 to 1.
+    pub share: Option<f64>,
+    /// Bytes that the op must read and write at least, see [`crate::device::OpRun::bytes`].
+    pub least_bytes: f64,
+    /// Floating-point operations.
+    pub flops: f64,
+}
+
+/// A training step of a ResNet, whole and by op.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Profile {
+    /// The network.
+    pub model: String,
+    /// Images in the step.
+    pub batch: usize,
+    /// Their side, pixels.
+    pub image_size: usize,
+    /// Whole steps, without a trace.
+    pub step: Timing,
+    /// Images in a second.
+    pub images_per_second: f64,
+    /// Billions of floating-point operations in a second; the step counts as three forward passes.
+    pub gflops: f64,
+    /// The most bytes of tensors in use at once.
+    pub peak_tensor_bytes: u64,
+    /// The most bytes that the process held; only on Linux.
+    pub peak_resident_bytes: Option<u64>,
+    /// By op, the longest first.
+    pub ops: Vec<OpTime>,
+}
+
+impl Profile {
+    /// Times whole steps, then as many under the trace.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the images are too small for batch statistics; the device's.
+    pub fn of(
+        device: &Device,
+        (model, architecture): (&str, Architecture),
+        [batch, image_size]: [usize; 2],
+        [warmup, repeats]: [usize; 2],
+    ) -> Result<Profile> {
+        reset_peak_resident();
+        let mut training = TrainingStep::new(device, architecture, 64, [batch, image_size])?;
+        let mut run = || {
+            training.run(|_| Ok(()))?;
+            device.wait()
+        };
+        let step = Timing::of(warmup, repeats, &mut run)?;
+        device.start_trace();
+        let traced = (0..step.repeats).try_for_each(|_| run()).and_then(|()| device.take_trace());
+        device.stop_trace();
+        let events = traced?;
+        let steps = step.repeats as f64;
+        let forward: u64 = events.ops.iter().filter(|op| !op.backward).map(|op| op.work).sum();
+        Ok(Profile {
+            model: model.to_string(),
+            batch,
+            image_size,
+            images_per_second: batch as f64 * 1e3 / step.median_ms,
+            gflops: 6.0 * forward as f64 / steps / 1e6 / step.median_ms,
+            step,
+            peak_tensor_bytes: device.usage().1,
+            peak_resident_bytes: peak_resident(),
+            ops: by_op(&events, steps),
+        })
+    }
+
+    /// Whether the ops have times.
+    pub fn is_timed(&self) -> bool {
+        self.ops.iter().any(|op| op.milliseconds.is_some())
+    }
+}
+
+/// The ops of one step, from the events of several.
+fn by_op(events: &Events, steps: f64) -> Vec<OpTime> {
+    let mut times: Vec<Option<f64>> = events.ops.iter().map(|op| op.milliseconds).collect();
+    for kernel in &events.kernels {
+        if let (Some(op), Some(milliseconds)) = (kernel.op, kernel.milliseconds) {
+            *times[op].get_or_insert(0.0) += milliseconds;
+        }
+    }
+    let total: f64 = times.iter().flatten().sum();
+    let mut rows: BTreeMap<String, OpTime> = BTreeMap::new();
+    for (op, milliseconds) in events.ops.iter().zip(times) {
+        let row = rows.entry(label(op)).or_default();
+        row.calls += 1.0 / steps;
+        row.least_bytes += op.bytes as f64 / steps;
+        row.flops += 2.0 * op.work as f64 / steps;
+        if let Some(milliseconds) = milliseconds {
+            *row.milliseconds.get_or_insert(0.0) += milliseconds / steps;
+            *row.share.get_or_insert(0.0) += milliseconds / total;
+        }
+    }
+    let mut rows: Vec<OpTime> = rows.into_iter().map(|(op, row)| OpTime { op, ..row }).collect();
+    rows.sort_by(|a, b| b.milliseconds.unwrap_or(0.0).total_cmp(&a.milliseconds.unwrap_or(0.0)));
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{KernelRun, OpRun};
+
+    #[test]
+    fn the_shares_of_a_step_on_the_cpu_add_up_to_one_and_its_ops_to_less_than_the_step() {
+        let device = Device::cpu();
+        let profile =
+            Profile::of(&device, ("resnet18", Architecture::Resnet18), [2, 32], [0, 2]).expect("profile");
+        assert!(profile.is_timed() && profile.gflops > 0.0 && profile.peak_tensor_bytes > 4 * 11_000_000);
+        let shares: f64 = profile.ops.iter().filter_map(|op| op.share).sum();
+        assert!((shares - 1.0).abs() < 1e-9, "{shares}");
+        let calls = |name: &str| profile.ops.iter().find(|op| op.op == name).map(|op| op.calls.round());
+        assert_eq!(calls("conv2d"), Some(20.0));
+        assert_eq!(calls("batch_norm backward"), Some(20.0));
+        assert_eq!(calls("sgd"), Some(60.0));
+        assert!(device.take_trace().expect("trace").ops.is_empty(), "the trace is off");
+    }
+
+    #[test]
+    fn on_a_gpu_an_op_takes_the_time_of_its_kernels() {
+        let op = |op| OpRun { op, backward: false, work: 3, bytes: 8, milliseconds: None };
+        let kernel =
+            |op, milliseconds| KernelRun { shader: "a", entry: "b", op: Some(op), bytes: 4, milliseconds };
+        let events = Events {
+            ops: vec![op("sum"), op("product"), op("product"), op("nothing")],
+            kernels: vec![
+                kernel(0, Some(1.0)),
+                kernel(1, Some(2.0)),
+                kernel(1, Some(3.0)),
+                kernel(2, Some(4.0)),
+            ],
+        };
+        let rows = by_op(&events, 1.0);
+        let product = &rows[0];
+        assert_eq!(
+            (product.op.as_str(), product.milliseconds, product.share),
+            ("product", Some(9.0), Some(0.9))
+        );
+        assert_eq!((product.calls, product.flops, product.least_bytes), (2.0, 12.0, 16.0));
+        assert!(rows.iter().any(|row| row.op == "nothing" && row.milliseconds.is_none()));
+    }
+}

@@ -1,0 +1,95 @@
+//! One training step of a ResNet: what its speed is measured by.
+
+use crate::autograd::{Tape, Var};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
+use crate::ops::{Input, Over};
+use crate::optim::{Optimizer, Sgd, SgdConfig};
+use crate::tensor::Tensor;
+use rand::{SeedableRng, rngs::StdRng};
+
+/// `resnet18`, `resnet34` or `resnet50`.
+///
+/// # Errors
+/// [`Error::Input`] naming these for any other word.
+pub fn parse_architecture(name: &str) -> Result<Architecture> {
+    match name {
+        "resnet18" => Ok(Architecture::Resnet18),
+        "resnet34" => Ok(Architecture::Resnet34),
+        "resnet50" => Ok(Architecture::Resnet50),
+        _ => Err(Error::input("unknown network", name, "use resnet18, resnet34 or resnet50")),
+    }
+}
+
+/// Forward, mean of squares of the pooled features, backward, running statistics, SGD with momentum; random images.
+#[derive(Debug)]
+pub struct TrainingStep {
+    /// The network.
+    pub net: ResNet,
+    device: Device,
+    optimizer: Sgd,
+    images: Tensor,
+}
+
+impl TrainingStep {
+    /// A network of the given first-stage width (64 is usual) with torchvision's stem, and `batch` images of `size`
+    /// pixels squared.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if that is more than 2^31 values; the device's.
+    pub fn new(
+        device: &Device,
+        architecture: Architecture,
+        width: usize,
+        [batch, size]: [usize; 2],
+    ) -> Result<TrainingStep> {
+        let images = super::ops::tensors(device, &[Input::normal([batch, size, size, 3])])?.swap_remove(0);
+        Ok(TrainingStep {
+            net: network(device, architecture, width)?,
+            device: device.clone(),
+            optimizer: Sgd::new(SgdConfig::default()),
+            images,
+        })
+    }
+
+    /// Runs one step; calls `after` with the name of each phase that has been recorded: `forward`, `backward`,
+    /// `statistics`, `sgd`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the images are too small for batch statistics; the device's errors; those of `after`.
+    pub fn run(&mut self, mut after: impl FnMut(&'static str) -> Result<()>) -> Result<()> {
+        let tape = Tape::new(&self.device);
+        let loss = self.loss(&tape)?;
+        after("forward")?;
+        let grads = loss.backward()?;
+        after("backward")?;
+        tape.take_observations().iter().try_for_each(|observation| observation.apply())?;
+        after("statistics")?;
+        self.optimizer.step(&self.net.trained(), &grads, 1e-3)?;
+        after("sgd")
+    }
+
+    fn loss<'t>(&self, tape: &'t Tape) -> Result<Var<'t>> {
+        let y = self.net.forward(&tape.constant(self.images.clone()), Mode::Train { splits: 1 })?;
+        y.mul(&y)?.mean(Over::All)
+    }
+}
+
+/// A ResNet with torchvision's stem.
+pub(super) fn network(device: &Device, architecture: Architecture, width: usize) -> Result<ResNet> {
+    let config = ResNetConfig { architecture, width, stem: Stem::Imagenet, zero_init: false };
+    ResNet::new(device, &mut StdRng::seed_from_u64(0), &config)
+}
+
+/// Multiply-adds of a forward pass, by planning one.
+///
+/// # Errors
+/// [`Error::Shape`] if the images are too small for batch statistics.
+pub(super) fn forward_work(architecture: Architecture, sizes: [usize; 2]) -> Result<u64> {
+    let device = Device::plan();
+    let step = TrainingStep::new(&device, architecture, 64, sizes)?;
+    device.start_trace();
+    step.loss(&Tape::inert(&device))?;
+    Ok(device.take_trace()?.ops.iter().map(|op| op.work).sum())
+}
