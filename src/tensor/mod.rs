@@ -261,6 +261,16 @@ impl Tensor {
         Ok(())
     }
 
+    /// Whether both have the same elements in memory.
+    pub(crate) fn shares(&self, other: &Tensor) -> bool {
+        match (&self.storage, &other.storage) {
+            (Storage::F32(a), Storage::F32(b)) => Arc::ptr_eq(a, b),
+            (Storage::F64(a), Storage::F64(b)) => Arc::ptr_eq(a, b),
+            (Storage::Gpu(a), Storage::Gpu(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     pub(crate) fn view<T: Real>(&self) -> View<'_, T> {
         View { shape: &self.shape, data: T::unwrap(&self.storage) }
     }
