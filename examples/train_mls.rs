@@ -66,7 +66,7 @@ fn main() -> Result<()> {
         let [labels, _] = pseudo_labels(q.g.value(), queue_g, K)?; // [B, D]
 
         // 6. Logits against the old queue of projections (Eq. 8), and the two losses (Eq. 1, 9).
-        let p = q.z.l2_normalize()?.matmul_nt(&tape.constant(queue_z.clone()))?; // [B, D]
+        let p = queue_z.products(&q.z.l2_normalize()?)?; // [B, D]
         let loss_ml = p.scale(1.0 / TAU)?.bce_with_logits(&labels)?;
         let (loss_nce, _) = info_nce(&q.z, &z2, queue_z, TAU)?;
         let loss = loss_nce.add(&loss_ml.scale(LAMBDA)?)?; // Eq. 10

@@ -1,8 +1,10 @@
 //! Stage 4: the dictionary of keys. Its rings share one pointer, so slot j of all of them holds the same image.
 
+use crate::autograd::Var;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::tensor::{Tensor, init};
+use crate::ops::{Packed, PackedProduct};
+use crate::tensor::{Shape, Tensor, init};
 use rand::Rng;
 
 /// What each ring of a queue holds; a ring that no objective reads is left out.
@@ -30,11 +32,81 @@ impl<T> Rings<T> {
     }
 }
 
+/// Keys of one kind, `[D, width]`.
+#[derive(Clone, Debug)]
+pub enum Ring {
+    /// In f32.
+    Full(Tensor),
+    /// In f16, half of the memory; products with them are still made in f32.
+    Half(Packed),
+}
+
+/// Slots of a ring in f16 that are widened at a time.
+const BLOCK: usize = 1024;
+
+impl From<Tensor> for Ring {
+    fn from(keys: Tensor) -> Ring {
+        Ring::Full(keys)
+    }
+}
+
+impl Ring {
+    /// `[D, width]`
+    pub fn shape(&self) -> &Shape {
+        match self {
+            Ring::Full(keys) => keys.shape(),
+            Ring::Half(keys) => keys.shape(),
+        }
+    }
+
+    /// All keys in f32.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn values(&self) -> Result<Tensor> {
+        match self {
+            Ring::Full(keys) => Ok(keys.clone()),
+            Ring::Half(keys) => keys.unpack(),
+        }
+    }
+
+    /// `q keys^T`, `[B, width] -> [B, D]`: cosines if q is l2-normalised. A ring in f16 is widened in blocks of slots.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the widths differ.
+    pub fn products<'t>(&self, q: &Var<'t>) -> Result<Var<'t>> {
+        let tape = q.tape();
+        let keys = match self {
+            Ring::Full(keys) => return q.matmul_nt(&tape.constant(keys.clone())),
+            Ring::Half(keys) => keys,
+        };
+        let slots = keys.shape()[0];
+        let blocks = (0..slots).step_by(BLOCK).map(|start| start..slots.min(start + BLOCK));
+        let product = |rows| Ok(tape.apply(PackedProduct { matrix: keys.clone(), rows }, &[q])?.0);
+        let mut parts = blocks.map(product).collect::<Result<Vec<_>>>()?;
+        while parts.len() > 1 {
+            let join = |pair: &[Var<'t>]| match pair {
+                [a, b] => a.concat(b),
+                rest => Ok(rest[0].clone()),
+            };
+            parts = parts.chunks(2).map(join).collect::<Result<_>>()?;
+        }
+        parts.pop().ok_or_else(|| Error::shape("queue", "a ring without slots: raise the queue"))
+    }
+
+    fn write_rows(&mut self, start: usize, rows: &Tensor) -> Result<()> {
+        match self {
+            Ring::Full(keys) => keys.write_rows(start, rows),
+            Ring::Half(keys) => keys.write_rows(start, rows),
+        }
+    }
+}
+
 /// Rings of `D` l2-normalised keys, oldest overwritten first (MLS, Eq. 6).
 #[derive(Clone, Debug)]
 pub struct Queue {
     /// The keys, `[D, width]` each.
-    pub keys: Rings<Tensor>,
+    pub keys: Rings<Ring>,
     /// Which image each slot holds; `None` while it still has its random start.
     pub ids: Vec<Option<u64>>,
     /// The slot that the next key goes to.
@@ -54,9 +126,18 @@ impl Queue {
                 let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
                 row.iter_mut().for_each(|v| *v /= norm);
             }
-            Tensor::new(device, [slots, width], &rows)
+            Tensor::new(device, [slots, width], &rows).map(Ring::Full)
         })?;
         Ok(Queue { keys, ids: vec![None; slots], ptr: 0 })
+    }
+
+    /// The same keys kept as f16. Widths must be even.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn into_half(self) -> Result<Queue> {
+        let keys = self.keys.try_map(|ring| Ok(Ring::Half(Packed::new(&ring.values()?)?)))?;
+        Ok(Queue { keys, ..self })
     }
 
     /// Number of slots, D.
@@ -124,14 +205,14 @@ mod tests {
     #[test]
     fn queue_keeps_the_newest_rows_in_pairs_when_the_batch_does_not_divide_its_slots() {
         let mut queue = queue(7);
-        let device = queue.keys.z.as_ref().expect("z").device().clone();
+        let device = Device::cpu();
         for step in 0..5u64 {
             let ids: Vec<u64> = (0..3).map(|i| 100 + 3 * step + i).collect();
             queue.enqueue(&keys(&device, &ids), &ids).expect("enqueue");
             assert_eq!(queue.is_full(), step >= 2);
         }
         assert_eq!(queue.ptr, 15 % 7);
-        let values = queue.keys.try_map(Tensor::to_vec).expect("values");
+        let values = queue.keys.try_map(|ring| ring.values()?.to_vec()).expect("values");
         let (g, z) = (values.g.expect("g"), values.z.expect("z"));
         for slot in 0..7 {
             let id = queue.ids[slot].expect("filled");
@@ -143,7 +224,7 @@ mod tests {
     #[test]
     fn a_batch_larger_than_the_queue_or_without_a_ring_is_refused() {
         let mut queue = queue(2);
-        let device = queue.keys.z.as_ref().expect("z").device().clone();
+        let device = Device::cpu();
         let ids = [1, 2, 3];
         let message = queue.enqueue(&keys(&device, &ids), &ids).unwrap_err().to_string();
         assert!(message.contains("lower --batch"), "{message}");

@@ -36,7 +36,7 @@ proptest! {
         let mut held: Vec<u64> = queue.ids.iter().flatten().copied().collect();
         held.sort_unstable();
         prop_assert_eq!(&held, newest);
-        let values = queue.keys.try_map(Tensor::to_vec).expect("keys");
+        let values = queue.keys.try_map(|ring| ring.values()?.to_vec()).expect("keys");
         let (g, z) = (values.g.expect("g"), values.z.expect("z"));
         for (slot, id) in queue.ids.iter().enumerate().filter_map(|(slot, id)| Some((slot, (*id)? as f32))) {
             prop_assert!(g[2 * slot] == id && g[2 * slot + 1] == id && z[slot] == id);

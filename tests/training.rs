@@ -3,6 +3,7 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
+use vista::autograd::Tape;
 use vista::device::GpuOptions;
 use vista::encoder::ResNetEncoder;
 use vista::nn::Module;
@@ -178,7 +179,7 @@ fn after(
     let mut values: Vec<_> =
         params.iter().map(|p| (p.name().to_string(), p.get().to_f64().expect("values"))).collect();
     if let Some(z) = learner.queue.and_then(|queue| queue.keys.z) {
-        values.push(("queue".into(), z.to_f64().expect("keys")));
+        values.push(("queue".into(), z.values().and_then(|z| z.to_f64()).expect("keys")));
     }
     (losses, values)
 }
@@ -235,10 +236,10 @@ fn slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with() {
         learner.step(&views, 0.01).expect("step");
         let (target, queue) =
             (learner.target.as_ref().expect("keys"), learner.queue.as_ref().expect("queue"));
-        let values = queue.keys.try_map(Tensor::to_vec).expect("values");
+        let values = queue.keys.try_map(|ring| ring.values()?.to_vec()).expect("values");
         let (g, z) = (values.g.expect("g"), values.z.expect("z"));
         // The key encoder has not moved since the pass: its parameters are those that made the keys.
-        let tape = vista::autograd::Tape::inert(&device);
+        let tape = Tape::inert(&device);
         let order: Vec<f32> = views.shuffle.iter().map(|&i| i as f32).collect();
         let order = Tensor::new(&device, [BATCH], &order).expect("order");
         let shuffled = vista::ops::run(&vista::ops::GatherRows, &[views.key.as_ref().expect("keys"), &order]);
@@ -310,24 +311,26 @@ fn an_average_that_keeps_everything_freezes_the_key_encoder() {
 #[test]
 fn the_plan_of_activations_is_what_a_pass_keeps() {
     for (backbone, stem) in [("resnet18", "imagenet"), ("resnet50", "small"), ("resnet34", "cifar")] {
-        let device = Device::cpu();
-        let settings =
-            ["model.width=8".into(), format!("model.backbone={backbone}"), format!("model.stem={stem}")];
-        let base = Config::preset("demo").expect("preset");
-        let config = settings.iter().fold(base, |config, setting| config.with(setting).expect("setting"));
-        let encoder = vista::train::learner(&config, &device).expect("learner").encoder;
-        let (rows, size) = (6, 48);
-        let views = Tensor::full(&device, [rows, size, size, 3], 0.5).expect("views");
-        let before = device.usage().0;
-        let tape = vista::autograd::Tape::new(&device);
-        let mode = vista::nn::Mode::Train { splits: 1 };
-        let kept = encoder.backbone.forward(&tape.constant(views), mode).expect("a pass");
-        let measured = (device.usage().0 - before) as f64 / rows as f64;
-        let planned = vista::train::activation_bytes(&config.resnet(), size) as f64;
-        assert!(
-            (measured / planned - 1.0).abs() < 0.15,
-            "{backbone} {stem}: {planned} planned, {measured} kept"
-        );
-        drop(kept);
+        for half in [false, true] {
+            let device = Device::cpu();
+            let settings =
+                ["model.width=8".into(), format!("model.backbone={backbone}"), format!("model.stem={stem}")];
+            let base = Config::preset("demo").expect("preset");
+            let config = settings.iter().fold(base, |config, setting| config.with(setting).expect("setting"));
+            let encoder = vista::train::learner(&config, &device).expect("learner").encoder;
+            let (rows, size) = (6, 48);
+            let views = Tensor::full(&device, [rows, size, size, 3], 0.5).expect("views");
+            let before = device.usage().0;
+            let tape = if half { Tape::half(&device) } else { Tape::new(&device) };
+            let mode = vista::nn::Mode::Train { splits: 1 };
+            let kept = encoder.backbone.forward(&tape.constant(views), mode).expect("a pass");
+            let measured = (device.usage().0 - before) as f64 / rows as f64;
+            let planned = vista::train::activation_bytes(&config.resnet(), size, half) as f64;
+            assert!(
+                (measured / planned - 1.0).abs() < 0.15,
+                "{backbone} {stem}, half {half}: {planned} planned, {measured} kept"
+            );
+            drop(kept);
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{Grads, Var};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::{Param, RunningStatistics};
-use crate::ops::{Elementwise, Op, RunningStats, Saved, run};
+use crate::ops::{Elementwise, Op, Packed, RunningStats, Saved, run};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -44,6 +44,9 @@ impl Observation {
     }
 }
 
+/// Activations with fewer elements stay f32 on a tape with half storage.
+const LEAST_PACKED: usize = 4096;
+
 /// A list of the ops of one forward pass.
 #[derive(Debug)]
 pub struct Tape {
@@ -51,6 +54,8 @@ pub struct Tape {
     records: bool,
     nodes: RefCell<Vec<Node>>,
     params: RefCell<HashMap<u64, usize>>,
+    /// With half storage the f16 copies of values, by node: each is packed once, however many ops save it.
+    halves: Option<RefCell<HashMap<usize, Packed>>>,
     observations: RefCell<Vec<Observation>>,
 }
 
@@ -62,8 +67,21 @@ impl Tape {
             records: true,
             nodes: RefCell::default(),
             params: RefCell::default(),
+            halves: None,
             observations: RefCell::default(),
         }
+    }
+
+    /// A tape that keeps activations of at least 4096 elements as f16 until their backward ([`crate::ops::half`]); all
+    /// arithmetic, and everything else that ops save, stays f32. For encoders, not for losses.
+    pub fn half(device: &Device) -> Tape {
+        Tape { halves: Some(RefCell::default()), ..Tape::new(device) }
+    }
+
+    /// An empty tape that is otherwise as this one.
+    pub fn fresh(&self) -> Tape {
+        let halves = self.halves.is_some().then(RefCell::default);
+        Tape { records: self.records, halves, ..Tape::new(&self.device) }
     }
 
     /// A tape that records nothing and frees every activation at once: for the key encoder and evaluation.
@@ -112,13 +130,44 @@ impl Tape {
     /// The op's.
     pub fn apply<'t>(&'t self, op: impl Op + 'static, inputs: &[&Var<'t>]) -> Result<(Var<'t>, Vec<Tensor>)> {
         let values: Vec<&Tensor> = inputs.iter().map(|v| v.value()).collect();
-        let (mut outputs, saved) = op.forward(&values)?;
+        let (mut outputs, mut saved) = op.forward(&values)?;
         let extras = outputs.split_off(1);
-        let ids: Vec<Option<usize>> = inputs.iter().map(|v| v.id()).collect();
-        let id = (self.records && ids.iter().any(Option::is_some))
-            .then(|| self.push(Node::Op { op: Box::new(op), inputs: ids, saved }));
         let value = outputs.pop().expect("an op has a value");
-        Ok((Var::new(self, id, value), extras))
+        let ids: Vec<Option<usize>> = inputs.iter().map(|v| v.id()).collect();
+        if !self.records || ids.iter().all(Option::is_none) {
+            return Ok((Var::new(self, None, value), extras));
+        }
+        let next = self.nodes.borrow().len();
+        self.halve(&mut saved, values.into_iter().zip(ids.iter().copied()).chain([(&value, Some(next))]))?;
+        let id = self.push(Node::Op { op: Box::new(op), inputs: ids, saved });
+        Ok((Var::new(self, Some(id), value), extras))
+    }
+
+    /// Packs the activations among what an op saves, if the tape has half storage. `values` are those that the op has
+    /// read and made, with their nodes.
+    fn halve<'a>(
+        &self,
+        saved: &mut Saved,
+        values: impl Iterator<Item = (&'a Tensor, Option<usize>)> + Clone,
+    ) -> Result<()> {
+        let Some(halves) = &self.halves else { return Ok(()) };
+        saved.halve(|x| {
+            match values.clone().find(|(value, _)| value.shares(x)) {
+                _ if x.elements() < LEAST_PACKED => Ok(None),
+                // Whoever gave a constant keeps it anyway.
+                Some((_, None)) => Ok(None),
+                Some((_, Some(node))) => {
+                    let mut halves = halves.borrow_mut();
+                    if let Some(packed) = halves.get(&node) {
+                        return Ok(Some(packed.clone()));
+                    }
+                    let packed = Packed::new(x)?;
+                    halves.insert(node, packed.clone());
+                    Ok(Some(packed))
+                }
+                None => Ok(Some(Packed::new(x)?)),
+            }
+        })
     }
 
     fn push(&self, node: Node) -> usize {
@@ -134,6 +183,8 @@ impl Tape {
     /// [`Error::Shape`] if a gradient has not its output's shape; the ops' errors.
     pub fn backward(&self, outputs: &[(&Var, Tensor)]) -> Result<Grads> {
         let mut nodes = self.nodes.take();
+        // From here on only the nodes hold them.
+        self.halves.iter().for_each(|halves| drop(halves.take()));
         let mut grads = seed(nodes.len(), outputs)?;
         while let Some(node) = nodes.pop() {
             pull_back(&node, nodes.len(), &mut grads)?;

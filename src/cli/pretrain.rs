@@ -58,6 +58,10 @@ pub(super) struct Flags {
     /// Views that pass through the encoder at a time; as many as `train.memory_mib` holds if absent.
     #[arg(long, value_name = "N")]
     chunk: Option<usize>,
+    /// Keep activations, queue and the checkpoint's weights as f16: half of their memory. Arithmetic stays f32. Stands for
+    /// the three keys of `half`.
+    #[arg(long)]
+    half: bool,
     /// Passes over the photos.
     #[arg(long, value_name = "N")]
     epochs: Option<u64>,
@@ -107,7 +111,9 @@ impl Flags {
             number("minutes", "train.minutes", self.minutes.map(|n| format!("{n:?}"))),
             number("seed", "seed", self.seed.map(|n| n.to_string())),
         ];
-        for (line, place) in flags.into_iter().flatten() {
+        let half = "half = { activations = true, queue = true, checkpoint = true }";
+        let half = self.half.then(|| (half.to_string(), "--half".to_string()));
+        for (line, place) in flags.into_iter().flatten().chain(half) {
             config = config.merged(&line, &place)?;
         }
         // The demo's time limit is for those who ask for nothing else.

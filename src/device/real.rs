@@ -23,6 +23,10 @@ pub trait Real:
     /// `exp(x)` for loops over millions of elements: in f32 a polynomial without branches, so that the loop
     /// vectorises; relative error below 2e-7, results kept within [1.2e-38, 1.7e38]. In f64 the plain `exp`.
     fn fast_exp(self) -> Self;
+    /// An element that holds 32 bits, whatever value they stand for.
+    fn from_word(word: u32) -> Self;
+    /// The bits that [`Real::from_word`] has put in.
+    fn to_word(self) -> u32;
     #[doc(hidden)]
     fn pool(pools: &CpuPools) -> &Arc<Pool<Self>>;
     #[doc(hidden)]
@@ -53,6 +57,14 @@ impl Real for f32 {
         let power_of_two = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
         (p * r * r + r + 1.0) * power_of_two
     }
+    #[inline(always)]
+    fn from_word(word: u32) -> f32 {
+        f32::from_bits(word)
+    }
+    #[inline(always)]
+    fn to_word(self) -> u32 {
+        self.to_bits()
+    }
     fn pool(pools: &CpuPools) -> &Arc<Pool<f32>> {
         &pools.f32
     }
@@ -76,6 +88,12 @@ impl Real for f64 {
     }
     fn fast_exp(self) -> f64 {
         self.exp()
+    }
+    fn from_word(word: u32) -> f64 {
+        f64::from(word)
+    }
+    fn to_word(self) -> u32 {
+        self as u32
     }
     fn pool(pools: &CpuPools) -> &Arc<Pool<f64>> {
         &pools.f64

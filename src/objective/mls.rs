@@ -2,10 +2,10 @@
 
 use super::moco::{collapsed_nce, info_nce};
 use super::{Embeddings, KeyViews, Loss, Needs, Objective, Term};
-use crate::autograd::Var;
+use crate::autograd::{Tape, Var};
 use crate::error::Result;
-use crate::ops::{L2Normalize, Matmul, TopK, run};
-use crate::queue::Rings;
+use crate::ops::{L2Normalize, TopK, run};
+use crate::queue::{Ring, Rings};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -133,16 +133,16 @@ impl Objective for Mls {
 /// [`crate::Error::Shape`] if the widths differ or k is over D or 64.
 /// # Source
 /// MLS, Eq. 7.
-pub fn pseudo_labels(x: &Tensor, queue: &Tensor, k: usize) -> Result<[Tensor; 2]> {
+pub fn pseudo_labels(x: &Tensor, queue: &Ring, k: usize) -> Result<[Tensor; 2]> {
     // PRECISION: backbone features are non-negative, so cosines lie close to 1 and differ in late digits: f32 all through.
     let x = run(&L2Normalize, &[x])?.swap_remove(0);
-    let similarities = run(&Matmul::NT, &[&x, queue])?.swap_remove(0);
-    let mut found = run(&TopK { k, labels: true }, &[&similarities])?;
+    let tape = Tape::inert(x.device());
+    let similarities = queue.products(&tape.constant(x))?; // [B, D]
+    let mut found = run(&TopK { k, labels: true }, &[similarities.value()])?;
     Ok([found.swap_remove(2), found.swap_remove(1)])
 }
 
 /// `p / tau` with `p = x/|x| . queue^T` (Eq. 8).
-fn logits_of<'t>(x: &Var<'t>, queue: &Tensor, tau: f32) -> Result<Var<'t>> {
-    let p = x.l2_normalize()?.matmul_nt(&x.tape().constant(queue.clone()))?; // [B, D]
-    p.scale(1.0 / tau)
+fn logits_of<'t>(x: &Var<'t>, queue: &Ring, tau: f32) -> Result<Var<'t>> {
+    queue.products(&x.l2_normalize()?)?.scale(1.0 / tau) // [B, D]
 }

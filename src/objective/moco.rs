@@ -4,7 +4,7 @@ use super::{Embeddings, KeyViews, Loss, Needs, Objective};
 use crate::autograd::Var;
 use crate::error::Result;
 use crate::ops::{L2Normalize, Over, run};
-use crate::queue::Rings;
+use crate::queue::{Ring, Rings};
 use crate::tensor::Tensor;
 
 /// InfoNCE alone.
@@ -31,7 +31,7 @@ impl Objective for Moco {
 }
 
 /// `ln(D + 1)`: InfoNCE at equal logits.
-pub(super) fn collapsed_nce(queue: &Tensor) -> f32 {
+pub(super) fn collapsed_nce(queue: &Ring) -> f32 {
     (queue.shape()[0] as f32 + 1.0).ln()
 }
 
@@ -51,14 +51,14 @@ pub(super) fn collapsed_nce(queue: &Tensor) -> f32 {
 /// [`crate::Error::Shape`] if the widths differ.
 /// # Source
 /// MLS, Eq. 1.
-pub fn info_nce<'t>(q: &Var<'t>, k: &Tensor, queue: &Tensor, tau: f32) -> Result<(Var<'t>, Var<'t>)> {
+pub fn info_nce<'t>(q: &Var<'t>, k: &Tensor, queue: &Ring, tau: f32) -> Result<(Var<'t>, Var<'t>)> {
     let tape = q.tape();
     let q = q.l2_normalize()?;
     let k = run(&L2Normalize, &[k])?.swap_remove(0);
     let batch = q.shape()[0];
     let own = q.mul(&tape.constant(k))?.sum(Over::Row)?; // [B]
     let own = own.reshape([batch, 1])?; // [B, 1]
-    let others = q.matmul_nt(&tape.constant(queue.clone()))?; // [B, D]
+    let others = queue.products(&q)?; // [B, D]
     let logits = own.concat(&others)?.scale(1.0 / tau)?; // [B, D + 1]
     let labels = Tensor::full(tape.device(), [batch], 0.0)?;
     Ok((logits.cross_entropy(&labels)?, logits))

@@ -19,7 +19,7 @@ pub use swav::{SwAv, sinkhorn};
 use crate::autograd::Var;
 use crate::encoder::{Embedding, Outputs};
 use crate::error::{Error, Result};
-use crate::queue::{Queue, Rings};
+use crate::queue::{Queue, Ring, Rings};
 use crate::tensor::Tensor;
 use std::fmt::Debug;
 
@@ -68,7 +68,7 @@ impl<'a> Embeddings<'a, '_> {
     }
 
     /// One ring of the queue.
-    fn ring(&self, pick: impl Fn(&'a Rings<Tensor>) -> &'a Option<Tensor>) -> Result<&'a Tensor> {
+    fn ring(&self, pick: impl Fn(&'a Rings<Ring>) -> &'a Option<Ring>) -> Result<&'a Ring> {
         let ring = self.queue.and_then(|queue| pick(&queue.keys).as_ref());
         ring.ok_or_else(|| Error::shape("objective", "no queue was given: this objective needs one"))
     }

@@ -158,6 +158,10 @@ impl Differentiable for BatchNorm {
         saved
     }
 
+    fn activations(&self) -> &'static [usize] {
+        &[0, 3]
+    }
+
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let (x, gamma, stats) = (saved[0].data, saved[1].data, saved[2].data);
         let y = saved.get(3).map_or(dy.data, |y| y.data);
@@ -223,6 +227,10 @@ impl Differentiable for BatchNormEval {
         let mut saved = vec![x[0].clone(), x[1].clone(), x[3].clone(), x[4].clone()];
         saved.extend(self.relu.then(|| y[0].clone()));
         saved
+    }
+
+    fn activations(&self) -> &'static [usize] {
+        &[0, 4]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

@@ -374,6 +374,10 @@ impl Differentiable for Conv2d {
         vec![x[0].clone(), x[1].clone()]
     }
 
+    fn activations(&self) -> &'static [usize] {
+        &[0]
+    }
+
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let (x, w) = (saved[0], saved[1]);
         let g = self.known(x.shape, w.shape);

@@ -140,6 +140,10 @@ impl Differentiable for Elementwise {
         }
     }
 
+    fn activations(&self) -> &'static [usize] {
+        if matches!(self, Relu | AddRelu) { &[0] } else { &[] }
+    }
+
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         for (input, dx) in dx.iter_mut().enumerate() {
             let Some(dx) = dx else { continue };

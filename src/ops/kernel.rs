@@ -4,6 +4,7 @@
 //! the device's pool and picks the twin or the shader. The tape sees ops through the object-safe [`Op`].
 
 use super::case::Case;
+use super::half::Packed;
 use crate::device::{Device, Gpu, OpRun, Precision, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
@@ -48,6 +49,12 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
 pub trait Differentiable: Kernel {
     /// What backward needs, picked from inputs and outputs.
     fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor>;
+
+    /// Which of those a tape may keep as f16 ([`super::half`]): activations, and whole numbers up to 2048. Never
+    /// parameters, statistics, or what a loss is made of.
+    fn activations(&self) -> &'static [usize] {
+        &[]
+    }
 
     /// The twin's backward: writes every element of every wanted `dx[i]`.
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]);
@@ -95,7 +102,7 @@ fn bytes<'a>(shapes: impl Iterator<Item = &'a Shape>) -> u64 {
 
 /// Bytes of tensors in f32, those that are given twice counted once.
 fn distinct_bytes(x: &[&Tensor]) -> u64 {
-    let first = |i: usize| !x[..i].iter().any(|before| before.shares_elements(x[i]));
+    let first = |i: usize| !x[..i].iter().any(|before| before.shares(x[i]));
     bytes((0..x.len()).filter(|&i| first(i)).map(|i| x[i].shape()))
 }
 
@@ -126,8 +133,47 @@ fn common_device<'a, K: Kernel>(x: &[&'a Tensor]) -> Result<&'a Device> {
 /// What the tape keeps of one op for its backward.
 #[derive(Debug)]
 pub struct Saved {
-    pub(super) tensors: Vec<Tensor>,
+    tensors: Vec<Kept>,
     pub(super) input_shapes: Vec<Shape>,
+    activations: &'static [usize],
+}
+
+#[derive(Debug)]
+enum Kept {
+    Whole(Tensor),
+    Half(Packed),
+}
+
+impl Saved {
+    pub(super) fn new(
+        tensors: Vec<Tensor>,
+        input_shapes: Vec<Shape>,
+        activations: &'static [usize],
+    ) -> Saved {
+        Saved { tensors: tensors.into_iter().map(Kept::Whole).collect(), input_shapes, activations }
+    }
+
+    /// Keeps activations as f16 where `pack` gives a copy of them.
+    pub(crate) fn halve(&mut self, mut pack: impl FnMut(&Tensor) -> Result<Option<Packed>>) -> Result<()> {
+        for &place in self.activations {
+            if let Some(kept) = self.tensors.get_mut(place)
+                && let Kept::Whole(x) = kept
+                && let Some(packed) = pack(x)?
+            {
+                *kept = Kept::Half(packed);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was saved, in f32 again.
+    fn tensors(&self) -> Result<Vec<Tensor>> {
+        let whole = |kept: &Kept| match kept {
+            Kept::Whole(x) => Ok(x.clone()),
+            Kept::Half(packed) => packed.unpack(),
+        };
+        self.tensors.iter().map(whole).collect()
+    }
 }
 
 /// An op as the tape sees it.
@@ -156,16 +202,18 @@ impl<K: Differentiable> Op for K {
     fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
         let y = run(self, x)?;
         let input_shapes = x.iter().map(|t| t.shape().clone()).collect();
-        let saved = Saved { tensors: self.save(x, &y), input_shapes };
+        let saved = Saved::new(self.save(x, &y), input_shapes, self.activations());
         Ok((y, saved))
     }
 
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let device = dy.device();
+        let (tensors, shapes) = (saved.tensors()?, &saved.input_shapes);
+        let tensors: Vec<&Tensor> = tensors.iter().collect();
         let describe = || {
-            let inputs: Vec<&Shape> = saved.input_shapes.iter().collect();
+            let inputs: Vec<&Shape> = shapes.iter().collect();
             let wanted = inputs.iter().zip(wants).filter(|(_, want)| **want).map(|(shape, _)| *shape);
-            let read: Vec<&Tensor> = saved.tensors.iter().chain([dy]).collect();
+            let read: Vec<&Tensor> = tensors.iter().copied().chain([dy]).collect();
             OpRun {
                 op: K::NAME,
                 backward: true,
@@ -176,15 +224,14 @@ impl<K: Differentiable> Op for K {
         };
         device.trace().op(describe, || match device {
             Device::Cpu(cpu) => match cpu.precision {
-                Precision::F32 => backward_twin::<K, f32>(self, saved, dy, wants),
-                Precision::F64 => backward_twin::<K, f64>(self, saved, dy, wants),
+                Precision::F32 => backward_twin::<K, f32>(self, &tensors, shapes, dy, wants),
+                Precision::F64 => backward_twin::<K, f64>(self, &tensors, shapes, dy, wants),
             },
             Device::Gpu(gpu) => {
-                let wanted = saved.input_shapes.iter().zip(wants);
+                let wanted = shapes.iter().zip(wants);
                 let dx = wanted
                     .map(|(s, want)| want.then(|| Tensor::uninit(device, s.clone())).transpose())
                     .collect::<Result<Vec<_>>>()?;
-                let tensors: Vec<&Tensor> = saved.tensors.iter().collect();
                 self.gpu_backward(gpu, &tensors, dy, &dx)?;
                 Ok(dx)
             }
@@ -194,14 +241,14 @@ impl<K: Differentiable> Op for K {
 
 fn backward_twin<K: Differentiable, T: Real>(
     op: &K,
-    saved: &Saved,
+    saved: &[&Tensor],
+    shapes: &[Shape],
     dy: &Tensor,
     wants: &[bool],
 ) -> Result<Vec<Option<Tensor>>> {
     let device = dy.device();
     let Device::Cpu(cpu) = device else { unreachable!("twins run on the CPU") };
-    let views: Vec<View<T>> = saved.tensors.iter().map(|t| t.view()).collect();
-    let shapes = &saved.input_shapes;
+    let views: Vec<View<T>> = saved.iter().map(|t| t.view()).collect();
     let mut buffers: Vec<_> =
         shapes.iter().zip(wants).map(|(s, want)| want.then(|| cpu.take::<T>(s.elements()))).collect();
     let mut dx: Vec<Option<ViewMut<T>>> = shapes

@@ -3,11 +3,14 @@
 
 pub mod case;
 pub mod kernel;
+mod packed_product;
 mod reshape;
 mod rows;
 
+pub use self::half::Packed;
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
 pub use kernel::{Differentiable, Kernel, Op, Saved, run};
+pub use packed_product::PackedProduct;
 pub use reduce::Over;
 pub use reshape::Reshape;
 
@@ -16,8 +19,8 @@ macro_rules! op_list {
         differentiable: $($module:ident :: $op:ident $(and $more:ident)*),* ;
         others: $($other_module:ident :: $other:ident),* $(;)?
     ) => {
-        $(pub mod $module; pub use $module::{$op $(, $more)*};)*
-        $(pub mod $other_module; pub use $other_module::$other;)*
+        $(pub mod $module; pub use self::$module::{$op $(, $more)*};)*
+        $(pub mod $other_module; pub use self::$other_module::$other;)*
 
         /// The cases of every op.
         pub fn all_cases() -> Vec<AnyCase> {
@@ -54,5 +57,6 @@ op_list! {
         sgd::SgdUpdate,
         adam::AdamUpdate,
         lars::LarsUpdate,
-        ema::Ema;
+        ema::Ema,
+        half::Half;
 }

@@ -14,7 +14,7 @@ impl Op for Reshape {
     }
 
     fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
-        let saved = Saved { tensors: Vec::new(), input_shapes: vec![x[0].shape().clone()] };
+        let saved = Saved::new(Vec::new(), vec![x[0].shape().clone()], &[]);
         Ok((vec![x[0].reshape(&self.0)?], saved))
     }
 

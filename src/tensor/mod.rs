@@ -261,8 +261,8 @@ impl Tensor {
         Ok(())
     }
 
-    /// Whether both are views of the same elements in memory.
-    pub(crate) fn shares_elements(&self, other: &Tensor) -> bool {
+    /// Whether both have the same elements in memory.
+    pub(crate) fn shares(&self, other: &Tensor) -> bool {
         match (&self.storage, &other.storage) {
             (Storage::F32(a), Storage::F32(b)) => Arc::ptr_eq(a, b),
             (Storage::F64(a), Storage::F64(b)) => Arc::ptr_eq(a, b),

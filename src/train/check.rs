@@ -103,6 +103,10 @@ impl Config {
                 format!("a queue of {} is smaller than the {enqueued} keys of a step", objective.queue);
             return refuse("objective.queue", &what, "raise it or lower --batch");
         }
+        if self.half.queue && !self.model.projection.is_multiple_of(2) {
+            let what = format!("keys of {} elements are not whole words of two f16", self.model.projection);
+            return refuse("half.queue", &what, "choose an even model.projection");
+        }
         if objective.name == Method::Mls && objective.term != LossTerm::None {
             if objective.k == 0 || objective.k > objective.queue.min(MAX_K) {
                 let what = format!("k = {} pseudo-positives of a queue of {}", objective.k, objective.queue);

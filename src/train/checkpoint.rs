@@ -1,12 +1,14 @@
 //! Model checkpoints: safetensors under torchvision's names and in its layout (convolution weights OIHW), with the
-//! configuration in the metadata. Written beside, flushed, then renamed, so that a reader never sees half a file.
+//! configuration in the metadata. With `half.checkpoint` weights are f16, everything of one dimension stays f32. Written beside, flushed, then renamed, so that a reader never sees half a file.
 
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
 use crate::nn::{Module, Param};
+use crate::ops::{Half, run};
 use crate::tensor::Tensor;
 use crate::train::Config;
+use half::f16;
 use rand::{SeedableRng, rngs::StdRng};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
@@ -23,24 +25,45 @@ pub struct Progress {
     pub step: u64,
 }
 
-/// Writes the encoder's parameters and statistics.
-///
-/// # Errors
-/// [`Error::Io`] if the file can't be written; the device's errors.
-pub fn save(path: &Path, encoder: &ResNetEncoder, config: &Config, progress: Progress) -> Result<()> {
-    let mut arrays = Vec::new();
-    for param in encoder.state() {
+/// A tensor as it is in the file.
+struct Array {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Array {
+    fn of(param: &Param, half: bool) -> Result<Array> {
         let tensor = param.get();
+        let half = half && tensor.shape().len() > 1;
+        let tensor = if half { run(&Half::Round, &[&tensor])?.swap_remove(0) } else { tensor };
         let values = permuted(&tensor.to_vec()?, tensor.shape(), [0, 3, 1, 2]);
         let shape = match tensor.shape()[..] {
             [o, h, w, i] => vec![o, i, h, w],
             ref other => other.to_vec(),
         };
-        arrays.push((param.name().to_string(), shape, values));
+        let (dtype, bytes) = match half {
+            true => (Dtype::F16, values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect()),
+            false => (Dtype::F32, bytemuck::cast_slice(&values).to_vec()),
+        };
+        Ok(Array { name: param.name().to_string(), dtype, shape, bytes })
     }
-    let views = arrays.iter().map(|(name, shape, values)| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
-        Ok((name.as_str(), view.map_err(|e| corrupt(path, &e))?))
+}
+
+/// Writes the encoder's parameters and statistics.
+///
+/// # Errors
+/// [`Error::Io`] if the file can't be written; the device's errors.
+pub fn save(path: &Path, encoder: &ResNetEncoder, config: &Config, progress: Progress) -> Result<()> {
+    let arrays = encoder
+        .state()
+        .iter()
+        .map(|param| Array::of(param, config.half.checkpoint))
+        .collect::<Result<Vec<_>>>()?;
+    let views = arrays.iter().map(|array| {
+        let view = TensorView::new(array.dtype, array.shape.clone(), &array.bytes);
+        Ok((array.name.as_str(), view.map_err(|e| corrupt(path, &e))?))
     });
     let views = views.collect::<Result<Vec<_>>>()?;
     let metadata = HashMap::from([
@@ -93,10 +116,16 @@ fn read(file: &SafeTensors, param: &Param, device: &Device) -> std::result::Resu
         [o, h, w, i] => vec![o, i, h, w],
         ref other => other.to_vec(),
     };
-    if view.dtype() != Dtype::F32 || view.shape() != stored {
-        return Err(format!("{} is {:?} {:?}, not F32 {stored:?}", param.name(), view.dtype(), view.shape()));
+    if view.shape() != stored {
+        return Err(format!("{} is {:?}, not {stored:?}", param.name(), view.shape()));
     }
-    let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
+    let values: Vec<f32> = match view.dtype() {
+        Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
+        Dtype::F16 => {
+            view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
+        other => return Err(format!("{} is {other:?}, neither F32 nor F16", param.name())),
+    };
     let values = permuted(&values, &stored, [0, 2, 3, 1]);
     Tensor::new(device, ours, &values).map_err(|e| e.to_string())
 }
@@ -149,6 +178,29 @@ mod tests {
         let bytes = fs::read(&path).expect("bytes");
         let file = SafeTensors::deserialize(&bytes).expect("file");
         assert_eq!(file.tensor("layer2.0.conv1.weight").expect("there").shape(), [16, 8, 3, 3]);
+    }
+
+    #[test]
+    fn a_checkpoint_in_half_has_half_the_bytes_and_rounds_weights_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let device = Device::cpu();
+        let size = |setting: &str| {
+            let path = folder.path().join(format!("{setting}.safetensors"));
+            let config = Config::preset("demo").expect("preset").with(setting).expect("setting");
+            let encoder = config.encoder(&device).expect("encoder");
+            save(&path, &encoder, &config, Progress { epoch: 1, step: 2 }).expect("saved");
+            let (again, same) = load(&path, &device).expect("loaded");
+            assert_eq!(config, same);
+            for (param, read) in encoder.state().iter().zip(again.state()) {
+                let [whole, read] = [param, &read].map(|p| p.get().to_vec().expect("values"));
+                let rounded = config.half.checkpoint && param.shape().len() > 1;
+                let expected = |v: f32| if rounded { f16::from_f32(v).to_f32() } else { v };
+                let equal = whole.iter().zip(&read).all(|(&a, &b)| expected(a) == b || a.abs() < 1e-7);
+                assert!(equal, "{}", param.name());
+            }
+            fs::metadata(&path).expect("a file").len() as f64
+        };
+        assert!(size("half.checkpoint=true") < 0.51 * size("half.checkpoint=false"));
     }
 
     #[test]

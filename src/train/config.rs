@@ -27,6 +27,8 @@ pub struct Config {
     pub objective: ObjectiveConfig,
     /// Length and batch.
     pub train: TrainConfig,
+    /// What is kept as f16.
+    pub half: HalfConfig,
     /// How parameters move.
     pub optimizer: OptimizerConfig,
     /// How the encoder is judged on the way.
@@ -189,6 +191,18 @@ pub struct TrainConfig {
     pub chunk: usize,
     /// Memory for the activations of one pass, MiB, by which chunks are chosen.
     pub memory_mib: usize,
+}
+
+/// What is kept as f16 ([`crate::ops::half`]) instead of f32. Arithmetic is f32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HalfConfig {
+    /// Activations that wait for their backward.
+    pub activations: bool,
+    /// Keys in the queue; `model.projection` must then be even.
+    pub queue: bool,
+    /// Weights in checkpoints; biases and batch norm stay f32.
+    pub checkpoint: bool,
 }
 
 /// Which optimiser.

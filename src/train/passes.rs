@@ -53,15 +53,17 @@ pub struct QueryPass<'a, E> {
     encoder: &'a E,
     /// Chunks of each tensor of views.
     parts: Vec<(Tensor, Chunks)>,
-    /// One tape for each tensor of views, if all are in one piece; otherwise the chunks are embedded again.
-    tapes: Option<&'a [Tape]>,
+    /// One for each tensor of views.
+    tapes: &'a [Tape],
+    /// Embeddings on those tapes, if all views are in one piece; otherwise the chunks are embedded again.
     kept: Vec<Embedding<'a>>,
     /// Outputs of all rows, those of the first tensor of views first.
     pub outputs: Outputs<Tensor>,
 }
 
 impl<'a, E: Encoder> QueryPass<'a, E> {
-    /// Embeds every tensor of `views`. `tapes` are fresh ones, one for each.
+    /// Embeds every tensor of `views`. `tapes` are fresh ones, one for each; chunks are embedded on
+    /// others of their kind.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if the views do not fit; the device's errors.
@@ -87,7 +89,7 @@ impl<'a, E: Encoder> QueryPass<'a, E> {
             }
         }
         let outputs = Outputs::stack(&outputs)?;
-        Ok(QueryPass { encoder, parts, tapes: whole.then_some(tapes), kept, outputs })
+        Ok(QueryPass { encoder, parts, tapes, kept, outputs })
     }
 
     /// Gradients of the parameters from those of the outputs (`None` where the loss does not depend on one), and what
@@ -104,11 +106,11 @@ impl<'a, E: Encoder> QueryPass<'a, E> {
                 let dy = dy.try_map(|d| {
                     d.as_ref().map(|d| d.rows(start + rows.start..start + rows.end)).transpose()
                 })?;
-                let again = Tape::new(views.device());
-                let grads = match self.tapes {
-                    Some(tapes) => {
-                        seen.push(tapes[i].take_observations());
-                        walk_back(&tapes[i], &self.kept[i], &dy)?
+                let again = self.tapes[i].fresh();
+                let grads = match self.kept.get(i) {
+                    Some(embedding) => {
+                        seen.push(self.tapes[i].take_observations());
+                        walk_back(&self.tapes[i], embedding, &dy)?
                     }
                     None => {
                         let embedding =

@@ -1,8 +1,8 @@
 //! Presets: the settings of the papers by name, and the demo.
 
 use super::config::{
-    Config, DataConfig, EvalConfig, Method, ModelConfig, ObjectiveConfig, OptimizerConfig, OptimizerName,
-    ScheduleName, SmallViews, Stabilization, TrainConfig,
+    Config, DataConfig, EvalConfig, HalfConfig, Method, ModelConfig, ObjectiveConfig, OptimizerConfig,
+    OptimizerName, ScheduleName, SmallViews, Stabilization, TrainConfig,
 };
 use crate::error::{Error, Result};
 use crate::nn::{Architecture, Stem};
@@ -169,6 +169,7 @@ impl Config {
                 chunk: 0,
                 memory_mib: 4096,
             },
+            half: HalfConfig::default(),
             optimizer: OptimizerConfig {
                 name: OptimizerName::Sgd,
                 lr: 0.3,

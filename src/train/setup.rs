@@ -65,6 +65,7 @@ pub fn learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder
     let queue = (widths != Rings::default())
         .then(|| Queue::random(device, &mut rng, config.objective.queue, widths))
         .transpose()?;
+    let queue = if config.half.queue { queue.map(Queue::into_half).transpose()? } else { queue };
     Ok(Learner {
         encoder,
         target,
@@ -73,6 +74,7 @@ pub fn learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder
         optimizer: config.optimizer(),
         bn_splits: config.objective.bn_splits,
         chunk: chunk(config),
+        half: config.half.activations,
         frozen: None,
     })
 }
@@ -83,7 +85,7 @@ fn chunk(config: &Config) -> usize {
     if config.train.chunk > 0 {
         return config.train.chunk;
     }
-    let bytes = activation_bytes(&config.resnet(), config.views.size).max(1);
+    let bytes = activation_bytes(&config.resnet(), config.views.size, config.half.activations).max(1);
     let fit = ((config.train.memory_mib as u64) << 20) / bytes;
     let group = (config.query_rows() / config.objective.bn_splits).max(1);
     let fit = (fit as usize).max(2);
@@ -91,9 +93,10 @@ fn chunk(config: &Config) -> usize {
 }
 
 /// Bytes that a ResNet keeps of one image of side `size` for its backward pass: the output of every convolution and
-/// of the batch norm behind it, and of the pooling.
-pub fn activation_bytes(config: &ResNetConfig, size: usize) -> u64 {
-    config.outputs(size).iter().map(|[side, channels]| 2 * 4 * (side * side * channels) as u64).sum()
+/// of the batch norm behind it, and of the pooling; in f32 or with `half` in f16.
+pub fn activation_bytes(config: &ResNetConfig, size: usize, half: bool) -> u64 {
+    let bytes = if half { 2 } else { 4 };
+    config.outputs(size).iter().map(|[side, channels]| 2 * bytes * (side * side * channels) as u64).sum()
 }
 
 /// A sentence where a chunk is smaller than a group of batch norm, so that it becomes one itself.

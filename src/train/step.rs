@@ -52,6 +52,8 @@ pub struct Learner<E> {
     pub bn_splits: usize,
     /// Rows that pass through the encoder at a time; 0 for all. See [`super::passes`].
     pub chunk: usize,
+    /// Whether the query encoder's activations wait for their backward as f16. See [`Tape::half`].
+    pub half: bool,
     /// Parameters whose names start so are not moved (SwAV's prototypes in its first steps).
     pub frozen: Option<&'static str>,
 }
@@ -105,7 +107,10 @@ impl<E: Encoder> Learner<E> {
         let keys = self.target.as_ref().map(|target| self.keys(target, batch)).transpose()?;
 
         // 3. The query pass.
-        let tapes: Vec<Tape> = batch.query.iter().map(|_| Tape::new(&device)).collect();
+        let tapes: Vec<Tape> = match self.half {
+            true => batch.query.iter().map(|_| Tape::half(&device)).collect(),
+            false => batch.query.iter().map(|_| Tape::new(&device)).collect(),
+        };
         let pass = QueryPass::run(&self.encoder, &batch.query, &tapes, self.bn_splits, self.chunk)?;
         let outputs = pass.outputs.clone();
 
@@ -196,8 +201,9 @@ impl<E: Encoder> Learner<E> {
     /// Scores of the queue's projections against the prototypes, if there are both.
     fn queue_scores(&self) -> Result<Option<Tensor>> {
         let Some(z) = self.queue.as_ref().and_then(|queue| queue.keys.z.as_ref()) else { return Ok(None) };
+        let z = z.values()?;
         let tape = Tape::inert(z.device());
-        Ok(self.encoder.scores(&tape.constant(z.clone()))?.map(|scores| scores.value().clone()))
+        Ok(self.encoder.scores(&tape.constant(z))?.map(|scores| scores.value().clone()))
     }
 }
 

@@ -35,7 +35,7 @@ pub fn info_nce(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let (k, queue) = (normalized(&case.input("k", device))?, case.input("queue", device));
     let tau = case.number("tau") as f32;
     case.differentiate(device, &["q"], |_, x| {
-        let (loss, logits) = vista::objective::info_nce(&x[0], &k, &queue, tau)?;
+        let (loss, logits) = vista::objective::info_nce(&x[0], &k, &queue.clone().into(), tau)?;
         Ok(vec![("loss", loss), ("logits", logits)])
     })
 }
@@ -46,6 +46,7 @@ fn query_only<'t>(query: Embedding<'t>, views: usize) -> Embeddings<'static, 't>
 }
 
 fn queue_of(keys: Rings<Tensor>) -> Queue {
+    let keys = keys.try_map(|keys| Ok(keys.clone().into())).expect("rings");
     Queue { keys, ids: Vec::new(), ptr: 0 }
 }
 
@@ -105,7 +106,7 @@ pub fn multi_label(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let source = case.attrs["labels_from"].as_str().expect("a source");
     let (x, queue) =
         (case.input(&format!("{source}1"), device), case.input(&format!("queue_{source}"), device));
-    outputs.insert("out.labels".into(), pseudo_labels(&x, &queue, k)?[0].to_f64()?);
+    outputs.insert("out.labels".into(), pseudo_labels(&x, &queue.into(), k)?[0].to_f64()?);
     Ok(outputs)
 }
 

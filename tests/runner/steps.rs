@@ -8,7 +8,7 @@ use vista::nn::{BatchNorm, Conv2d, Linear, Mode, Module, Param};
 use vista::objective::{Dictionaries, LossTerm, Mls, Moco, Normalizer, Objective, S2r2, pseudo_labels};
 use vista::ops::{GatherRows, run};
 use vista::optim::{Adam, AdamConfig, Sgd, SgdConfig};
-use vista::queue::{Queue, Rings};
+use vista::queue::{Queue, Ring, Rings};
 use vista::train::{Batch, Learner, Target};
 use vista::{Device, Result, Tensor};
 
@@ -98,7 +98,7 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let slots = queue_z.shape()[0];
     let encoder = TinyEncoder::new(case, device)?;
     let queue_g = is_mls.then(|| case.input("queue_g", device));
-    let keys = Rings { g: queue_g, z: Some(queue_z), dense: None };
+    let keys = Rings { g: queue_g.map(Ring::from), z: Some(queue_z.into()), dense: None };
     let queue = Queue { keys, ids: vec![None; slots], ptr: 0 };
     let key = TinyEncoder::new(case, device)?;
     let [momentum, weight_decay] = ["momentum", "weight_decay"].map(|name| case.number(name));
@@ -111,6 +111,7 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         optimizer: Box::new(Sgd::new(SgdConfig { momentum, weight_decay, nesterov })),
         bn_splits: case.whole("num_splits"),
         chunk: 0,
+        half: false,
         frozen: None,
     };
     let (steps, batch) = (case.array("in.x1").shape[0], case.array("in.x1").shape[1]);
@@ -138,7 +139,7 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let queue = learner.queue.as_ref().expect("a queue");
     for (name, keys) in [("out.queue_z", &queue.keys.z), ("out.queue_g", &queue.keys.g)] {
         if let Some(keys) = keys {
-            outputs.insert(name.into(), keys.to_f64()?);
+            outputs.insert(name.into(), keys.values()?.to_f64()?);
         }
     }
     outputs.insert("out.ptr".into(), vec![queue.ptr as f64]);
@@ -169,6 +170,7 @@ pub fn s2r2_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         optimizer: Box::new(Adam::new(AdamConfig { beta1, beta2, eps, weight_decay })),
         bn_splits: case.whole("num_splits"),
         chunk: 0,
+        half: false,
         frozen: None,
     };
     let mut outputs = Outputs::new();
