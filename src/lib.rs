@@ -13,7 +13,8 @@
 //! 8. [`eval`]: frozen features judged by kNN, linear classifiers and multi-label precision; fine-tuning.
 //!
 //! Under it lies the machine: a [`device`] holds [`tensor`]s, [`ops`] compute on them (a CPU twin and a WGSL kernel
-//! each), [`autograd`] records ops on a tape and walks it back. [`bench`] measures both; [`cli`] is the `vista` command.
+//! each), [`autograd`] records ops on a tape and walks it back. [`bench`](mod@bench) measures it; [`cli`] is the `vista`
+//! command.
 //!
 //! ```
 //! use vista::{Device, Tensor, autograd::Tape, ops::Over};

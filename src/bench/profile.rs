@@ -58,8 +58,8 @@ impl Profile {
         [batch, image_size]: [usize; 2],
         [warmup, repeats]: [usize; 2],
     ) -> Result<Profile> {
-        reset_peak_resident();
         let mut training = TrainingStep::new(device, architecture, 64, [batch, image_size])?;
+        reset_peak_resident();
         let mut run = || {
             training.run(|_| Ok(()))?;
             device.wait()

@@ -61,16 +61,20 @@ pub(super) fn run(args: &Args) -> Result<()> {
             let names = args.tests.iter().map(|name| Name::parse(name)).collect::<Result<Vec<_>>>()?;
             let models = args.model.iter().map(|m| Ok((m.as_str(), parse_architecture(m)?)));
             let models = models.collect::<Result<Vec<_>>>()?;
-            let device = Device::open(&args.device)?;
-            println!("device  {}", device.name());
+            // One of its own for each: pooled memory of one measurement is not held in the next.
+            let open = || Device::open(&args.device);
+            let device = open()?.name();
+            println!("device  {device}");
             let runs = [args.warmup, args.repeats as usize];
             let (key, rows) = if names.is_empty() {
-                let profile = |model| Ok(json!(profile(&device, model, sizes, runs)?));
+                let profile = |model| Ok(json!(profile(&open()?, model, sizes, runs)?));
                 ("steps", models.into_iter().map(profile).collect::<Result<Vec<Value>>>()?)
             } else {
-                ("tests", tests(&device, &names, runs)?)
+                println!("{:36} {:>28} {:>9}", "test", "median ms (least - most)", "GFLOP/s");
+                let test = |name: Name| test(&open()?, &name, runs);
+                ("tests", names.into_iter().map(test).collect::<Result<Vec<Value>>>()?)
             };
-            json!({ "device": device.name(), "threads": rayon::current_num_threads(), key: rows })
+            json!({ "device": device, "threads": rayon::current_num_threads(), key: rows })
         }
     };
     let Some(path) = &args.json else { return Ok(()) };
@@ -81,30 +85,25 @@ pub(super) fn run(args: &Args) -> Result<()> {
     std::fs::write(path, format!("{all:#}\n")).map_err(|e| Error::io(path, e))
 }
 
-fn tests(device: &Device, names: &[Name], [warmup, repeats]: [usize; 2]) -> Result<Vec<Value>> {
-    println!("{:36} {:>28} {:>9}", "test", "median ms (least - most)", "GFLOP/s");
-    let mut rows = Vec::new();
-    for name in names {
-        reset_peak_resident();
-        let mut workload = name.prepare(device)?;
-        let timing = Timing::of(warmup, repeats, || workload.run())?;
-        let resident = peak_resident();
-        let Timing { median_ms, least_ms, most_ms, .. } = timing;
-        let gflops = (workload.work > 0).then(|| timing.giga(2 * workload.work));
-        let views = (workload.views > 0).then(|| workload.views as f64 * 1e3 / median_ms);
-        let mut notes = vec![resident_note(resident)];
-        notes.extend(views.map(|views| format!("{views:.1} views per second and core")));
-        let times = format!("{median_ms:.2} ({least_ms:.2} - {most_ms:.2})");
-        println!("{:36} {times:>28} {:>9}  {}", name.to_string(), figure(gflops), notes.join(", "));
-        rows.push(json!({
-            "test": name.to_string(),
-            "timing": timing,
-            "gflops": gflops,
-            "views_per_second_and_core": views,
-            "peak_resident_bytes": resident,
-        }));
-    }
-    Ok(rows)
+fn test(device: &Device, name: &Name, [warmup, repeats]: [usize; 2]) -> Result<Value> {
+    let mut workload = name.prepare(device)?;
+    reset_peak_resident();
+    let timing = Timing::of(warmup, repeats, || workload.run())?;
+    let resident = peak_resident();
+    let Timing { median_ms, least_ms, most_ms, .. } = timing;
+    let gflops = (workload.work > 0).then(|| timing.giga(2 * workload.work));
+    let views = (workload.views > 0).then(|| workload.views as f64 * 1e3 / median_ms);
+    let mut notes = vec![resident_note(resident)];
+    notes.extend(views.map(|views| format!("{views:.1} views per second and core")));
+    let times = format!("{median_ms:.2} ({least_ms:.2} - {most_ms:.2})");
+    println!("{:36} {times:>28} {:>9}  {}", name.to_string(), figure(gflops), notes.join(", "));
+    Ok(json!({
+        "test": name.to_string(),
+        "timing": timing,
+        "gflops": gflops,
+        "views_per_second_and_core": views,
+        "peak_resident_bytes": resident,
+    }))
 }
 
 fn resident_note(bytes: Option<u64>) -> String {
