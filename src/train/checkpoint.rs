@@ -1,5 +1,6 @@
 //! Model checkpoints: safetensors under torchvision's names and in its layout (convolution weights OIHW), with the
-//! configuration in the metadata. With `half.checkpoint` weights are f16, everything of one dimension stays f32. Written beside, flushed, then renamed, so that a reader never sees half a file.
+//! configuration in the metadata. With `half.checkpoint` weights are f16, all that has one dimension stays f32. Written
+//! beside, flushed, then renamed, so that a reader never sees part of a file.
 
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
@@ -194,6 +195,7 @@ mod tests {
             for (param, read) in encoder.state().iter().zip(again.state()) {
                 let [whole, read] = [param, &read].map(|p| p.get().to_vec().expect("values"));
                 let rounded = config.half.checkpoint && param.shape().len() > 1;
+                // Nothing but zero becomes zero, which the crate's rounding does not know.
                 let expected = |v: f32| if rounded { f16::from_f32(v).to_f32() } else { v };
                 let equal = whole.iter().zip(&read).all(|(&a, &b)| expected(a) == b || a.abs() < 1e-7);
                 assert!(equal, "{}", param.name());
