@@ -90,6 +90,9 @@ impl Flags {
         if let Some(name) = &self.objective {
             config = config.with_method(name)?;
         }
+        if let Some(size) = self.image_size {
+            config = config.with_size(size);
+        }
         let number = |flag: &str, key: &str, value: Option<String>| {
             value.map(|v| (format!("{key} = {v}"), format!("--{flag} {v}")))
         };
@@ -102,7 +105,6 @@ impl Flags {
             text("labelled", "data.labelled", path(&self.labelled).as_deref()),
             text("backbone", "model.backbone", self.backbone.as_deref()),
             text("device", "device", self.device.as_deref()),
-            number("image-size", "views.size", self.image_size.map(|n| n.to_string())),
             number("batch", "train.batch", self.batch.map(|n| n.to_string())),
             number("views", "train.views", self.views.map(|n| n.to_string())),
             number("chunk", "train.chunk", self.chunk.map(|n| n.to_string())),

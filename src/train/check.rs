@@ -24,6 +24,12 @@ impl Config {
             let what = "kNN needs at least one neighbour and a temperature above 0";
             return refuse("eval", what, "set knn_k = 20, knn_tau = 0.07");
         }
+        if let Some(second) = &self.second_view
+            && second.size != self.views.size
+        {
+            let what = format!("views of {} and of {} pixels", self.views.size, second.size);
+            return refuse("second_view.size", &what, "make it views.size, or use --image-size");
+        }
         self.image_views().iter().try_for_each(|view| view.check())
     }
 
@@ -151,5 +157,16 @@ mod tests {
                 assert!(config.with(setting).expect("parsed").check().is_err(), "{method} {setting}");
             }
         }
+    }
+
+    #[test]
+    fn a_size_of_views_is_one_for_all_views_that_are_compared() {
+        let demo = Config::preset("demo").expect("preset").with_size(64);
+        let byol = demo.with_method("byol").expect("method");
+        assert_eq!(byol.image_views().iter().map(|view| view.size).collect::<Vec<_>>(), [64, 64]);
+        let swav = demo.with_method("swav").expect("method").with_size(96);
+        assert_eq!(swav.small_views.map(|small| small.size), Some(48));
+        let uneven = byol.with("second_view.size=32").expect("parsed");
+        assert!(uneven.check().unwrap_err().to_string().contains("second_view.size"));
     }
 }

@@ -316,6 +316,18 @@ impl Config {
         config
     }
 
+    /// This configuration with views of another side in pixels; small views have half of it.
+    pub fn with_size(mut self, size: usize) -> Config {
+        self.views.size = size;
+        if let Some(second) = &mut self.second_view {
+            second.size = size;
+        }
+        if let Some(small) = &mut self.small_views {
+            small.size = size / 2;
+        }
+        self
+    }
+
     /// This configuration for another method: its objective, optimiser, heads and colour of views replaced by those of
     /// the method's own preset, sizes and lengths kept. `knn-moco` is MLS with the kNN softmax. On the built-in photos
     /// queue, batch and rates are cut to their number.
@@ -344,9 +356,9 @@ impl Config {
         };
         let size = self.views.size;
         let mut config = Config { objective: own.objective, optimizer: own.optimizer, ..self.clone() };
-        config.views = ViewConfig { size, ..own.views };
-        config.second_view = own.second_view.map(|view| ViewConfig { size, ..view });
-        config.small_views = own.small_views.map(|small| SmallViews { size: size / 2, ..small });
+        config.views = own.views;
+        (config.second_view, config.small_views) = (own.second_view, own.small_views);
+        config = config.with_size(size);
         config.train.views = own.train.views;
         let ModelConfig { projection, hidden, projector_norm, prototypes, .. } = own.model;
         config.model = ModelConfig { projection, hidden, projector_norm, prototypes, ..config.model };
