@@ -1,13 +1,16 @@
 // batch_norm.wgsl -- batch normalisation of rows x[groups * rows, C], fused with residual add and relu
-// entries   statistics_blocks : x -> blocks[groups * B, 2, C]       statistics : blocks, gamma[C], beta[C] -> stats[2,groups,C], coefs[groups,C]
-//           fold : gamma, beta, mean[C], var[C] -> coefs[C]         forward : x, coefs, residual -> y
-//           gradient_blocks : x, y, dy, mean -> blocks              gradients : blocks, gamma, mean, var -> coefs, dgamma[C], dbeta[C]
-//           backward : x, y, dy, coefs -> dx                        backward_residual : y, dy -> dresidual
+// entries   statistics_blocks : x -> blocks[groups * B, 2, S]
+//           forward : x, blocks, gamma[C], beta[C], residual -> y, stats[2,groups,C]
+//           forward_given : x, mean[C], var[C], gamma, beta, residual -> y
+//           gradient_blocks : x, y, dy, mean, var, gamma -> blocks[groups * B, 2, S], then coefs[groups, 3, S]
+//           backward : x, y, dy, blocks -> dx, dresidual, dgamma[C], dbeta[C]
 //           zero : -> dmean[C] or dvar[C], which are constants
-// parallel  reductions: one workgroup per 32 channels and block of rows, then one per 32 channels over all blocks, fixed trees;
-//           the others: one thread per vec4 of elements
+//           forward_odd, forward_given_odd, backward_odd : the same for any C, the others need VEC off
+// parallel  one workgroup per 32 channels and block of rows: 8 vec4s of channels, 32 shares of the rows, fixed trees.
+//           forward and backward first combine all blocks of their channels, so that no pass of its own is needed;
+//           the workgroup of a group's first block also writes what belongs to the channels
 // numerics  each block is summed around the mean of its first rows, blocks are combined around the first block's mean
-// limits    3 KiB of workgroup memory, 7 storage buffers
+// limits    8 KiB of workgroup memory, 8 storage buffers; S is C rounded up to a multiple of 4
 // twin      src/ops/batch_norm/twin.rs
 
 struct Params {
@@ -16,290 +19,394 @@ struct Params {
     groups: u32,
     block_rows: u32,
     blocks: u32,      // in a group
-    first: u32,       // block or element that this dispatch starts at
+    first: u32,       // block that this dispatch starts at
     base: u32,        // element of x that the bindings start at
-    count: u32,       // blocks or elements of this dispatch
+    count: u32,       // blocks of this dispatch
     var_at: u32,      // where the variances start in `variance`
-    relu: u32,
+    stride: u32,      // S
     batch_stats: u32,
     eps: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 
-const LANES: u32 = 32u; // neighbouring channels
-const PARTS: u32 = 8u;  // shares of the rows
-
-var<workgroup> shares: array<vec2<f32>, 256>;
-var<workgroup> centre: array<f32, 32>;
-
-/// Sum over the shares of a channel; the result is with part 0.
-fn share_sum(value: vec2<f32>, lane: u32, part: u32) -> vec2<f32> {
-    workgroupBarrier();
-    shares[part * LANES + lane] = value;
-    for (var half = PARTS / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (part < half) {
-            shares[part * LANES + lane] += shares[(part + half) * LANES + lane];
-        }
-    }
-    return shares[part * LANES + lane];
-}
-
-/// First and past-the-last row of a block, counted over all groups.
-fn block_rows(block: u32) -> vec2<u32> {
-    let group = block / params.blocks;
-    let first = (block % params.blocks) * params.block_rows;
-    let last = min(first + params.block_rows, params.rows);
-    return vec2<u32>(first, last) + group * params.rows;
-}
-
-@group(0) @binding(1) var<storage, read> x: array<f32>;                  // [M, C]
-@group(0) @binding(2) var<storage, read_write> block_stats: array<f32>;  // [groups B, 2, C]: mean, squared deviations
-
-@compute @workgroup_size(32, 8)
-fn statistics_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                     @builtin(local_invocation_id) local: vec3<u32>) {
-    let tiles = (params.channels + LANES - 1u) / LANES;
-    let flat = flat_group(group, groups);
-    if (flat >= params.count * tiles) { return; }
-    let block = params.first + flat / tiles;
-    let c = (flat % tiles) * LANES + local.x;
-    let rows = block_rows(block);
-    var shift = 0.0;
-    var sums = vec2<f32>(0.0);
-    if (c < params.channels) {
-        let start = min(PARTS, rows.y - rows.x);
-        for (var row = rows.x; row < rows.x + start; row += 1u) {
-            shift += x[row * params.channels + c - params.base];
-        }
-        shift /= f32(start);
-        for (var row = rows.x + local.y; row < rows.y; row += PARTS) {
-            let d = x[row * params.channels + c - params.base] - shift;
-            sums += vec2<f32>(d, d * d);
-        }
-    }
-    let total = share_sum(sums, local.x, local.y);
-    if (local.y == 0u && c < params.channels) {
-        let mean = total.x / f32(rows.y - rows.x);
-        block_stats[block * 2u * params.channels + c] = shift + mean;
-        block_stats[(block * 2u + 1u) * params.channels + c] = total.y - total.x * mean;
-    }
-}
-
-@group(0) @binding(1) var<storage, read> all_blocks: array<f32>;     // [groups B, 2, C]
-@group(0) @binding(2) var<storage, read> gamma: array<f32>;          // [C]
-@group(0) @binding(3) var<storage, read> beta: array<f32>;           // [C]
-@group(0) @binding(4) var<storage, read_write> stats: array<f32>;    // [2, groups, C]: mean, biased variance
-@group(0) @binding(5) var<storage, read_write> coefs: array<vec4<f32>>; // [groups, C]: mean, gamma rstd, beta, 0
-
-@compute @workgroup_size(32, 8)
-fn statistics(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-              @builtin(local_invocation_id) local: vec3<u32>) {
-    let tiles = (params.channels + LANES - 1u) / LANES;
-    let flat = flat_group(workgroup, groups);
-    if (flat >= params.groups * tiles) { return; }
-    let group = flat / tiles;
-    let c = (flat % tiles) * LANES + local.x;
-    let inside = c < params.channels;
-    let first = group * params.blocks;
-    var shift = 0.0;
-    var sums = vec2<f32>(0.0);
-    if (inside) {
-        shift = all_blocks[first * 2u * params.channels + c];
-        for (var i = local.y; i < params.blocks; i += PARTS) {
-            let rows = block_rows(first + i);
-            sums.x += f32(rows.y - rows.x) * (all_blocks[(first + i) * 2u * params.channels + c] - shift);
-        }
-    }
-    let offset = share_sum(sums, local.x, local.y).x / f32(params.rows);
-    if (local.y == 0u) { centre[local.x] = shift + offset; }
-    workgroupBarrier();
-    let mean = centre[local.x];
-    sums = vec2<f32>(0.0);
-    if (inside) {
-        for (var i = local.y; i < params.blocks; i += PARTS) {
-            let rows = block_rows(first + i);
-            let at = (first + i) * 2u * params.channels + c;
-            let d = all_blocks[at] - mean;
-            sums.x += all_blocks[at + params.channels] + f32(rows.y - rows.x) * d * d;
-        }
-    }
-    let variance = max(share_sum(sums, local.x, local.y).x / f32(params.rows), 0.0);
-    if (local.y == 0u && inside) {
-        let at = group * params.channels + c;
-        stats[at] = mean;
-        stats[params.groups * params.channels + at] = variance;
-        coefs[at] = vec4<f32>(mean, gamma[c] / sqrt(variance + params.eps), beta[c], 0.0);
-    }
-}
-
-@group(0) @binding(1) var<storage, read> fold_gamma: array<f32>;             // [C]
-@group(0) @binding(2) var<storage, read> fold_beta: array<f32>;              // [C]
-@group(0) @binding(3) var<storage, read> fold_mean: array<f32>;              // [C]
-@group(0) @binding(4) var<storage, read> fold_variance: array<f32>;          // [C]
-@group(0) @binding(5) var<storage, read_write> fold_coefs: array<vec4<f32>>; // [C]
-
-@compute @workgroup_size(64)
-fn fold(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-    let c = flat_group(group, groups) * 64u + lane;
-    if (c >= params.channels) { return; }
-    let scale = fold_gamma[c] / sqrt(fold_variance[c] + params.eps);
-    fold_coefs[c] = vec4<f32>(fold_mean[c], scale, fold_beta[c], 0.0);
-}
-
-/// Where an element's coefficients are: walks over neighbouring elements with one division.
-struct Place {
-    row: u32,
-    c: u32,
-    group: u32,
-}
-
-fn place(element: u32) -> Place {
-    let row = element / params.channels;
-    return Place(row, element - row * params.channels, min(row / params.rows, params.groups - 1u));
-}
-
-fn next(p: Place) -> Place {
-    if (p.c + 1u < params.channels) { return Place(p.row, p.c + 1u, p.group); }
-    return Place(p.row + 1u, 0u, min((p.row + 1u) / params.rows, params.groups - 1u));
-}
-
-@group(0) @binding(1) var<storage, read> x4: array<vec4<f32>>;            // [M, C] in vec4s
-@group(0) @binding(2) var<storage, read> forward_coefs: array<vec4<f32>>; // [groups, C]: mean, scale, beta, 0
-@group(0) @binding(3) var<storage, read> residual4: array<vec4<f32>>;     // [M, C], read if RESIDUAL
-@group(0) @binding(4) var<storage, read_write> y4: array<vec4<f32>>;      // [M, C]
-
+override VEC: bool = true; // C divides by 4
+override RELU: bool = false;
 override RESIDUAL: bool = false;
+
+const QUADS: u32 = 8u;  // neighbouring vec4s of channels
+const PARTS: u32 = 32u; // shares of the rows
+
+/// What a lane works on.
+struct Place {
+    block: u32,  // counted over all groups
+    group: u32,
+    c: u32,      // first of four channels
+    inside: bool,
+    part: u32,   // share of the rows
+    row: u32,    // first row of the block
+    end: u32,    // past its last
+}
+
+fn place(flat: u32, lane: u32) -> Place {
+    let tiles = (params.channels + 4u * QUADS - 1u) / (4u * QUADS);
+    let block = params.first + flat / tiles;
+    let group = block / params.blocks;
+    let row = block % params.blocks * params.block_rows;
+    let end = min(row + params.block_rows, params.rows);
+    let c = (flat % tiles * QUADS + lane % QUADS) * 4u;
+    return Place(block, group, c, c < params.channels, lane / QUADS, group * params.rows + row, group * params.rows + end);
+}
+
+/// Whether folding has made more workgroups than there is work for.
+fn idle(flat: u32) -> bool {
+    return flat >= params.count * ((params.channels + 4u * QUADS - 1u) / (4u * QUADS));
+}
+
+/// The element in the bindings where a row's four channels begin.
+fn element(row: u32, c: u32) -> u32 {
+    return row * params.channels + c - params.base;
+}
+
+struct Pair { a: vec4<f32>, b: vec4<f32> }
+
+var<workgroup> share_a: array<vec4<f32>, 256>;
+var<workgroup> share_b: array<vec4<f32>, 256>;
+
+/// Sums over the shares of the rows, for each lane those of its channels. All lanes must call it.
+fn share_sum(value: Pair, lane: u32) -> Pair {
+    workgroupBarrier();
+    share_a[lane] = value.a;
+    share_b[lane] = value.b;
+    for (var width = QUADS * PARTS / 2u; width >= QUADS; width /= 2u) {
+        workgroupBarrier();
+        if (lane < width) {
+            share_a[lane] += share_a[lane + width];
+            share_b[lane] += share_b[lane + width];
+        }
+    }
+    workgroupBarrier();
+    return Pair(share_a[lane % QUADS], share_b[lane % QUADS]);
+}
+
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;               // [M, C]
+@group(0) @binding(7) var<storage, read_write> blocks_out: array<vec4<f32>>; // [groups B, 2, S]
+
+/// Four neighbours of x. Behind the end of a row lie those of the next, which no one uses.
+fn x_quad(i: u32) -> vec4<f32> {
+    if (VEC) { return x[i / 4u]; }
+    return vec4(x[i / 4u][i % 4u], x[(i + 1u) / 4u][(i + 1u) % 4u], x[(i + 2u) / 4u][(i + 2u) % 4u], x[(i + 3u) / 4u][(i + 3u) % 4u]);
+}
+
+@compute @workgroup_size(256)
+fn statistics_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                     @builtin(local_invocation_index) lane: u32) {
+    let flat = flat_group(group, groups);
+    if (idle(flat)) { return; }
+    let at = place(flat, lane);
+    var shift = vec4(0.0);
+    var sums = Pair(vec4(0.0), vec4(0.0));
+    if (at.inside) {
+        let start = min(8u, at.end - at.row);
+        for (var row = at.row; row < at.row + start; row++) { shift += x_quad(element(row, at.c)); }
+        shift /= f32(start);
+        for (var row = at.row + at.part; row < at.end; row += PARTS) {
+            let d = x_quad(element(row, at.c)) - shift;
+            sums.a += d;
+            sums.b += d * d;
+        }
+    }
+    let total = share_sum(sums, lane);
+    if (at.part == 0u && at.inside) {
+        let mean = total.a / f32(at.end - at.row);
+        let to = (at.block * 2u * params.stride + at.c) / 4u;
+        blocks_out[to] = shift + mean;
+        blocks_out[to + params.stride / 4u] = total.b - total.a * mean;
+    }
+}
+
+@group(0) @binding(2) var<storage, read> blocks: array<vec4<f32>>;   // [groups B, 2, S]: mean, squared deviations
+@group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;    // [C]
+@group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;     // [C]
+@group(0) @binding(5) var<storage, read> residual: array<vec4<f32>>; // [M, C], read if RESIDUAL
+@group(0) @binding(6) var<storage, read_write> stats: array<f32>;    // [2, groups, C]: mean, biased variance
+@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;  // [M, C]
+@group(0) @binding(7) var<storage, read_write> y_odd: array<f32>;    // the same
+
+fn block_quad(block: u32, which: u32, c: u32) -> vec4<f32> {
+    return blocks[((block * 2u + which) * params.stride + c) / 4u];
+}
+
+fn rows_in_block(i: u32) -> f32 {
+    return f32(min(params.block_rows, params.rows - i * params.block_rows));
+}
+
+/// Mean and variance of a group, from its blocks. All lanes must call it.
+fn statistics(at: Place, lane: u32) -> Pair {
+    let first = at.group * params.blocks;
+    var shift = vec4(0.0);
+    var sums = Pair(vec4(0.0), vec4(0.0));
+    if (at.inside) {
+        shift = block_quad(first, 0u, at.c);
+        for (var i = at.part; i < params.blocks; i += PARTS) {
+            sums.a += rows_in_block(i) * (block_quad(first + i, 0u, at.c) - shift);
+        }
+    }
+    let mean = shift + share_sum(sums, lane).a / f32(params.rows);
+    sums.a = vec4(0.0);
+    if (at.inside) {
+        for (var i = at.part; i < params.blocks; i += PARTS) {
+            let d = block_quad(first + i, 0u, at.c) - mean;
+            sums.a += block_quad(first + i, 1u, at.c) + rows_in_block(i) * d * d;
+        }
+    }
+    let variance = max(share_sum(sums, lane).a / f32(params.rows), vec4(0.0));
+    return Pair(mean, variance);
+}
+
+fn residual_quad(i: u32) -> vec4<f32> {
+    if (VEC) { return residual[i / 4u]; }
+    return vec4(residual[i / 4u][i % 4u], residual[(i + 1u) / 4u][(i + 1u) % 4u], residual[(i + 2u) / 4u][(i + 2u) % 4u], residual[(i + 3u) / 4u][(i + 3u) % 4u]);
+}
+
+/// y at four neighbours.
+fn normalised(i: u32, mean: vec4<f32>, scale: vec4<f32>, offset: vec4<f32>) -> vec4<f32> {
+    var z = (x_quad(i) - mean) * scale + offset;
+    if (RESIDUAL) { z += residual_quad(i); }
+    // Not max(): that may turn NaN into 0.
+    if (RELU) { z = select(z, vec4(0.0), z < vec4(0.0)); }
+    return z;
+}
+
+fn store_statistics(at: Place, both: Pair) {
+    let to = at.group * params.channels + at.c;
+    let size = params.groups * params.channels;
+    for (var k = 0u; k < min(4u, params.channels - at.c); k++) {
+        stats[to + k] = both.a[k];
+        stats[size + to + k] = both.b[k];
+    }
+}
+
+fn store_odd(i: u32, c: u32, v: vec4<f32>) {
+    for (var k = 0u; k < min(4u, params.channels - c); k++) { y_odd[i + k] = v[k]; }
+}
 
 @compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) lane: u32) {
-    let i = flat_group(group, groups) * 256u + lane;
-    if (4u * i >= params.count) { return; }
-    let value = x4[i];
-    var result = vec4<f32>(0.0);
-    var p = place(params.first + 4u * i);
-    for (var k = 0u; k < 4u; k += 1u) {
-        let coef = forward_coefs[p.group * params.channels + p.c];
-        result[k] = (value[k] - coef.x) * coef.y + coef.z;
-        p = next(p);
-    }
-    if (RESIDUAL) { result += residual4[i]; }
-    if (params.relu != 0u) {
-        // Not max(): that may turn NaN into 0.
-        result = select(result, vec4<f32>(0.0), result < vec4<f32>(0.0));
-    }
-    y4[i] = result;
-}
-
-@group(0) @binding(1) var<storage, read> grad_x: array<f32>;               // [M, C]
-@group(0) @binding(2) var<storage, read> grad_y: array<f32>;               // [M, C], read with relu
-@group(0) @binding(3) var<storage, read> grad_dy: array<f32>;              // [M, C]
-@group(0) @binding(4) var<storage, read> grad_mean: array<f32>;            // [groups, C]
-@group(0) @binding(5) var<storage, read_write> block_grads: array<f32>;    // [groups B, 2, C]: sums of dz, dz (x - mean)
-
-@compute @workgroup_size(32, 8)
-fn gradient_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                   @builtin(local_invocation_id) local: vec3<u32>) {
-    let tiles = (params.channels + LANES - 1u) / LANES;
     let flat = flat_group(group, groups);
-    if (flat >= params.count * tiles) { return; }
-    let block = params.first + flat / tiles;
-    let c = (flat % tiles) * LANES + local.x;
-    let rows = block_rows(block);
-    var sums = vec2<f32>(0.0);
-    if (c < params.channels) {
-        let mean = grad_mean[block / params.blocks * params.channels + c];
-        for (var row = rows.x + local.y; row < rows.y; row += PARTS) {
-            let at = row * params.channels + c - params.base;
-            var dz = grad_dy[at];
-            if (params.relu != 0u) { dz = select(0.0, dz, grad_y[at] > 0.0); }
-            sums += vec2<f32>(dz, dz * (grad_x[at] - mean));
-        }
-    }
-    let total = share_sum(sums, local.x, local.y);
-    if (local.y == 0u && c < params.channels) {
-        block_grads[block * 2u * params.channels + c] = total.x;
-        block_grads[(block * 2u + 1u) * params.channels + c] = total.y;
+    if (idle(flat)) { return; }
+    let at = place(flat, lane);
+    let both = statistics(at, lane);
+    if (!at.inside) { return; }
+    if (at.block % params.blocks == 0u && at.part == 0u) { store_statistics(at, both); }
+    let scale = gamma[at.c / 4u] / sqrt(both.b + params.eps);
+    let offset = beta[at.c / 4u];
+    for (var row = at.row + at.part; row < at.end; row += PARTS) {
+        let i = element(row, at.c);
+        y[i / 4u] = normalised(i, both.a, scale, offset);
     }
 }
 
-@group(0) @binding(1) var<storage, read> all_grads: array<f32>;              // [groups B, 2, C]
-@group(0) @binding(2) var<storage, read> scale_gamma: array<f32>;            // [C]
-@group(0) @binding(3) var<storage, read> mean_of: array<f32>;                // [groups, C]
-@group(0) @binding(4) var<storage, read> variance: array<f32>;               // from var_at: [groups, C]
-@group(0) @binding(5) var<storage, read_write> grad_coefs: array<vec4<f32>>; // [groups, C]: mean, gamma rstd, mean dz, slope
-@group(0) @binding(6) var<storage, read_write> dgamma: array<f32>;           // [C]
-@group(0) @binding(7) var<storage, read_write> dbeta: array<f32>;            // [C]
-
-@compute @workgroup_size(32, 8)
-fn gradients(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-             @builtin(local_invocation_id) local: vec3<u32>) {
-    let c = flat_group(workgroup, groups) * LANES + local.x;
-    let inside = c < params.channels;
-    var whole = vec2<f32>(0.0);
-    for (var group = 0u; group < params.groups; group += 1u) {
-        var sums = vec2<f32>(0.0);
-        if (inside) {
-            for (var i = local.y; i < params.blocks; i += PARTS) {
-                let at = (group * params.blocks + i) * 2u * params.channels + c;
-                sums += vec2<f32>(all_grads[at], all_grads[at + params.channels]);
-            }
-        }
-        let total = share_sum(sums, local.x, local.y);
-        if (local.y == 0u && inside) {
-            let at = group * params.channels + c;
-            let rstd = 1.0 / sqrt(variance[params.var_at + at] + params.eps);
-            whole += vec2<f32>(total.x, total.y * rstd);
-            let share = select(0.0, 1.0 / f32(params.rows), params.batch_stats != 0u);
-            grad_coefs[at] =
-                vec4<f32>(mean_of[at], scale_gamma[c] * rstd, total.x * share, total.y * share * rstd * rstd);
-        }
-    }
-    if (local.y == 0u && inside) {
-        dbeta[c] = whole.x;
-        dgamma[c] = whole.y;
+@compute @workgroup_size(256)
+fn forward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+               @builtin(local_invocation_index) lane: u32) {
+    let flat = flat_group(group, groups);
+    if (idle(flat)) { return; }
+    let at = place(flat, lane);
+    let both = statistics(at, lane);
+    if (!at.inside) { return; }
+    if (at.block % params.blocks == 0u && at.part == 0u) { store_statistics(at, both); }
+    let scale = gamma[at.c / 4u] / sqrt(both.b + params.eps);
+    let offset = beta[at.c / 4u];
+    for (var row = at.row + at.part; row < at.end; row += PARTS) {
+        let i = element(row, at.c);
+        store_odd(i, at.c, normalised(i, both.a, scale, offset));
     }
 }
 
-@group(0) @binding(1) var<storage, read> back_x: array<vec4<f32>>;        // [M, C] in vec4s
-@group(0) @binding(2) var<storage, read> back_y: array<vec4<f32>>;        // [M, C], read with relu
-@group(0) @binding(3) var<storage, read> back_dy: array<vec4<f32>>;       // [M, C]
-@group(0) @binding(4) var<storage, read> back_coefs: array<vec4<f32>>;    // [groups, C]: mean, scale, mean dz, slope
-@group(0) @binding(5) var<storage, read_write> dx: array<vec4<f32>>;      // [M, C]
+@group(0) @binding(2) var<storage, read> given_mean: array<vec4<f32>>;     // [C]
+@group(0) @binding(6) var<storage, read> given_variance: array<vec4<f32>>; // [C]
+
+@compute @workgroup_size(256)
+fn forward_given(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                 @builtin(local_invocation_index) lane: u32) {
+    let flat = flat_group(group, groups);
+    let at = place(flat, lane);
+    if (idle(flat) || !at.inside) { return; }
+    let mean = given_mean[at.c / 4u];
+    let scale = gamma[at.c / 4u] / sqrt(given_variance[at.c / 4u] + params.eps);
+    let offset = beta[at.c / 4u];
+    for (var row = at.row + at.part; row < at.end; row += PARTS) {
+        let i = element(row, at.c);
+        y[i / 4u] = normalised(i, mean, scale, offset);
+    }
+}
+
+@compute @workgroup_size(256)
+fn forward_given_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                     @builtin(local_invocation_index) lane: u32) {
+    let flat = flat_group(group, groups);
+    let at = place(flat, lane);
+    if (idle(flat) || !at.inside) { return; }
+    let mean = given_mean[at.c / 4u];
+    let scale = gamma[at.c / 4u] / sqrt(given_variance[at.c / 4u] + params.eps);
+    let offset = beta[at.c / 4u];
+    for (var row = at.row + at.part; row < at.end; row += PARTS) {
+        let i = element(row, at.c);
+        store_odd(i, at.c, normalised(i, mean, scale, offset));
+    }
+}
+
+@group(0) @binding(2) var<storage, read> value: array<vec4<f32>>;           // y [M, C], read with RELU
+@group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;              // [M, C]
+@group(0) @binding(4) var<storage, read> mean_of: array<f32>;               // [groups, C]
+@group(0) @binding(5) var<storage, read> variance_of: array<f32>;           // from var_at: [groups, C]
+@group(0) @binding(6) var<storage, read> scale_gamma: array<vec4<f32>>;     // [C]
+
+fn value_quad(i: u32) -> vec4<f32> {
+    if (VEC) { return value[i / 4u]; }
+    return vec4(value[i / 4u][i % 4u], value[(i + 1u) / 4u][(i + 1u) % 4u], value[(i + 2u) / 4u][(i + 2u) % 4u], value[(i + 3u) / 4u][(i + 3u) % 4u]);
+}
+
+fn dy_quad(i: u32) -> vec4<f32> {
+    if (VEC) { return dy[i / 4u]; }
+    return vec4(dy[i / 4u][i % 4u], dy[(i + 1u) / 4u][(i + 1u) % 4u], dy[(i + 2u) / 4u][(i + 2u) % 4u], dy[(i + 3u) / 4u][(i + 3u) % 4u]);
+}
+
+/// The gradient behind the relu.
+fn dz_quad(i: u32) -> vec4<f32> {
+    let d = dy_quad(i);
+    if (RELU) { return select(vec4(0.0), d, value_quad(i) > vec4(0.0)); }
+    return d;
+}
+
+/// Where in the blocks' tensor a group's coefficients are: mean, 1 / sqrt(var + eps), gamma times that.
+fn coefs_at(group: u32, c: u32) -> u32 {
+    return ((params.groups * params.blocks * 2u + group * 3u) * params.stride + c) / 4u;
+}
+
+@compute @workgroup_size(256)
+fn gradient_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                   @builtin(local_invocation_index) lane: u32) {
+    let flat = flat_group(group, groups);
+    if (idle(flat)) { return; }
+    let at = place(flat, lane);
+    let s = at.group * params.channels + at.c;
+    var mean = vec4(0.0);
+    var sums = Pair(vec4(0.0), vec4(0.0));
+    if (at.inside) {
+        for (var k = 0u; k < min(4u, params.channels - at.c); k++) { mean[k] = mean_of[s + k]; }
+        for (var row = at.row + at.part; row < at.end; row += PARTS) {
+            let i = element(row, at.c);
+            let dz = dz_quad(i);
+            sums.a += dz;
+            sums.b += dz * (x_quad(i) - mean);
+        }
+    }
+    let total = share_sum(sums, lane);
+    if (at.part == 0u && at.inside) {
+        let to = (at.block * 2u * params.stride + at.c) / 4u;
+        blocks_out[to] = total.a;
+        blocks_out[to + params.stride / 4u] = total.b;
+        if (at.block % params.blocks == 0u) {
+            var variance = vec4(0.0);
+            for (var k = 0u; k < min(4u, params.channels - at.c); k++) { variance[k] = variance_of[params.var_at + s + k]; }
+            let rstd = 1.0 / sqrt(variance + params.eps);
+            let coef = coefs_at(at.group, at.c);
+            blocks_out[coef] = mean;
+            blocks_out[coef + params.stride / 4u] = rstd;
+            blocks_out[coef + params.stride / 2u] = scale_gamma[at.c / 4u] * rstd;
+        }
+    }
+}
+
+@group(0) @binding(4) var<storage, read> grads: array<vec4<f32>>;           // [groups B, 2, S] and [groups, 3, S]
+@group(0) @binding(5) var<storage, read_write> dx: array<vec4<f32>>;        // [M, C]
+@group(0) @binding(5) var<storage, read_write> dx_odd: array<f32>;          // the same
+@group(0) @binding(6) var<storage, read_write> dresidual: array<vec4<f32>>; // [M, C], written if RESIDUAL
+@group(0) @binding(6) var<storage, read_write> dresidual_odd: array<f32>;   // the same
+@group(0) @binding(7) var<storage, read_write> dgamma: array<f32>;          // [C]
+@group(0) @binding(8) var<storage, read_write> dbeta: array<f32>;           // [C]
+
+/// Sums of dz and of dz (x - mean) over a group, from its blocks. All lanes must call it.
+fn gradient_sums(group: u32, at: Place, lane: u32) -> Pair {
+    var sums = Pair(vec4(0.0), vec4(0.0));
+    if (at.inside) {
+        for (var i = at.part; i < params.blocks; i += PARTS) {
+            let first = ((group * params.blocks + i) * 2u * params.stride + at.c) / 4u;
+            sums.a += grads[first];
+            sums.b += grads[first + params.stride / 4u];
+        }
+    }
+    return share_sum(sums, lane);
+}
+
+/// dx = scale dz - offset - (x - mean) slope
+struct Gradient { mean: vec4<f32>, scale: vec4<f32>, offset: vec4<f32>, slope: vec4<f32> }
+
+/// All lanes must call it.
+fn gradient(at: Place, lane: u32) -> Gradient {
+    let sums = gradient_sums(at.group, at, lane);
+    let coef = coefs_at(at.group, select(0u, at.c, at.inside));
+    let rstd = grads[coef + params.stride / 4u];
+    let share = select(0.0, 1.0 / f32(params.rows), params.batch_stats != 0u);
+    let scale = grads[coef + params.stride / 2u];
+    return Gradient(grads[coef], scale, scale * sums.a * share, scale * sums.b * share * rstd * rstd);
+}
+
+/// dgamma and dbeta, summed over the groups; by the workgroups of the very first block.
+fn store_vectors(at: Place, lane: u32) {
+    var whole = Pair(vec4(0.0), vec4(0.0));
+    for (var group = 0u; group < params.groups; group++) {
+        let sums = gradient_sums(group, at, lane);
+        let rstd = grads[coefs_at(group, select(0u, at.c, at.inside)) + params.stride / 4u];
+        whole.a += sums.a;
+        whole.b += sums.b * rstd;
+    }
+    if (at.part == 0u && at.inside) {
+        for (var k = 0u; k < min(4u, params.channels - at.c); k++) {
+            dbeta[at.c + k] = whole.a[k];
+            dgamma[at.c + k] = whole.b[k];
+        }
+    }
+}
 
 @compute @workgroup_size(256)
 fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
             @builtin(local_invocation_index) lane: u32) {
-    let i = flat_group(group, groups) * 256u + lane;
-    if (4u * i >= params.count) { return; }
-    let value = back_x[i];
-    var dz = back_dy[i];
-    if (params.relu != 0u) { dz = select(vec4<f32>(0.0), dz, back_y[i] > vec4<f32>(0.0)); }
-    var result = vec4<f32>(0.0);
-    var p = place(params.first + 4u * i);
-    for (var k = 0u; k < 4u; k += 1u) {
-        let coef = back_coefs[p.group * params.channels + p.c];
-        result[k] = coef.y * (dz[k] - coef.z - (value[k] - coef.x) * coef.w);
-        p = next(p);
+    let flat = flat_group(group, groups);
+    if (idle(flat)) { return; }
+    let at = place(flat, lane);
+    let g = gradient(at, lane);
+    if (at.block == 0u) { store_vectors(at, lane); }
+    if (!at.inside) { return; }
+    for (var row = at.row + at.part; row < at.end; row += PARTS) {
+        let i = element(row, at.c);
+        let dz = dz_quad(i);
+        dx[i / 4u] = g.scale * dz - (g.offset + (x_quad(i) - g.mean) * g.slope);
+        if (RESIDUAL) { dresidual[i / 4u] = dz; }
     }
-    dx[i] = result;
 }
 
-@group(0) @binding(1) var<storage, read> residual_y: array<vec4<f32>>;          // [M, C], read with relu
-@group(0) @binding(2) var<storage, read> residual_dy: array<vec4<f32>>;         // [M, C]
-@group(0) @binding(3) var<storage, read_write> dresidual: array<vec4<f32>>;     // [M, C]
-
 @compute @workgroup_size(256)
-fn backward_residual(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                     @builtin(local_invocation_index) lane: u32) {
-    let i = flat_group(group, groups) * 256u + lane;
-    if (4u * i >= params.count) { return; }
-    var dz = residual_dy[i];
-    if (params.relu != 0u) { dz = select(vec4<f32>(0.0), dz, residual_y[i] > vec4<f32>(0.0)); }
-    dresidual[i] = dz;
+fn backward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                @builtin(local_invocation_index) lane: u32) {
+    let flat = flat_group(group, groups);
+    if (idle(flat)) { return; }
+    let at = place(flat, lane);
+    let g = gradient(at, lane);
+    if (at.block == 0u) { store_vectors(at, lane); }
+    if (!at.inside) { return; }
+    for (var row = at.row + at.part; row < at.end; row += PARTS) {
+        let i = element(row, at.c);
+        let dz = dz_quad(i);
+        let d = g.scale * dz - (g.offset + (x_quad(i) - g.mean) * g.slope);
+        for (var k = 0u; k < min(4u, params.channels - at.c); k++) {
+            dx_odd[i + k] = d[k];
+            if (RESIDUAL) { dresidual_odd[i + k] = dz[k]; }
+        }
+    }
 }
 
 @group(0) @binding(1) var<storage, read_write> constant_grad: array<f32>; // [C]

@@ -257,7 +257,7 @@ fn accumulate(at: Place, thread: u32, acc: ptr<function, array<vec4<f32>, 16>>) 
             }
         }
         workgroupBarrier();
-        for (var i = 0u; i < BK; i += 4u) {
+        for (var i = 0u; i < BK; i += 8u) {
             // The remainders change nothing; they let a compiler see that the offsets below cannot overflow.
             let ia = (i * TY * 2u + thread / TX) % (BK * TY * 2u);
             let ib = (i * TX * 2u + thread % TX) % (BK * TX * 2u);
@@ -265,6 +265,10 @@ fn accumulate(at: Place, thread: u32, acc: ptr<function, array<vec4<f32>, 16>>) 
             step(ia + TY * 2u, ib + TX * 2u, acc);
             step(ia + TY * 4u, ib + TX * 4u, acc);
             step(ia + TY * 6u, ib + TX * 6u, acc);
+            step(ia + TY * 8u, ib + TX * 8u, acc);
+            step(ia + TY * 10u, ib + TX * 10u, acc);
+            step(ia + TY * 12u, ib + TX * 12u, acc);
+            step(ia + TY * 14u, ib + TX * 14u, acc);
         }
         workgroupBarrier();
         now = ahead(now, BK, base);

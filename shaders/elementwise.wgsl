@@ -7,10 +7,11 @@
 
 struct Params {
     vec4s: u32,
-    kind: u32,
     factor: f32,
-    spare: u32,
+    spare: vec2<u32>,
 }
+
+override KIND: u32 = 0u;
 
 const ADD: u32 = 0u;
 const SUB: u32 = 1u;
@@ -30,14 +31,13 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let i = flat_group(group, groups) * 256u + lane;
     if (i >= params.vec4s) { return; }
     let p = a[i];
-    let q = b[i];
-    switch (params.kind) {
-        case ADD: { y[i] = p + q; }
-        case SUB: { y[i] = p - q; }
-        case MUL: { y[i] = p * q; }
+    switch (KIND) {
+        case ADD: { y[i] = p + b[i]; }
+        case SUB: { y[i] = p - b[i]; }
+        case MUL: { y[i] = p * b[i]; }
         case SCALE: { y[i] = p * params.factor; }
         case RELU: { y[i] = max(p, vec4<f32>(0.0)); }
-        default: { y[i] = max(p + q, vec4<f32>(0.0)); }
+        default: { y[i] = max(p + b[i], vec4<f32>(0.0)); }
     }
 }
 
@@ -52,7 +52,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let i = flat_group(group, groups) * 256u + lane;
     if (i >= params.vec4s) { return; }
     let g = dy[i];
-    switch (params.kind) {
+    switch (KIND) {
         case MUL: { dx[i] = g * other[i]; }
         case RELU, ADD_RELU: { dx[i] = select(vec4<f32>(0.0), g, other[i] > vec4<f32>(0.0)); }
         default: { dx[i] = g * params.factor; }

@@ -68,11 +68,9 @@ struct Params {
     lr: f32,
     momentum: f32,
     weight_decay: f32,
-    first: u32,
-    spare_0: u32,
-    spare_1: u32,
-    spare_2: u32,
 }
+
+override FIRST: bool = false; // no buffer yet
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(3) var<storage, read> buffer: array<vec4<f32>>;      // [n]
@@ -86,7 +84,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let i = flat_group(group, groups) * 256u + lane;
     if (i >= params.vec4s) { return; }
     var next = factor[0] * (g[i] + params.weight_decay * p[i]);
-    if (params.first == 0u) { next += params.momentum * buffer[i]; }
+    if (!FIRST) { next += params.momentum * buffer[i]; }
     buffer_next[i] = next;
     p_next[i] = p[i] - params.lr * next;
 }

@@ -10,10 +10,10 @@ struct Params {
     lr: f32,
     momentum: f32,
     weight_decay: f32,
-    nesterov: u32,
-    first: u32,
-    spare: vec2<u32>,
 }
+
+override NESTEROV: bool = false;
+override FIRST: bool = false; // no buffer yet
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> p: array<vec4<f32>>;
@@ -29,9 +29,9 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     if (i >= params.vec4s) { return; }
     let d = g[i] + params.weight_decay * p[i];
     var next = d;
-    if (params.first == 0u) { next = params.momentum * buffer[i] + d; }
+    if (!FIRST) { next = params.momentum * buffer[i] + d; }
     var move_by = next;
-    if (params.nesterov == 1u) { move_by = d + params.momentum * next; }
+    if (NESTEROV) { move_by = d + params.momentum * next; }
     buffer_next[i] = next;
     p_next[i] = p[i] - params.lr * move_by;
 }

@@ -221,6 +221,7 @@ impl Gpu {
         &self,
         shader: &'static str,
         entry: &'static str,
+        constants: &[(&'static str, f64)],
         tensors: &[&Tensor],
         params: impl Fn(u32) -> P,
     ) -> Result<()> {
@@ -229,7 +230,7 @@ impl Gpu {
             self.run(Dispatch {
                 shader,
                 entry,
-                constants: Vec::new(),
+                constants: constants.to_vec(),
                 params: bytemuck::bytes_of(&params(vec4s as u32)),
                 tensors: tensors.iter().map(|t| (*t, Some(range.clone()))).collect(),
                 groups: vec4s.div_ceil(256) as u64,

@@ -94,7 +94,7 @@ impl Kernel for AdamUpdate {
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let [correct_m, correct_v] = self.corrections().map(|c| c as f32);
         let tensors = [x[0], x[1], x[2], x[3], &y[0], &y[1], &y[2]];
-        gpu.run_flat(Self::NAME, "forward", &tensors, |vec4s| Params {
+        gpu.run_flat(Self::NAME, "forward", &[], &tensors, |vec4s| Params {
             vec4s,
             lr: self.lr as f32,
             weight_decay: self.weight_decay as f32,

@@ -25,6 +25,7 @@ use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
 use bytemuck::{Pod, Zeroable, bytes_of};
+use std::ops::Range;
 use twin::{Grads, Norm, Stats};
 
 const NAME: &str = "batch_norm";
@@ -117,13 +118,20 @@ impl Kernel for BatchNorm {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        let plan = Plan::new(x[0].shape(), self.groups, self.eps, self.relu, true);
-        let blocks = plan.blocks(x[0])?;
-        plan.over_blocks(gpu, "statistics_blocks", &[x[0]], &[&blocks])?;
-        let coefs = plan.coefs(x[0])?;
-        let tiles = plan.tiles() * self.groups;
-        plan.whole(gpu, "statistics", &[&blocks, x[1], x[2], &y[1], &coefs], tiles)?;
-        plan.forward(gpu, x[0], &coefs, x.get(3).copied(), &y[0])
+        let plan = Plan::new(gpu, x[0].shape(), self.groups, self.eps, self.relu, true);
+        let blocks = plan.table(x[0], 2 * plan.groups * plan.blocks)?;
+        plan.over_blocks(gpu, "statistics_blocks", false, &[Block(x[0]), Whole(&blocks)])?;
+        let residual = x.get(3).copied();
+        let tensors = [
+            Block(x[0]),
+            Whole(&blocks),
+            Whole(x[1]),
+            Whole(x[2]),
+            Block(residual.unwrap_or(x[0])),
+            Whole(&y[1]),
+            Block(&y[0]),
+        ];
+        plan.over_blocks(gpu, plan.entry(["forward", "forward_odd"]), residual.is_some(), &tensors)
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -146,6 +154,7 @@ impl Kernel for BatchNorm {
             Case::new("three groups of vectors", op(3, false), inputs(&[12, 11], false)),
             Case::new("two rows", op(1, false), inputs(&[2, 33], false)),
             Case::new("one channel, many rows", op(2, false), inputs(&[2, 37, 31, 1], false)),
+            Case::new("several tiles and blocks", op(2, false), inputs(&[4, 23, 19, 40], true)),
             Case::new("large mean", op(1, false), vec![offset, Input::normal([5]), Input::normal([5])]),
         ]
     }
@@ -173,7 +182,7 @@ impl Differentiable for BatchNorm {
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let (x, gamma, stats) = (saved[0], saved[1], saved[2]);
-        let plan = Plan::new(x.shape(), self.groups, self.eps, self.relu, true);
+        let plan = Plan::new(gpu, x.shape(), self.groups, self.eps, self.relu, true);
         let y = saved.get(3).copied().unwrap_or(dy);
         plan.backward(gpu, [x, y, dy], gamma, [stats, stats], [&dx[0], &dx[1], &dx[2]], dx.get(3))
     }
@@ -199,10 +208,18 @@ impl Kernel for BatchNormEval {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        let plan = Plan::new(x[0].shape(), 1, self.eps, self.relu, false);
-        let coefs = plan.coefs(x[0])?;
-        plan.whole(gpu, "fold", &[x[1], x[2], x[3], x[4], &coefs], plan.channels.div_ceil(64))?;
-        plan.forward(gpu, x[0], &coefs, x.get(5).copied(), &y[0])
+        let plan = Plan::new(gpu, x[0].shape(), 1, self.eps, self.relu, false);
+        let residual = x.get(5).copied();
+        let tensors = [
+            Block(x[0]),
+            Whole(x[3]),
+            Whole(x[1]),
+            Whole(x[2]),
+            Block(residual.unwrap_or(x[0])),
+            Whole(x[4]),
+            Block(&y[0]),
+        ];
+        plan.over_blocks(gpu, plan.entry(["forward_given", "forward_given_odd"]), residual.is_some(), &tensors)
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -246,10 +263,12 @@ impl Differentiable for BatchNormEval {
     }
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
-        let plan = Plan::new(saved[0].shape(), 1, self.eps, self.relu, false);
+        let plan = Plan::new(gpu, saved[0].shape(), 1, self.eps, self.relu, false);
         let y = saved.get(4).copied().unwrap_or(dy);
         for constant in dx[3..5].iter().flatten() {
-            plan.whole(gpu, "zero", &[constant], plan.channels.div_ceil(64))?;
+            let params = plan.params();
+            let groups = plan.channels.div_ceil(64);
+            gpu.run(Dispatch::new(NAME, "zero", bytes_of(&params), &[constant], groups))?;
         }
         let grads = [&dx[0], &dx[1], &dx[2]];
         plan.backward(gpu, [saved[0], y, dy], saved[1], [saved[2], saved[3]], grads, dx.get(5))
@@ -280,7 +299,7 @@ struct Params {
     base: u32,
     count: u32,
     var_at: u32,
-    relu: u32,
+    stride: u32,
     batch_stats: u32,
     eps: f32,
 }
@@ -299,11 +318,32 @@ struct Plan {
     batch_stats: bool,
 }
 
+/// What a kernel over blocks of rows binds.
+enum Bound<'a> {
+    /// The rows of the blocks, of a tensor like x.
+    Block(&'a Tensor),
+    /// All of a tensor.
+    Whole(&'a Tensor),
+}
+use Bound::{Block, Whole};
+
+impl<'a> Bound<'a> {
+    fn over(&self, block: Range<usize>) -> (&'a Tensor, Option<Range<usize>>) {
+        match self {
+            Block(image) => (image, Some(block)),
+            Whole(tensor) => (tensor, None),
+        }
+    }
+}
+
 impl Plan {
-    fn new(x: &Shape, groups: usize, eps: f32, relu: bool, batch_stats: bool) -> Plan {
+    fn new(gpu: &Gpu, x: &Shape, groups: usize, eps: f32, relu: bool, batch_stats: bool) -> Plan {
         let channels = x[x.len() - 1];
         let rows = x.elements() / channels / groups;
-        let block_rows = rows.div_ceil(256).max(64);
+        // Enough workgroups to fill a large GPU, or all cores of a CPU; a block has two rows a lane at least.
+        let wanted = if gpu.is_cpu() { 32 } else { 1024 };
+        let blocks = (wanted / (channels.div_ceil(32) * groups)).clamp(1, 256);
+        let block_rows = rows.div_ceil(blocks).max(64);
         let blocks = rows.div_ceil(block_rows);
         Plan { rows, channels, groups, block_rows, blocks, eps, relu, batch_stats }
     }
@@ -319,93 +359,55 @@ impl Plan {
             base: 0,
             count: 0,
             var_at: if self.batch_stats { (self.groups * self.channels) as u32 } else { 0 },
-            relu: u32::from(self.relu),
+            stride: self.stride() as u32,
             batch_stats: u32::from(self.batch_stats),
             eps: self.eps,
         }
     }
 
-    /// Tiles of 32 channels.
-    fn tiles(&self) -> usize {
-        self.channels.div_ceil(32)
+    /// Channels rounded up to whole vec4s.
+    fn stride(&self) -> usize {
+        self.channels.next_multiple_of(4)
     }
 
-    fn blocks(&self, x: &Tensor) -> Result<Tensor> {
-        Tensor::uninit(x.device(), Shape::from([self.groups * self.blocks, 2, self.channels]))
+    /// The entry point for any number of channels, or the faster one.
+    fn entry(&self, [vec4, odd]: [&'static str; 2]) -> &'static str {
+        if self.channels.is_multiple_of(4) { vec4 } else { odd }
     }
 
-    fn coefs(&self, x: &Tensor) -> Result<Tensor> {
-        Tensor::uninit(x.device(), Shape::from([self.groups, self.channels, 4]))
+    /// Room for some vectors of the channels.
+    fn table(&self, x: &Tensor, vectors: usize) -> Result<Tensor> {
+        Tensor::uninit(x.device(), Shape::from([vectors, self.stride()]))
     }
 
-    /// A kernel over whole tensors.
-    fn whole(&self, gpu: &Gpu, entry: &'static str, tensors: &[&Tensor], groups: usize) -> Result<()> {
-        gpu.run(Dispatch::new(NAME, entry, bytes_of(&self.params()), tensors, groups))
-    }
-
-    /// A kernel over blocks of rows of `images`, as many at once as a binding holds; `others` are bound whole.
-    fn over_blocks(&self, gpu: &Gpu, entry: &'static str, images: &[&Tensor], others: &[&Tensor]) -> Result<()> {
+    /// A kernel over blocks of rows, as many at once as a binding holds.
+    fn over_blocks(&self, gpu: &Gpu, entry: &'static str, residual: bool, tensors: &[Bound]) -> Result<()> {
+        let Some(Block(x)) = tensors.first() else { unreachable!("x comes first") };
         let total = self.groups * self.blocks;
         let fits = (gpu.max_binding() as usize / 4).saturating_sub(64) / (self.block_rows * self.channels);
         let row = |block: usize| block / self.blocks * self.rows + block % self.blocks * self.block_rows;
+        let flag = |on: bool| f64::from(u8::from(on));
         for first in (0..total).step_by(fits.max(1)) {
             let count = fits.max(1).min(total - first);
             // Bindings start on a multiple of 64 elements.
             let base = row(first) * self.channels / 64 * 64;
-            let end = if first + count == total { images[0].elements() } else { row(first + count) * self.channels };
+            let end = if first + count == total { x.elements() } else { row(first + count) * self.channels };
             let params = Params { first: first as u32, base: base as u32, count: count as u32, ..self.params() };
-            let images = images.iter().map(|t| (*t, Some(base..end)));
             gpu.run(Dispatch {
                 shader: NAME,
                 entry,
-                constants: Vec::new(),
+                constants: vec![
+                    ("VEC", flag(self.channels.is_multiple_of(4))),
+                    ("RELU", flag(self.relu)),
+                    ("RESIDUAL", flag(residual)),
+                ],
                 params: bytes_of(&params),
-                tensors: images.chain(others.iter().map(|t| (*t, None))).collect(),
-                groups: (count * self.tiles()) as u64,
+                tensors: tensors.iter().map(|bound| bound.over(base..end)).collect(),
+                groups: (count * self.channels.div_ceil(32)) as u64,
                 work: 0,
             })?;
         }
         Ok(())
-    }
-
-    /// A kernel with a thread for each vec4 of elements; `coefs` are bound whole, at their place among the tensors.
-    fn over_elements(
-        &self,
-        gpu: &Gpu,
-        entry: &'static str,
-        residual: bool,
-        tensors: &[&Tensor],
-        coefs: Option<usize>,
-    ) -> Result<()> {
-        let total = tensors[0].elements();
-        let most = (gpu.max_binding() as usize / 4 / 64 * 64).max(64);
-        for first in (0..total).step_by(most) {
-            let range = first..(first + most).min(total);
-            let params = Params { first: first as u32, count: range.len() as u32, ..self.params() };
-            let bind = |(i, t)| (t, (Some(i) != coefs).then(|| range.clone()));
-            gpu.run(Dispatch {
-                shader: NAME,
-                entry,
-                constants: if residual { vec![("RESIDUAL", 1.0)] } else { Vec::new() },
-                params: bytes_of(&params),
-                tensors: tensors.iter().copied().enumerate().map(bind).collect(),
-                groups: range.len().div_ceil(4 * 256) as u64,
-                work: 0,
-            })?;
-        }
-        Ok(())
-    }
-
-    fn forward(
-        &self,
-        gpu: &Gpu,
-        x: &Tensor,
-        coefs: &Tensor,
-        residual: Option<&Tensor>,
-        y: &Tensor,
-    ) -> Result<()> {
-        let tensors = [x, coefs, residual.unwrap_or(x), y];
-        self.over_elements(gpu, "forward", residual.is_some(), &tensors, Some(1))
     }
 
     fn backward(
@@ -417,23 +419,28 @@ impl Plan {
         [dx, dgamma, dbeta]: [&Option<Tensor>; 3],
         dresidual: Option<&Option<Tensor>>,
     ) -> Result<()> {
-        if [dx, dgamma, dbeta].iter().any(|d| d.is_some()) {
-            let vector = |wanted: &Option<Tensor>| match wanted {
-                Some(tensor) => Ok(tensor.clone()),
-                None => Tensor::uninit(x.device(), gamma.shape().clone()),
-            };
-            let (dgamma, dbeta) = (vector(dgamma)?, vector(dbeta)?);
-            let (blocks, coefs) = (self.blocks(x)?, self.coefs(x)?);
-            self.over_blocks(gpu, "gradient_blocks", &[x, y, dy], &[mean, &blocks])?;
-            let tensors = [&blocks, gamma, mean, var, &coefs, &dgamma, &dbeta];
-            self.whole(gpu, "gradients", &tensors, self.tiles())?;
-            if let Some(dx) = dx {
-                self.over_elements(gpu, "backward", false, &[x, y, dy, &coefs, dx], Some(3))?;
-            }
-        }
-        if let Some(Some(dresidual)) = dresidual {
-            self.over_elements(gpu, "backward_residual", false, &[y, dy, dresidual], None)?;
-        }
-        Ok(())
+        // What is not wanted is written to scratch memory.
+        let or_scratch = |wanted: &Option<Tensor>, shape: &Shape| match wanted {
+            Some(tensor) => Ok(tensor.clone()),
+            None => Tensor::uninit(x.device(), shape.clone()),
+        };
+        let (dx, dgamma, dbeta) =
+            (or_scratch(dx, x.shape())?, or_scratch(dgamma, gamma.shape())?, or_scratch(dbeta, gamma.shape())?);
+        let blocks = self.table(x, (2 * self.blocks + 3) * self.groups)?;
+        let tensors = [Block(x), Block(y), Block(dy), Whole(mean), Whole(var), Whole(gamma), Whole(&blocks)];
+        self.over_blocks(gpu, "gradient_blocks", false, &tensors)?;
+        let dresidual = dresidual.and_then(Option::as_ref);
+        let unused = self.table(x, 1)?;
+        let tensors = [
+            Block(x),
+            Block(y),
+            Block(dy),
+            Whole(&blocks),
+            Block(&dx),
+            dresidual.map_or(Whole(&unused), Block),
+            Whole(&dgamma),
+            Whole(&dbeta),
+        ];
+        self.over_blocks(gpu, self.entry(["backward", "backward_odd"]), dresidual.is_some(), &tensors)
     }
 }

@@ -41,9 +41,8 @@ use Elementwise::*;
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
     vec4s: u32,
-    kind: u32,
     factor: f32,
-    spare: u32,
+    spare: [u32; 2],
 }
 
 /// Elements per parallel task of the twin.
@@ -55,16 +54,16 @@ impl Elementwise {
     }
 
     /// `factor` of the kernel: that of `Scale`, or the sign of a gradient.
-    fn params(self, vec4s: u32, factor: f32) -> Params {
-        let kind = match self {
-            Add => 0,
-            Sub => 1,
-            Mul => 2,
-            Scale(_) => 3,
-            Relu => 4,
-            AddRelu => 5,
-        };
-        Params { vec4s, kind, factor, spare: 0 }
+    /// The shader's constant `KIND`.
+    fn kind(self) -> f64 {
+        match self {
+            Add => 0.0,
+            Sub => 1.0,
+            Mul => 2.0,
+            Scale(_) => 3.0,
+            Relu => 4.0,
+            AddRelu => 5.0,
+        }
     }
 
     fn factor(self) -> f32 {
@@ -73,7 +72,8 @@ impl Elementwise {
 
     /// Runs one entry point.
     fn dispatch(self, gpu: &Gpu, entry: &'static str, factor: f32, tensors: [&Tensor; 3]) -> Result<()> {
-        gpu.run_flat(Self::NAME, entry, &tensors, |vec4s| self.params(vec4s, factor))
+        let params = |vec4s| Params { vec4s, factor, spare: [0; 2] };
+        gpu.run_flat(Self::NAME, entry, &[("KIND", self.kind())], &tensors, params)
     }
 }
 

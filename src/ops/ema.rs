@@ -52,7 +52,7 @@ impl Kernel for Ema {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        gpu.run_flat(Self::NAME, "forward", &[x[0], x[1], &y[0]], |vec4s| Params {
+        gpu.run_flat(Self::NAME, "forward", &[], &[x[0], x[1], &y[0]], |vec4s| Params {
             vec4s,
             keep: self.momentum as f32,
             take: (1.0 - self.momentum) as f32,

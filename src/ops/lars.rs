@@ -65,10 +65,6 @@ struct Params {
     lr: f32,
     momentum: f32,
     weight_decay: f32,
-    first: u32,
-    spare_0: u32,
-    spare_1: u32,
-    spare_2: u32,
 }
 
 /// Elements whose squares one workgroup adds up.
@@ -149,11 +145,10 @@ impl Kernel for LarsUpdate {
                 lr: self.lr as f32,
                 momentum: self.momentum as f32,
                 weight_decay: self.weight_decay as f32,
-                first: u32::from(self.first),
-                ..Params::zeroed()
             };
             let part = |t| (t, Some(range.clone()));
             gpu.run(Dispatch {
+                constants: vec![("FIRST", f64::from(u8::from(self.first)))],
                 tensors: vec![part(x[0]), part(x[1]), part(x[2]), (&y[2], None), part(&y[0]), part(&y[1])],
                 ..Dispatch::new(Self::NAME, "forward", bytes_of(&params), &[], vec4s.div_ceil(256))
             })?;

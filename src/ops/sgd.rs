@@ -47,9 +47,6 @@ struct Params {
     lr: f32,
     momentum: f32,
     weight_decay: f32,
-    nesterov: u32,
-    first: u32,
-    spare: [u32; 2],
 }
 
 impl Kernel for SgdUpdate {
@@ -76,14 +73,13 @@ impl Kernel for SgdUpdate {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        gpu.run_flat(Self::NAME, "forward", &[x[0], x[1], x[2], &y[0], &y[1]], |vec4s| Params {
+        let flag = |on: bool| f64::from(u8::from(on));
+        let constants = [("NESTEROV", flag(self.nesterov)), ("FIRST", flag(self.first))];
+        gpu.run_flat(Self::NAME, "forward", &constants, &[x[0], x[1], x[2], &y[0], &y[1]], |vec4s| Params {
             vec4s,
             lr: self.lr as f32,
             momentum: self.momentum as f32,
             weight_decay: self.weight_decay as f32,
-            nesterov: u32::from(self.nesterov),
-            first: u32::from(self.first),
-            spare: [0; 2],
         })
     }
 
