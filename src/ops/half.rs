@@ -232,7 +232,9 @@ impl Kernel for Half {
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
     vec4s: u32,
-    spare: [u32; 3],
+    spare0: u32,
+    spare1: u32,
+    spare2: u32,
 }
 
 /// Runs one entry point over `elements` values, in chunks that one binding holds.
@@ -241,7 +243,7 @@ fn dispatch(gpu: &Gpu, entry: &'static str, elements: usize, from: &Tensor, into
     for pairs in gpu.row_chunks(elements.div_ceil(2), 2) {
         let values = 2 * pairs.start..elements.min(2 * pairs.end);
         let vec4s = values.len().div_ceil(4);
-        let params = Params { vec4s: vec4s as u32, spare: [0; 3] };
+        let params = Params { vec4s: vec4s as u32, spare0: 0, spare1: 0, spare2: 0 };
         let (from_range, into_range) = if entry == "pack" { (values, pairs) } else { (pairs, values) };
         gpu.run(Dispatch {
             shader: Half::NAME,
