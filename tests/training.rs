@@ -318,7 +318,8 @@ fn the_plan_of_activations_is_what_a_pass_keeps() {
             let base = Config::preset("demo").expect("preset");
             let config = settings.iter().fold(base, |config, setting| config.with(setting).expect("setting"));
             let encoder = vista::train::learner(&config, &device).expect("learner").encoder;
-            let (rows, size) = (6, 48);
+            // Enough rows that no activation is too small to be kept in half.
+            let (rows, size) = (24, 48);
             let views = Tensor::full(&device, [rows, size, size, 3], 0.5).expect("views");
             let before = device.usage().0;
             let tape = if half { Tape::half(&device) } else { Tape::new(&device) };
