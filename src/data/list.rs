@@ -137,7 +137,8 @@ pub(super) fn csv(list: &Path, root: Option<&Path>, wanted: Lines) -> Result<Pho
     let Some(first) = lines.first().map(|line| cell(line, Some(columns.file))) else {
         return Err(match wanted {
             Lines::Split(wanted) => {
-                let known = splits.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
+                let named = splits.iter().filter(|s| !s.is_empty()).map(|s| s.escape_debug().to_string());
+                let known = named.collect::<Vec<_>>().join(", ");
                 Error::input(
                     format!("no line of split {wanted:?}"),
                     place,
