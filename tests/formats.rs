@@ -434,6 +434,8 @@ fn a_csv_list_with_splits_gives_the_classes_that_both_have() {
     refused(multi_label_split(&list), &["no class has photos in both", "list.csv"]);
     let [train, test] = labelled_split(&list).unwrap();
     assert_eq!((train.label(0), test.label(0)), (Some(1), Some(0)));
+    write(&list, "file,split,labels\na.png,\"one\ntwo\",sky\n");
+    refused(Photos::open(&list, Some(Split::Train)), &["no line of split \"train\"", "one\\ntwo"]); // one line
     write(&list, "file,split,labels\na.png,test,sky\n");
     refused(Photos::open(&list, None), &["every line is of split \"test\"", "list.csv"]);
     write(&list, b"file,split,labels\na.png,train,s\xffky\n");

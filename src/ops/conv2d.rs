@@ -2,6 +2,7 @@
 
 mod gather;
 pub mod geometry;
+mod transforms;
 pub mod twin;
 mod winograd;
 

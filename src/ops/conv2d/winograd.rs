@@ -11,6 +11,7 @@
 //!
 //! PRECISION: the transforms add and subtract before they multiply. Against f64, F(2x2,3x3) in f32 is as close as a
 //! direct sum and F(4x4,3x3) 3 to 9 times as far. f64, the definition of the op, never comes here.
+//! A NaN or infinity spreads over all outputs of the tiles that read it, where a direct sum keeps it within a kernel's reach.
 //!
 //! # Source
 //! Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, Section 4.
@@ -18,9 +19,8 @@
 // Iterators over two arrays at once would hide which of their elements stay in registers.
 #![allow(clippy::needless_range_loop)]
 
-mod transforms;
-
 use super::geometry::Geometry;
+use super::transforms::{Algorithm, F2, F4, LANES, Lanes, both_axes};
 use crate::device::real::Real;
 use crate::device::scratch::with_scratch;
 use crate::device::vector::vectorised;
@@ -28,7 +28,6 @@ use crate::ops::matmul::twin::{Strided, product};
 use gemm::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;
-use transforms::{Algorithm, F2, F4, LANES, Lanes, both_axes};
 
 /// Tiles that a task of a forward pass multiplies at a time, at least.
 const TILES: usize = 96;
