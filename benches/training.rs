@@ -3,7 +3,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{SeedableRng, rngs::StdRng};
 use std::hint::black_box;
-use vista::autograd::Tape;
+use vista::autograd::{Observation, Tape};
 use vista::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
 use vista::ops::{Matmul, Over, run};
 use vista::optim::{Optimizer, Sgd, SgdConfig};
@@ -76,7 +76,7 @@ fn steps(c: &mut Criterion) {
                 let y = net.forward(&tape.constant(x.clone()), Mode::Train { splits: 1 }).expect("forward");
                 let loss = y.mul(&y).and_then(|y| y.mean(Over::All)).expect("loss");
                 let grads = loss.backward().expect("backward");
-                tape.take_observations().iter().try_for_each(|o| o.apply()).expect("statistics");
+                Observation::apply(&tape.take_observations()).expect("statistics");
                 sgd.step(&net.trained(), &grads, 1e-3).expect("step");
             })
         });

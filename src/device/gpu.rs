@@ -4,13 +4,17 @@
 //! submission is reached (so that no submission nears a desktop driver's time-out).
 
 use super::adapter::{AdapterSummary, ranked};
+use super::cache::{self, Pipelines};
+use super::deferred::{Deferred, Job};
 use super::kernel::{Dispatch, Kernels};
 use super::pool::{FreeList, Usage, size_class};
 use super::trace::{self, Trace};
+use super::tuned::{Class, Tuned};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -23,6 +27,8 @@ pub struct GpuOptions {
     pub max_binding: Option<u64>,
     /// Treat a software driver like a GPU: its kernels and tilings (slow; to test them).
     pub as_real: bool,
+    /// Folder that keeps built pipelines and tuned tilings between runs; none by default.
+    pub cache: Option<PathBuf>,
 }
 
 /// A pooled GPU buffer: goes back to its pool when dropped.
@@ -72,6 +78,11 @@ enum Command {
         groups: [u32; 2],
         label: String,
     },
+    Clear {
+        buffer: wgpu::Buffer,
+        at: u64,
+        bytes: u64,
+    },
     Copy {
         from: wgpu::Buffer,
         from_at: u64,
@@ -105,6 +116,10 @@ pub struct Gpu {
     pool: Arc<GpuPool>,
     params: wgpu::Buffer,
     recording: Mutex<Recording>,
+    deferred: Deferred,
+    dispatches: AtomicU64,
+    tuned: Mutex<Tuned>,
+    tilings_path: Option<PathBuf>,
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -142,7 +157,8 @@ impl Gpu {
         let offered = adapter.limits();
         limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
         limits.max_buffer_size = offered.max_buffer_size;
-        let features = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
+        let features =
+            adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("vista"),
             required_features: features,
@@ -165,12 +181,16 @@ impl Gpu {
         });
         let is_cpu = summary.kind == wgpu::DeviceType::Cpu && !options.as_real;
         let max_binding = options.max_binding.unwrap_or(u64::MAX).min(summary.max_binding);
+        let pipelines =
+            options.cache.as_ref().and_then(|folder| Pipelines::open(folder, &device, &adapter.get_info()));
+        let tilings = cache::file_name("tilings", &summary.name, &summary.driver);
+        let tilings_path = options.cache.map(|folder| folder.join(tilings));
         let recording = Recording { trace: Trace::new(&device, &queue), ..Default::default() };
         if trace::level() >= 1 {
             eprintln!("adapter {summary:?}");
         }
         Ok(Gpu {
-            kernels: Kernels::new(device.clone(), options.checked || trace::level() >= 4),
+            kernels: Kernels::new(device.clone(), options.checked || trace::level() >= 4, pipelines),
             max_binding,
             is_cpu,
             summary,
@@ -179,6 +199,10 @@ impl Gpu {
             pool: Arc::default(),
             params,
             recording: Mutex::new(recording),
+            deferred: Deferred::default(),
+            dispatches: AtomicU64::new(0),
+            tuned: Mutex::new(tilings_path.as_deref().map(Tuned::read).unwrap_or_default()),
+            tilings_path,
             failure,
         })
     }
@@ -214,6 +238,48 @@ impl Gpu {
         (self.pool.usage.bytes(), self.pool.usage.peak())
     }
 
+    /// The tuned tiling of a class of products, if there is one.
+    pub fn tiling(&self, class: Class) -> Option<[usize; 2]> {
+        self.tuned.lock().expect("tilings lock").get(class)
+    }
+
+    /// Sets the tiling of a class of products until the adapter is closed.
+    pub fn set_tiling(&self, class: Class, threads: [usize; 2]) {
+        self.tuned.lock().expect("tilings lock").set(class, threads);
+    }
+
+    /// Keeps the tilings for later openings of this adapter with this driver; returns the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it can't be written; [`Error::Device`] if the adapter was opened without a cache folder.
+    pub fn save_tilings(&self) -> Result<PathBuf> {
+        let Some(path) = &self.tilings_path else {
+            return Err(Error::Device("no cache folder: set VISTA_CACHE to one that can be written".into()));
+        };
+        self.tuned.lock().expect("tilings lock").write(path)?;
+        Ok(path.clone())
+    }
+
+    /// Dispatches recorded since the adapter was opened.
+    pub fn dispatches(&self) -> u64 {
+        self.dispatches.load(Ordering::Relaxed)
+    }
+
+    /// Records a job together with later ones of its kind, but before anything that needs what it writes.
+    pub(crate) fn defer(&self, job: Job) -> Result<()> {
+        self.record_jobs(&self.deferred.add(job))
+    }
+
+    fn record_jobs(&self, jobs: &[Job]) -> Result<()> {
+        let Some(Job { record, .. }) = jobs.first() else { return Ok(()) };
+        record(self, &jobs.iter().map(|job| job.tensors.clone()).collect::<Vec<_>>())
+    }
+
+    /// Records all jobs that wait.
+    fn settle(&self) -> Result<()> {
+        self.record_jobs(&self.deferred.due(|_| true))
+    }
+
     /// Records one kernel over the given tensors.
     ///
     /// # Errors
@@ -233,6 +299,11 @@ impl Gpu {
                 });
             }
         }
+        let bound = |output: &Tensor| {
+            dispatch.tensors.iter().any(|(t, _)| t.gpu_buffer().id() == output.gpu_buffer().id())
+        };
+        self.record_jobs(&self.deferred.due(bound))?;
+        self.dispatches.fetch_add(1, Ordering::Relaxed);
         let kernel = self.kernels.get(dispatch.shader, dispatch.entry, &dispatch.constants)?;
         let mut recording = self.lock();
         if recording.params.len() + dispatch.params.len().next_multiple_of(PARAMS_ALIGN) > PARAMS_BYTES {
@@ -247,6 +318,7 @@ impl Gpu {
             .iter()
             .map(|(tensor, range)| {
                 let (start, count) = range.as_ref().map_or((0, tensor.elements()), |r| (r.start, r.len()));
+                let start = tensor.start() + start;
                 // Bindings end on a multiple of 16 bytes so that the last vec4 is whole.
                 (tensor.gpu_buffer().id(), 4 * start as u64, (4 * count as u64).next_multiple_of(16).max(16))
             })
@@ -336,10 +408,19 @@ impl Gpu {
         into_at: usize,
         count: usize,
     ) -> Result<()> {
+        self.settle()?;
         let (from, into) = (from.raw().clone(), into.raw().clone());
         let (from_at, into_at, bytes) = (4 * from_at as u64, 4 * into_at as u64, 4 * count as u64);
         self.lock().commands.push(Command::Copy { from, from_at, into, into_at, bytes });
         Ok(())
+    }
+
+    /// Records zeroing of elements.
+    pub(crate) fn clear(&self, buffer: &GpuBuffer, elements: Range<usize>) {
+        if !elements.is_empty() {
+            let (at, bytes) = (4 * elements.start as u64, 4 * elements.len() as u64);
+            self.lock().commands.push(Command::Clear { buffer: buffer.raw().clone(), at, bytes });
+        }
     }
 
     /// A pooled buffer with arbitrary contents.
@@ -386,7 +467,7 @@ impl Gpu {
     }
 
     /// Submits what is recorded, waits, and reads a buffer back.
-    pub(crate) fn download(&self, buffer: &GpuBuffer, count: usize) -> Result<Vec<f32>> {
+    pub(crate) fn download(&self, buffer: &GpuBuffer, start: usize, count: usize) -> Result<Vec<f32>> {
         if count == 0 {
             return Ok(Vec::new());
         }
@@ -397,9 +478,11 @@ impl Gpu {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
+        self.settle()?;
         let mut recording = self.lock();
         let (from, into) = (buffer.raw().clone(), staging.clone());
-        recording.commands.push(Command::Copy { from, from_at: 0, into, into_at: 0, bytes });
+        let from_at = 4 * start as u64;
+        recording.commands.push(Command::Copy { from, from_at, into, into_at: 0, bytes });
         self.submit(&mut recording)?;
         drop(recording);
         // The callback may run in another thread's poll and after this one's, so its answer is waited for.
@@ -422,6 +505,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] if the device has failed.
     pub fn wait(&self) -> Result<()> {
+        self.settle()?;
         let mut recording = self.lock();
         self.submit(&mut recording)?;
         drop(recording);
@@ -450,7 +534,12 @@ impl Gpu {
                 at += 1;
                 continue;
             }
-            // One pass holds all dispatches up to the next copy; when tracing, each has its own to be timed.
+            if let Command::Clear { buffer, at: start, bytes } = &commands[at] {
+                encoder.clear_buffer(buffer, *start, Some(*bytes));
+                at += 1;
+                continue;
+            }
+            // One pass holds all dispatches up to the next copy or clearing; when tracing, each has its own to be timed.
             let label = if let Command::Run { label, .. } = &commands[at] { label.as_str() } else { "" };
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                 label: None,

@@ -1,13 +1,16 @@
 //! The machine: which devices there are, which one `auto` takes, and what each offers to the ops.
 
 pub mod adapter;
+pub mod cache;
 pub mod cpu;
+pub(crate) mod deferred;
 pub mod gpu;
 pub mod kernel;
 pub mod pool;
 pub mod real;
 pub(crate) mod scratch;
 pub mod trace;
+pub mod tuned;
 pub mod vector;
 
 pub use adapter::AdapterSummary;
@@ -45,7 +48,8 @@ impl Device {
         Ok(Device::Gpu(Arc::new(Gpu::open(name, options)?)))
     }
 
-    /// Opens what `--device` asks for: `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    /// Opens what `--device` asks for: `auto`, `cpu`, `gpu` or `gpu:NAME`. A GPU uses what earlier runs have kept in the
+    /// user's [`cache`].
     ///
     /// `auto` takes a discrete GPU, else an integrated one, else the CPU device; a software driver is only
     /// taken when asked for, because the CPU device is far faster.
@@ -53,15 +57,16 @@ impl Device {
     /// # Errors
     /// [`crate::Error::Input`] for another word; [`crate::Error::Device`] if the GPU asked for is not there.
     pub fn open(request: &str) -> Result<Device> {
+        let options = GpuOptions { cache: cache::folder(), ..GpuOptions::default() };
         match request {
             "auto" => match adapter::adapters().iter().find(|a| a.is_real()) {
-                Some(adapter) => Device::gpu_named(Some(&adapter.name), GpuOptions::default()),
+                Some(adapter) => Device::gpu_named(Some(&adapter.name), options),
                 None => Ok(Device::cpu()),
             },
             "cpu" => Ok(Device::cpu()),
-            "gpu" => Device::gpu_named(None, GpuOptions::default()),
+            "gpu" => Device::gpu_named(None, options),
             _ => match request.strip_prefix("gpu:") {
-                Some(name) => Device::gpu_named(Some(name), GpuOptions::default()),
+                Some(name) => Device::gpu_named(Some(name), options),
                 None => Err(crate::Error::input(
                     "unknown device",
                     format!("--device {request}"),

@@ -5,6 +5,7 @@ pub mod case;
 pub mod kernel;
 mod reshape;
 mod rows;
+pub mod tune;
 
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
 pub use kernel::{Differentiable, Kernel, Op, Saved, run};
@@ -49,6 +50,7 @@ op_list! {
         bilinear_resize::BilinearResize;
     others:
         running_stats::RunningStats,
+        sum_parts::SumParts,
         top_k::TopK,
         match_cells::MatchCells,
         sgd::SgdUpdate,
