@@ -17,8 +17,8 @@ fn open(max_binding: Option<u64>) -> Device {
 
 #[test]
 fn splitting_over_bindings_changes_no_bit() {
-    // 64 rows of the widest case.
-    let (whole, split) = (open(None), open(Some(9000)));
+    // A little more than 64 rows of the widest case.
+    let (whole, split) = (open(None), open(Some(9600)));
     for case in all_cases().into_iter().filter(|c| SPLIT.contains(&c.op)) {
         let [a, b] = [&whole, &split].map(|device| case.evaluate(device, 17).expect("run"));
         assert!(a == b, "{}", case.full_name());
@@ -63,7 +63,7 @@ fn evaluate_some(
 #[test]
 fn products_with_any_operand_over_one_binding_are_cut() {
     let gpu = |kib: usize, as_real, checked| {
-        let options = GpuOptions { max_binding: Some((kib as u64) << 10), as_real, checked };
+        let options = GpuOptions { max_binding: Some((kib as u64) << 10), as_real, checked, cache: None };
         Device::gpu_named(None, options).expect("a device")
     };
     let tt = Matmul { trans_a: true, trans_b: true };

@@ -154,7 +154,8 @@ impl Kernel for BatchNorm {
             Case::new("three groups of vectors", op(3, false), inputs(&[12, 11], false)),
             Case::new("two rows", op(1, false), inputs(&[2, 33], false)),
             Case::new("one channel, many rows", op(2, false), inputs(&[2, 37, 31, 1], false)),
-            Case::new("several tiles and blocks", op(2, false), inputs(&[4, 23, 19, 40], true)),
+            Case::new("several tiles and blocks", op(2, false), inputs(&[4, 9, 7, 36], true)),
+            Case::new("more blocks than shares", op(1, false), inputs(&[2, 35, 30, 4], false)),
             Case::new("large mean", op(1, false), vec![offset, Input::normal([5]), Input::normal([5])]),
         ]
     }

@@ -15,6 +15,9 @@
 //! # Source
 //! Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, Section 4.
 
+// Iterators over two arrays at once would hide which of their elements stay in registers.
+#![allow(clippy::needless_range_loop)]
+
 use super::geometry::Geometry;
 use crate::device::real::Real;
 use crate::device::scratch::with_scratch;
