@@ -2,7 +2,7 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
-use vista::autograd::{Tape, Var};
+use vista::autograd::{Observation, Tape, Var};
 use vista::data::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
 use vista::encoder::{Encoder, HeadsConfig, ResNetEncoder, copy_state};
 use vista::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
         // 3. Keys of the second views. (The trainer also shuffles them between the groups of batch norm.)
         let inert = Tape::inert(&device);
         let keys = key.embed(&inert.constant(view(v2)?), mode)?;
-        inert.take_observations().iter().try_for_each(|o| o.apply())?;
+        Observation::apply(&inert.take_observations())?;
         let (g2, z2) = (normalized(&keys.g)?, normalized(&keys.z)?);
 
         // 4. The query pass.
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
 
         // 7. Backward, batch-norm statistics, SGD.
         let grads = loss.backward()?;
-        tape.take_observations().iter().try_for_each(|o| o.apply())?;
+        Observation::apply(&tape.take_observations())?;
         sgd.step(&query.trained(), &grads, 0.06)?;
 
         // 8. Only now the keys enter both queues, at one pointer (Eq. 6).

@@ -2,7 +2,7 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
-use vista::autograd::Tape;
+use vista::autograd::{Observation, Tape};
 use vista::data::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
 use vista::encoder::{Encoder, HeadsConfig, ResNetEncoder};
 use vista::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
@@ -48,7 +48,7 @@ fn main() -> Result<()> {
 
         // 5. Backward, batch-norm statistics, Adam.
         let grads = loss.backward()?;
-        tape.take_observations().iter().try_for_each(|o| o.apply())?;
+        Observation::apply(&tape.take_observations())?;
         adam.step(&encoder.trained(), &grads, 1e-3)?;
 
         losses.push(loss.value().item()?);

@@ -2,12 +2,12 @@
 // entries   tiled     : x, w, bias[n], y or parts[p,m,n]              n divides by 4
 //           tiled_odd : the same for any n
 //           direct    : as tiled_odd, for adapters that are CPUs
-//           sum_parts : parts[p,m,n], bias[n] -> y
+//           sum_parts : parts[p,m,n], bias[n] -> y, but for grad_weight, whose parts are summed by sum_parts.wgsl
 //           KIND 0, forward     : rows are cells (n,oh,ow), columns o, steps (kh,kw,i); x image, w weight
 //           KIND 1, grad_input  : rows are cells (n,ih,iw) of one phase, columns i, steps (kh,kw,o); x is dy, w weight
 //           KIND 2, grad_weight : rows are o, columns (kh,kw,i), steps are cells (n,oh,ow); x image, w is dy
 // parallel  TY x TX threads own a tile of 8 TY rows and 8 TX columns, 8x8 of it each; a long k is cut into parts
-//           of `part` steps, one per group, that sum_parts adds in ascending order. With stride s, grad_input is s*s
+//           of `part` steps, one per group, that are added in ascending order. With stride s, grad_input is s*s
 //           dense products, one per phase (ih mod s, iw mod s), each over the taps that reach that phase
 // numerics  f32 fma in ascending k inside a part
 // limits    512 (TY + TX) bytes of workgroup memory, 4 bindings, TY and TX powers of two from 4 to 16
@@ -383,7 +383,7 @@ fn store(first: u32, column: u32, v: vec4<f32>) {
 
 @group(0) @binding(1) var<storage, read> parts: array<f32>;      // [parts,m,n]
 @group(0) @binding(2) var<storage, read> parts_bias: array<f32>; // [n]
-@group(0) @binding(3) var<storage, read_write> total: array<f32>; // [pixels,n] or [m,n]
+@group(0) @binding(3) var<storage, read_write> total: array<f32>; // [pixels,n]
 
 @compute @workgroup_size(256)
 fn sum_parts(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -395,5 +395,5 @@ fn sum_parts(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: 
     let row = i / params.n;
     let column = i % params.n;
     if params.bias == 1u { sum += parts_bias[column]; }
-    if KIND == GRAD_WEIGHT { total[i] = sum; } else { total[y_pixel(row) * params.n + column] = sum; }
+    total[y_pixel(row) * params.n + column] = sum;
 }

@@ -63,7 +63,7 @@ fn evaluate_some(
 #[test]
 fn products_with_any_operand_over_one_binding_are_cut() {
     let gpu = |kib: usize, as_real, checked| {
-        let options = GpuOptions { max_binding: Some((kib as u64) << 10), as_real, checked };
+        let options = GpuOptions { max_binding: Some((kib as u64) << 10), as_real, checked, cache: None };
         Device::gpu_named(None, options).expect("a device")
     };
     let tt = Matmul { trans_a: true, trans_b: true };

@@ -29,6 +29,26 @@ impl Grads {
         self.by_node.get(*self.params.get(&param.id())?)?.as_ref()
     }
 
+    /// Packs the gradients with respect to some parameters into one tensor (see [`Tensor::pack`]) and gives it; `None`
+    /// if there are none.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn pack(&mut self, params: &[Param]) -> Result<Option<Tensor>> {
+        let node = |p: &Param| self.params.get(&p.id()).copied().filter(|&at| self.by_node[at].is_some());
+        let nodes: Vec<usize> = params.iter().filter_map(node).collect();
+        let grads: Vec<Tensor> = nodes.iter().filter_map(|&at| self.by_node[at].take()).collect();
+        if grads.is_empty() {
+            return Ok(None);
+        }
+        let flat = Tensor::pack(&grads.iter().collect::<Vec<_>>())?;
+        let shapes: Vec<_> = grads.iter().map(|d| d.shape().clone()).collect();
+        for (at, d) in nodes.into_iter().zip(flat.unpack(&shapes)?) {
+            self.by_node[at] = Some(d);
+        }
+        Ok(Some(flat))
+    }
+
     /// Adds the gradients of another tape with respect to parameters: those of a sum of two losses. Gradients with
     /// respect to other leaves of that tape are dropped.
     ///

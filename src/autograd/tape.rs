@@ -7,7 +7,7 @@ use crate::nn::{Param, RunningStatistics};
 use crate::ops::{Elementwise, Op, Packed, RunningStats, Saved, run};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One entry: a leaf, or an op with what its backward needs.
 #[derive(Debug)]
@@ -30,17 +30,38 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Moves the running statistics: the mean towards the mean over groups, the variance towards the mean over
-    /// groups of the unbiased variance (times `count / (count - 1)`).
+    /// Moves the running statistics of many batch norms: the mean towards the mean over groups, the variance towards
+    /// the mean over groups of the unbiased variance (times `count / (count - 1)`). A batch norm that was seen several
+    /// times moves once for each, in order.
     ///
     /// # Errors
     /// The device's.
-    pub fn apply(&self) -> Result<()> {
-        let op = RunningStats { momentum: self.momentum, count: self.count };
-        let (mean, var) = (self.running.mean.get(), self.running.var.get());
-        let mut moved = run(&op, &[&mean, &var, &self.statistics])?.into_iter();
-        self.running.mean.set(moved.next().expect("running mean"))?;
-        self.running.var.set(moved.next().expect("running variance"))
+    pub fn apply(observations: &[Observation]) -> Result<()> {
+        let mut rest = observations;
+        while let Some(first) = rest.first() {
+            let mut seen = HashSet::new();
+            let fits = |o: &&Observation| {
+                seen.insert(o.running.mean.id())
+                    && o.momentum == first.momentum
+                    && o.statistics.shape()[1] == first.statistics.shape()[1]
+            };
+            let (now, later) = rest.split_at(rest.iter().take_while(fits).count());
+            rest = later;
+            Observation::apply_once(now)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the statistics of batch norms that are all different.
+    fn apply_once(all: &[Observation]) -> Result<()> {
+        let params: Vec<&Param> = all.iter().flat_map(|o| [&o.running.mean, &o.running.var]).collect();
+        let values: Vec<Tensor> = params.iter().map(|p| p.get()).collect();
+        let running = Tensor::pack(&values.iter().collect::<Vec<_>>())?;
+        let op = RunningStats { momentum: all[0].momentum, counts: all.iter().map(|o| o.count).collect() };
+        let statistics = all.iter().map(|o| &o.statistics);
+        let moved = run(&op, &[&running].into_iter().chain(statistics).collect::<Vec<_>>())?.swap_remove(0);
+        let shapes: Vec<_> = values.iter().map(|value| value.shape().clone()).collect();
+        params.iter().zip(moved.unpack(&shapes)?).try_for_each(|(param, value)| param.set(value))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One training step of a ResNet: what its speed is measured by.
 
-use crate::autograd::{Tape, Var};
+use crate::autograd::{Observation, Tape, Var};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
@@ -62,11 +62,13 @@ impl TrainingStep {
         let tape = Tape::new(&self.device);
         let loss = self.loss(&tape)?;
         after("forward")?;
-        let grads = loss.backward()?;
+        let mut grads = loss.backward()?;
         after("backward")?;
-        tape.take_observations().iter().try_for_each(|observation| observation.apply())?;
+        Observation::apply(&tape.take_observations())?;
         after("statistics")?;
-        self.optimizer.step(&self.net.trained(), &grads, 1e-3)?;
+        let params = self.net.trained();
+        grads.pack(&params)?;
+        self.optimizer.step(&params, &grads, 1e-3)?;
         after("sgd")
     }
 

@@ -10,6 +10,7 @@ mod knn;
 mod pretrain;
 mod probe;
 mod sweep;
+mod tune;
 mod voc;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::Args),
     /// List the devices of this machine and which one `auto` takes.
     Devices,
+    /// Find the fastest kernels for this machine's GPU, once for each GPU and driver.
+    Tune(tune::Args),
     /// Check every op of a device against its f64 definition.
     Doctor(doctor::Args),
 }
@@ -57,6 +60,7 @@ pub fn run() -> i32 {
         Command::Finetune(args) => finetune::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Devices => devices::run(),
+        Command::Tune(args) => tune::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {

@@ -5,15 +5,19 @@
 //! kernels, which are counted and go no further; its tensors have no elements.
 
 use super::adapter::{AdapterSummary, ranked};
+use super::cache;
+use super::deferred::{Deferred, Job};
 use super::kernel::Dispatch;
 use super::pool::{FreeList, Usage, size_class};
 use super::recorder::Recorder;
 use super::trace::{self, KernelRun, Trace};
+use super::tuned::{Class, Tuned};
 use crate::error::{Error, Result, readable_bytes};
 use crate::tensor::Tensor;
 use std::ops::Range;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// How to open a GPU.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +28,8 @@ pub struct GpuOptions {
     pub max_binding: Option<u64>,
     /// Treat a software driver like a GPU: its kernels and tilings (slow; to test them).
     pub as_real: bool,
+    /// Folder that keeps built pipelines and tuned tilings between runs; none by default.
+    pub cache: Option<PathBuf>,
 }
 
 /// A pooled GPU buffer: goes back to its pool when dropped.
@@ -84,6 +90,9 @@ pub struct Gpu {
     is_cpu: bool,
     pool: Arc<GpuPool>,
     pub(super) trace: Arc<Trace>,
+    deferred: Deferred,
+    tuned: Mutex<Tuned>,
+    tilings_path: Option<PathBuf>,
     /// `None` in a plan.
     recorder: Option<Recorder>,
 }
@@ -124,8 +133,13 @@ impl Gpu {
         let trace = Arc::new(Trace::of_gpu(trace::level() >= 2 && summary.timestamps));
         let pool = Arc::<GpuPool>::default();
         let shared = (trace.clone(), pool.clone());
-        let recorder = Some(Recorder::open(&adapter, &summary, checked, work_budget, shared)?);
-        Ok(Gpu { summary, max_binding, is_cpu, pool, trace, recorder })
+        let kept = options.cache.as_deref();
+        let recorder = Some(Recorder::open(&adapter, &summary, checked, work_budget, kept, shared)?);
+        let tilings = cache::file_name("tilings", &summary.name, &summary.driver);
+        let tilings_path = options.cache.map(|folder| folder.join(tilings));
+        let tuned = Mutex::new(tilings_path.as_deref().map(Tuned::read).unwrap_or_default());
+        let deferred = Deferred::default();
+        Ok(Gpu { summary, max_binding, is_cpu, pool, trace, deferred, tuned, tilings_path, recorder })
     }
 
     /// A plan for a discrete GPU that binds 2 GiB at once, as most do.
@@ -146,6 +160,9 @@ impl Gpu {
             is_cpu: false,
             pool: Arc::default(),
             trace,
+            deferred: Deferred::default(),
+            tuned: Mutex::default(),
+            tilings_path: None,
             recorder: None,
         }
     }
@@ -186,6 +203,44 @@ impl Gpu {
         self.pool.usage()
     }
 
+    /// The tuned tiling of a class of products, if there is one.
+    pub fn tiling(&self, class: Class) -> Option<[usize; 2]> {
+        self.tuned.lock().expect("tilings lock").get(class)
+    }
+
+    /// Sets the tiling of a class of products until the adapter is closed.
+    pub fn set_tiling(&self, class: Class, threads: [usize; 2]) {
+        self.tuned.lock().expect("tilings lock").set(class, threads);
+    }
+
+    /// Keeps the tilings for later openings of this adapter with this driver; returns the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it can't be written; [`Error::Device`] if the adapter was opened without a cache folder.
+    pub fn save_tilings(&self) -> Result<PathBuf> {
+        let Some(path) = &self.tilings_path else {
+            return Err(Error::Device("no cache folder: set VISTA_CACHE to one that can be written".into()));
+        };
+        self.tuned.lock().expect("tilings lock").write(path)?;
+        Ok(path.clone())
+    }
+
+    /// Records a job together with later ones of its kind, but before anything that needs what it writes.
+    pub(crate) fn defer(&self, job: Job) -> Result<()> {
+        self.record_jobs(&self.deferred.add(job))
+    }
+
+    fn record_jobs(&self, jobs: &[Job]) -> Result<()> {
+        let Some(Job { record, .. }) = jobs.first() else { return Ok(()) };
+        let tensors: Vec<[Tensor; 2]> = jobs.iter().map(|job| job.tensors.clone()).collect();
+        self.trace.aside(|| record(self, &tensors))
+    }
+
+    /// Records all jobs that wait.
+    fn settle(&self) -> Result<()> {
+        self.record_jobs(&self.deferred.due(|_| true))
+    }
+
     /// Records one kernel over the given tensors.
     ///
     /// # Errors
@@ -205,6 +260,10 @@ impl Gpu {
                 });
             }
         }
+        let bound = |output: &Tensor| {
+            dispatch.tensors.iter().any(|(t, _)| t.gpu_buffer().id() == output.gpu_buffer().id())
+        };
+        self.record_jobs(&self.deferred.due(bound))?;
         let traced = match self.trace.is_on() {
             true => Some(self.trace.kernel(KernelRun::of(&dispatch)?)),
             false => None,
@@ -249,10 +308,18 @@ impl Gpu {
         into_at: usize,
         count: usize,
     ) -> Result<()> {
+        self.settle()?;
         if let Some(recorder) = &self.recorder {
             recorder.copy(from, 4 * from_at as u64, into, 4 * into_at as u64, 4 * count as u64);
         }
         Ok(())
+    }
+
+    /// Records zeroing of elements.
+    pub(crate) fn clear(&self, buffer: &GpuBuffer, elements: Range<usize>) {
+        if let (Some(recorder), false) = (&self.recorder, elements.is_empty()) {
+            recorder.clear(buffer, 4 * elements.start as u64, 4 * elements.len() as u64);
+        }
     }
 
     /// A pooled buffer with arbitrary contents.
@@ -290,12 +357,13 @@ impl Gpu {
     }
 
     /// Submits what is recorded, waits, and reads a buffer back.
-    pub(crate) fn download(&self, buffer: &GpuBuffer, count: usize) -> Result<Vec<f32>> {
+    pub(crate) fn download(&self, buffer: &GpuBuffer, start: usize, count: usize) -> Result<Vec<f32>> {
         if count == 0 {
             return Ok(Vec::new());
         }
+        self.settle()?;
         match &self.recorder {
-            Some(recorder) => recorder.download(buffer, count),
+            Some(recorder) => recorder.download(buffer, 4 * start as u64, count),
             None => Err(Error::Device("a plan computes no values: use another device".into())),
         }
     }
@@ -305,6 +373,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] if the device has failed.
     pub fn wait(&self) -> Result<()> {
+        self.settle()?;
         self.recorder.as_ref().map_or(Ok(()), Recorder::wait)
     }
 }

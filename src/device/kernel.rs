@@ -1,5 +1,6 @@
 //! WGSL kernels: load with the prelude, reflect the bindings, build pipelines once, dispatch.
 
+use super::cache::Pipelines;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use include_dir::{Dir, include_dir};
@@ -95,13 +96,23 @@ type PipelineKey = (&'static str, &'static str, Vec<(&'static str, u64)>);
 pub(super) struct Kernels {
     device: wgpu::Device,
     checked: bool,
+    kept: Option<Pipelines>,
     modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<PipelineKey, Kernel>>,
 }
 
+impl Drop for Kernels {
+    fn drop(&mut self) {
+        let built = self.pipelines.get_mut().is_ok_and(|pipelines| !pipelines.is_empty());
+        if let Some(kept) = self.kept.as_ref().filter(|_| built) {
+            kept.save();
+        }
+    }
+}
+
 impl Kernels {
-    pub fn new(device: wgpu::Device, checked: bool) -> Kernels {
-        Kernels { device, checked, modules: Mutex::default(), pipelines: Mutex::default() }
+    pub fn new(device: wgpu::Device, checked: bool, kept: Option<Pipelines>) -> Kernels {
+        Kernels { device, checked, kept, modules: Mutex::default(), pipelines: Mutex::default() }
     }
 
     pub fn get(
@@ -153,7 +164,7 @@ impl Kernels {
                 constants,
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.kept.as_ref().map(|kept| &kept.cache),
         });
         if super::trace::level() >= 3 {
             eprintln!("pipeline {shader}/{entry} {constants:?}\n{}", shader_source(shader)?);

@@ -1,7 +1,9 @@
 //! The machine: which devices there are, which one `auto` takes, and what each offers to the ops.
 
 pub mod adapter;
+pub mod cache;
 pub mod cpu;
+pub(crate) mod deferred;
 pub mod gpu;
 pub mod kernel;
 pub mod pool;
@@ -10,6 +12,7 @@ mod recorder;
 pub(crate) mod scratch;
 mod stamps;
 pub mod trace;
+pub mod tuned;
 pub mod vector;
 
 pub use adapter::AdapterSummary;
@@ -55,7 +58,8 @@ impl Device {
         Device::Gpu(Arc::new(Gpu::plan()))
     }
 
-    /// Opens what `--device` asks for: `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    /// Opens what `--device` asks for: `auto`, `cpu`, `gpu` or `gpu:NAME`. A GPU uses what earlier runs have kept in the
+    /// user's [`cache`].
     ///
     /// `auto` takes a discrete GPU, else an integrated one, else the CPU device; a software driver is only
     /// taken when asked for, because the CPU device is far faster.
@@ -63,15 +67,16 @@ impl Device {
     /// # Errors
     /// [`crate::Error::Input`] for another word; [`crate::Error::Device`] if the GPU asked for is not there.
     pub fn open(request: &str) -> Result<Device> {
+        let options = GpuOptions { cache: cache::folder(), ..GpuOptions::default() };
         match request {
             "auto" => match adapter::adapters().iter().find(|a| a.is_real()) {
-                Some(adapter) => Device::gpu_named(Some(&adapter.name), GpuOptions::default()),
+                Some(adapter) => Device::gpu_named(Some(&adapter.name), options),
                 None => Ok(Device::cpu()),
             },
             "cpu" => Ok(Device::cpu()),
-            "gpu" => Device::gpu_named(None, GpuOptions::default()),
+            "gpu" => Device::gpu_named(None, options),
             _ => match request.strip_prefix("gpu:") {
-                Some(name) => Device::gpu_named(Some(name), GpuOptions::default()),
+                Some(name) => Device::gpu_named(Some(name), options),
                 None => Err(crate::Error::input(
                     "unknown device",
                     format!("--device {request}"),

@@ -96,10 +96,10 @@ pub struct Buffer<T: bytemuck::Pod> {
 }
 
 impl<T: bytemuck::Pod> Buffer<T> {
-    /// A copy in a buffer of its own.
-    pub fn copy(&self) -> Buffer<T> {
-        let mut copy = self.pool.take(self.data.len());
-        copy.copy_from_slice(&self.data);
+    /// A copy of some elements in a buffer of its own.
+    pub fn copy(&self, elements: std::ops::Range<usize>) -> Buffer<T> {
+        let mut copy = self.pool.take(elements.len());
+        copy.copy_from_slice(&self.data[elements]);
         copy
     }
 }

@@ -2,12 +2,14 @@
 //! work budget of one submission is reached.
 
 use super::adapter::AdapterSummary;
+use super::cache::Pipelines;
 use super::gpu::{GpuBuffer, GpuPool};
 use super::kernel::{Dispatch, Kernels};
 use super::stamps::Stamps;
 use super::trace::Trace;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 enum Command {
@@ -18,6 +20,11 @@ enum Command {
         groups: [u32; 2],
         /// Its place in the trace, while there is one.
         traced: Option<usize>,
+    },
+    Clear {
+        buffer: wgpu::Buffer,
+        at: u64,
+        bytes: u64,
     },
     Copy {
         from: wgpu::Buffer,
@@ -60,19 +67,21 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Opens an adapter.
+    /// Opens an adapter; `kept` is the folder of pipelines that earlier runs have built.
     pub fn open(
         adapter: &wgpu::Adapter,
         summary: &AdapterSummary,
         checked: bool,
         work_budget: u64,
+        kept: Option<&Path>,
         (trace, pool): (Arc<Trace>, Arc<GpuPool>),
     ) -> Result<Recorder> {
         let mut limits = wgpu::Limits::default();
         let offered = adapter.limits();
         limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
         limits.max_buffer_size = offered.max_buffer_size;
-        let features = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
+        let features =
+            adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("vista"),
             required_features: features,
@@ -93,10 +102,11 @@ impl Recorder {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
+        let pipelines = kept.and_then(|folder| Pipelines::open(folder, &device, &adapter.get_info()));
         let recording = Recording { stamps: Stamps::new(&device, &queue), ..Default::default() };
         Ok(Recorder {
             name: summary.name.clone(),
-            kernels: Kernels::new(device.clone(), checked),
+            kernels: Kernels::new(device.clone(), checked, pipelines),
             device,
             queue,
             params,
@@ -134,6 +144,7 @@ impl Recorder {
             .iter()
             .map(|(tensor, range)| {
                 let (start, count) = range.as_ref().map_or((0, tensor.elements()), |r| (r.start, r.len()));
+                let start = tensor.start() + start;
                 // Bindings end on a multiple of 16 bytes so that the last vec4 is whole.
                 (tensor.gpu_buffer().id(), 4 * start as u64, (4 * count as u64).next_multiple_of(16).max(16))
             })
@@ -187,6 +198,11 @@ impl Recorder {
         self.lock().commands.push(Command::Copy { from, from_at, into, into_at, bytes });
     }
 
+    /// Records zeroing of bytes.
+    pub fn clear(&self, buffer: &GpuBuffer, at: u64, bytes: u64) {
+        self.lock().commands.push(Command::Clear { buffer: buffer.raw().clone(), at, bytes });
+    }
+
     /// Writes values into a buffer.
     pub fn upload(&self, values: &[f32], into: &GpuBuffer) -> Result<()> {
         // ORDER: queue writes run before the next submission, so what is recorded must be submitted first:
@@ -198,7 +214,7 @@ impl Recorder {
     }
 
     /// Submits what is recorded, waits, and reads a buffer back.
-    pub fn download(&self, buffer: &GpuBuffer, count: usize) -> Result<Vec<f32>> {
+    pub fn download(&self, buffer: &GpuBuffer, from_at: u64, count: usize) -> Result<Vec<f32>> {
         let bytes = 4 * count as u64;
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("download"),
@@ -208,7 +224,7 @@ impl Recorder {
         });
         let mut recording = self.lock();
         let (from, into) = (buffer.raw().clone(), staging.clone());
-        recording.commands.push(Command::Copy { from, from_at: 0, into, into_at: 0, bytes });
+        recording.commands.push(Command::Copy { from, from_at, into, into_at: 0, bytes });
         self.submit(&mut recording)?;
         drop(recording);
         // The callback may run in another thread's poll and after this one's, so its answer is waited for.
@@ -260,7 +276,12 @@ impl Recorder {
                 at += 1;
                 continue;
             }
-            // One pass holds all dispatches up to the next copy; when tracing, each has its own to be timed.
+            if let Command::Clear { buffer, at: start, bytes } = &commands[at] {
+                encoder.clear_buffer(buffer, *start, Some(*bytes));
+                at += 1;
+                continue;
+            }
+            // One pass holds all dispatches up to the next copy or clearing; when tracing, each has its own to be timed.
             let traced = if let Command::Run { traced, .. } = commands[at] { traced } else { None };
             let timestamp_writes = stamps.as_mut().zip(traced).and_then(|(stamps, at)| stamps.writes(at));
             let mut pass =

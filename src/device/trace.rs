@@ -144,6 +144,14 @@ impl Trace {
         result
     }
 
+    /// Records what belongs to no op, such as jobs that have waited for each other.
+    pub(super) fn aside<R>(&self, record: impl FnOnce() -> R) -> R {
+        let op = self.lock().op.take();
+        let result = record();
+        self.lock().op = op;
+        result
+    }
+
     /// Notes a kernel; returns its place in the list.
     pub(super) fn kernel(&self, kernel: KernelRun) -> usize {
         let mut state = self.lock();

@@ -4,7 +4,7 @@ use super::features::labelled_photos;
 use super::probe::mean;
 use super::supervised::{LabelledAlbums, crop_views, crops, on_device};
 use super::{accuracy, arg_max, balanced_accuracy, class_accuracies};
-use crate::autograd::Tape;
+use crate::autograd::{Observation, Tape};
 use crate::data::Album;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -180,7 +180,7 @@ impl Finetune {
             let g = model.backbone.forward(&tape.constant(images), Mode::Train { splits: 1 })?;
             let loss = model.head.forward(&g)?.cross_entropy(&labels)?;
             let grads = loss.backward()?;
-            tape.take_observations().iter().try_for_each(|o| o.apply())?;
+            Observation::apply(&tape.take_observations())?;
             sgd.step(&params, &grads, self.learning_rate(result.steps, per_epoch))?;
             losses.push(loss.value().clone());
             result.steps += 1;

@@ -8,7 +8,8 @@ mod winograd;
 
 use super::kernel::{Differentiable, Kernel};
 use super::matmul::{sum_rows, sum_rows_twin, tiling::Tiling};
-use super::{Case, Input};
+use super::{Case, Input, SumParts};
+use crate::device::deferred::Job;
 use crate::device::kernel::Dispatch;
 use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
@@ -179,7 +180,7 @@ impl Product<'_> {
             work: (m * n * k) as u64,
         })?;
         match &part_sums {
-            Some(parts) => sum_parts(gpu, self.kind, &params, parts, self.bias, y),
+            Some(parts) => sum_parts(gpu, &params, parts, self.bias, y),
             None => Ok(()),
         }
     }
@@ -187,7 +188,6 @@ impl Product<'_> {
 
 fn sum_parts(
     gpu: &Gpu,
-    kind: Kind,
     params: &Params,
     parts: &Tensor,
     bias: Option<&Tensor>,
@@ -196,7 +196,7 @@ fn sum_parts(
     gpu.run(Dispatch {
         shader: Conv2d::NAME,
         entry: "sum_parts",
-        constants: vec![("KIND", f64::from(kind as u8))],
+        constants: Vec::new(),
         params: bytes_of(params),
         tensors: vec![(parts, None), (bias.unwrap_or(parts), None), y],
         groups: (u64::from(params.m) * u64::from(params.n)).div_ceil(256),
@@ -226,11 +226,17 @@ fn forward(gpu: &Gpu, g: &Geometry, x: &Tensor, w: &Tensor, bias: Option<&Tensor
     })
 }
 
-/// Input pixels with the same remainders by the stride are one dense product: see [`Axis::backward`].
+/// Input pixels with the same remainders by the stride are one dense product: see [`Axis::backward`]. Where no tap
+/// reaches, zeros are written first.
 fn grad_input(gpu: &Gpu, g: &Geometry, w: &Tensor, dy: &Tensor, dx: &Tensor) -> Result<()> {
     let (ys, xs) = (Axis::backward(g, 0), Axis::backward(g, 1));
     let (from, to) = (g.oh * g.ow * g.o, g.h * g.w * g.c);
-    for (v, h) in ys.iter().flat_map(|v| xs.iter().map(move |h| (v, h))) {
+    let reached = |axis: &&Axis| !axis.taps.is_empty();
+    if !ys.iter().chain(&xs).all(|axis| reached(&axis)) {
+        gpu.clear(dx.gpu_buffer(), dx.start()..dx.start() + dx.elements());
+    }
+    let phases = ys.iter().filter(reached).flat_map(|v| xs.iter().filter(reached).map(move |h| (v, h)));
+    for (v, h) in phases {
         let first = |axis: &Axis| axis.taps.first().map_or(0, |tap| tap.index);
         let between = |axis: &Axis| match axis.taps[..] {
             [a, b, ..] => b.index as i32 - a.index as i32,
@@ -297,13 +303,10 @@ fn grad_weight(gpu: &Gpu, g: &Geometry, x: &Tensor, dy: &Tensor, dw: &Tensor) ->
             work: sizes.iter().product::<usize>() as u64,
         })?;
     }
-    match &part_sums {
-        Some(parts) => {
-            let params = Params { m: m as u32, n: n as u32, parts: total as u32, ..cells };
-            sum_parts(gpu, Kind::GradWeight, &params, parts, None, (dw, None))
-        }
-        None => Ok(()),
-    }
+    // No one reads a weight's gradient before the others are there too.
+    part_sums.map_or(Ok(()), |parts| {
+        gpu.defer(Job { record: SumParts::record, most: SumParts::MOST, tensors: [parts, dw.clone()] })
+    })
 }
 
 impl Kernel for Conv2d {

@@ -6,6 +6,7 @@ pub mod kernel;
 mod packed_product;
 mod reshape;
 mod rows;
+pub mod tune;
 
 pub use self::half::Packed;
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
@@ -52,6 +53,7 @@ op_list! {
         bilinear_resize::BilinearResize;
     others:
         running_stats::RunningStats,
+        sum_parts::SumParts,
         top_k::TopK,
         match_cells::MatchCells,
         sgd::SgdUpdate,

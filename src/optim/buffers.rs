@@ -1,6 +1,7 @@
 //! Momentum buffers: what SGD and LARS remember of each parameter.
 
 use super::Unclaimed;
+use crate::autograd::Grads;
 use crate::error::Result;
 use crate::nn::Param;
 use crate::tensor::Tensor;
@@ -16,18 +17,32 @@ pub(super) struct Buffers {
 const BUFFER: &str = "momentum_buffer";
 
 impl Buffers {
-    /// Moves a parameter by `update`, which makes its new value and buffer from its value and buffer; the buffer is
-    /// `None` at its first step.
+    /// Moves those of the parameters that have a gradient, all of them packed into one tensor. `update` makes new values
+    /// and buffers from values, gradients and buffers; there are no buffers at a parameter's first step.
     pub fn move_by(
         &mut self,
-        param: &Param,
-        update: impl FnOnce(&Tensor, Option<&Tensor>) -> Result<Vec<Tensor>>,
+        params: &[Param],
+        grads: &Grads,
+        update: impl Fn(&Tensor, &Tensor, Option<&Tensor>) -> Result<Vec<Tensor>>,
     ) -> Result<()> {
-        let old = self.by_id.get(&param.id()).map(|(_, buffer)| buffer);
-        let mut outputs = update(&param.get(), old)?.into_iter();
-        let [p, buffer] = [(); 2].map(|()| outputs.next().expect("a value and a buffer"));
-        param.set(p)?;
-        self.by_id.insert(param.id(), (param.name().to_string(), buffer));
+        let moved = params.iter().filter_map(|p| Some((p, grads.of_param(p)?)));
+        let (old, new): (Vec<_>, Vec<_>) = moved.partition(|(p, _)| self.by_id.contains_key(&p.id()));
+        for group in [old, new].into_iter().filter(|group| !group.is_empty()) {
+            let (params, grads): (Vec<&Param>, Vec<&Tensor>) = group.into_iter().unzip();
+            let values: Vec<Tensor> = params.iter().map(|p| p.get()).collect();
+            let buffers: Vec<&Tensor> =
+                params.iter().filter_map(|p| self.by_id.get(&p.id()).map(|(_, buffer)| buffer)).collect();
+            let buffer = if buffers.is_empty() { None } else { Some(Tensor::pack(&buffers)?) };
+            let p = Tensor::pack(&values.iter().collect::<Vec<_>>())?;
+            let outputs = update(&p, &Tensor::pack(&grads)?, buffer.as_ref())?;
+            let [p, buffer, ..] = &outputs[..] else { unreachable!("a value and a buffer") };
+            let shapes: Vec<_> = values.iter().map(|value| value.shape().clone()).collect();
+            let moved = p.unpack(&shapes)?.into_iter().zip(buffer.unpack(&shapes)?);
+            for (param, (p, buffer)) in params.into_iter().zip(moved) {
+                param.set(p)?;
+                self.by_id.insert(param.id(), (param.name().to_string(), buffer));
+            }
+        }
         Ok(())
     }
 

@@ -48,18 +48,20 @@ impl Lars {
 impl Optimizer for Lars {
     fn step(&mut self, params: &[Param], grads: &Grads, lr: f64) -> Result<()> {
         let LarsConfig { momentum, weight_decay, trust, eps, exclude_1d } = self.config;
-        for param in params {
-            let Some(g) = grads.of_param(param) else { continue };
-            self.buffers.move_by(param, |p, old| {
-                let (inputs, first) = ([p, g, old.unwrap_or(p)], old.is_none());
-                if exclude_1d && p.shape().len() <= 1 {
-                    run(&SgdUpdate { lr, momentum, weight_decay: 0.0, nesterov: false, first }, &inputs)
-                } else {
-                    run(&LarsUpdate { lr, momentum, weight_decay, trust, eps, first }, &inputs)
-                }
-            })?;
-        }
-        Ok(())
+        let (vectors, scaled): (Vec<Param>, Vec<Param>) =
+            params.iter().cloned().partition(|p| exclude_1d && p.shape().len() <= 1);
+        self.buffers.move_by(&vectors, grads, |p, g, buffer| {
+            let first = buffer.is_none();
+            let op = SgdUpdate { lr, momentum, weight_decay: 0.0, nesterov: false, first };
+            run(&op, &[p, g, buffer.unwrap_or(p)])
+        })?;
+        // Each of these has a rate of its own.
+        scaled.chunks(1).try_for_each(|param| {
+            self.buffers.move_by(param, grads, |p, g, buffer| {
+                let op = LarsUpdate { lr, momentum, weight_decay, trust, eps, first: buffer.is_none() };
+                run(&op, &[p, g, buffer.unwrap_or(p)])
+            })
+        })
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {

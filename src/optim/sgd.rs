@@ -44,14 +44,10 @@ impl Sgd {
 impl Optimizer for Sgd {
     fn step(&mut self, params: &[Param], grads: &Grads, lr: f64) -> Result<()> {
         let SgdConfig { momentum, weight_decay, nesterov } = self.config;
-        for param in params {
-            let Some(g) = grads.of_param(param) else { continue };
-            self.buffers.move_by(param, |p, old| {
-                let op = SgdUpdate { lr, momentum, weight_decay, nesterov, first: old.is_none() };
-                run(&op, &[p, g, old.unwrap_or(p)])
-            })?;
-        }
-        Ok(())
+        self.buffers.move_by(params, grads, |p, g, buffer| {
+            let op = SgdUpdate { lr, momentum, weight_decay, nesterov, first: buffer.is_none() };
+            run(&op, &[p, g, buffer.unwrap_or(p)])
+        })
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {

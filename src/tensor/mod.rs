@@ -4,8 +4,10 @@
 //! are stored as floats: exact up to 2^24.
 
 pub mod init;
+mod pack;
 mod shape;
 
+pub use pack::packed;
 pub use shape::Shape;
 
 use crate::device::gpu::GpuBuffer;
@@ -13,6 +15,7 @@ use crate::device::pool::Buffer;
 use crate::device::real::Real;
 use crate::device::{Cpu, Device, Precision};
 use crate::error::{Error, Result};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where a tensor's elements are.
@@ -32,6 +35,8 @@ pub struct Tensor {
     shape: Shape,
     device: Device,
     storage: Storage,
+    /// Where in the storage its elements begin: 0, unless it is one of several packed together.
+    start: usize,
 }
 
 /// A twin's input.
@@ -67,7 +72,7 @@ impl Tensor {
             },
             Device::Gpu(gpu) => Storage::Gpu(Arc::new(gpu.upload(values)?)),
         };
-        Ok(Tensor { shape, device: device.clone(), storage })
+        Ok(Tensor { shape, device: device.clone(), storage, start: 0 })
     }
 
     /// A tensor from f64 values; rounded to f32 except on the reference device.
@@ -81,7 +86,7 @@ impl Tensor {
         {
             check_count(&shape, values.len())?;
             let storage = fill(cpu, values.len(), |i| values[i]);
-            return Ok(Tensor { shape, device: device.clone(), storage });
+            return Ok(Tensor { shape, device: device.clone(), storage, start: 0 });
         }
         let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
         Tensor::new(device, shape, &values)
@@ -107,11 +112,11 @@ impl Tensor {
             },
             Device::Gpu(gpu) => Storage::Gpu(Arc::new(gpu.take(count)?)),
         };
-        Ok(Tensor { shape, device: device.clone(), storage })
+        Ok(Tensor { shape, device: device.clone(), storage, start: 0 })
     }
 
     pub(crate) fn from_buffer<T: Real>(device: &Device, shape: Shape, buffer: Buffer<T>) -> Tensor {
-        Tensor { shape, device: device.clone(), storage: T::wrap(Arc::new(buffer)) }
+        Tensor { shape, device: device.clone(), storage: T::wrap(Arc::new(buffer)), start: 0 }
     }
 
     /// The shape.
@@ -136,7 +141,7 @@ impl Tensor {
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Tensor> {
         let shape = shape.into();
         check_count(&shape, self.elements())?;
-        Ok(Tensor { shape, device: self.device.clone(), storage: self.storage.clone() })
+        Ok(Tensor { shape, ..self.clone() })
     }
 
     /// The elements as f32, row-major. On the GPU this submits what is recorded and waits for it.
@@ -145,9 +150,9 @@ impl Tensor {
     /// [`Error::Device`] if the device has failed.
     pub fn to_vec(&self) -> Result<Vec<f32>> {
         match &self.storage {
-            Storage::F32(buffer) => Ok(buffer.to_vec()),
-            Storage::F64(buffer) => Ok(buffer.iter().map(|&v| v as f32).collect()),
-            Storage::Gpu(buffer) => self.device.gpu().download(buffer, self.elements()),
+            Storage::F32(_) => Ok(self.view::<f32>().data.to_vec()),
+            Storage::F64(_) => Ok(self.view::<f64>().data.iter().map(|&v| v as f32).collect()),
+            Storage::Gpu(buffer) => self.device.gpu().download(buffer, self.start, self.elements()),
         }
     }
 
@@ -157,7 +162,7 @@ impl Tensor {
     /// [`Error::Device`] if the device has failed.
     pub fn to_f64(&self) -> Result<Vec<f64>> {
         match &self.storage {
-            Storage::F64(buffer) => Ok(buffer.to_vec()),
+            Storage::F64(_) => Ok(self.view::<f64>().data.to_vec()),
             _ => Ok(self.to_vec()?.into_iter().map(f64::from).collect()),
         }
     }
@@ -187,7 +192,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Shape`] if they are out of range; the device's errors.
-    pub fn rows(&self, range: std::ops::Range<usize>) -> Result<Tensor> {
+    pub fn rows(&self, range: Range<usize>) -> Result<Tensor> {
         let row = self.shape.row();
         if self.shape.is_empty() || range.end > self.shape[0] || range.start > range.end {
             return Err(Error::shape("rows", format!("rows {range:?} are not all in {}", self.shape)));
@@ -195,15 +200,9 @@ impl Tensor {
         let mut dims = self.shape.to_vec();
         dims[0] = range.len();
         let mut copy = Tensor::uninit(&self.device, dims.into())?;
-        let elements = range.start * row..range.end * row;
-        match (&self.storage, &mut copy.storage) {
-            (Storage::F32(from), Storage::F32(into)) => write_at(into, 0, &from[elements]),
-            (Storage::F64(from), Storage::F64(into)) => write_at(into, 0, &from[elements]),
-            (Storage::Gpu(from), Storage::Gpu(into)) => {
-                self.device.gpu().copy(from, elements.start, into, 0, elements.len())?;
-            }
-            _ => unreachable!("the copy is on the same device"),
-        }
+        let part =
+            Tensor { shape: copy.shape.clone(), start: self.start + range.start * row, ..self.clone() };
+        copy.write(0, &part)?;
         Ok(copy)
     }
 
@@ -243,26 +242,63 @@ impl Tensor {
             let detail = format!("rows {} at {start} do not fit into {}", rows.shape, self.shape);
             return Err(Error::shape("write_rows", detail));
         }
-        let at = start * row;
-        match (&mut self.storage, &rows.storage) {
-            (Storage::F32(into), Storage::F32(from)) => write_at(into, at, from),
-            (Storage::F64(into), Storage::F64(from)) => write_at(into, at, from),
-            (Storage::Gpu(into), Storage::Gpu(from)) => {
-                let gpu = self.device.gpu();
-                if Arc::strong_count(into) > 1 {
-                    let copy = gpu.take(self.shape.elements())?;
-                    gpu.copy(into, 0, &copy, 0, self.shape.elements())?;
-                    *into = Arc::new(copy);
-                }
-                gpu.copy(from, 0, into, at, rows.elements())?;
+        self.own()?;
+        self.write(start * row, rows)
+    }
+
+    /// Takes elements of its own, if others share them.
+    fn own(&mut self) -> Result<()> {
+        let elements = self.start..self.start + self.elements();
+        let storage = match &self.storage {
+            Storage::F32(buffer) if Arc::strong_count(buffer) > 1 => {
+                Storage::F32(Arc::new(buffer.copy(elements)))
             }
-            _ => return Err(Error::shape("write_rows", "tensors are on different devices")),
+            Storage::F64(buffer) if Arc::strong_count(buffer) > 1 => {
+                Storage::F64(Arc::new(buffer.copy(elements)))
+            }
+            Storage::Gpu(buffer) if Arc::strong_count(buffer) > 1 => {
+                let copy = self.device.gpu().take(elements.len())?;
+                self.device.gpu().copy(buffer, elements.start, &copy, 0, elements.len())?;
+                Storage::Gpu(Arc::new(copy))
+            }
+            _ => return Ok(()),
+        };
+        (self.storage, self.start) = (storage, 0);
+        Ok(())
+    }
+
+    /// Zeroes elements; no other tensor may share them.
+    fn zero(&mut self, elements: Range<usize>) -> Result<()> {
+        let elements = self.start + elements.start..self.start + elements.end;
+        match &mut self.storage {
+            Storage::F32(buffer) => sole(buffer)[elements].fill(0.0),
+            Storage::F64(buffer) => sole(buffer)[elements].fill(0.0),
+            Storage::Gpu(buffer) => self.device.gpu().clear(buffer, elements),
+        }
+        Ok(())
+    }
+
+    /// Overwrites elements from `at` on; no other tensor may share them.
+    fn write(&mut self, at: usize, values: &Tensor) -> Result<()> {
+        let into = self.start + at..self.start + at + values.elements();
+        match (&mut self.storage, &values.storage) {
+            (Storage::F32(buffer), Storage::F32(_)) => sole(buffer)[into].copy_from_slice(values.view().data),
+            (Storage::F64(buffer), Storage::F64(_)) => sole(buffer)[into].copy_from_slice(values.view().data),
+            (Storage::Gpu(buffer), Storage::Gpu(from)) => {
+                self.device.gpu().copy(from, values.start, buffer, into.start, into.len())?;
+            }
+            _ => return Err(Error::shape("tensor", "tensors are on different devices")),
         }
         Ok(())
     }
 
     /// Whether both have the same elements in memory.
     pub(crate) fn shares(&self, other: &Tensor) -> bool {
+        self.shares_memory(other) && self.start == other.start
+    }
+
+    /// Whether both have their elements in the same buffer.
+    fn shares_memory(&self, other: &Tensor) -> bool {
         match (&self.storage, &other.storage) {
             (Storage::F32(a), Storage::F32(b)) => Arc::ptr_eq(a, b),
             (Storage::F64(a), Storage::F64(b)) => Arc::ptr_eq(a, b),
@@ -272,7 +308,8 @@ impl Tensor {
     }
 
     pub(crate) fn view<T: Real>(&self) -> View<'_, T> {
-        View { shape: &self.shape, data: T::unwrap(&self.storage) }
+        let data = &T::unwrap(&self.storage)[self.start..self.start + self.elements()];
+        View { shape: &self.shape, data }
     }
 
     /// The GPU buffer behind a tensor of a GPU device.
@@ -281,6 +318,11 @@ impl Tensor {
             Storage::Gpu(buffer) => buffer,
             _ => panic!("a GPU tensor was expected"),
         }
+    }
+
+    /// Where in its buffer the elements begin.
+    pub(crate) fn start(&self) -> usize {
+        self.start
     }
 }
 
@@ -292,12 +334,8 @@ fn fill<T: Real>(cpu: &Cpu, count: usize, value: impl Fn(usize) -> T) -> Storage
     T::wrap(Arc::new(buffer))
 }
 
-fn write_at<T: bytemuck::Pod>(into: &mut Arc<Buffer<T>>, at: usize, from: &[T]) {
-    if Arc::get_mut(into).is_none() {
-        *into = Arc::new(into.copy());
-    }
-    let into = Arc::get_mut(into).expect("the only owner after the copy");
-    into[at..at + from.len()].copy_from_slice(from);
+fn sole<T: bytemuck::Pod>(buffer: &mut Arc<Buffer<T>>) -> &mut Buffer<T> {
+    Arc::get_mut(buffer).expect("elements that are written have one owner")
 }
 
 fn check_count(shape: &Shape, count: usize) -> Result<()> {

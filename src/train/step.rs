@@ -1,10 +1,9 @@
 //! One training step: the only place where state changes.
 
 use super::passes::{Chunks, QueryPass, embed_chunks};
-use crate::autograd::{Grads, Tape, Var};
+use crate::autograd::{Grads, Observation, Tape, Var};
 use crate::encoder::{Encoder, Outputs};
 use crate::error::{Error, Result};
-use crate::nn::Param;
 use crate::objective::{Embeddings, KeyViews, Needs, Objective};
 use crate::ops::{Elementwise, GatherRows, L2Normalize, Over, run};
 use crate::optim::{Optimizer, ema_update};
@@ -135,17 +134,17 @@ impl<E: Encoder> Learner<E> {
         }
 
         // 5. Backward through the encoder.
-        let (grads, observations) = pass.backward(&dy)?;
+        let (mut grads, observations) = pass.backward(&dy)?;
 
         // 6. Running statistics of batch norm.
-        observations.iter().try_for_each(|o| o.apply())?;
+        Observation::apply(&observations)?;
 
         // 7. The optimiser moves the query parameters.
         let mut params = self.encoder.trained();
         params.retain(|p| self.frozen.is_none_or(|frozen| !p.name().starts_with(frozen)));
         let mut gradient_square = None;
-        if let Some(grads) = &grads {
-            gradient_square = sum_of_squares(&params, grads)?;
+        if let Some(grads) = &mut grads {
+            gradient_square = grads.pack(&params)?.as_ref().map(squared).transpose()?;
             self.optimizer.step(&params, grads, lr)?;
         }
 
@@ -194,7 +193,7 @@ impl<E: Encoder> Learner<E> {
         let shuffled = run(&GatherRows, &[views, &forth])?.swap_remove(0);
         let chunks = Chunks::new(count, self.bn_splits, self.chunk);
         let (outputs, observations) = embed_chunks(&target.encoder, &shuffled, &chunks)?;
-        observations.iter().try_for_each(|o| o.apply())?;
+        Observation::apply(&observations)?;
         outputs.try_map(|x| Ok(run(&GatherRows, &[x, &back])?.swap_remove(0)))
     }
 
@@ -243,14 +242,6 @@ fn add_weighted(
         }
     }
     Ok(square)
-}
-
-fn sum_of_squares(params: &[Param], grads: &Grads) -> Result<Option<Tensor>> {
-    let mut sum = None;
-    for d in params.iter().filter_map(|p| grads.of_param(p)) {
-        add_to(&mut sum, squared(d)?)?;
-    }
-    Ok(sum)
 }
 
 /// `sum x^2`, a scalar.

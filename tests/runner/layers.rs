@@ -1,7 +1,7 @@
 //! Layers: values and gradients for a random upstream gradient.
 
 use super::case::{GoldenCase, Outputs};
-use vista::autograd::Tape;
+use vista::autograd::{Observation, Tape};
 use vista::nn::{BatchNorm, Mode};
 use vista::{Device, Result, ops};
 
@@ -61,7 +61,7 @@ fn batch_norm(case: &GoldenCase, device: &Device, bn: &BatchNorm, mode: Mode) ->
     let y = bn.forward(&x, mode)?;
     let dy = case.array("grad_out.y").channels_last().tensor(device);
     let grads = tape.backward(&[(&y, dy)])?;
-    tape.take_observations().iter().try_for_each(|o| o.apply())?;
+    Observation::apply(&tape.take_observations())?;
     let missing = || vista::Error::Run("a gradient is missing".into());
     let mut outputs = Outputs::new();
     outputs.insert("out.y".into(), super::case::channels_first(y.value())?);

@@ -2,7 +2,7 @@
 
 use super::case::{Array, GoldenCase, Outputs, channels_first};
 use rand::{SeedableRng, rngs::StdRng};
-use vista::autograd::{Grads, Tape, Var};
+use vista::autograd::{Grads, Observation, Tape, Var};
 use vista::nn::{Mode, Module, Param, ResNet, ResNetConfig};
 use vista::ops::Over;
 use vista::optim::{Optimizer, Sgd, SgdConfig};
@@ -59,7 +59,7 @@ fn train_pass(net: &ResNet, x: &Tensor) -> Result<(Tensor, f64, Grads)> {
     let features = net.forward(&tape.constant(x.clone()), Mode::Train { splits: 1 })?;
     let loss = loss(&features)?;
     let grads = loss.backward()?;
-    tape.take_observations().iter().try_for_each(|o| o.apply())?;
+    Observation::apply(&tape.take_observations())?;
     Ok((features.value().clone(), loss.value().to_f64()?[0], grads))
 }
 

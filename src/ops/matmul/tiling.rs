@@ -1,6 +1,6 @@
 //! Which kernel, tile and number of parts a product takes on a GPU: the one place that decides.
 
-use crate::device::Gpu;
+use crate::device::{Gpu, tuned::class};
 
 /// Steps of k that a tile holds in workgroup memory (`BK` in the shaders).
 const STEP: usize = 16;
@@ -21,13 +21,13 @@ pub struct Tiling {
 }
 
 impl Tiling {
-    /// The tiling for a shape on an adapter.
+    /// The tiling for a shape on an adapter: the tuned one if there is one, else the built-in choice.
     pub fn choose(gpu: &Gpu, m: usize, n: usize, k: usize) -> Tiling {
         // Enough workgroups to fill a large GPU twice, or all cores of a CPU.
         let (entry, threads, tile, wanted) = if gpu.is_cpu() {
             ("direct", [1, 8], [8, 96], 16)
         } else {
-            let threads = Tiling::threads(m, n, k);
+            let threads = gpu.tiling(class([m, n, k])).unwrap_or_else(|| Tiling::built_in(m, n, k));
             let entry = if n.is_multiple_of(4) { "tiled" } else { "tiled_odd" };
             (entry, threads, threads.map(|t| 8 * t), 65_536 / (threads[0] * threads[1]).max(128))
         };
@@ -44,7 +44,7 @@ impl Tiling {
 
     /// Threads of a GPU's tile of 8x8 values a thread: 128x128 if that wastes little and leaves enough tiles,
     /// 128x32 or 32x128 for narrow products, else 64x64.
-    fn threads(m: usize, n: usize, k: usize) -> [usize; 2] {
+    pub fn built_in(m: usize, n: usize, k: usize) -> [usize; 2] {
         let tiles = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
         if n <= 32 {
             return [16, 4];
@@ -74,10 +74,10 @@ mod tests {
 
     #[test]
     fn tiles_suit_the_shape() {
-        assert_eq!(Tiling::threads(4096, 4096, 4096), [16, 16]);
-        assert_eq!(Tiling::threads(100_000, 32, 288), [16, 4]);
-        assert_eq!(Tiling::threads(10, 2048, 512), [4, 16]);
-        assert_eq!(Tiling::threads(100_000, 64, 576), [8, 8]);
-        assert_eq!(Tiling::threads(130, 130, 512), [8, 8]);
+        assert_eq!(Tiling::built_in(4096, 4096, 4096), [16, 16]);
+        assert_eq!(Tiling::built_in(100_000, 32, 288), [16, 4]);
+        assert_eq!(Tiling::built_in(10, 2048, 512), [4, 16]);
+        assert_eq!(Tiling::built_in(100_000, 64, 576), [8, 8]);
+        assert_eq!(Tiling::built_in(130, 130, 512), [8, 8]);
     }
 }
