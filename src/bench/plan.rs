@@ -198,10 +198,13 @@ mod tests {
     #[test]
     fn bytes_and_dispatches_are_those_counted_by_hand() {
         let plan = tiny();
-        // Weights of the stem and of each stage, then gamma and beta of its batch norms.
+        // Weights of the stem and of each stage, then gamma and beta of its batch norms, each packed to multiples of 64.
         let channels = 4 + 4 * 4 + 5 * (8 + 16 + 32);
-        let weights = 588 + 4 * 144 + (288 + 3 * 576 + 32) * (1 + 4 + 16);
-        let parameters = weights + 2 * channels;
+        let packed = |elements: u64| elements.next_multiple_of(64);
+        let stage = |s: u64| packed(288 * s) + 3 * packed(576 * s) + packed(32 * s);
+        let weights = packed(588) + 4 * packed(144) + stage(1) + stage(4) + stage(16);
+        let norms = 2 * 20 * packed(4);
+        let parameters = weights + norms;
         let row = |name| {
             let row = phase(&plan, name);
             (row.least_bytes, row.moved_bytes)
@@ -212,7 +215,10 @@ mod tests {
             "reads p, g, buffer; writes p, buffer"
         );
         assert_eq!(row("ema"), (3 * 4 * parameters, 3 * 4 * parameters));
-        assert_eq!(row("statistics"), (6 * 4 * channels, 6 * 4 * channels));
+        // Reads and writes packed statistics, reads those of the batch; six norms to a dispatch.
+        let (least, moved) = row("statistics");
+        assert_eq!(least, 4 * (2 * norms + 2 * channels));
+        assert!(moved >= least && phase(&plan, "statistics").dispatches == 4);
 
         let forward = phase(&plan, "forward");
         let pool = op(forward, "max_pool");
