@@ -53,6 +53,12 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The device was lost: a driver that was reset, a GPU that was unplugged. Opening it anew may help.
+    #[error("device: {0}")]
+    DeviceLost(String),
+    /// The user asked the run to stop; what was done is saved.
+    #[error("{0}")]
+    Interrupted(String),
     /// The run itself failed (exit code 1 rather than 2).
     #[error("{0}")]
     Run(String),
@@ -74,10 +80,11 @@ impl Error {
         Error::Io { path: path.as_ref().to_path_buf(), source }
     }
 
-    /// The process exit code: 2 for bad input, 1 for a failed run.
+    /// The process exit code: 2 for bad input, 1 for a failed run, 130 for one that was interrupted.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Error::Run(_) | Error::Shape { .. } => 1,
+            Error::Run(_) | Error::Shape { .. } | Error::DeviceLost(_) => 1,
+            Error::Interrupted(_) => 130,
             Error::Limit { .. } | Error::Device(_) | Error::Input { .. } | Error::Io { .. } => 2,
         }
     }

@@ -1,4 +1,5 @@
-//! The `vista` command, one file per subcommand. Exit codes: 0 done, 1 failed run, 2 usage or bad input.
+//! The `vista` command, one file per subcommand. Exit codes: 0 done, 1 failed run, 2 usage or bad input,
+//! 130 interrupted.
 
 mod bench;
 mod devices;
@@ -13,6 +14,7 @@ mod sweep;
 mod tune;
 mod voc;
 
+use crate::error::Error;
 use clap::{Parser, Subcommand};
 
 /// Self-supervised pretraining of image encoders on photos of whole scenes.
@@ -65,6 +67,10 @@ pub fn run() -> i32 {
     };
     match result {
         Ok(()) => 0,
+        Err(Error::Interrupted(what)) => {
+            eprintln!("{what}");
+            130
+        }
         Err(error) => {
             eprintln!("error: {error}");
             error.exit_code()

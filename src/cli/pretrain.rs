@@ -1,8 +1,10 @@
 //! `vista pretrain`.
 
 use crate::error::{Error, Result};
-use crate::train::{Config, PRESETS, Summary, Trainer};
+use crate::train::{Config, Found, PRESETS, Summary, Trainer};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Pretrain an encoder on photos without labels.
 ///
@@ -15,17 +17,25 @@ pub(super) struct Args {
     presets: bool,
     #[command(flatten)]
     flags: Flags,
-    /// Folder for configuration, log and checkpoint.
+    /// Folder for configuration, log and checkpoints.
     #[arg(long, value_name = "DIR", default_value = "runs/pretrain")]
     out: PathBuf,
+    /// Go on with the run in `--out` from its newest sound checkpoint, as if it had never stopped. Its configuration is
+    /// kept; only `train.epochs`, `train.steps`, `train.minutes`, `train.save_minutes`, `train.save_steps`, `train.on_nan`,
+    /// `data.threads`, `data.cache_mib` and `device` may change.
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// Replace a run that is in `--out`.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 /// What decides a run's configuration; `vista sweep` has the same.
 #[derive(Debug, clap::Args)]
 pub(super) struct Flags {
-    /// A whole configuration by name; see `vista pretrain --presets`.
-    #[arg(long, default_value = "demo")]
-    preset: String,
+    /// A whole configuration by name; see `vista pretrain --presets`. Without one: `demo`.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// TOML file with keys to replace.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -74,6 +84,10 @@ pub(super) struct Flags {
     /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
     #[arg(long)]
     device: Option<String>,
+    /// What to do with a step whose loss or gradient is not finite: `stop`, or `skip` it, at most three in a row. It moves
+    /// nothing in any case.
+    #[arg(long, value_name = "WHAT")]
+    on_nan: Option<String>,
     /// Seed of everything random.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -82,7 +96,15 @@ pub(super) struct Flags {
 impl Flags {
     /// Preset, then file, then flags, then settings.
     pub(super) fn config(&self) -> Result<Config> {
-        let mut config = Config::preset(&self.preset)?;
+        self.applied(Config::preset(self.preset.as_deref().unwrap_or("demo"))?)
+    }
+
+    /// The same over the configuration of a run that is to go on, unless another preset was asked for.
+    fn config_over(&self, run: &Config) -> Result<Config> {
+        if self.preset.is_some() { self.config() } else { self.applied(run.clone()) }
+    }
+
+    fn applied(&self, mut config: Config) -> Result<Config> {
         if let Some(path) = &self.config {
             let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
             config = config.merged(&text, &path.display().to_string())?;
@@ -105,6 +127,7 @@ impl Flags {
             text("labelled", "data.labelled", path(&self.labelled).as_deref()),
             text("backbone", "model.backbone", self.backbone.as_deref()),
             text("device", "device", self.device.as_deref()),
+            text("on-nan", "train.on_nan", self.on_nan.as_deref()),
             number("batch", "train.batch", self.batch.map(|n| n.to_string())),
             number("views", "train.views", self.views.map(|n| n.to_string())),
             number("chunk", "train.chunk", self.chunk.map(|n| n.to_string())),
@@ -131,15 +154,51 @@ pub(super) fn run(args: &Args) -> Result<()> {
         PRESETS.iter().for_each(|(name, what)| println!("{name:20} {what}"));
         return Ok(());
     }
-    let config = args.flags.config()?;
-    let trainer = Trainer::new(config, &args.out)?;
+    let mut trainer = match args.resume {
+        true => resumed(args)?,
+        false if args.overwrite => Trainer::overwriting(args.flags.config()?, &args.out)?,
+        false => Trainer::new(args.flags.config()?, &args.out)?,
+    };
     println!("{}", trainer.describe());
     println!("config   {}", args.out.join("config.toml").display());
     for warning in trainer.warnings() {
         eprintln!("warning: {warning}");
     }
+    trainer.stop_when(interrupts()?);
     report(&trainer.run()?);
     Ok(())
+}
+
+/// The run in `--out`, ready to go on.
+fn resumed(args: &Args) -> Result<Trainer> {
+    let Some(found) = Found::newest(&args.out)? else {
+        let advice = "give the --out of a run that has saved a checkpoint, or start one without --resume";
+        return Err(Error::input("no run to go on with", args.out.display().to_string(), advice));
+    };
+    found.skipped.iter().for_each(|broken| eprintln!("warning: skipped {broken}"));
+    let config = args.flags.config_over(found.config())?;
+    if config.half.checkpoint {
+        eprintln!(
+            "warning: weights in this checkpoint are f16 (half.checkpoint): the run goes on from rounded ones"
+        );
+    }
+    println!("resume   step {} of {}", found.step(), found.path().display());
+    Trainer::resume(config, &args.out, found)
+}
+
+/// True once Ctrl-C was pressed or the process was asked to end; the second time the process ends at once.
+fn interrupts() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    let handler = move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            eprintln!("stopped at once: the last checkpoint is whole");
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this step; once more stops at once");
+    };
+    ctrlc::set_handler(handler).map_err(|e| Error::Run(format!("Ctrl-C can't be listened to: {e}")))?;
+    Ok(stop)
 }
 
 fn report(summary: &Summary) {

@@ -15,9 +15,10 @@ use crate::data::Album;
 use crate::error::{Error, Result};
 use crate::rng::KeyedRng;
 use crate::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
+use serde::{Deserialize, Serialize};
 
 /// A place in a run: the batch to be made next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Epochs before this one.
     pub epoch: u64,
@@ -44,6 +45,8 @@ pub struct LoaderOptions {
     pub end_epoch: Option<u64>,
     /// Leave out the photos at the end of an epoch that do not fill a batch.
     pub drop_last: bool,
+    /// Names of undecodable photos that a resumed run has met.
+    pub broken: BTreeSet<String>,
     /// The fraction of photos that may be undecodable (one always may, unless this is 0) before the run stops.
     pub max_broken: f64,
 }
@@ -60,6 +63,7 @@ impl LoaderOptions {
             start: Position::default(),
             end_epoch: None,
             drop_last: true,
+            broken: BTreeSet::new(),
             max_broken: 0.01,
         }
     }
@@ -198,8 +202,8 @@ impl Loader {
             options,
         });
         let (batch_sender, batches) = sync_channel(shared.options.ahead.max(1));
-        let mut loader =
-            Loader { shared, batches: Some(batches), threads: Vec::new(), broken: BTreeSet::new() };
+        let broken = shared.options.broken.clone();
+        let mut loader = Loader { shared, batches: Some(batches), threads: Vec::new(), broken };
         loader.start(threads, makers, batch_sender)?;
         Ok(loader)
     }

@@ -368,6 +368,13 @@ impl Gpu {
         }
     }
 
+    /// Ends the device, as a driver that is reset does.
+    pub fn destroy(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.destroy();
+        }
+    }
+
     /// Submits what is recorded and waits until the device is idle.
     ///
     /// # Errors

@@ -117,6 +117,14 @@ impl Device {
         }
     }
 
+    /// Ends a GPU as a driver that is reset does: what is recorded from now on fails with
+    /// [`crate::Error::DeviceLost`]. Nothing happens to the CPU device.
+    pub fn destroy(&self) {
+        if let Device::Gpu(gpu) = self {
+            gpu.destroy();
+        }
+    }
+
     /// Bytes of tensors in use, now and at most.
     pub fn usage(&self) -> (u64, u64) {
         match self {

@@ -10,6 +10,7 @@ use super::trace::Trace;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 enum Command {
@@ -64,6 +65,7 @@ pub(super) struct Recorder {
     trace: Arc<Trace>,
     pool: Arc<GpuPool>,
     failure: Arc<Mutex<Option<String>>>,
+    lost: Arc<AtomicBool>,
 }
 
 impl Recorder {
@@ -96,6 +98,13 @@ impl Recorder {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             seen.lock().expect("failure lock").get_or_insert(error.to_string());
         }));
+        let lost = Arc::new(AtomicBool::new(false));
+        let (seen, noted) = (failure.clone(), lost.clone());
+        device.set_device_lost_callback(move |reason, message| {
+            noted.store(true, Ordering::Relaxed);
+            let message = if message.is_empty() { format!("{reason:?}") } else { message };
+            *seen.lock().expect("failure lock") = Some(format!("the device was lost ({message})"));
+        });
         let params = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
             size: PARAMS_BYTES as u64,
@@ -115,6 +124,7 @@ impl Recorder {
             trace,
             pool,
             failure,
+            lost,
         })
     }
 
@@ -242,6 +252,11 @@ impl Recorder {
         Ok(bytemuck::pod_collect_to_vec(&range))
     }
 
+    /// Ends the device, as a driver that is reset does.
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
     /// Submits what is recorded and waits until the device is idle.
     ///
     /// # Errors
@@ -318,6 +333,9 @@ impl Recorder {
     fn check(&self) -> Result<()> {
         match self.failure.lock().expect("failure lock").as_ref() {
             None => Ok(()),
+            Some(message) if self.lost.load(Ordering::Relaxed) => {
+                Err(Error::DeviceLost(format!("{}: {message}", self.name)))
+            }
             Some(message) => Err(Error::Device(format!("{}: {message}", self.name))),
         }
     }

@@ -32,6 +32,11 @@ pub trait Encoder: Module {
         Ok(())
     }
 
+    /// The parameters that [`Encoder::constrain`] may change.
+    fn confined(&self) -> Vec<Param> {
+        Vec::new()
+    }
+
     /// Scores of projections z of earlier steps; `None` for an encoder without prototypes.
     ///
     /// # Errors
@@ -131,6 +136,10 @@ impl Encoder for ResNetEncoder {
 
     fn constrain(&self) -> Result<()> {
         self.prototypes.as_ref().map_or(Ok(()), Prototypes::normalize)
+    }
+
+    fn confined(&self) -> Vec<Param> {
+        self.prototypes.iter().map(|prototypes| prototypes.weight.clone()).collect()
     }
 
     fn scores<'t>(&self, z: &Var<'t>) -> Result<Option<Var<'t>>> {

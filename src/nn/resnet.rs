@@ -28,7 +28,7 @@ impl Architecture {
     }
 
     /// Output channels of a block over its width.
-    fn expansion(self) -> usize {
+    pub(crate) fn expansion(self) -> usize {
         if self == Architecture::Resnet50 { 4 } else { 1 }
     }
 }

@@ -15,7 +15,7 @@ use super::kernel::{Kernel, run};
 use super::{Case, Draw, Input};
 use crate::device::kernel::Dispatch;
 use crate::device::vector::vectorised;
-use crate::device::{Gpu, real::Real};
+use crate::device::{Device, Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
 use bytemuck::{Pod, Zeroable, bytes_of};
@@ -60,6 +60,28 @@ impl Packed {
         let in_rows = !shape.is_empty() && row.is_multiple_of(2);
         let words = if in_rows { words.reshape([shape[0], row / 2])? } else { words };
         Ok(Packed { shape, words })
+    }
+
+    /// A matrix of even width from its f16 elements.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if it is no matrix of even width or has another number of elements; the device's errors.
+    pub fn from_halves(device: &Device, shape: Shape, halves: &[f16]) -> Result<Packed> {
+        let words: Vec<f32> = halves
+            .chunks_exact(2)
+            .map(|pair| f32::from_bits(u32::from(pair[0].to_bits()) | u32::from(pair[1].to_bits()) << 16))
+            .collect();
+        match shape[..] {
+            [rows, width] if width.is_multiple_of(2) => {
+                Ok(Packed { words: Tensor::new(device, [rows, width / 2], &words)?, shape })
+            }
+            _ => Err(Error::shape(Half::NAME, format!("{shape} is no matrix of even width"))),
+        }
+    }
+
+    /// The words: two f16 in the bits of each element, the first in the low half.
+    pub fn words(&self) -> &Tensor {
+        &self.words
     }
 
     /// The shape of the values.

@@ -1,20 +1,30 @@
-//! Model checkpoints: safetensors under torchvision's names and in its layout (convolution weights OIHW), with the
-//! configuration in the metadata. With `half.checkpoint` weights are f16, all that has one dimension stays f32. Written
-//! beside, flushed, then renamed, so that a reader never sees part of a file.
+//! Checkpoints: everything that a run has, in one safetensors file.
+//!
+//! | arrays | what |
+//! |---|---|
+//! | `conv1.weight`, .. | the encoder, under torchvision's names and in its layout (convolution weights OIHW) |
+//! | `key.*` | the key encoder, by the same names |
+//! | `optimizer.*` | what the optimiser remembers of each parameter |
+//! | `queue.g`, `queue.z`, `queue.dense`, `queue.ids` | the rings of keys and the image of each slot, -1 for none |
+//!
+//! The metadata hold the configuration as TOML (`config`), the course of the run as JSON (`run`), `epoch` and `step`, and
+//! a checksum of the file. With `half.checkpoint` weights are f16 (what has one dimension stays f32): such a file is as
+//! good to judge by, but a run that goes on from it does so from rounded weights.
 
+use super::archive::{self, Archive, Content, Entry, corrupt};
+use super::state::RunState;
+use super::step::Learner;
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
 use crate::nn::{Module, Param};
-use crate::ops::{Half, run};
+use crate::ops::{Half, Packed, run};
+use crate::queue::{Queue, Ring, Rings};
 use crate::tensor::Tensor;
 use crate::train::Config;
 use half::f16;
-use rand::{SeedableRng, rngs::StdRng};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors};
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::Path;
 
 /// Where in a run a checkpoint was written.
@@ -26,66 +36,73 @@ pub struct Progress {
     pub step: u64,
 }
 
-/// A tensor as it is in the file.
-struct Array {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
+const KEY: &str = "key.";
+const OPTIMIZER: &str = "optimizer.";
+const RINGS: [&str; 3] = ["queue.g", "queue.z", "queue.dense"];
+const IDS: &str = "queue.ids";
 
-impl Array {
-    fn of(param: &Param, half: bool) -> Result<Array> {
-        let tensor = param.get();
-        let half = half && tensor.shape().len() > 1;
-        let tensor = if half { run(&Half::Round, &[&tensor])?.swap_remove(0) } else { tensor };
-        let values = permuted(&tensor.to_vec()?, tensor.shape(), [0, 3, 1, 2]);
-        let shape = match tensor.shape()[..] {
-            [o, h, w, i] => vec![o, i, h, w],
-            ref other => other.to_vec(),
-        };
-        let (dtype, bytes) = match half {
-            true => (Dtype::F16, values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect()),
-            false => (Dtype::F32, bytemuck::cast_slice(&values).to_vec()),
-        };
-        Ok(Array { name: param.name().to_string(), dtype, shape, bytes })
-    }
-}
-
-/// Writes the encoder's parameters and statistics.
+/// Writes an encoder alone: enough to judge it and to start from it, not to go on with a run.
 ///
 /// # Errors
 /// [`Error::Io`] if the file can't be written; the device's errors.
 pub fn save(path: &Path, encoder: &ResNetEncoder, config: &Config, progress: Progress) -> Result<()> {
-    let arrays = encoder
-        .state()
-        .iter()
-        .map(|param| Array::of(param, config.half.checkpoint))
-        .collect::<Result<Vec<_>>>()?;
-    let views = arrays.iter().map(|array| {
-        let view = TensorView::new(array.dtype, array.shape.clone(), &array.bytes);
-        Ok((array.name.as_str(), view.map_err(|e| corrupt(path, &e))?))
-    });
-    let views = views.collect::<Result<Vec<_>>>()?;
-    let metadata = HashMap::from([
+    let entries = parameters("", encoder, config.half.checkpoint)?;
+    archive::write(path, &entries, texts(config, progress))
+}
+
+/// Writes all of a run. See [`save`] for the errors.
+pub(super) fn save_run(
+    path: &Path,
+    learner: &Learner<ResNetEncoder>,
+    config: &Config,
+    state: &RunState,
+) -> Result<()> {
+    let half = config.half.checkpoint;
+    let mut entries = parameters("", &learner.encoder, half)?;
+    if let Some(target) = &learner.target {
+        entries.extend(parameters(KEY, &target.encoder, half)?);
+    }
+    for (name, tensor) in learner.optimizer.state()? {
+        entries.push(entry(format!("{OPTIMIZER}{name}"), tensor, half)?);
+    }
+    let mut texts = texts(config, Progress { epoch: state.next.epoch, step: state.step });
+    if let Some(queue) = &learner.queue {
+        let Rings { g, z, dense } = &queue.keys;
+        for (ring, name) in [g, z, dense].into_iter().zip(RINGS) {
+            let content = match ring {
+                Some(Ring::Full(keys)) => Content::Full(keys.clone()),
+                Some(Ring::Half(keys)) => Content::Packed(keys.clone()),
+                None => continue,
+            };
+            entries.push(Entry { name: name.into(), content });
+        }
+        let ids = queue.ids.iter().map(|id| id.map_or(-1, |id| id as i64)).collect();
+        entries.push(Entry { name: IDS.into(), content: Content::Integers(ids) });
+        texts.insert("queue.ptr".into(), queue.ptr.to_string());
+    }
+    let state = serde_json::to_string(state).map_err(|e| Error::Run(format!("checkpoint: {e}")))?;
+    texts.insert("run".into(), state);
+    archive::write(path, &entries, texts)
+}
+
+fn texts(config: &Config, progress: Progress) -> HashMap<String, String> {
+    HashMap::from([
         ("config".to_string(), config.to_toml()),
         ("epoch".to_string(), progress.epoch.to_string()),
         ("step".to_string(), progress.step.to_string()),
-        ("vista".to_string(), env!("CARGO_PKG_VERSION").to_string()),
-    ]);
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| corrupt(path, &e))?;
-    let io = |e| Error::io(path, e);
-    let beside = path.with_extension("tmp");
-    let mut file = File::create(&beside).map_err(io)?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
-    fs::rename(&beside, path).map_err(io)?;
-    // The rename itself is only durable once the folder is flushed; Windows can't open folders and needs no such.
-    if cfg!(unix)
-        && let Some(folder) = path.parent()
-    {
-        File::open(folder).and_then(|f| f.sync_all()).map_err(io)?;
-    }
-    Ok(())
+    ])
+}
+
+fn parameters(prefix: &str, module: &dyn Module, half: bool) -> Result<Vec<Entry>> {
+    module.state().iter().map(|param| entry(format!("{prefix}{}", param.name()), param.get(), half)).collect()
+}
+
+fn entry(name: String, tensor: Tensor, half: bool) -> Result<Entry> {
+    let content = match half && tensor.shape().len() > 1 {
+        true => Content::Half(run(&Half::Round, &[&tensor])?.swap_remove(0)),
+        false => Content::Full(tensor),
+    };
+    Ok(Entry { name, content })
 }
 
 /// Reads an encoder and the configuration it was trained with.
@@ -94,72 +111,156 @@ pub fn save(path: &Path, encoder: &ResNetEncoder, config: &Config, progress: Pro
 /// [`Error::Io`] or [`Error::Input`] if the file can't be read or is not a checkpoint of this program, naming the
 /// tensor that is missing or misshapen.
 pub fn load(path: &Path, device: &Device) -> Result<(ResNetEncoder, Config)> {
-    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| corrupt(path, &e))?;
-    let metadata = header.metadata().as_ref().and_then(|m| m.get("config"));
-    let Some(config) = metadata else {
-        return Err(corrupt(path, &"it has no configuration in its metadata"));
-    };
-    let config = Config::preset("demo")?.merged(config, &path.display().to_string())?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| corrupt(path, &e))?;
-    let mut rng = StdRng::seed_from_u64(0);
-    let encoder = ResNetEncoder::new(device, &mut rng, &config.resnet(), &config.heads())?;
-    for param in encoder.state() {
-        param.set(read(&file, &param, device).map_err(|e| corrupt(path, &e))?)?;
-    }
+    let file = Archive::read(path)?;
+    let config = config(&file, path)?;
+    let encoder = config.encoder(device)?;
+    let arrays = file.arrays().map_err(|e| corrupt(path, &e))?;
+    read_parameters(&arrays, "", &encoder, device).map_err(|e| corrupt(path, &e))?;
     Ok((encoder, config))
 }
 
-fn read(file: &SafeTensors, param: &Param, device: &Device) -> std::result::Result<Tensor, String> {
-    let view = file.tensor(param.name()).map_err(|_| format!("{} is missing", param.name()))?;
-    let ours = param.shape();
-    let stored: Vec<usize> = match ours[..] {
-        [o, h, w, i] => vec![o, i, h, w],
-        ref other => other.to_vec(),
+/// The configuration in a checkpoint, of an encoder that the file can hold.
+fn config(file: &Archive, path: &Path) -> Result<Config> {
+    let Some(config) = file.text("config") else {
+        return Err(corrupt(path, &"it has no configuration in its metadata"));
     };
-    if view.shape() != stored {
-        return Err(format!("{} is {:?}, not {stored:?}", param.name(), view.shape()));
+    let config = Config::preset("demo")?.merged(config, &path.display().to_string())?;
+    config.check().map_err(|e| corrupt(path, &e))?;
+    // A stranger's file may name sizes that no memory holds: its weights must be there before room is made for them.
+    let least = config.least_parameters().saturating_mul(2);
+    if least > u128::from(file.size()) {
+        let why = format!("it describes an encoder of at least {least} bytes and has {}", file.size());
+        return Err(corrupt(path, &why));
     }
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
-        Dtype::F16 => {
-            view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-        }
-        other => return Err(format!("{} is {other:?}, neither F32 nor F16", param.name())),
-    };
-    let values = permuted(&values, &stored, [0, 2, 3, 1]);
-    Tensor::new(device, ours, &values).map_err(|e| e.to_string())
+    Ok(config)
 }
 
-/// A four-dimensional array with its dimensions in another order; others stay.
-fn permuted(values: &[f32], shape: &[usize], order: [usize; 4]) -> Vec<f32> {
-    let &[a, b, c, d] = shape else { return values.to_vec() };
-    let strides = [b * c * d, c * d, d, 1];
-    let sizes = [a, b, c, d];
-    let [i, j, k, l] = order;
-    let mut out = Vec::with_capacity(values.len());
-    for p in 0..sizes[i] {
-        for q in 0..sizes[j] {
-            for r in 0..sizes[k] {
-                let base = p * strides[i] + q * strides[j] + r * strides[k];
-                out.extend((0..sizes[l]).map(|s| values[base + s * strides[l]]));
+/// A run's checkpoint that was read and found whole.
+#[derive(Debug)]
+pub(super) struct Saved {
+    file: Archive,
+    /// The configuration of the run.
+    pub config: Config,
+    /// Where it was.
+    pub state: RunState,
+}
+
+impl Saved {
+    /// Reads a run's checkpoint.
+    ///
+    /// # Errors
+    /// As [`load`]; [`Error::Input`] too if it holds an encoder alone.
+    pub fn read(path: &Path) -> Result<Saved> {
+        let file = Archive::read(path)?;
+        let config = config(&file, path)?;
+        let Some(state) = file.text("run") else {
+            return Err(corrupt(path, &"it holds an encoder without its run"));
+        };
+        let state = serde_json::from_str(state).map_err(|e| corrupt(path, &e))?;
+        let arrays = file.arrays().map_err(|e| corrupt(path, &e))?;
+        let slots = arrays.tensor(IDS).map_or(0, |ids| ids.shape().iter().product());
+        if config.objective(0).needs().rings != Rings::default() && slots != config.objective.queue {
+            let why = format!("its queue has {slots} slots, not {}", config.objective.queue);
+            return Err(corrupt(path, &why));
+        }
+        Ok(Saved { file, config, state })
+    }
+
+    /// Gives a fresh learner of the same configuration what was saved.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming what is missing or misshapen; the device's errors.
+    pub fn restore(&self, path: &Path, learner: &mut Learner<ResNetEncoder>, device: &Device) -> Result<()> {
+        let bad = |e: String| corrupt(path, &e);
+        let arrays = self.file.arrays().map_err(bad)?;
+        read_parameters(&arrays, "", &learner.encoder, device).map_err(bad)?;
+        if let Some(target) = &learner.target {
+            read_parameters(&arrays, KEY, &target.encoder, device).map_err(bad)?;
+        }
+        let mut remembered = Vec::new();
+        for (name, view) in arrays.iter() {
+            let Some(name) = name.strip_prefix(OPTIMIZER) else { continue };
+            // Stored as OIHW; the parameter's own shape decides when the optimiser takes it up.
+            let shape = match view.shape() {
+                &[o, i, h, w] => vec![o, h, w, i],
+                other => other.to_vec(),
+            };
+            let values = archive::values(&view, &shape).map_err(|e| bad(format!("{name} {e}")))?;
+            remembered.push((name.to_string(), Tensor::new(device, shape, &values)?));
+        }
+        learner.optimizer.load(&learner.encoder.trained(), &remembered)?;
+        if let Some(queue) = &mut learner.queue {
+            read_queue(&arrays, self.file.text("queue.ptr"), queue, device).map_err(bad)?;
+        }
+        Ok(())
+    }
+}
+
+fn read_parameters(
+    arrays: &SafeTensors,
+    prefix: &str,
+    module: &dyn Module,
+    device: &Device,
+) -> std::result::Result<(), String> {
+    let read = |param: &Param| {
+        let name = format!("{prefix}{}", param.name());
+        let view = arrays.tensor(&name).map_err(|_| format!("{name} is missing"))?;
+        let values = archive::values(&view, &param.shape()).map_err(|e| format!("{name} {e}"))?;
+        let tensor = Tensor::new(device, param.shape(), &values).map_err(|e| e.to_string())?;
+        param.set(tensor).map_err(|e| e.to_string())
+    };
+    module.state().iter().try_for_each(read)
+}
+
+fn read_queue(
+    arrays: &SafeTensors,
+    ptr: Option<&str>,
+    queue: &mut Queue,
+    device: &Device,
+) -> std::result::Result<(), String> {
+    let slots = queue.slots();
+    let Rings { g, z, dense } = &mut queue.keys;
+    for (ring, name) in [g, z, dense].into_iter().zip(RINGS) {
+        let Some(ring) = ring else { continue };
+        let view = arrays.tensor(name).map_err(|_| format!("{name} is missing"))?;
+        let shape = ring.shape().clone();
+        *ring = match ring {
+            Ring::Full(_) => {
+                let values = archive::values(&view, &shape).map_err(|e| format!("{name} {e}"))?;
+                Tensor::new(device, shape, &values).map(Ring::Full)
+            }
+            Ring::Half(_) if view.dtype() != Dtype::F16 || view.shape() != &shape[..] => {
+                return Err(format!(
+                    "{name} is {:?} of {:?}, not F16 of {shape}",
+                    view.shape(),
+                    view.dtype()
+                ));
+            }
+            Ring::Half(_) => {
+                let half = |b: &[u8]| f16::from_le_bytes([b[0], b[1]]);
+                let halves: Vec<f16> = view.data().chunks_exact(2).map(half).collect();
+                Packed::from_halves(device, shape, &halves).map(Ring::Half)
             }
         }
+        .map_err(|e| e.to_string())?;
     }
-    out
-}
-
-fn corrupt(path: &Path, why: &dyn std::fmt::Display) -> Error {
-    Error::input(
-        "not a sound checkpoint",
-        path.display().to_string(),
-        format!("{why}: use one that `vista pretrain` wrote"),
-    )
+    let view = arrays.tensor(IDS).map_err(|_| format!("{IDS} is missing"))?;
+    if view.dtype() != Dtype::I64 || view.shape() != [slots] {
+        return Err(format!("{IDS} is {:?} of {:?}, not {slots} of I64", view.shape(), view.dtype()));
+    }
+    let ids = view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes")));
+    queue.ids = ids.map(|id| u64::try_from(id).ok()).collect();
+    queue.ptr = ptr
+        .and_then(|ptr| ptr.parse().ok())
+        .filter(|&ptr: &usize| ptr < slots)
+        .ok_or("queue.ptr is missing")?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_saved_encoder_comes_back_to_the_bit_in_torchvisions_layout() {
@@ -167,9 +268,7 @@ mod tests {
         let path = folder.path().join("model.safetensors");
         let config = Config::preset("demo").expect("preset").with("model.width=8").expect("width");
         let device = Device::cpu();
-        let mut rng = StdRng::seed_from_u64(5);
-        let encoder =
-            ResNetEncoder::new(&device, &mut rng, &config.resnet(), &config.heads()).expect("encoder");
+        let encoder = config.encoder(&device).expect("encoder");
         save(&path, &encoder, &config, Progress { epoch: 1, step: 2 }).expect("saved");
         let (again, same) = load(&path, &device).expect("loaded");
         assert_eq!(config, same);
@@ -179,6 +278,7 @@ mod tests {
         let bytes = fs::read(&path).expect("bytes");
         let file = SafeTensors::deserialize(&bytes).expect("file");
         assert_eq!(file.tensor("layer2.0.conv1.weight").expect("there").shape(), [16, 8, 3, 3]);
+        assert!(Saved::read(&path).unwrap_err().to_string().contains("without its run"));
     }
 
     #[test]
@@ -206,11 +306,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_checkpoint_is_named() {
+    fn a_file_that_is_no_checkpoint_or_lies_about_its_size_is_named() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("x.safetensors");
         fs::write(&path, b"not a checkpoint at all").expect("written");
         let message = load(&path, &Device::cpu()).unwrap_err().to_string();
         assert!(message.contains("x.safetensors"), "{message}");
+        let config = Config::preset("demo").expect("preset").with("model.width=100000000").expect("width");
+        archive::write(&path, &[], texts(&config, Progress { epoch: 0, step: 0 })).expect("written");
+        let message = load(&path, &Device::cpu()).unwrap_err().to_string();
+        assert!(message.contains("an encoder of at least"), "{message}");
     }
 }

@@ -3,6 +3,7 @@
 use super::step::StepReport;
 use crate::error::Result;
 use crate::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 /// What the embeddings of one step look like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,7 +55,7 @@ impl Dispersion {
 }
 
 /// Watches steps for signs of collapse that last.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Watch {
     /// Steps in a row that a sign must last; 0 watches nothing.
     patience: u64,
@@ -63,7 +64,7 @@ pub struct Watch {
     signs: Vec<Sign>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Sign {
     name: String,
     lasted: u64,
@@ -147,7 +148,14 @@ mod tests {
     fn report(z: &[f32], value: f32) -> StepReport {
         let z = Tensor::new(&Device::cpu(), [z.len() / 4, 4], z).expect("z");
         let term = TermReport { name: "loss_nce", value, gradient_norm: 1.0, collapsed: 8.318 };
-        StepReport { loss: value, terms: vec![term], gradient_norm: 1.0, z, neighbours: Vec::new() }
+        StepReport {
+            loss: value,
+            terms: vec![term],
+            gradient_norm: 1.0,
+            z,
+            neighbours: Vec::new(),
+            moved: true,
+        }
     }
 
     #[test]

@@ -191,6 +191,23 @@ pub struct TrainConfig {
     pub chunk: usize,
     /// Memory for the activations of one pass, MiB, by which chunks are chosen.
     pub memory_mib: usize,
+    /// Write a checkpoint every so many minutes; 0 only at the end and when the encoder was judged the best so far.
+    pub save_minutes: f64,
+    /// Write one every so many steps too; 0 never.
+    pub save_steps: u64,
+    /// What to do with a step whose loss or gradient is not finite.
+    pub on_nan: OnNan,
+}
+
+/// What to do with a step whose loss or gradient is not finite. It moves nothing in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNan {
+    /// End the run.
+    #[default]
+    Stop,
+    /// Go on with the next batch, at most three times in a row.
+    Skip,
 }
 
 /// What is kept as f16 ([`crate::ops::half`]) instead of f32. Arithmetic is f32 in any case.

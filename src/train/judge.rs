@@ -7,9 +7,10 @@ use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::Result;
 use crate::eval::{Features, Knn, colour_features, features};
+use serde::{Deserialize, Serialize};
 
 /// How well frozen features tell classes apart.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Share of test photos classified rightly.
     pub top1: f64,

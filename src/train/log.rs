@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{IsTerminal, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,29 @@ pub struct ReplacedRecord {
     pub by: Option<String>,
 }
 
+/// A step that was not taken, in the log: its loss or gradient was not finite.
+#[derive(Clone, Debug, Serialize)]
+pub struct SkippedRecord {
+    /// Always `skipped`.
+    pub kind: &'static str,
+    /// Number of the step.
+    pub step: u64,
+    /// The loss, in words since JSON has no number for it.
+    pub loss: String,
+    /// The gradient's norm.
+    pub gradient_norm: String,
+    /// The batch's photos.
+    pub photos: Vec<String>,
+}
+
+impl SkippedRecord {
+    /// A step of some photos.
+    pub fn new(step: u64, loss: f32, gradient_norm: f32, photos: Vec<String>) -> SkippedRecord {
+        let (loss, gradient_norm) = (loss.to_string(), gradient_norm.to_string());
+        SkippedRecord { kind: "skipped", step, loss, gradient_norm, photos }
+    }
+}
+
 /// Something that a person should know, in the log.
 #[derive(Clone, Debug, Serialize)]
 pub struct WarningRecord {
@@ -87,22 +110,32 @@ pub struct WarningRecord {
     pub warning: String,
 }
 
-/// The run's log file.
+/// The run's log file. Lines that can't be written, as on a full disk, wait for the next one.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
+    /// Bytes that are in the file.
+    written: u64,
+    waiting: Vec<u8>,
+    failed: bool,
+    told: bool,
 }
 
 impl Log {
-    /// Starts `log.jsonl` in the run's folder.
+    /// Opens `log.jsonl` in the run's folder and goes on after so many bytes: what a run wrote after its last checkpoint
+    /// is written again.
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written.
-    pub fn create(folder: &Path) -> Result<Log> {
+    pub fn open(folder: &Path, bytes: u64) -> Result<Log> {
         let path = folder.join("log.jsonl");
-        let file = File::create(&path).map_err(|e| Error::io(&path, e))?;
-        Ok(Log { path, file: BufWriter::new(file) })
+        let io = |e| Error::io(&path, e);
+        let mut file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        let written = file.metadata().map_err(io)?.len().min(bytes);
+        file.set_len(written).map_err(io)?;
+        file.seek(SeekFrom::Start(written)).map_err(io)?;
+        Ok(Log { path, file, written, waiting: Vec::new(), failed: false, told: false })
     }
 
     /// Where it is.
@@ -110,14 +143,48 @@ impl Log {
         &self.path
     }
 
-    /// Writes one line, at once.
+    /// Writes one line, at once if it can be.
+    ///
+    /// # Errors
+    /// [`Error::Run`] for a record that is no JSON.
+    pub fn write(&mut self, record: &impl Serialize) -> Result<()> {
+        let line = serde_json::to_string(record).map_err(|e| Error::Run(format!("log: {e}")))?;
+        self.waiting.extend_from_slice(line.as_bytes());
+        self.waiting.push(b'\n');
+        self.failed = self.flush().is_err();
+        self.told &= self.failed;
+        Ok(())
+    }
+
+    /// Whether lines have begun to wait since this was last asked.
+    pub fn just_failed(&mut self) -> bool {
+        let now = self.failed && !self.told;
+        self.told |= now;
+        now
+    }
+
+    /// Writes what waits and makes it durable; the bytes of the file.
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written.
-    pub fn write(&mut self, record: &impl Serialize) -> Result<()> {
-        let line = serde_json::to_string(record).map_err(|e| Error::Run(format!("log: {e}")))?;
-        let written = writeln!(self.file, "{line}").and_then(|()| self.file.flush());
-        written.map_err(|e| Error::io(&self.path, e))
+    pub fn finish(&mut self) -> Result<u64> {
+        self.flush().and_then(|()| self.file.sync_data()).map_err(|e| Error::io(&self.path, e))?;
+        Ok(self.written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        while !self.waiting.is_empty() {
+            match self.file.write(&self.waiting) {
+                Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    self.written += n as u64;
+                    self.waiting.drain(..n);
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 }
 

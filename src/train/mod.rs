@@ -1,25 +1,31 @@
 //! Stage 7: the training step, and the run around it.
 
+mod archive;
 mod check;
 pub mod checkpoint;
 mod collapse;
 mod config;
+mod course;
+mod folder;
 mod history;
 mod judge;
 mod log;
 mod parts;
 pub mod passes;
 mod preset;
+mod record;
 mod setup;
+mod state;
 mod step;
 mod sweep;
 mod trainer;
 
 pub use collapse::{Dispersion, Watch};
 pub use config::{
-    Config, DataConfig, EvalConfig, Method, ModelConfig, ObjectiveConfig, OptimizerConfig, OptimizerName,
-    ScheduleName, SmallViews, Stabilization, TrainConfig,
+    Config, DataConfig, EvalConfig, Method, ModelConfig, ObjectiveConfig, OnNan, OptimizerConfig,
+    OptimizerName, ScheduleName, SmallViews, Stabilization, TrainConfig,
 };
+pub use folder::{Found, MAY_CHANGE};
 pub use history::History;
 pub use judge::Score;
 pub(crate) use log::Progress;

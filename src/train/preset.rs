@@ -1,7 +1,7 @@
 //! Presets: the settings of the papers by name, and the demo.
 
 use super::config::{
-    Config, DataConfig, EvalConfig, HalfConfig, Method, ModelConfig, ObjectiveConfig, OptimizerConfig,
+    Config, DataConfig, EvalConfig, HalfConfig, Method, ModelConfig, ObjectiveConfig, OnNan, OptimizerConfig,
     OptimizerName, ScheduleName, SmallViews, Stabilization, TrainConfig,
 };
 use crate::error::{Error, Result};
@@ -168,6 +168,9 @@ impl Config {
                 minutes: 0.0,
                 chunk: 0,
                 memory_mib: 4096,
+                save_minutes: 5.0,
+                save_steps: 0,
+                on_nan: OnNan::Stop,
             },
             half: HalfConfig::default(),
             optimizer: OptimizerConfig {

@@ -4,6 +4,7 @@ use super::passes::{Chunks, QueryPass, embed_chunks};
 use crate::autograd::{Grads, Observation, Tape, Var};
 use crate::encoder::{Encoder, Outputs};
 use crate::error::{Error, Result};
+use crate::nn::Param;
 use crate::objective::{Embeddings, KeyViews, Needs, Objective};
 use crate::ops::{Elementwise, GatherRows, L2Normalize, Over, run};
 use crate::optim::{Optimizer, ema_update};
@@ -70,6 +71,8 @@ pub struct StepReport {
     pub z: Tensor,
     /// Images of the queue that were taken for positives of each query, k in a row; `None` for a random start.
     pub neighbours: Vec<Option<u64>>,
+    /// False if the loss or the gradient's norm is not finite: then nothing has changed, neither parameters nor keys.
+    pub moved: bool,
 }
 
 /// One term of the loss.
@@ -97,6 +100,7 @@ impl<E: Encoder> Learner<E> {
         };
 
         // 1. Prototypes back to unit length; key parameters move towards the query's. ORDER: before any pass.
+        let before = self.values();
         self.encoder.constrain()?;
         if let Some(target) = &self.target {
             ema_update(&target.encoder, &self.encoder, target.m)?;
@@ -104,6 +108,7 @@ impl<E: Encoder> Learner<E> {
 
         // 2. Keys of the key views: training-mode batch norm in shuffled groups, no gradient.
         let keys = self.target.as_ref().map(|target| self.keys(target, batch)).transpose()?;
+        let (keys, key_observations) = keys.unzip();
 
         // 3. The query pass.
         let tapes: Vec<Tape> = match self.half {
@@ -135,33 +140,19 @@ impl<E: Encoder> Learner<E> {
 
         // 5. Backward through the encoder.
         let (mut grads, observations) = pass.backward(&dy)?;
-
-        // 6. Running statistics of batch norm.
-        Observation::apply(&observations)?;
-
-        // 7. The optimiser moves the query parameters.
         let mut params = self.encoder.trained();
         params.retain(|p| self.frozen.is_none_or(|frozen| !p.name().starts_with(frozen)));
-        let mut gradient_square = None;
-        if let Some(grads) = &mut grads {
-            gradient_square = grads.pack(&params)?.as_ref().map(squared).transpose()?;
-            self.optimizer.step(&params, grads, lr)?;
-        }
+        let packed = grads.as_mut().map(|grads| grads.pack(&params)).transpose()?.flatten();
+        let gradient_square = packed.as_ref().map(squared).transpose()?;
 
-        // 8. The keys enter the queue.
-        let held = self.queue.as_ref().filter(|_| loss.positives.is_some()).map(|queue| queue.ids.clone());
-        if let Some(queue) = &mut self.queue {
-            let (keys, ids) = new_keys(&needs, keys.as_ref().unwrap_or(&outputs), &batch.ids)?;
-            queue.enqueue(&keys, &ids)?;
-        }
-
-        // 9. Values for the log: the only wait for the device in a step.
+        // 6. The loss and the gradient's norm. ORDER: before anything moves that a bad number would spoil.
         let mut report = StepReport {
             loss: 0.0,
             terms: Vec::new(),
-            gradient_norm: 0.0,
-            z: outputs.z,
+            gradient_norm: root(&gradient_square)?,
+            z: outputs.z.clone(),
             neighbours: Vec::new(),
+            moved: false,
         };
         for (term, square) in loss.terms.iter().zip(squares) {
             let value = term.value.value().item()?;
@@ -170,15 +161,43 @@ impl<E: Encoder> Learner<E> {
             let (name, gradient_norm, collapsed) = (term.name, root(&square)?, term.collapsed);
             report.terms.push(TermReport { name, value, gradient_norm, collapsed });
         }
-        report.gradient_norm = root(&gradient_square)?;
+        report.moved = report.loss.is_finite() && report.gradient_norm.is_finite();
+        if !report.moved {
+            before.into_iter().try_for_each(|(param, value)| param.set(value))?;
+            return Ok(report);
+        }
+
+        // 7. Running statistics of batch norm, of both encoders.
+        for seen in [key_observations.unwrap_or_default(), observations] {
+            Observation::apply(&seen)?;
+        }
+
+        // 8. The optimiser moves the query parameters.
+        if let Some(grads) = &grads {
+            self.optimizer.step(&params, grads, lr)?;
+        }
+
+        // 9. The keys enter the queue.
+        let held = self.queue.as_ref().filter(|_| loss.positives.is_some()).map(|queue| queue.ids.clone());
+        if let Some(queue) = &mut self.queue {
+            let (keys, ids) = new_keys(&needs, keys.as_ref().unwrap_or(&outputs), &batch.ids)?;
+            queue.enqueue(&keys, &ids)?;
+        }
         if let (Some(slots), Some(ids)) = (&loss.positives, held) {
             report.neighbours = slots.to_vec()?.iter().map(|&slot| ids[slot as usize]).collect();
         }
         Ok(report)
     }
 
+    /// What line 1 of a step changes, as it was: to be put back if the step goes no further.
+    fn values(&self) -> Vec<(Param, Tensor)> {
+        let confined = self.encoder.confined();
+        let averaged = self.target.as_ref().map(|target| target.encoder.trained()).unwrap_or_default();
+        confined.into_iter().chain(averaged).map(|param| (param.clone(), param.get())).collect()
+    }
+
     /// The key encoder's outputs, in the order of the views.
-    fn keys(&self, target: &Target<E>, batch: &Batch) -> Result<Outputs<Tensor>> {
+    fn keys(&self, target: &Target<E>, batch: &Batch) -> Result<(Outputs<Tensor>, Vec<Observation>)> {
         let Some(views) = &batch.key else {
             return Err(Error::shape("step", "this objective needs key views"));
         };
@@ -193,8 +212,8 @@ impl<E: Encoder> Learner<E> {
         let shuffled = run(&GatherRows, &[views, &forth])?.swap_remove(0);
         let chunks = Chunks::new(count, self.bn_splits, self.chunk);
         let (outputs, observations) = embed_chunks(&target.encoder, &shuffled, &chunks)?;
-        Observation::apply(&observations)?;
-        outputs.try_map(|x| Ok(run(&GatherRows, &[x, &back])?.swap_remove(0)))
+        let in_order = outputs.try_map(|x| Ok(run(&GatherRows, &[x, &back])?.swap_remove(0)))?;
+        Ok((in_order, observations))
     }
 
     /// Scores of the queue's projections against the prototypes, if there are both.

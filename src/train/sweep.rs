@@ -115,7 +115,8 @@ impl SweepRun {
     /// # Errors
     /// As [`Trainer::new`] and [`Trainer::run`].
     pub fn run(&mut self) -> Result<()> {
-        let trainer = Trainer::new(self.config.clone(), &self.folder)?;
+        // What a run that was cut off has left is replaced.
+        let trainer = Trainer::overwriting(self.config.clone(), &self.folder)?;
         trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
         let summary = trainer.run()?;
         let log = History::read(&summary.log)?;

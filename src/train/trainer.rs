@@ -1,13 +1,15 @@
 //! A whole run: data, encoder, steps, judging, log and checkpoints.
 
-use super::checkpoint::{self, Progress as Reached};
-use super::collapse::{Dispersion, Watch};
-use super::config::{Config, ScheduleName};
+use super::config::{Config, OnNan, ScheduleName};
+use super::course::{Clock, Course, Pace, message};
+use super::folder::{Folder, Found};
 use super::judge::{Judge, Score};
-use super::log::{EvalRecord, Log, Progress, ReplacedRecord, StepRecord, WarningRecord};
+use super::log::{EvalRecord, Log, Progress, ReplacedRecord, SkippedRecord, WarningRecord};
+use super::record::record;
 use super::setup;
-use super::step::{Batch, Learner, StepReport, TermReport};
-use crate::data::{self, Album, Loader, LoaderOptions, Photos};
+use super::state::{PhotoList, RunState};
+use super::step::{Batch, Learner, StepReport};
+use crate::data::{self, Album, Loader, LoaderOptions};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
@@ -16,9 +18,9 @@ use crate::objective::KeyViews;
 use crate::optim::CosineSchedule;
 use crate::rng::KeyedRng;
 use crate::tensor::Tensor;
-use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a finished run has to show.
@@ -34,33 +36,97 @@ pub struct Summary {
     pub scores: Option<[Score; 3]>,
 }
 
-/// A run that is ready to start.
+/// A run that is ready to start, or to go on.
 pub struct Trainer {
     config: Config,
     device: Device,
-    out: PathBuf,
+    folder: Folder,
     album: Arc<Album>,
     judge: Option<Judge>,
     learner: Learner<ResNetEncoder>,
+    state: RunState,
+    stop: Arc<AtomicBool>,
 }
+
+/// Steps in a row that may be skipped because a number was not finite.
+const MAX_SKIPPED: u64 = 3;
+/// How long to wait before a lost device is opened again, each time that it is lost.
+const BACK_OFF: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(16)];
 
 impl Trainer {
     /// Checks the configuration, opens the device, finds the photos and initialises the encoder.
     ///
     /// # Errors
-    /// [`Error::Input`] for a configuration or photos that can't be used; [`Error::Io`] if `out` can't be written;
-    /// the device's errors.
+    /// [`Error::Input`] for a configuration or photos that can't be used, or a folder that holds a run or where another is
+    /// at work; [`Error::Io`] if `out` can't be written; the device's errors.
     pub fn new(config: Config, out: &Path) -> Result<Trainer> {
+        Trainer::open(config, out, None, false)
+    }
+
+    /// As [`Trainer::new`], in place of a run that may be in the folder.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn overwriting(config: Config, out: &Path) -> Result<Trainer> {
+        Trainer::open(config, out, None, true)
+    }
+
+    /// Goes on from a checkpoint as if the run had never stopped: what follows is the same to the bit.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`]; [`Error::Input`] too if the configuration differs in a key that may not change, naming it,
+    /// or the photos are others.
+    pub fn resume(config: Config, out: &Path, found: Found) -> Result<Trainer> {
+        Trainer::open(config, out, Some(found), false)
+    }
+
+    fn open(config: Config, out: &Path, found: Option<Found>, overwrite: bool) -> Result<Trainer> {
         config.check()?;
         let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?));
         let judge = setup::judge_photos(&config)?.map(|photos| Judge::new(&config, photos));
         setup::check_count(&config, album.photos())?;
-        std::fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
+        let folder = Folder::open(out)?;
+        match (&found, overwrite) {
+            (Some(found), _) => found.accept(&config)?,
+            (None, true) => folder.clear()?,
+            (None, false) => folder.expect_empty()?,
+        }
         let path = out.join("config.toml");
         std::fs::write(&path, config.to_toml()).map_err(|e| Error::io(&path, e))?;
         let device = Device::open(&config.device)?;
         let learner = setup::learner(&config, &device)?;
-        Ok(Trainer { config, device, out: out.to_path_buf(), album, judge, learner })
+        let state = RunState::new(&config, album.photos());
+        let mut trainer =
+            Trainer { config, device, folder, album, judge, learner, state, stop: Arc::default() };
+        if let Some(found) = found {
+            trainer.restore(found)?;
+        }
+        Ok(trainer)
+    }
+
+    /// Takes up what a checkpoint holds.
+    fn restore(&mut self, found: Found) -> Result<()> {
+        let photos = PhotoList::of(self.album.photos());
+        if found.saved.state.photos != photos {
+            return Err(Error::input(
+                format!("the photos have changed: {} then, {photos} now", found.saved.state.photos),
+                self.album.photos().place(),
+                "put them back as they were, or start another run with another --out",
+            ));
+        }
+        found.saved.restore(&found.path, &mut self.learner, &self.device)?;
+        self.state = found.saved.state;
+        Ok(())
+    }
+
+    /// Ends the run after the step that is at work when `stop` becomes true, with a checkpoint.
+    pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
+        self.stop = stop;
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Warnings about the configuration and the photos that a person should read before a long run.
@@ -100,12 +166,40 @@ impl Trainer {
         )
     }
 
-    /// Runs to the end.
+    /// Runs to the end. A device that is lost on the way is opened again, up to three times, and the run goes on from the
+    /// last checkpoint.
     ///
     /// # Errors
-    /// [`Error::Run`] if a loss is not finite or too many photos are broken; the device's errors.
+    /// [`Error::Run`] if a number is not finite or too many photos are broken; [`Error::Interrupted`] if the run was
+    /// asked to stop; the device's errors.
     pub fn run(mut self) -> Result<Summary> {
-        let mut log = Log::create(&self.out)?;
+        let mut waits = BACK_OFF.iter();
+        loop {
+            match self.train() {
+                Err(Error::DeviceLost(why)) => {
+                    let Some(&wait) = waits.next() else { return Err(Error::DeviceLost(why)) };
+                    eprintln!("warning: {why}: the device is opened again in {} s", wait.as_secs());
+                    std::thread::sleep(wait);
+                    self.reopen()?;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Opens the device again, with the state of the last checkpoint.
+    fn reopen(&mut self) -> Result<()> {
+        self.device = Device::open(&self.config.device)?;
+        self.learner = setup::learner(&self.config, &self.device)?;
+        self.state = RunState::new(&self.config, self.album.photos());
+        match Found::newest(self.folder.path())? {
+            Some(found) => self.restore(found),
+            None => Ok(()),
+        }
+    }
+
+    fn train(&mut self) -> Result<Summary> {
+        let mut log = Log::open(self.folder.path(), self.state.log_bytes)?;
         let mut loader = self.loader()?;
         let per_epoch = loader.batches_per_epoch();
         let total = match self.config.train.steps {
@@ -116,75 +210,79 @@ impl Trainer {
         let course = Course { total, limit, warmup: self.config.optimizer.warmup_steps };
         let mut progress = Progress::new(if limit > 0.0 { limit as u64 } else { total });
         let colour = self.judge.as_ref().map(Judge::colour).transpose()?;
-        let mut watch = Watch::new(self.config.eval.collapse_steps);
-        let mut clock = Clock::default();
-        let before = self.score(&mut log, &progress, Reached { epoch: 0, step: 0 }, &clock)?;
-        let mut after = before;
-        let (mut judged_at, mut judged_step) = (0.0, 0);
-        let mut reached = Reached { epoch: 0, step: 0 };
-        while reached.step < total && (limit == 0.0 || clock.seconds() < limit) {
+        let mut clock = Clock::after(self.state.seconds);
+        let mut saved = Instant::now();
+        if self.state.step == 0 {
+            self.judge(&mut log, &progress)?;
+        }
+        while self.state.step < total && (limit == 0.0 || clock.seconds() < limit) {
             clock.start();
             let Some(views) = loader.next() else { break };
             let views = views?;
-            for replaced in &views.replaced {
-                progress.say(&format!("{}: cannot be used ({})", replaced.name, replaced.reason));
-                let (photo, reason, by) =
-                    (replaced.name.clone(), replaced.reason.clone(), replaced.by.clone());
-                log.write(&ReplacedRecord { kind: "replaced", photo, reason, by })?;
-            }
-            let batch = self.batch(&views, reached.step)?;
-            let at = course.at(reached.step, clock.seconds());
-            let lr = self.prepare(reached.step, at, total, views.position.epoch);
+            self.note_replaced(&views, &mut log, &progress)?;
+            let batch = self.batch(&views, self.state.step)?;
+            let at = course.at(self.state.step, clock.seconds());
+            let lr = self.prepare(self.state.step, at, total, views.position.epoch);
             let began = Instant::now();
             let report = self.learner.step(&batch, lr)?;
-            reached.step += 1;
-            reached.epoch = views.next.epoch;
+            self.state.step += 1;
+            self.state.next = views.next;
             let waited = clock.pause();
-            let (spread, collapsed) = watch.look(&report)?;
-            let pace =
-                Pace { step: reached.step, lr, seconds: clock.seconds(), took: waited.max(began.elapsed()) };
-            let record = self.record(&report, spread, &views, pace);
-            log.write(&record)?;
-            for warning in collapsed {
-                progress.say(&format!("warning: step {}: {warning}", reached.step));
-                log.write(&WarningRecord { kind: "warning", step: reached.step, warning })?;
+            self.state.seconds = clock.seconds();
+            if report.moved {
+                self.state.skipped = 0;
+                let (spread, collapsed) = self.state.watch.look(&report)?;
+                let took = waited.max(began.elapsed());
+                let pace = Pace { step: self.state.step, lr, seconds: clock.seconds(), took };
+                let (photos, bytes) = (self.album.photos(), self.device.usage().0);
+                let record = record(&self.config, photos, (&report, spread), &views, pace, bytes);
+                log.write(&record)?;
+                for warning in collapsed {
+                    progress.say(&format!("warning: step {}: {warning}", self.state.step));
+                    log.write(&WarningRecord { kind: "warning", step: self.state.step, warning })?;
+                }
+                let done = if limit > 0.0 { clock.seconds() as u64 } else { self.state.step };
+                progress.at(done, || message(&record, total, limit));
+            } else {
+                self.not_finite(&report, &views, &mut log, &progress)?;
             }
-            if !report.loss.is_finite() {
-                return Err(Error::Run(format!(
-                    "the loss is {} at step {}: lower optimizer.lr; the log is {}",
-                    report.loss,
-                    reached.step,
+            if log.just_failed() {
+                progress.say(&format!(
+                    "warning: {} can't be written (is the disk full?): its lines are kept and tried again",
                     log.path().display()
+                ));
+            }
+            let best = self.is_due(&views, &clock) && self.judge(&mut log, &progress)?;
+            let stop = self.stop.load(Ordering::Relaxed);
+            let last = self.state.step == total;
+            if !last && !stop && (best || self.must_save(saved)) {
+                saved = Instant::now();
+                self.try_save(best, &mut log, &progress)?;
+            }
+            if stop {
+                progress.end();
+                self.save(&mut log)?;
+                return Err(Error::Interrupted(format!(
+                    "interrupted after step {}, which is saved: go on with `vista pretrain --resume --out {}`",
+                    self.state.step,
+                    self.folder.path().display()
                 )));
-            }
-            let done = if limit > 0.0 { clock.seconds() as u64 } else { reached.step };
-            progress.at(done, || message(&record, total, limit));
-            let epoch_ended = views.next.epoch > views.position.epoch;
-            if epoch_ended {
-                self.save(reached)?;
-            }
-            let every = &self.config.eval;
-            let by_epoch =
-                epoch_ended && every.every_epochs > 0 && reached.epoch.is_multiple_of(every.every_epochs);
-            let by_time =
-                every.every_minutes > 0.0 && clock.seconds() - judged_at >= 60.0 * every.every_minutes;
-            let by_step = every.every_steps > 0 && reached.step.is_multiple_of(every.every_steps);
-            if by_epoch || by_time || by_step {
-                (judged_at, judged_step) = (clock.seconds(), reached.step);
-                after = self.score(&mut log, &progress, reached, &clock)?;
             }
             loader.recycle(views);
         }
-        if reached.step > judged_step {
-            after = self.score(&mut log, &progress, reached, &clock)?;
-        }
+        let judged = self.state.judged.at.map(|(step, _)| step);
+        let best = judged != Some(self.state.step) && self.judge(&mut log, &progress)?;
         progress.end();
-        let checkpoint = self.save(reached)?;
-        let scores = match (before, after, colour) {
+        self.save(&mut log)?;
+        if best {
+            self.folder.keep_best()?;
+        }
+        let scores = match (self.state.judged.first, self.state.judged.last, colour) {
             (Some(before), Some(after), Some(colour)) => Some([before, after, colour]),
             _ => None,
         };
-        Ok(Summary { checkpoint, log: log.path().to_path_buf(), steps: reached.step, scores })
+        let checkpoint = self.folder.checkpoint();
+        Ok(Summary { checkpoint, log: log.path().to_path_buf(), steps: self.state.step, scores })
     }
 
     fn loader(&self) -> Result<Loader> {
@@ -192,8 +290,73 @@ impl Trainer {
         let mut options = LoaderOptions::new(config.train.batch, config.image_views(), config.seed);
         options.threads = config.data.threads;
         options.max_broken = config.data.max_broken;
+        options.start = self.state.next;
+        options.broken = self.state.broken.clone();
         options.end_epoch = Some(config.train.epochs);
         Loader::new(self.album.clone(), options)
+    }
+
+    /// Tells of photos that could not be decoded.
+    fn note_replaced(&mut self, views: &data::Batch, log: &mut Log, progress: &Progress) -> Result<()> {
+        for replaced in &views.replaced {
+            progress.say(&format!("{}: cannot be used ({})", replaced.name, replaced.reason));
+            self.state.broken.insert(replaced.name.clone());
+            let (photo, reason, by) = (replaced.name.clone(), replaced.reason.clone(), replaced.by.clone());
+            log.write(&ReplacedRecord { kind: "replaced", photo, reason, by })?;
+        }
+        Ok(())
+    }
+
+    /// A step whose loss or gradient is not finite, and which has changed nothing: skipped, or the end of the run.
+    fn not_finite(
+        &mut self,
+        report: &StepReport,
+        views: &data::Batch,
+        log: &mut Log,
+        progress: &Progress,
+    ) -> Result<()> {
+        self.state.skipped += 1;
+        let name = |&id: &u64| self.album.photos().name(id as usize).to_string();
+        let photos: Vec<String> = views.ids.iter().map(name).collect();
+        let (step, loss, gradient_norm) = (self.state.step, report.loss, report.gradient_norm);
+        log.write(&SkippedRecord::new(step, loss, gradient_norm, photos.clone()))?;
+        let what = format!("step {step}: the loss is {loss}, the gradient's norm {gradient_norm}");
+        if self.config.train.on_nan == OnNan::Skip && self.state.skipped <= MAX_SKIPPED {
+            progress.say(&format!("warning: {what}: skipped, nothing has moved"));
+            return Ok(());
+        }
+        progress.end();
+        let last = self.folder.checkpoint();
+        let from = if last.exists() { last.display().to_string() } else { "none yet".into() };
+        let skipped = match self.config.train.on_nan {
+            OnNan::Skip => format!(" ({MAX_SKIPPED} steps before it were skipped)"),
+            OnNan::Stop => String::new(),
+        };
+        let shown = photos.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+        Err(Error::Run(format!(
+            "{what}{skipped}: lower optimizer.lr, or look at the batch's {} photos ({shown}, .. all in {}); last sound \
+             checkpoint: {from}",
+            photos.len(),
+            log.path().display()
+        )))
+    }
+
+    /// Whether it is time to judge.
+    fn is_due(&self, views: &data::Batch, clock: &Clock) -> bool {
+        let every = &self.config.eval;
+        let (epoch, step) = (views.next.epoch, self.state.step);
+        let epoch_ended = epoch > views.position.epoch;
+        let judged_at = self.state.judged.at.map_or(0.0, |(_, seconds)| seconds);
+        epoch_ended && every.every_epochs > 0 && epoch.is_multiple_of(every.every_epochs)
+            || every.every_minutes > 0.0 && clock.seconds() - judged_at >= 60.0 * every.every_minutes
+            || every.every_steps > 0 && step.is_multiple_of(every.every_steps)
+    }
+
+    /// Whether it is time to save, the last time having been at `saved`.
+    fn must_save(&self, saved: Instant) -> bool {
+        let train = &self.config.train;
+        train.save_minutes > 0.0 && saved.elapsed().as_secs_f64() >= 60.0 * train.save_minutes
+            || train.save_steps > 0 && self.state.step.is_multiple_of(train.save_steps)
     }
 
     /// Puts a batch of views on the device: those of one size in one tensor.
@@ -242,161 +405,47 @@ impl Trainer {
         CosineSchedule { base_lr: optimizer.lr, final_lr, start_lr: 0.0, warmup, total }.lr(at)
     }
 
-    fn record(&self, report: &StepReport, spread: Dispersion, views: &data::Batch, pace: Pace) -> StepRecord {
-        let numbers = |pick: fn(&TermReport) -> f32| -> Map<String, Value> {
-            report.terms.iter().map(|term| (term.name.to_string(), Value::from(pick(term)))).collect()
-        };
-        let batch = self.config.train.batch as u64;
-        StepRecord {
-            kind: "step",
-            step: pace.step,
-            epoch: views.position.epoch,
-            views: pace.step * batch * self.config.views_per_image() as u64,
-            loss: report.loss,
-            terms: numbers(|term| term.value),
-            term_gradient_norms: numbers(|term| term.gradient_norm),
-            gradient_norm: report.gradient_norm,
-            purity: purity(self.album.photos(), &views.ids, &report.neighbours),
-            cosine: spread.cosine,
-            effective_rank: spread.rank,
-            lr: pace.lr,
-            seconds: pace.seconds,
-            images_per_second: batch as f64 / pace.took.as_secs_f64(),
-            bytes_in_use: self.device.usage().0,
-        }
-    }
-
-    /// kNN of the labelled test photos among the labelled train photos.
-    fn score(&self, log: &mut Log, progress: &Progress, at: Reached, clock: &Clock) -> Result<Option<Score>> {
-        let Some(judge) = &self.judge else { return Ok(None) };
+    /// kNN of the labelled test photos among the labelled train photos; whether it is the best of the run's so far.
+    fn judge(&mut self, log: &mut Log, progress: &Progress) -> Result<bool> {
+        let Some(judge) = &self.judge else { return Ok(false) };
         let score = judge.encoder(&self.learner.encoder, &self.config, &self.device)?;
-        let views = at.step * (self.config.train.batch * self.config.views_per_image()) as u64;
-        log.write(&EvalRecord {
-            kind: "knn",
-            step: at.step,
-            epoch: at.epoch,
-            views,
-            seconds: clock.seconds(),
-            top1: score.top1,
-            balanced: score.balanced,
-        })?;
+        let (step, epoch, seconds) = (self.state.step, self.state.next.epoch, self.state.seconds);
+        let views = step * (self.config.train.batch * self.config.views_per_image()) as u64;
+        let Score { top1, balanced } = score;
+        log.write(&EvalRecord { kind: "knn", step, epoch, views, seconds, top1, balanced })?;
         progress.say(&format!(
-            "step {:6}  {:7.1} s  {views:8} views  kNN top-1 {:.3}  balanced {:.3}",
-            at.step,
-            clock.seconds(),
-            score.top1,
-            score.balanced
+            "step {step:6}  {seconds:7.1} s  {views:8} views  kNN top-1 {top1:.3}  balanced {balanced:.3}"
         ));
-        Ok(Some(score))
-    }
-
-    fn save(&self, reached: Reached) -> Result<PathBuf> {
-        let path = self.out.join("checkpoint.safetensors");
-        checkpoint::save(&path, &self.learner.encoder, &self.config, reached)?;
-        Ok(path)
-    }
-}
-
-/// Share of the images taken for positives that share a label with their query; `None` where no label is known.
-/// Slots with their random start count as not shared.
-fn purity(photos: &Photos, queries: &[u64], neighbours: &[Option<u64>]) -> Option<f64> {
-    if neighbours.is_empty() || photos.classes().is_empty() {
-        return None;
-    }
-    let k = neighbours.len() / queries.len();
-    let shared = |query: u64, other: u64| {
-        let labels = photos.labels(query as usize);
-        photos.labels(other as usize).iter().any(|label| labels.contains(label))
-    };
-    let pairs = queries.iter().zip(neighbours.chunks(k));
-    let count: usize = pairs.map(|(&q, near)| near.iter().flatten().filter(|&&n| shared(q, n)).count()).sum();
-    Some(count as f64 / neighbours.len() as f64)
-}
-
-/// Where a step was in its run, and how long it took.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    step: u64,
-    lr: f64,
-    seconds: f64,
-    took: Duration,
-}
-
-/// How far a run is: by steps, or where it ends by time, by time once its warm-up is over.
-#[derive(Clone, Copy, Debug)]
-struct Course {
-    total: u64,
-    limit: f64,
-    warmup: u64,
-}
-
-impl Course {
-    /// The step of the schedules that belongs to a step and to the seconds spent.
-    fn at(self, step: u64, seconds: f64) -> u64 {
-        if self.limit == 0.0 || step < self.warmup {
-            return step;
+        let judged = &mut self.state.judged;
+        judged.first = judged.first.or(Some(score));
+        judged.last = Some(score);
+        judged.at = Some((step, seconds));
+        let best = step > 0 && judged.best.is_none_or(|best| top1 > best);
+        if best {
+            judged.best = Some(top1);
         }
-        let by_time = (seconds / self.limit * self.total as f64) as u64;
-        step.max(by_time.min(self.total - 1))
-    }
-}
-
-/// Time spent training: judging and saving are left out.
-#[derive(Debug, Default)]
-struct Clock {
-    spent: Duration,
-    since: Option<Instant>,
-}
-
-impl Clock {
-    fn start(&mut self) {
-        self.since = Some(Instant::now());
-    }
-    fn pause(&mut self) -> Duration {
-        let lap = self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
-        self.spent += lap;
-        lap
-    }
-    fn seconds(&self) -> f64 {
-        self.spent.as_secs_f64() + self.since.map_or(0.0, |since| since.elapsed().as_secs_f64())
-    }
-}
-
-fn message(record: &StepRecord, total: u64, limit: f64) -> String {
-    let left = match limit > 0.0 {
-        true => limit - record.seconds,
-        false => record.seconds / record.step as f64 * (total - record.step) as f64,
-    };
-    format!(
-        "step {}/{total}  loss {:.4}  {:.1} images/s  {} left",
-        record.step,
-        record.loss,
-        record.images_per_second,
-        indicatif::HumanDuration(Duration::from_secs_f64(left.max(0.0)))
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_that_ends_by_time_warms_up_by_steps_and_then_follows_the_clock() {
-        let course = Course { total: 1000, limit: 60.0, warmup: 10 };
-        assert_eq!([course.at(0, 0.0), course.at(9, 30.0), course.at(10, 30.0)], [0, 9, 500]);
-        assert_eq!([course.at(600, 30.0), course.at(20, 90.0)], [600, 999]);
-        assert_eq!(Course { limit: 0.0, ..course }.at(20, 90.0), 20);
+        Ok(best)
     }
 
-    #[test]
-    fn purity_counts_neighbours_that_share_a_label() {
-        let photo = |labels: &[usize]| ("x.png".to_string(), Vec::new(), labels.to_vec());
-        let classes = ["a", "b", "c"].map(String::from).to_vec();
-        let photos = Photos::from_bytes(vec![photo(&[0, 1]), photo(&[1]), photo(&[2]), photo(&[])], classes);
-        let near = [Some(1), Some(2), None, Some(3), Some(2), Some(0)]; // of photo 0, then of photo 2
-        assert_eq!(purity(&photos, &[0, 2], &near), Some(2.0 / 6.0));
-        assert_eq!(purity(&photos, &[0, 2], &[]), None);
-        let unlabelled = Photos::from_bytes(vec![photo(&[]); 3], Vec::new());
-        assert_eq!(purity(&unlabelled, &[0, 2], &near), None);
+    fn save(&mut self, log: &mut Log) -> Result<()> {
+        self.state.log_bytes = log.finish()?;
+        self.folder.save(&self.learner, &self.config, &self.state)
+    }
+
+    /// Saves; a file that can't be written is told and tried again later, since the run itself is well.
+    fn try_save(&mut self, best: bool, log: &mut Log, progress: &Progress) -> Result<()> {
+        let saved = self.save(log).and_then(|()| if best { self.folder.keep_best() } else { Ok(()) });
+        match saved {
+            Err(Error::Io { path, source }) => {
+                let warning = format!(
+                    "step {}: {} could not be written ({source}): the last checkpoint stays, the run goes on and tries again",
+                    self.state.step,
+                    path.display()
+                );
+                progress.say(&format!("warning: {warning}"));
+                Ok(())
+            }
+            other => other,
+        }
     }
 }

@@ -1,0 +1,257 @@
+//! A run's folder: one run at a time, its checkpoints, and which of them to go on from.
+
+use super::archive::rename;
+use super::checkpoint::{self, Saved};
+use super::config::Config;
+use super::state::RunState;
+use super::step::Learner;
+use crate::encoder::ResNetEncoder;
+use crate::error::{Error, Result};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// The newest checkpoint, the one before it, and the one that was judged best.
+const CHECKPOINTS: [&str; 3] = ["checkpoint.safetensors", "previous.safetensors", "best.safetensors"];
+
+/// A folder that this process alone may write to: the lock ends with the process, however it ends.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// What there is to go on from.
+#[derive(Debug)]
+pub struct Found {
+    pub(super) saved: Saved,
+    pub(super) path: PathBuf,
+    /// Newer checkpoints that are not sound, each with the reason in one line.
+    pub skipped: Vec<String>,
+}
+
+impl Found {
+    /// The newest sound checkpoint of a run's folder; `None` if there is no checkpoint at all.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if none of those there are is sound, naming each.
+    pub fn newest(folder: &Path) -> Result<Option<Found>> {
+        let mut skipped = Vec::new();
+        for path in CHECKPOINTS.map(|name| folder.join(name)) {
+            match Saved::read(&path) {
+                Ok(saved) => return Ok(Some(Found { saved, path, skipped })),
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => skipped.push(error.to_string()),
+            }
+        }
+        if skipped.is_empty() {
+            return Ok(None);
+        }
+        let place = folder.display().to_string();
+        let advice = format!("start anew with --overwrite or another --out ({})", skipped.join("; "));
+        Err(Error::input("no checkpoint here is sound", place, advice))
+    }
+
+    /// The configuration of the run.
+    pub fn config(&self) -> &Config {
+        &self.saved.config
+    }
+
+    /// The checkpoint's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Steps done when it was written.
+    pub fn step(&self) -> u64 {
+        self.saved.state.step
+    }
+
+    /// Refuses a configuration that differs in more than how long and where a run goes on.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming each key with both values.
+    pub(super) fn accept(&self, config: &Config) -> Result<()> {
+        let changed = changes(&self.saved.config, config);
+        let refused: Vec<String> = changed
+            .into_iter()
+            .filter(|(key, ..)| !MAY_CHANGE.contains(&key.as_str()))
+            .map(|(key, was, is)| format!("{key} was {was}, not {is}"))
+            .collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let advice = format!(
+            "leave them as they were, or start another run with another --out; only {} may change",
+            MAY_CHANGE.join(", ")
+        );
+        Err(Error::input(
+            format!("a run goes on as it began: {}", refused.join("; ")),
+            self.path.display().to_string(),
+            advice,
+        ))
+    }
+}
+
+/// Keys that may differ when a run goes on.
+pub const MAY_CHANGE: [&str; 9] = [
+    "device",
+    "data.threads",
+    "data.cache_mib",
+    "train.epochs",
+    "train.steps",
+    "train.minutes",
+    "train.save_minutes",
+    "train.save_steps",
+    "train.on_nan",
+];
+
+/// Keys in which two configurations differ, with both values.
+fn changes(a: &Config, b: &Config) -> Vec<(String, String, String)> {
+    let table = |config: &Config| -> Table { toml::from_str(&config.to_toml()).unwrap_or_default() };
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    flatten("", &Value::Table(table(a)), &mut left);
+    flatten("", &Value::Table(table(b)), &mut right);
+    let value = |of: &[(String, String)], key: &str| {
+        of.iter().find(|(k, _)| k == key).map_or("absent".to_string(), |(_, v)| v.clone())
+    };
+    let mut keys: Vec<&String> = left.iter().chain(&right).map(|(key, _)| key).collect();
+    keys.sort();
+    keys.dedup();
+    let pairs = keys.into_iter().map(|key| (key.clone(), value(&left, key), value(&right, key)));
+    pairs.filter(|(_, was, is)| was != is).collect()
+}
+
+fn flatten(prefix: &str, value: &Value, into: &mut Vec<(String, String)>) {
+    match value {
+        Value::Table(table) => {
+            for (key, value) in table {
+                let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                flatten(&key, value, into);
+            }
+        }
+        value => into.push((prefix.to_string(), value.to_string())),
+    }
+}
+
+impl Folder {
+    /// Opens a run's folder, made if need be.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if another process runs in it; [`Error::Io`] if it can't be written.
+    pub fn open(path: &Path) -> Result<Folder> {
+        fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
+        let file = path.join("lock");
+        let lock = File::create(&file).map_err(|e| Error::io(&file, e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Folder { path: path.to_path_buf(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::input(
+                "another run is at work here",
+                path.display().to_string(),
+                "wait until it has ended, or give another --out",
+            )),
+            Err(TryLockError::Error(e)) => Err(Error::io(&file, e)),
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the newest checkpoint is.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.path.join(CHECKPOINTS[0])
+    }
+
+    /// Refuses a folder that holds a run.
+    ///
+    /// # Errors
+    /// [`Error::Input`]
+    pub fn expect_empty(&self) -> Result<()> {
+        match CHECKPOINTS.iter().find(|name| self.path.join(name).exists()) {
+            None => Ok(()),
+            Some(name) => Err(Error::input(
+                "there is a run already",
+                self.path.join(name).display().to_string(),
+                "go on with it by --resume, replace it by --overwrite, or give another --out",
+            )),
+        }
+    }
+
+    /// Removes all checkpoints.
+    pub fn clear(&self) -> Result<()> {
+        for path in CHECKPOINTS.map(|name| self.path.join(name)) {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(path, e)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the newest checkpoint; the one that was the newest becomes the one before it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it can't be written, after which the newest is what it was; the device's errors.
+    pub fn save(&self, learner: &Learner<ResNetEncoder>, config: &Config, state: &RunState) -> Result<()> {
+        let [newest, previous, _] = CHECKPOINTS.map(|name| self.path.join(name));
+        // ORDER: the newest stays where it is until it is replaced by the next: there is always one.
+        let kept = self.path.join("kept.tmp");
+        let next = self.path.join("next.safetensors");
+        checkpoint::save_run(&next, learner, config, state)?;
+        let kept = match newest.exists() {
+            true => link(&newest, &kept).and_then(|()| rename(&kept, &previous)),
+            false => Ok(()),
+        };
+        rename(&next, &newest).and(kept)
+    }
+
+    /// Keeps the newest checkpoint as the best.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it can't be written.
+    pub fn keep_best(&self) -> Result<()> {
+        let kept = self.path.join("kept.tmp");
+        link(&self.checkpoint(), &kept)?;
+        rename(&kept, &self.path.join(CHECKPOINTS[2]))
+    }
+}
+
+/// A second name for a file; a copy where the file system has no such.
+fn link(from: &Path, to: &Path) -> Result<()> {
+    let _ = fs::remove_file(to); // left over by a process that was killed
+    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop)).map_err(|e| Error::io(to, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_for_one_run_at_a_time() {
+        let folder = tempfile::tempdir().expect("folder");
+        let first = Folder::open(folder.path()).expect("free");
+        let message = Folder::open(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("another run is at work"), "{message}");
+        drop(first);
+        Folder::open(folder.path()).expect("free again");
+    }
+
+    #[test]
+    fn changes_are_told_key_by_key() {
+        let demo = Config::preset("demo").expect("preset");
+        let other = demo.with("train.batch=4").expect("set").with("data.photos=x").expect("set");
+        let changed = changes(&demo, &other);
+        let keys: Vec<&str> = changed.iter().map(|(key, ..)| key.as_str()).collect();
+        assert_eq!(keys, ["data.photos", "train.batch"]);
+        assert_eq!((changed[0].1.as_str(), changed[0].2.as_str()), ("absent", "\"x\""));
+        let all =
+            toml::from_str::<Table>(&demo.with("train.save_steps=3").expect("set").to_toml()).expect("TOML");
+        let mut known = Vec::new();
+        flatten("", &Value::Table(all), &mut known);
+        for key in MAY_CHANGE {
+            assert!(known.iter().any(|(k, _)| k == key), "{key} is no key");
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Runs that stop and go on: the same bits as if they had never stopped, whatever stopped them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+use vista::Error;
+use vista::train::{Config, Found, Trainer};
+
+const VISTA: &str = env!("CARGO_BIN_EXE_vista");
+
+/// Two steps are less than an epoch, ten wrap the queue.
+const SMALL: [&str; 9] = [
+    "model.width=4",
+    "model.projection=16",
+    "views.size=16",
+    "train.batch=12",
+    "train.views=3",
+    "train.minutes=0",
+    "objective.queue=40",
+    "objective.bn_splits=1",
+    "eval.every_steps=4",
+];
+
+fn config(method: &str, settings: &[&str]) -> Config {
+    let base = Config::preset("demo").expect("preset").with_method(method).expect("method");
+    SMALL.iter().chain(settings).fold(base, |config, setting| config.with(setting).expect("setting"))
+}
+
+/// Everything a run has left: arrays to the bit, texts, and the log; without times.
+type Left = (BTreeMap<String, Vec<u8>>, BTreeMap<String, Value>, Vec<Value>);
+
+fn left(folder: &Path) -> Left {
+    let bytes = fs::read(folder.join("checkpoint.safetensors")).expect("checkpoint");
+    let file = SafeTensors::deserialize(&bytes).expect("sound");
+    let arrays = file.iter().map(|(name, view)| (name.to_string(), view.data().to_vec())).collect();
+    let (_, header) = SafeTensors::read_metadata(&bytes).expect("header");
+    let mut texts = BTreeMap::new();
+    for (key, text) in header.metadata().as_ref().expect("texts") {
+        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
+        texts.insert(key.clone(), value);
+    }
+    let run = texts.get_mut("run").and_then(Value::as_object_mut).expect("a run");
+    run.remove("seconds");
+    run.remove("log_bytes");
+    let judged = run["judged"]["at"].as_array_mut().expect("judged");
+    judged.truncate(1);
+    for key in ["checksum", "config"] {
+        texts.remove(key);
+    }
+    let log = fs::read_to_string(folder.join("log.jsonl")).expect("log");
+    let records = log.lines().map(|line| {
+        let mut record: Value = serde_json::from_str(line).expect("JSON");
+        let fields = record.as_object_mut().expect("a record");
+        fields.remove("seconds");
+        fields.remove("images_per_second");
+        record
+    });
+    (arrays, texts, records.collect())
+}
+
+#[track_caller]
+fn assert_same(a: &Left, b: &Left) {
+    assert_eq!(a.0.keys().collect::<Vec<_>>(), b.0.keys().collect::<Vec<_>>());
+    let other: Vec<&String> =
+        a.0.iter().filter(|(name, bytes)| b.0[*name] != **bytes).map(|(n, _)| n).collect();
+    assert!(other.is_empty(), "{} arrays differ: {other:?}", other.len());
+    assert_eq!(a.1, b.1);
+    for (one, two) in a.2.iter().zip(&b.2) {
+        assert_eq!(one, two);
+    }
+    assert_eq!(a.2.len(), b.2.len());
+}
+
+fn steps_logged(folder: &Path) -> usize {
+    let log = fs::read_to_string(folder.join("log.jsonl")).unwrap_or_default();
+    log.lines().filter(|line| line.contains("\"kind\":\"step\"")).count()
+}
+
+/// Runs until so many steps are in the log, or a few more.
+fn run_until(step: usize, mut trainer: Trainer, folder: &Path) {
+    let stop = Arc::new(AtomicBool::new(false));
+    trainer.stop_when(stop.clone());
+    let folder = folder.to_path_buf();
+    let watcher = std::thread::spawn(move || {
+        while steps_logged(&folder) < step {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let ended = trainer.run();
+    assert!(matches!(&ended, Err(e @ Error::Interrupted(_)) if e.exit_code() == 130), "{ended:?}");
+    watcher.join().expect("watcher");
+}
+
+fn resume(config: &Config, folder: &Path) -> Trainer {
+    let found = Found::newest(folder).expect("sound").expect("a checkpoint");
+    Trainer::resume(config.clone(), folder, found).expect("resumed")
+}
+
+fn goes_on_as_if_it_had_never_stopped(device: &str, steps: usize) {
+    let device = format!("device={device}");
+    for (method, setting) in [
+        ("mls", "half.queue=false"),
+        ("mls", "half.queue=true"),
+        ("s2r2", "seed=3"),
+        ("swav", "model.prototypes=8"),
+        ("byol", "seed=4"),
+    ] {
+        let folder = tempfile::tempdir().expect("folder");
+        let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
+        let length = format!("train.steps={steps}");
+        let mut settings = vec![device.as_str(), setting, &length, "train.epochs=100", "data.threads=1"];
+        if method == "swav" {
+            settings.extend([
+                "small_views.count=1",
+                "small_views.size=12",
+                "train.views=3",
+                "objective.frozen_steps=3",
+            ]);
+        }
+        let config = config(method, &settings);
+        Trainer::new(config.clone(), &whole).expect("trainer").run().expect("run");
+        run_until(steps / 4, Trainer::new(config.clone(), &parts).expect("trainer"), &parts);
+        let threads = config.with("data.threads=3").expect("threads");
+        run_until(steps / 2, resume(&threads, &parts), &parts);
+        resume(&config, &parts).run().expect("run");
+        assert_same(&left(&whole), &left(&parts));
+    }
+}
+
+#[test]
+fn a_run_on_the_cpu_goes_on_as_if_it_had_never_stopped() {
+    goes_on_as_if_it_had_never_stopped("cpu", 40);
+}
+
+#[test]
+fn a_run_on_a_gpu_goes_on_as_if_it_had_never_stopped() {
+    goes_on_as_if_it_had_never_stopped("gpu", 12);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path();
+    let config = config("mls", &["device=cpu", "train.steps=9", "train.save_steps=2", "eval.every_steps=3"]);
+    Trainer::new(config.clone(), out).expect("trainer").run().expect("run");
+    let undisturbed = left(out);
+    let newest = out.join("checkpoint.safetensors");
+    let mut bytes = fs::read(&newest).expect("bytes");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&newest, &bytes).expect("damaged");
+    let found = Found::newest(out).expect("one is sound").expect("a checkpoint");
+    assert_eq!(found.step(), 8);
+    assert!(
+        found.skipped.len() == 1 && found.skipped[0].contains("checkpoint.safetensors"),
+        "{:?}",
+        found.skipped
+    );
+    Trainer::resume(config.clone(), out, found).expect("resumed").run().expect("run");
+    assert_same(&undisturbed, &left(out));
+    // Nothing sound at all: each is named, nothing is lost.
+    for name in ["checkpoint.safetensors", "previous.safetensors", "best.safetensors"] {
+        fs::write(out.join(name), b"nothing").expect("damaged");
+    }
+    let message = Found::newest(out).unwrap_err().to_string();
+    assert!(["checkpoint.s", "previous.s", "best.s"].iter().all(|name| message.contains(name)), "{message}");
+}
+
+#[test]
+fn a_changed_configuration_is_refused_key_by_key_and_a_folder_in_use_too() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path();
+    let first = config("s2r2", &["device=cpu", "train.steps=2"]);
+    Trainer::new(first.clone(), out).expect("trainer").run().expect("run");
+    let refused = |config: Config| {
+        let found = Found::newest(out).expect("sound").expect("a checkpoint");
+        let error = Trainer::resume(config, out, found).err().expect("refused");
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    };
+    let message = refused(first.with("objective.tau=0.7").expect("set").with("train.batch=14").expect("set"));
+    assert!(
+        message.contains("objective.tau was 0.0") && message.contains("train.batch was 12, not 14"),
+        "{message}"
+    );
+    assert!(message.contains("train.epochs"), "says what may change: {message}");
+    let message = Trainer::new(first.clone(), out).err().expect("refused").to_string();
+    assert!(message.contains("--resume"), "{message}");
+    let longer = first.with("train.steps=4").expect("set").with("data.threads=2").expect("set");
+    let running = resume(&longer, out);
+    let found = Found::newest(out).expect("sound").expect("a checkpoint");
+    let message = Trainer::resume(longer, out, found).err().expect("refused").to_string();
+    assert!(message.contains("another run is at work"), "{message}");
+    assert_eq!(running.run().expect("run").steps, 4);
+}
+
+#[test]
+fn numbers_that_are_not_finite_move_nothing_and_name_the_photos() {
+    let folder = tempfile::tempdir().expect("folder");
+    for (policy, skipped) in [("stop", 1), ("skip", 4)] {
+        let out = folder.path().join(policy);
+        let on_nan = format!("train.on_nan={policy}");
+        let settings = ["device=cpu", "train.steps=60", "train.save_steps=1", "optimizer.lr=1e30", &on_nan];
+        let error =
+            Trainer::new(config("mls", &settings), &out).expect("trainer").run().err().expect("an error");
+        let message = error.to_string();
+        assert_eq!(error.exit_code(), 1);
+        assert!(message.contains("the loss is") && message.contains("checkpoint.safetensors"), "{message}");
+        let (arrays, _, log) = left(&out);
+        let kinds: Vec<&str> = log.iter().map(|record| record["kind"].as_str().expect("kind")).collect();
+        assert_eq!(kinds.iter().filter(|kind| **kind == "skipped").count(), skipped);
+        assert_eq!(log.last().expect("a record")["photos"].as_array().expect("photos").len(), 12);
+        let finite = |bytes: &Vec<u8>| {
+            bytes.chunks_exact(4).all(|b| f32::from_le_bytes(b.try_into().expect("four")).is_finite())
+        };
+        let bad: Vec<&String> =
+            arrays.iter().filter(|(k, v)| *k != "queue.ids" && !finite(v)).map(|(k, _)| k).collect();
+        assert!(bad.is_empty(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_device_that_is_lost_is_opened_again_and_the_run_ends_as_if_it_had_not_been() {
+    let folder = tempfile::tempdir().expect("folder");
+    let [whole, lost] = ["whole", "lost"].map(|name| folder.path().join(name));
+    let config = config("mls", &["device=gpu", "train.steps=10", "train.save_steps=3"]);
+    Trainer::new(config.clone(), &whole).expect("trainer").run().expect("run");
+    let trainer = Trainer::new(config, &lost).expect("trainer");
+    let device = trainer.device().clone();
+    let folder = lost.clone();
+    let destroyer = std::thread::spawn(move || {
+        while steps_logged(&folder) < 5 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        device.destroy();
+    });
+    trainer.run().expect("run");
+    destroyer.join().expect("destroyer");
+    assert_same(&left(&whole), &left(&lost));
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_does_not_end_the_run() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path();
+    let config = config("s2r2", &["device=cpu", "train.steps=6", "train.save_steps=1"]);
+    let trainer = Trainer::new(config, out).expect("trainer");
+    let in_the_way = out.join("next.tmp");
+    fs::create_dir(&in_the_way).expect("in the way");
+    let folder = out.to_path_buf();
+    let remover = std::thread::spawn(move || {
+        while steps_logged(&folder) < 3 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        fs::remove_dir(&in_the_way).expect("removed");
+    });
+    assert_eq!(trainer.run().expect("run").steps, 6);
+    remover.join().expect("remover");
+    assert_eq!(Found::newest(out).expect("sound").expect("a checkpoint").step(), 6);
+}
+
+/// A run in a process of its own that saves at every step.
+fn spawn(out: &Path, more: &[&str]) -> Child {
+    let mut command = Command::new(VISTA);
+    command.args([
+        "pretrain",
+        "--device",
+        "cpu",
+        "--objective",
+        "mls",
+        "--steps",
+        "100000",
+        "--epochs",
+        "1000000",
+    ]);
+    for setting in SMALL
+        .iter()
+        .filter(|s| !s.starts_with("train.minutes"))
+        .chain(&["train.save_steps=1", "eval.every_steps=0"])
+    {
+        command.args(["--set", setting]);
+    }
+    command.arg("--out").arg(out).args(more).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("vista")
+}
+
+/// How often to kill: 10 times, or as `VISTA_KILLS` says.
+fn kills() -> u64 {
+    std::env::var("VISTA_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(10)
+}
+
+#[test]
+fn a_run_that_is_killed_while_it_saves_leaves_a_whole_checkpoint() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path();
+    let mut last = 0;
+    for kill in 0..kills() {
+        let mut run = spawn(out, if kill == 0 { &[] } else { &["--resume"] });
+        let newest = out.join("checkpoint.safetensors");
+        let modified = || fs::metadata(&newest).and_then(|m| m.modified()).ok();
+        let before = modified();
+        while modified() == before {
+            assert!(run.try_wait().expect("status").is_none(), "the run ended by itself");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Somewhere in the saves that follow; the golden ratio spreads the moments evenly.
+        let moment = (kill as f64 * 0.618_034).fract();
+        std::thread::sleep(Duration::from_micros((moment * 60_000.0) as u64));
+        run.kill().expect("killed");
+        run.wait().expect("ended");
+        let found = Found::newest(out).expect("sound").expect("a checkpoint");
+        assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+        assert!(found.step() > last, "step {} after {last}", found.step());
+        last = found.step();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_and_sigterm_end_a_run_with_a_checkpoint_and_130() {
+    let folder = tempfile::tempdir().expect("folder");
+    for (signal, more) in [("INT", &[][..]), ("TERM", &["--resume"][..])] {
+        let before = steps_logged(folder.path());
+        let mut run = spawn(folder.path(), more);
+        while steps_logged(folder.path()) < before + 3 {
+            assert!(run.try_wait().expect("status").is_none(), "the run ended by itself");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let id = run.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().expect("kill").success());
+        assert_eq!(run.wait().expect("ended").code(), Some(130));
+        let steps = steps_logged(folder.path()) as u64;
+        assert_eq!(Found::newest(folder.path()).expect("sound").expect("a checkpoint").step(), steps);
+    }
+}
