@@ -59,6 +59,14 @@ impl Ring {
         }
     }
 
+    /// Bytes of all keys.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Ring::Full(keys) => 4 * keys.elements() as u64,
+            Ring::Half(keys) => 4 * keys.words().elements() as u64,
+        }
+    }
+
     /// All keys in f32.
     ///
     /// # Errors

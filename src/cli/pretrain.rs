@@ -21,7 +21,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", default_value = "runs/pretrain")]
     out: PathBuf,
     /// Go on with the run in `--out` from its newest sound checkpoint, as if it had never stopped. Its configuration is
-    /// kept; only `train.epochs`, `train.steps`, `train.minutes`, `train.save_minutes`, `train.save_steps`, `train.on_nan`,
+    /// kept; only `train.epochs`, `train.steps`, `train.minutes`, `train.memory_limit_mib`, `train.save_minutes`,
+    /// `train.save_steps`, `train.on_nan`,
     /// `data.threads`, `data.cache_mib` and `device` may change.
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
@@ -68,6 +69,9 @@ pub(super) struct Flags {
     /// Views that pass through the encoder at a time; as many as `train.memory_mib` holds if absent.
     #[arg(long, value_name = "N")]
     chunk: Option<usize>,
+    /// Most memory of all tensors: a run that needs more is refused before it starts; what is free if absent.
+    #[arg(long, value_name = "MIB")]
+    memory_limit: Option<usize>,
     /// Keep activations, queue and the checkpoint's weights as f16: half of their memory. Arithmetic stays f32. Stands for
     /// the three keys of `half`.
     #[arg(long)]
@@ -131,6 +135,7 @@ impl Flags {
             number("batch", "train.batch", self.batch.map(|n| n.to_string())),
             number("views", "train.views", self.views.map(|n| n.to_string())),
             number("chunk", "train.chunk", self.chunk.map(|n| n.to_string())),
+            number("memory-limit", "train.memory_limit_mib", self.memory_limit.map(|n| n.to_string())),
             number("epochs", "train.epochs", self.epochs.map(|n| n.to_string())),
             number("steps", "train.steps", self.steps.map(|n| n.to_string())),
             number("minutes", "train.minutes", self.minutes.map(|n| format!("{n:?}"))),

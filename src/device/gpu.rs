@@ -54,6 +54,11 @@ pub(super) struct GpuPool {
     next_id: AtomicU64,
 }
 
+/// Bytes of a buffer of this class: one vec4 is spare, so that kernels may read and write whole ones past an odd end.
+fn class_bytes(class: usize) -> u64 {
+    4 * (class as u64 + 4)
+}
+
 impl GpuPool {
     /// Bytes in use, now and at most.
     pub fn usage(&self) -> (u64, u64) {
@@ -76,7 +81,7 @@ impl GpuBuffer {
 impl Drop for GpuBuffer {
     fn drop(&mut self) {
         if let Some(raw) = self.raw.take() {
-            self.pool.usage.sub(4 * raw.class as u64);
+            self.pool.usage.sub(class_bytes(raw.class));
             self.pool.free.put(raw.class, raw);
         }
     }
@@ -93,6 +98,7 @@ pub struct Gpu {
     deferred: Deferred,
     tuned: Mutex<Tuned>,
     tilings_path: Option<PathBuf>,
+    records: bool,
     /// `None` in a plan.
     recorder: Option<Recorder>,
 }
@@ -139,7 +145,18 @@ impl Gpu {
         let tilings_path = options.cache.map(|folder| folder.join(tilings));
         let tuned = Mutex::new(tilings_path.as_deref().map(Tuned::read).unwrap_or_default());
         let deferred = Deferred::default();
-        Ok(Gpu { summary, max_binding, is_cpu, pool, trace, deferred, tuned, tilings_path, recorder })
+        Ok(Gpu {
+            summary,
+            max_binding,
+            is_cpu,
+            pool,
+            trace,
+            deferred,
+            tuned,
+            tilings_path,
+            records: true,
+            recorder,
+        })
     }
 
     /// A plan for a discrete GPU that binds 2 GiB at once, as most do.
@@ -153,23 +170,48 @@ impl Gpu {
             max_buffer: u64::MAX,
             timestamps: false,
         };
-        let trace = Arc::new(Trace::of_gpu(false));
+        Gpu::plan_as(summary, false, Tuned::default())
+    }
+
+    /// A plan of the CPU device: ops take memory for their results and nothing else, and no kernels are chosen.
+    pub fn plan_of_cpu() -> Gpu {
+        Gpu { records: false, ..Gpu::plan() }
+    }
+
+    /// A plan of this adapter.
+    pub fn planned(&self) -> Gpu {
+        let tuned = self.tuned.lock().expect("tilings lock").clone();
+        Gpu { max_binding: self.max_binding, ..Gpu::plan_as(self.summary.clone(), self.is_cpu, tuned) }
+    }
+
+    fn plan_as(summary: AdapterSummary, is_cpu: bool, tuned: Tuned) -> Gpu {
         Gpu {
             max_binding: summary.max_binding,
             summary,
-            is_cpu: false,
+            is_cpu,
             pool: Arc::default(),
-            trace,
+            trace: Arc::new(Trace::of_gpu(false)),
             deferred: Deferred::default(),
-            tuned: Mutex::default(),
+            tuned: Mutex::new(tuned),
             tilings_path: None,
+            records: true,
             recorder: None,
         }
+    }
+
+    /// Whether its memory is that of the CPU: an integrated GPU, or a software driver.
+    pub fn shares_memory(&self) -> bool {
+        matches!(self.summary.kind, wgpu::DeviceType::IntegratedGpu | wgpu::DeviceType::Cpu)
     }
 
     /// Whether nothing runs here.
     pub fn is_plan(&self) -> bool {
         self.recorder.is_none()
+    }
+
+    /// Whether ops record their kernels.
+    pub fn records(&self) -> bool {
+        self.records
     }
 
     /// The most bytes that one binding may hold.
@@ -327,9 +369,8 @@ impl Gpu {
     /// # Errors
     /// [`Error::Limit`] if it is larger than the adapter's largest buffer.
     pub(crate) fn take(&self, count: usize) -> Result<GpuBuffer> {
-        // One spare vec4, so that kernels may read and write whole vec4s past an odd end.
-        let class = size_class(count + 4);
-        let bytes = 4 * class as u64;
+        let class = size_class(count);
+        let bytes = class_bytes(class);
         if bytes > self.summary.max_buffer {
             return Err(Error::Limit {
                 op: "tensor",

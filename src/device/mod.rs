@@ -58,6 +58,20 @@ impl Device {
         Device::Gpu(Arc::new(Gpu::plan()))
     }
 
+    /// A plan of this device, which takes the memory that the device takes: ops choose the same kernels on a GPU, and none
+    /// on the CPU, whose twins need no memory but for their results.
+    pub fn planned(&self) -> Device {
+        match self {
+            Device::Cpu(_) => Device::Gpu(Arc::new(Gpu::plan_of_cpu())),
+            Device::Gpu(gpu) => Device::Gpu(Arc::new(gpu.planned())),
+        }
+    }
+
+    /// Whether nothing runs here.
+    pub fn is_plan(&self) -> bool {
+        matches!(self, Device::Gpu(gpu) if gpu.is_plan())
+    }
+
     /// Opens what `--device` asks for: `auto`, `cpu`, `gpu` or `gpu:NAME`. A GPU uses what earlier runs have kept in the
     /// user's [`cache`].
     ///

@@ -96,7 +96,14 @@ impl Recorder {
         let failure = Arc::new(Mutex::new(None));
         let seen = failure.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            seen.lock().expect("failure lock").get_or_insert(error.to_string());
+            let message = match error {
+                wgpu::Error::OutOfMemory { .. } => {
+                    "its memory is full: lower --batch or --image-size, set train.chunk, or use --half"
+                        .to_string()
+                }
+                other => other.to_string(),
+            };
+            seen.lock().expect("failure lock").get_or_insert(message);
         }));
         let lost = Arc::new(AtomicBool::new(false));
         let (seen, noted) = (failure.clone(), lost.clone());

@@ -191,6 +191,9 @@ pub struct TrainConfig {
     pub chunk: usize,
     /// Memory for the activations of one pass, MiB, by which chunks are chosen.
     pub memory_mib: usize,
+    /// Most memory of all tensors, MiB, beyond which a run is refused before it starts; 0 for what is free, where that
+    /// can be known.
+    pub memory_limit_mib: usize,
     /// Write a checkpoint every so many minutes; 0 only at the end and when the encoder was judged the best so far.
     pub save_minutes: f64,
     /// Write one every so many steps too; 0 never.

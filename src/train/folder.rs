@@ -94,13 +94,14 @@ impl Found {
 }
 
 /// Keys that may differ when a run goes on.
-pub const MAY_CHANGE: [&str; 9] = [
+pub const MAY_CHANGE: [&str; 10] = [
     "device",
     "data.threads",
     "data.cache_mib",
     "train.epochs",
     "train.steps",
     "train.minutes",
+    "train.memory_limit_mib",
     "train.save_minutes",
     "train.save_steps",
     "train.on_nan",

@@ -1,6 +1,7 @@
 //! Stage 7: the training step, and the run around it.
 
 mod archive;
+mod batch;
 mod check;
 pub mod checkpoint;
 mod collapse;
@@ -10,6 +11,7 @@ mod folder;
 mod history;
 mod judge;
 mod log;
+mod memory;
 mod parts;
 pub mod passes;
 mod preset;
@@ -29,6 +31,7 @@ pub use folder::{Found, MAY_CHANGE};
 pub use history::History;
 pub use judge::Score;
 pub(crate) use log::Progress;
+pub use memory::MemoryPlan;
 pub use preset::PRESETS;
 pub use setup::{activation_bytes, learner};
 pub(crate) use setup::{album, judge_photos, pretraining_photos};

@@ -168,6 +168,7 @@ impl Config {
                 minutes: 0.0,
                 chunk: 0,
                 memory_mib: 4096,
+                memory_limit_mib: 0,
                 save_minutes: 5.0,
                 save_steps: 0,
                 on_nan: OnNan::Stop,

@@ -92,6 +92,13 @@ fn chunk(config: &Config) -> usize {
     if fit >= group { fit / group * group } else { fit }
 }
 
+/// Rows whose activations are held at a time.
+pub(super) fn rows_at_once(config: &Config) -> usize {
+    let second = config.objective(0).needs().keys == KeyViews::Second;
+    let rows = config.train.batch * if second { 1 } else { config.views_per_image() };
+    rows.min(chunk(config))
+}
+
 /// Bytes that a ResNet keeps of one image of side `size` for its backward pass: the output of every convolution and
 /// of the batch norm behind it, and of the pooling; in f32 or with `half` in f16.
 pub fn activation_bytes(config: &ResNetConfig, size: usize, half: bool) -> u64 {

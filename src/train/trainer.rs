@@ -1,10 +1,12 @@
 //! A whole run: data, encoder, steps, judging, log and checkpoints.
 
+use super::batch::batch;
 use super::config::{Config, OnNan, ScheduleName};
 use super::course::{Clock, Course, Pace, message};
 use super::folder::{Folder, Found};
 use super::judge::{Judge, Score};
 use super::log::{EvalRecord, Log, Progress, ReplacedRecord, SkippedRecord, WarningRecord};
+use super::memory::{self, MemoryPlan};
 use super::record::record;
 use super::setup;
 use super::state::{PhotoList, RunState};
@@ -14,9 +16,7 @@ use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
 use crate::nn::Module;
-use crate::objective::KeyViews;
 use crate::optim::CosineSchedule;
-use crate::rng::KeyedRng;
 use crate::tensor::Tensor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +44,7 @@ pub struct Trainer {
     album: Arc<Album>,
     judge: Option<Judge>,
     learner: Learner<ResNetEncoder>,
+    memory: MemoryPlan,
     state: RunState,
     stop: Arc<AtomicBool>,
 }
@@ -94,10 +95,14 @@ impl Trainer {
         let path = out.join("config.toml");
         std::fs::write(&path, config.to_toml()).map_err(|e| Error::io(&path, e))?;
         let device = Device::open(&config.device)?;
+        let memory = MemoryPlan::of(&config, &device)?;
+        if let Some(limit) = memory::limit(&config, &device) {
+            memory.check(&config, &device, limit)?;
+        }
         let learner = setup::learner(&config, &device)?;
         let state = RunState::new(&config, album.photos());
-        let mut trainer =
-            Trainer { config, device, folder, album, judge, learner, state, stop: Arc::default() };
+        let stop = Arc::default();
+        let mut trainer = Trainer { config, device, folder, album, judge, learner, memory, state, stop };
         if let Some(found) = found {
             trainer.restore(found)?;
         }
@@ -129,6 +134,11 @@ impl Trainer {
         &self.device
     }
 
+    /// The memory that its steps will take.
+    pub fn memory(&self) -> &MemoryPlan {
+        &self.memory
+    }
+
     /// Warnings about the configuration and the photos that a person should read before a long run.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.album.photos().warnings().to_vec();
@@ -152,7 +162,7 @@ impl Trainer {
             _ => String::new(),
         };
         format!(
-            "device   {}\nphotos   {} ({})\nencoder  {:?}, width {}, {} parameters\nmethod   {:?}, {} images x {} views of {}{small} px a step",
+            "device   {}\nphotos   {} ({})\nencoder  {:?}, width {}, {} parameters\nmethod   {:?}, {} images x {} views of {}{small} px a step\nmemory   {}",
             self.device.name(),
             self.album.photos().len(),
             self.album.photos().place(),
@@ -163,6 +173,7 @@ impl Trainer {
             train.batch,
             self.config.views_per_image(),
             views.size,
+            self.memory,
         )
     }
 
@@ -359,32 +370,11 @@ impl Trainer {
             || train.save_steps > 0 && self.state.step.is_multiple_of(train.save_steps)
     }
 
-    /// Puts a batch of views on the device: those of one size in one tensor.
+    /// Puts a batch of views on the device.
     fn batch(&self, views: &data::Batch, step: u64) -> Result<Batch> {
-        let images = views.ids.len();
-        let (mut groups, mut rest) = (Vec::new(), &views.images[..]);
-        for of_one_size in self.config.image_views().chunk_by(|a, b| a.size == b.size) {
-            let (rows, size) = (images * of_one_size.len(), of_one_size[0].size);
-            let (values, others) = rest.split_at(rows * size * size * 3);
-            groups.push(([rows, size, size, 3], values));
-            rest = others;
-        }
-        let tensor =
-            |&([n, h, w, c], values): &([usize; 4], &[f32])| Tensor::new(&self.device, [n, h, w, c], values);
-        let (ids, keys) = (views.ids.clone(), self.learner.objective.needs().keys);
-        let permutation = |n| KeyedRng::new("shuffle", self.config.seed, [step, 0, 0]).permutation(n);
-        if keys == KeyViews::Second {
-            let (shape, values) = groups[0];
-            let halves = values.split_at(values.len() / 2);
-            let half = |values| tensor(&([images, shape[1], shape[2], shape[3]], values));
-            let (query, key) = (vec![half(halves.0)?], Some(half(halves.1)?));
-            return Ok(Batch { query, key, views: 1, ids, shuffle: permutation(images) });
-        }
-        let query = groups.iter().map(tensor).collect::<Result<Vec<_>>>()?;
-        // Both encoders see both views, each normalised on its own: nothing is to be shuffled.
-        let key = (keys == KeyViews::Both).then(|| query[0].clone());
-        let shuffle = key.as_ref().map_or(Vec::new(), |key| (0..key.shape()[0]).collect());
-        Ok(Batch { query, key, views: views.views, ids, shuffle })
+        batch(&self.config, views.ids.clone(), step, |shape, values| {
+            Tensor::new(&self.device, shape, &views.images[values])
+        })
     }
 
     /// Sets what changes over a run for a step whose schedules are at `at` of `total`, and gives its learning rate.

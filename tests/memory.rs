@@ -1,0 +1,64 @@
+//! Memory: planned before the first step, refused where it can't fit, and the same at step 5 and at step 1,000.
+
+use std::path::Path;
+
+use vista::train::{Config, Trainer};
+
+/// A run without anything to judge by, whose steps are all that takes memory.
+fn config(method: &str, settings: &[&str]) -> Config {
+    let base = Config::preset("demo").expect("preset").with_method(method).expect("method");
+    let photos = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/photos");
+    let photos = format!("data.photos={}", photos.display());
+    let always = [photos.as_str(), "train.minutes=0", "train.epochs=1000", "model.width=16"];
+    always.iter().chain(settings).fold(base, |config, setting| config.with(setting).expect("setting"))
+}
+
+#[test]
+fn the_plan_is_within_five_per_cent_of_what_the_pool_measures() {
+    let folder = tempfile::tempdir().expect("folder");
+    for device in ["device=cpu", "device=gpu"] {
+        let mut runs = vec![
+            ("s2r2", vec!["train.batch=12", "train.views=6"]),
+            ("mls", vec!["train.batch=48", "objective.queue=512"]),
+        ];
+        if device == "device=cpu" {
+            let resnet50 = ["model.backbone=resnet50", "train.batch=16", "objective.queue=4096"];
+            runs.push(("mls", [&resnet50[..], &["half.activations=true", "half.queue=true"]].concat()));
+            runs.push(("mls", resnet50.to_vec()));
+            runs.push(("byol", vec!["train.batch=32", "optimizer.name=adam"]));
+            runs.push(("swav", vec!["train.batch=24", "train.chunk=24"]));
+        }
+        for (method, mut settings) in runs {
+            settings.extend([device, "train.steps=3"]);
+            let out = folder.path().join(format!("{method}{}", settings.concat().len()));
+            let trainer = Trainer::overwriting(config(method, &settings), &out).expect("trainer");
+            let (plan, device) = (*trainer.memory(), trainer.device().clone());
+            trainer.run().expect("run");
+            let measured = device.usage().1;
+            let ratio = plan.peak as f64 / measured as f64;
+            println!("{method} {settings:?}: {plan}; measured {measured}, ratio {ratio:.3}");
+            assert!((0.95..=1.05).contains(&ratio), "{method} {settings:?}: {plan}, measured {measured}");
+            let parts =
+                [plan.parameters, plan.optimizer, plan.queues, plan.views, plan.activations, plan.workspace];
+            assert_eq!(parts.iter().sum::<u64>(), plan.peak);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_cannot_fit_is_refused_with_the_largest_batch_that_would() {
+    let folder = tempfile::tempdir().expect("folder");
+    let open = |batch: usize| {
+        let batch = format!("train.batch={batch}");
+        let settings = ["device=cpu", "train.memory_limit_mib=60", "train.steps=1", &batch];
+        Trainer::overwriting(config("s2r2", &settings), folder.path())
+    };
+    let error = open(400).err().expect("refused");
+    assert_eq!(error.exit_code(), 2);
+    let message = error.to_string();
+    let largest = message.split("--batch ").nth(1).and_then(|rest| rest.split(' ').next());
+    let largest: usize = largest.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{message}"));
+    assert!((2..400).contains(&largest), "{message}");
+    open(largest).expect("it fits");
+    assert!(open(largest + 1).is_err(), "one more does not");
+}
