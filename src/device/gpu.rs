@@ -397,7 +397,7 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// Submits what is recorded, waits, and reads a buffer back.
+    /// Submits what is recorded, waits, and reads a buffer back; a plan has no values, zeros stand for them.
     pub(crate) fn download(&self, buffer: &GpuBuffer, start: usize, count: usize) -> Result<Vec<f32>> {
         if count == 0 {
             return Ok(Vec::new());
@@ -405,7 +405,7 @@ impl Gpu {
         self.settle()?;
         match &self.recorder {
             Some(recorder) => recorder.download(buffer, 4 * start as u64, count),
-            None => Err(Error::Device("a plan computes no values: use another device".into())),
+            None => Ok(vec![0.0; count]),
         }
     }
 

@@ -53,7 +53,7 @@ impl Device {
     }
 
     /// A GPU that only plans: kernels are chosen and recorded as for a discrete GPU, and counted by the trace, but
-    /// tensors have no elements and nothing runs.
+    /// tensors have no elements and nothing runs: what is read are zeros.
     pub fn plan() -> Device {
         Device::Gpu(Arc::new(Gpu::plan()))
     }
@@ -65,11 +65,6 @@ impl Device {
             Device::Cpu(_) => Device::Gpu(Arc::new(Gpu::plan_of_cpu())),
             Device::Gpu(gpu) => Device::Gpu(Arc::new(gpu.planned())),
         }
-    }
-
-    /// Whether nothing runs here.
-    pub fn is_plan(&self) -> bool {
-        matches!(self, Device::Gpu(gpu) if gpu.is_plan())
     }
 
     /// Opens what `--device` asks for: `auto`, `cpu`, `gpu` or `gpu:NAME`. A GPU uses what earlier runs have kept in the

@@ -155,7 +155,7 @@ impl<E: Encoder> Learner<E> {
             moved: false,
         };
         for (term, square) in loss.terms.iter().zip(squares) {
-            let value = read(term.value.value())?[0];
+            let value = term.value.value().item()?;
             // A term that is only logged may be infinite without spoiling the total.
             report.loss += if term.weight == 0.0 { 0.0 } else { term.weight * value };
             let (name, gradient_norm, collapsed) = (term.name, root(&square)?, term.collapsed);
@@ -184,7 +184,7 @@ impl<E: Encoder> Learner<E> {
             queue.enqueue(&keys, &ids)?;
         }
         if let (Some(slots), Some(ids)) = (&loss.positives, held) {
-            report.neighbours = read(slots)?.iter().map(|&slot| ids[slot as usize]).collect();
+            report.neighbours = slots.to_vec()?.iter().map(|&slot| ids[slot as usize]).collect();
         }
         Ok(report)
     }
@@ -279,10 +279,5 @@ fn add_to(sum: &mut Option<Tensor>, x: Tensor) -> Result<()> {
 }
 
 fn root(square: &Option<Tensor>) -> Result<f32> {
-    square.as_ref().map_or(Ok(0.0), |s| Ok(read(s)?[0].sqrt()))
-}
-
-/// Values; a plan has none, zeros stand for them.
-fn read(tensor: &Tensor) -> Result<Vec<f32>> {
-    if tensor.device().is_plan() { Ok(vec![0.0; tensor.elements()]) } else { tensor.to_vec() }
+    square.as_ref().map_or(Ok(0.0), |s| Ok(s.item()?.sqrt()))
 }
