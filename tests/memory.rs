@@ -1,6 +1,8 @@
 //! Memory: planned before the first step, refused where it can't fit, and the same at step 5 and at step 1,000.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use vista::train::{Config, Trainer};
 
@@ -61,4 +63,48 @@ fn a_run_that_cannot_fit_is_refused_with_the_largest_batch_that_would() {
     assert!((2..400).contains(&largest), "{message}");
     open(largest).expect("it fits");
     assert!(open(largest + 1).is_err(), "one more does not");
+}
+
+/// Bytes in use in the log after so many steps.
+fn bytes_in_use(folder: &Path) -> Vec<u64> {
+    let log = std::fs::read_to_string(folder.join("log.jsonl")).unwrap_or_default();
+    let records = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    records.filter_map(|record| record["bytes_in_use"].as_u64()).collect()
+}
+
+/// Resident bytes of a process; 0 where the system does not tell.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+#[test]
+fn memory_is_the_same_at_step_5_and_at_step_1000() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("config.toml");
+    let settings =
+        ["device=cpu", "train.steps=1000", "train.batch=16", "views.size=16", "objective.queue=64"];
+    std::fs::write(&file, config("mls", &settings).to_toml()).expect("written");
+    let out = folder.path().join("run");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_vista"))
+        .args(["pretrain", "--minutes", "0", "--config"])
+        .args([&file, Path::new("--out"), &out])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("vista");
+    let mut held = Vec::new();
+    for step in [5, 50, 980] {
+        while bytes_in_use(&out).len() < step {
+            assert!(run.try_wait().expect("status").is_none(), "the run ended before step {step}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        held.push(resident(run.id()));
+    }
+    assert!(run.wait().expect("ended").success());
+    let bytes = bytes_in_use(&out);
+    assert_eq!((bytes.len(), bytes[4]), (1000, bytes[999]));
+    println!("resident at steps 5, 50, 980: {held:?}");
+    assert!(held[2] <= held[0] + (1 << 20), "{held:?}");
 }

@@ -16,6 +16,7 @@ mod parts;
 pub mod passes;
 mod preset;
 mod record;
+mod saving;
 mod setup;
 mod state;
 mod step;

@@ -38,14 +38,14 @@ pub struct Summary {
 
 /// A run that is ready to start, or to go on.
 pub struct Trainer {
-    config: Config,
+    pub(super) config: Config,
     device: Device,
-    folder: Folder,
+    pub(super) folder: Folder,
     album: Arc<Album>,
     judge: Option<Judge>,
-    learner: Learner<ResNetEncoder>,
+    pub(super) learner: Learner<ResNetEncoder>,
     memory: MemoryPlan,
-    state: RunState,
+    pub(super) state: RunState,
     stop: Arc<AtomicBool>,
 }
 
@@ -272,7 +272,7 @@ impl Trainer {
             }
             if stop {
                 progress.end();
-                self.save(&mut log)?;
+                self.save_at_last(best, &mut log)?;
                 return Err(Error::Interrupted(format!(
                     "interrupted after step {}, which is saved: go on with `vista pretrain --resume --out {}`",
                     self.state.step,
@@ -284,10 +284,7 @@ impl Trainer {
         let judged = self.state.judged.at.map(|(step, _)| step);
         let best = judged != Some(self.state.step) && self.judge(&mut log, &progress)?;
         progress.end();
-        self.save(&mut log)?;
-        if best {
-            self.folder.keep_best()?;
-        }
+        self.save_at_last(best, &mut log)?;
         let scores = match (self.state.judged.first, self.state.judged.last, colour) {
             (Some(before), Some(after), Some(colour)) => Some([before, after, colour]),
             _ => None,
@@ -310,8 +307,9 @@ impl Trainer {
     /// Tells of photos that could not be decoded.
     fn note_replaced(&mut self, views: &data::Batch, log: &mut Log, progress: &Progress) -> Result<()> {
         for replaced in &views.replaced {
-            progress.say(&format!("{}: cannot be used ({})", replaced.name, replaced.reason));
-            self.state.broken.insert(replaced.name.clone());
+            if self.state.broken.insert(replaced.name.clone()) {
+                progress.say(&format!("{}: cannot be used ({})", replaced.name, replaced.reason));
+            }
             let (photo, reason, by) = (replaced.name.clone(), replaced.reason.clone(), replaced.by.clone());
             log.write(&ReplacedRecord { kind: "replaced", photo, reason, by })?;
         }
@@ -363,13 +361,6 @@ impl Trainer {
             || every.every_steps > 0 && step.is_multiple_of(every.every_steps)
     }
 
-    /// Whether it is time to save, the last time having been at `saved`.
-    fn must_save(&self, saved: Instant) -> bool {
-        let train = &self.config.train;
-        train.save_minutes > 0.0 && saved.elapsed().as_secs_f64() >= 60.0 * train.save_minutes
-            || train.save_steps > 0 && self.state.step.is_multiple_of(train.save_steps)
-    }
-
     /// Puts a batch of views on the device.
     fn batch(&self, views: &data::Batch, step: u64) -> Result<Batch> {
         batch(&self.config, views.ids.clone(), step, |shape, values| {
@@ -415,27 +406,5 @@ impl Trainer {
             judged.best = Some(top1);
         }
         Ok(best)
-    }
-
-    fn save(&mut self, log: &mut Log) -> Result<()> {
-        self.state.log_bytes = log.finish()?;
-        self.folder.save(&self.learner, &self.config, &self.state)
-    }
-
-    /// Saves; a file that can't be written is told and tried again later, since the run itself is well.
-    fn try_save(&mut self, best: bool, log: &mut Log, progress: &Progress) -> Result<()> {
-        let saved = self.save(log).and_then(|()| if best { self.folder.keep_best() } else { Ok(()) });
-        match saved {
-            Err(Error::Io { path, source }) => {
-                let warning = format!(
-                    "step {}: {} could not be written ({source}): the last checkpoint stays, the run goes on and tries again",
-                    self.state.step,
-                    path.display()
-                );
-                progress.say(&format!("warning: {warning}"));
-                Ok(())
-            }
-            other => other,
-        }
     }
 }
