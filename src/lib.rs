@@ -7,7 +7,7 @@
 //! 2. [`views`]: crop, colour, blur and flip, every draw keyed by (seed, epoch, image, view) through [`rng`];
 //! 3. [`encoder`]: features g of a ResNet ([`nn`]) and projections z; the momentum copy;
 //! 4. [`queue`]: two rings of keys at one pointer;
-//! 5. [`objective`]: S2R2, MoCo-v2, MLS: pure functions of embeddings;
+//! 5. [`objective`]: S2R2, MLS and those they are compared with: pure functions of embeddings;
 //! 6. [`optim`]: SGD, Adam, schedules, the moving average of the key encoder;
 //! 7. [`train`]: the numbered lines of a step, the only place where state changes, and the run around it;
 //! 8. [`eval`]: frozen features judged by kNN, linear classifiers and multi-label precision; fine-tuning.
@@ -59,6 +59,8 @@ pub mod eval;
 pub mod bench;
 
 pub mod cli;
+
+pub mod prelude;
 
 pub use device::Device;
 pub use error::{Error, Result};

@@ -4,7 +4,7 @@ use super::cache::Pipelines;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use include_dir::{Dir, include_dir};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -64,16 +64,36 @@ pub fn shader_names() -> Vec<&'static str> {
     stems.filter(|s| *s != "prelude").collect()
 }
 
-/// A shader's whole text: the prelude, then the file.
+/// Shaders that a user of the library has added, by name.
+static ADDED: Mutex<BTreeMap<&'static str, &'static str>> = Mutex::new(BTreeMap::new());
+
+/// Adds a shader for an op of one's own: WGSL that may use what the prelude has. It is run with all checks on.
 ///
 /// # Errors
-/// [`Error::Device`] if there is no such file.
+/// [`Error::Input`] if the name is taken; [`Error::Device`] if the text is not valid, with line and column.
+pub fn add_shader(name: &'static str, wgsl: &'static str) -> Result<()> {
+    let mut added = ADDED.lock().expect("shaders lock");
+    if SHADERS.contains(format!("{name}.wgsl")) || added.get(name).is_some_and(|known| *known != wgsl) {
+        let advice = "choose another name";
+        return Err(Error::input("a shader of this name is there already", name, advice));
+    }
+    let prelude = SHADERS.get_file("prelude.wgsl").and_then(|f| f.contents_utf8()).unwrap_or_default();
+    Reflection::of(name, &format!("{prelude}\n{wgsl}"))?;
+    added.insert(name, wgsl);
+    Ok(())
+}
+
+/// A shader's whole text: the prelude, then the file or what was [added](add_shader).
+///
+/// # Errors
+/// [`Error::Device`] if there is no such shader.
 pub fn shader_source(name: &str) -> Result<String> {
     let file = |name: &str| {
         SHADERS
             .get_file(format!("{name}.wgsl"))
             .and_then(|f| f.contents_utf8())
-            .ok_or_else(|| Error::Device(format!("{name}.wgsl: no such shader is built in")))
+            .or_else(|| ADDED.lock().expect("shaders lock").get(name).copied())
+            .ok_or_else(|| Error::Device(format!("{name}.wgsl: no such shader is built in or was added")))
     };
     Ok(format!("{}\n{}", file("prelude")?, file(name)?))
 }
@@ -190,7 +210,7 @@ impl Kernels {
             label: Some(shader),
             source: wgpu::ShaderSource::Wgsl(source.into()),
         };
-        let checks = match self.checked {
+        let checks = match self.checked || !SHADERS.contains(format!("{shader}.wgsl")) {
             true => wgpu::ShaderRuntimeChecks::checked(),
             false => wgpu::ShaderRuntimeChecks::unchecked(),
         };
