@@ -1,8 +1,12 @@
 //! `vista pretrain`.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::files;
 use crate::train::{Config, PRESETS, Summary, Trainer};
 use std::path::PathBuf;
+
+/// LIMIT: bytes of a configuration file; a whole one has 2 KiB.
+const MAX_CONFIG: u64 = 1 << 20;
 
 /// Pretrain an encoder on photos without labels.
 ///
@@ -39,6 +43,9 @@ pub(super) struct Flags {
     /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10, to judge the encoder by kNN.
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
+    /// Follow links and lists that lead out of these folders.
+    #[arg(long)]
+    follow_links: bool,
     /// `mls`, `moco`, `knn-moco`, `s2r2`, `simclr`, `swav`, `byol` or `densecl`; another than the preset's brings its own
     /// optimiser, heads and views.
     #[arg(long)]
@@ -84,7 +91,7 @@ impl Flags {
     pub(super) fn config(&self) -> Result<Config> {
         let mut config = Config::preset(&self.preset)?;
         if let Some(path) = &self.config {
-            let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+            let text = files::read_text(path, MAX_CONFIG)?;
             config = config.merged(&text, &path.display().to_string())?;
         }
         if let Some(name) = &self.objective {
@@ -115,7 +122,8 @@ impl Flags {
         ];
         let half = "half = { activations = true, queue = true, checkpoint = true }";
         let half = self.half.then(|| (half.to_string(), "--half".to_string()));
-        for (line, place) in flags.into_iter().flatten().chain(half) {
+        let links = self.follow_links.then(|| ("data.follow_links = true".into(), "--follow-links".into()));
+        for (line, place) in flags.into_iter().flatten().chain(half).chain(links) {
             config = config.merged(&line, &place)?;
         }
         // The demo's time limit is for those who ask for nothing else.

@@ -69,6 +69,8 @@ pub struct DataConfig {
     /// Take the folders in `photos` for classes: nothing is learned from them, but the log then has the purity of
     /// pseudo-positives.
     pub class_folders: bool,
+    /// Follow links and lists that lead out of the folder of photos.
+    pub follow_links: bool,
     /// Loader threads; 0 for as many as there are processors.
     pub threads: usize,
     /// Decoded photos kept in memory, MiB.

@@ -14,6 +14,7 @@ mod setup;
 mod step;
 mod sweep;
 mod trainer;
+pub mod untrusted;
 
 pub use collapse::{Dispersion, Watch};
 pub use config::{
