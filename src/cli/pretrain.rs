@@ -2,11 +2,8 @@
 
 use crate::error::Result;
 use crate::files;
-use crate::train::{Config, PRESETS, Summary, Trainer};
+use crate::train::{Config, MAX_TEXT, PRESETS, Summary, Trainer};
 use std::path::PathBuf;
-
-/// LIMIT: bytes of a configuration file; a whole one has 2 KiB.
-const MAX_CONFIG: u64 = 1 << 20;
 
 /// Pretrain an encoder on photos without labels.
 ///
@@ -91,7 +88,7 @@ impl Flags {
     pub(super) fn config(&self) -> Result<Config> {
         let mut config = Config::preset(&self.preset)?;
         if let Some(path) = &self.config {
-            let text = files::read_text(path, MAX_CONFIG)?;
+            let text = files::read_text(path, MAX_TEXT as u64)?;
             config = config.merged(&text, &path.display().to_string())?;
         }
         if let Some(name) = &self.objective {

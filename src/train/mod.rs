@@ -17,6 +17,7 @@ mod trainer;
 pub mod untrusted;
 
 pub use collapse::{Dispersion, Watch};
+pub(crate) use config::MAX_TEXT;
 pub use config::{
     Config, DataConfig, EvalConfig, Method, ModelConfig, ObjectiveConfig, OptimizerConfig, OptimizerName,
     ScheduleName, SmallViews, Stabilization, TrainConfig,

@@ -62,7 +62,7 @@ fn harm(bytes: &mut Vec<u8>, sound: &[Vec<u8>], rng: &mut KeyedRng) {
     match any(8) {
         0..=2 => (0..=any(15)).for_each(|_| bytes[any(last)] ^= 1 << any(7)),
         3 => bytes.truncate(at),
-        4 | 5 => lie(bytes, [any(65535), any(65535)]),
+        4 | 5 => lie(bytes, [(); 2].map(|()| (any(65535) >> any(8)) as u32)),
         6 => drop(bytes.splice(at..(at + any(40)).min(last), (0..any(40)).map(|_| 0xFF).collect::<Vec<_>>())),
         7 => {
             let other = &sound[any(sound.len() - 1)];
@@ -73,12 +73,11 @@ fn harm(bytes: &mut Vec<u8>, sound: &[Vec<u8>], rng: &mut KeyedRng) {
     }
 }
 
-/// Writes another size into the header: any, or one of a few that are next to limits.
-pub fn lie(bytes: &mut [u8], [width, height]: [usize; 2]) {
+/// Writes another size into the header.
+pub fn lie(bytes: &mut [u8], [width, height]: [u32; 2]) {
     if bytes.starts_with(b"\x89PNG") && bytes.len() > 24 {
-        // Of 32 bits; small ones too.
-        bytes[16..20].copy_from_slice(&((width as u32) << (height % 16)).to_be_bytes());
-        bytes[20..24].copy_from_slice(&((height as u32) << (width % 16)).to_be_bytes());
+        bytes[16..20].copy_from_slice(&width.to_be_bytes());
+        bytes[20..24].copy_from_slice(&height.to_be_bytes());
     } else if let Some(frame) = bytes.windows(2).position(|w| matches!(w, [0xFF, 0xC0..=0xC2]))
         && frame + 9 < bytes.len()
     {

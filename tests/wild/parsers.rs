@@ -86,6 +86,12 @@ fn survives_all<S: Strategy>(changes: S, survives: impl Fn(S::Value) -> Result<u
     });
 }
 
+/// Writes a new file in the place of one: a file that is written again may wait for the disk.
+fn replace(path: &Path, bytes: &[u8]) {
+    let _ = fs::remove_file(path);
+    write(path, bytes);
+}
+
 fn one_line(error: Error) -> Result<(), TestCaseError> {
     let message = error.to_string();
     prop_assert!(error.exit_code() == 2 && !message.contains('\n'), "{}", message);
@@ -127,9 +133,9 @@ fn survives_anything(folder: TempDir, names: &[&str], path: &str) {
     let files: Vec<_> = names.iter().map(read).collect();
     survives_all((any::<usize>(), edits()), |(which, edits)| {
         let (file, whole) = &files[which % files.len()];
-        write(file, edited(whole.clone(), &edits));
+        replace(file, &edited(whole.clone(), &edits));
         let result = survives_opening(&folder.path().join(path));
-        write(file, whole);
+        replace(file, whole);
         result.map(|()| whole.len())
     });
 }
@@ -206,7 +212,7 @@ fn no_bytes_make_the_checkpoint_reader_fail() {
         let header = edited(header.clone(), &edits);
         let tensors = &tensors[..tensors.len().saturating_sub(cut)];
         let bytes = checkpoint_of(length.unwrap_or(header.len() as u64), &header, tensors);
-        write(&path, &bytes);
+        replace(&path, &bytes);
         match untrusted::read(&path) {
             Err(error) => one_line(error)?,
             // What was judged sound may be loaded.
