@@ -31,6 +31,7 @@
 #![warn(missing_docs)]
 
 pub mod error;
+mod files;
 
 pub mod device;
 pub mod tensor;

@@ -1,23 +1,13 @@
 //! Readers of published data sets on small files made here: whole ones give what was written, damaged ones one clear
-//! line with file and offset, and no bytes whatever make a reader panic.
+//! line with file and offset. What no bytes whatever may do to a reader is tested in `wild`.
+
+mod sets;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use proptest::prelude::*;
-use tempfile::TempDir;
+use sets::*;
 use vista::Error;
 use vista::data::{LabelledBox, Photos, Split, labelled_split, multi_label_split};
-
-fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
-    fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
-    fs::write(path, bytes).unwrap();
-}
-
-fn write_photo(path: impl AsRef<Path>) {
-    fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
-    image::RgbImage::from_pixel(8, 6, image::Rgb([200, 100, 50])).save(path).unwrap();
-}
 
 #[track_caller]
 fn refused<T>(result: Result<T, Error>, words: &[&str]) {
@@ -27,18 +17,6 @@ fn refused<T>(result: Result<T, Error>, words: &[&str]) {
     assert!(!message.contains('\n') && words.iter().all(|w| message.contains(w)), "{message}");
 }
 
-/// Planes of an image whose pixel at column x, row y is `[x, y, blue]`.
-fn planes(side: usize, blue: u8, by_columns: bool) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for channel in 0..3 {
-        for (outer, inner) in (0..side).flat_map(|o| (0..side).map(move |i| (o, i))) {
-            let (x, y) = if by_columns { (outer, inner) } else { (inner, outer) };
-            bytes.push([x as u8, y as u8, blue][channel]);
-        }
-    }
-    bytes
-}
-
 #[track_caller]
 fn assert_upright(photos: &Photos, id: usize, side: usize, blue: u8) {
     let image = photos.decode(id).unwrap();
@@ -46,25 +24,6 @@ fn assert_upright(photos: &Photos, id: usize, side: usize, blue: u8) {
     for (i, pixel) in image.data.chunks(3).enumerate() {
         assert_eq!(pixel, [(i % side) as u8, (i / side) as u8, blue], "pixel {i}");
     }
-}
-
-const STL_BYTES: usize = 3 * 96 * 96;
-
-/// Three unlabelled, two train and two test images.
-fn stl10() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (part, blues, labels) in
-        [("unlabeled", &[1, 2, 3][..], &[][..]), ("train", &[4, 5], &[10, 1]), ("test", &[6, 7], &[3, 4])]
-    {
-        let images: Vec<u8> = blues.iter().flat_map(|&blue| planes(96, blue, true)).collect();
-        write(folder.path().join(format!("stl10_binary/{part}_X.bin")), images);
-        if !labels.is_empty() {
-            write(folder.path().join(format!("stl10_binary/{part}_y.bin")), labels);
-        }
-    }
-    let names = "airplane\nbird\ncar\ncat\ndeer\ndog\nhorse\nmonkey\nship\ntruck\n";
-    write(folder.path().join("stl10_binary/class_names.txt"), names);
-    folder
 }
 
 #[test]
@@ -131,18 +90,6 @@ fn an_image_file_that_shrinks_while_it_is_read_makes_undecodable_photos() {
     assert!(why.contains("test_X.bin from byte 27648 on"), "{why}");
 }
 
-/// Two images in each of the five train files, one in the test file.
-fn cifar10() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let record = |label: u8, blue: u8| [vec![label], planes(32, blue, false)].concat();
-    for file in 1..6u8 {
-        let records = [record(file, 2 * file), record(9, 2 * file + 1)].concat();
-        write(folder.path().join(format!("data_batch_{file}.bin")), records);
-    }
-    write(folder.path().join("test_batch.bin"), record(0, 99));
-    folder
-}
-
 #[test]
 fn cifar10_records_are_a_label_and_planes_row_by_row() {
     let folder = cifar10();
@@ -171,30 +118,6 @@ fn damaged_cifar10_files_are_named_with_the_byte() {
     refused(Photos::cifar10(folder.path(), None), &["label of 10", "data_batch_3.bin at byte 3073 of 6146"]);
     fs::remove_file(&path).unwrap();
     refused(Photos::cifar10(folder.path(), None), &["no such file", "data_batch_3.bin"]);
-}
-
-const COCO: &str = r#"{"info": {"year": 2017}, "licenses": [],
-"images": [{"id": 7, "file_name": "b.png", "width": 8, "height": 6, "coco_url": "x"}, {"id": 3, "file_name": "a.png"},
-           {"id": 9, "file_name": "sub/c.png"}],
-"annotations": [
- {"id": 1, "image_id": 3, "category_id": 90, "bbox": [1.5, 2, 3, 4], "iscrowd": 0, "segmentation": [[1, 2, 3, 4]]},
- {"id": 2, "image_id": 3, "category_id": 1, "bbox": [0, 0, 8, 6], "iscrowd": 1, "segmentation": {"counts": [5]}},
- {"id": 3, "image_id": 3, "category_id": 90, "bbox": [0, 0, 0, 6]},
- {"id": 4, "image_id": 7, "category_id": 1, "bbox": [0, 0, 1, 1], "iscrowd": 0}],
-"categories": [{"id": 90, "name": "toothbrush", "supercategory": "indoor"}, {"id": 1, "name": "person"}]}"#;
-
-/// A train set, and a val set without one of its photos.
-fn coco() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let val =
-        COCO.replace(r#"{"id": 7, "file_name": "b.png", "width": 8, "height": 6, "coco_url": "x"}, "#, "");
-    for (part, json) in [("train2017", COCO), ("val2017", &val)] {
-        write(folder.path().join(format!("annotations/instances_{part}.json")), json);
-        for name in ["a.png", "b.png", "sub/c.png"] {
-            write_photo(folder.path().join(part).join(name));
-        }
-    }
-    folder
 }
 
 #[test]
@@ -282,43 +205,6 @@ fn damaged_coco_files_are_named_with_the_byte() {
     );
 }
 
-/// An annotation with objects `(name, difficult, xmin ymin xmax ymax)`.
-fn voc_xml(objects: &[(&str, &str, [&str; 4])]) -> String {
-    let objects = objects.iter().map(|(name, difficult, [x0, y0, x1, y1])| {
-        format!(
-            "  <object>\n    <name>{name}</name><pose>Left</pose><truncated>1</truncated>{difficult}\n    <bndbox>\
-             <xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox>\n    <part><name>head\
-             </name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>\n  </object>\n"
-        )
-    });
-    let objects: String = objects.collect();
-    format!(
-        "<annotation>\n  <filename>x.jpg</filename>\n  <source><name>none</name></source>\n{objects}</annotation>\n"
-    )
-}
-
-const HARD: &str = "<difficult>1</difficult>";
-const EASY: &str = "<difficult>0</difficult>";
-const RECT: [&str; 4] = ["1", "2", "4", "4.5"];
-
-fn voc() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("VOC2007");
-    let photos = [
-        ("000005", voc_xml(&[("dog", EASY, RECT), ("person", HARD, RECT), ("person", EASY, RECT)])),
-        ("000007", voc_xml(&[("person", "", RECT), ("dog", HARD, RECT), ("cat", HARD, RECT)])),
-        ("000001", voc_xml(&[("person", EASY, RECT), ("dog", EASY, RECT), ("cat", HARD, RECT)])),
-        ("000002", voc_xml(&[])),
-    ];
-    for (id, xml) in photos {
-        write(root.join(format!("Annotations/{id}.xml")), xml);
-        write_photo(root.join(format!("JPEGImages/{id}.jpg")));
-    }
-    write(root.join("ImageSets/Main/trainval.txt"), "000005\n000007\n");
-    write(root.join("ImageSets/Main/test.txt"), "000001  1\n000002 -1\n\n");
-    folder
-}
-
 #[test]
 fn voc_objects_marked_difficult_leave_their_class_out() {
     let folder = voc();
@@ -404,18 +290,6 @@ fn damaged_voc_files_are_named_with_line_and_column() {
     refused(open(), &["empty list", "trainval.txt"]);
 }
 
-/// A csv list with multi-labels and its photos.
-fn csv() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["a", "b", "c", "d"] {
-        write_photo(folder.path().join(format!("images/{name}.png")));
-    }
-    let list = "file,source,split,labels\na.png,x,train,sky;tree;sky\nb.png,x,test,sea;sky\nc.png,x,train,sea\n\
-                d.png,x,pretrain,\n";
-    write(folder.path().join("list.csv"), list);
-    folder
-}
-
 #[test]
 fn a_csv_list_with_splits_gives_the_classes_that_both_have() {
     let folder = csv();
@@ -456,140 +330,4 @@ fn a_path_that_is_no_data_set_is_one_clear_line() {
     refused(labelled_split(folder.path()), &["other classes"]);
     write_photo(folder.path().join("test/y/a.png"));
     assert_eq!(labelled_split(folder.path()).unwrap()[0].classes(), ["x", "y"]);
-}
-
-/// A change to a file: at a place (in 65536ths of its length), forget some bytes, put others there.
-type Edit = (u16, usize, Vec<u8>);
-
-fn edits() -> impl Strategy<Value = Vec<Edit>> {
-    let hostile = prop::sample::select(vec![
-        "",
-        "-1",
-        "1e999",
-        "NaN",
-        "null",
-        "[[[[",
-        "}",
-        "\"..\"",
-        "<",
-        "</object>",
-        "&a;",
-        "<!DOCTYPE",
-        "\0",
-        ",",
-        ";",
-        "\"",
-        "99999999999999999999",
-        "\n",
-        "\u{feff}",
-        "<object><name>a</name></object>",
-    ]);
-    let bytes = prop_oneof![
-        hostile.prop_map(|text| text.as_bytes().to_vec()),
-        prop::collection::vec(any::<u8>(), 0..4),
-    ];
-    let forget = prop_oneof![4 => 0usize..6, 1 => 0usize..40_000];
-    prop::collection::vec((any::<u16>(), forget, bytes), 1..4)
-}
-
-fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
-    for (place, forget, new) in edits {
-        let start = bytes.len() * usize::from(*place) / 65536;
-        let end = (start + forget).min(bytes.len());
-        bytes.splice(start..end, new.iter().copied());
-    }
-    bytes
-}
-
-/// Opens a set whose `file` has been changed in every way that there is, and reads all of it: an error is one line.
-fn survives(path: &Path, file: &Path, whole: &[u8], edits: &[Edit]) -> Result<(), TestCaseError> {
-    write(file, edited(whole.to_vec(), edits));
-    let one_line = |error: Error| {
-        let message = error.to_string();
-        prop_assert!(error.exit_code() == 2 && !message.contains('\n'), "{}", message);
-        Ok(())
-    };
-    for split in [None, Some(Split::Train), Some(Split::Test)] {
-        match Photos::open(path, split) {
-            Err(error) => one_line(error)?,
-            Ok(photos) => {
-                for id in 0..photos.len() {
-                    let _ = photos.decode(id);
-                    let classes = photos.boxes(id).iter().map(|b| b.class);
-                    let mut all =
-                        classes.chain(photos.labels(id).iter().chain(photos.difficult(id)).copied());
-                    prop_assert!(all.all(|class| class < photos.classes().len()));
-                    prop_assert!(photos.boxes(id).iter().all(|b| b.rect.iter().all(|v| v.is_finite())));
-                    prop_assert!(photos.labels(id).is_sorted() && photos.difficult(id).is_sorted());
-                }
-            }
-        }
-    }
-    for halves in [multi_label_split(path), labelled_split(path)] {
-        halves.err().map_or(Ok(()), one_line)?;
-    }
-    Ok(())
-}
-
-/// A set of photos made once for all cases of a property, and its files that will be changed.
-struct Sample {
-    folder: TempDir,
-    files: Vec<(PathBuf, Vec<u8>)>,
-}
-
-impl Sample {
-    fn new(folder: TempDir, names: &[&str]) -> Sample {
-        let read = |name: &&str| {
-            let path = folder.path().join(name);
-            let bytes = fs::read(&path).unwrap();
-            (path, bytes)
-        };
-        let files = names.iter().map(read).collect();
-        Sample { folder, files }
-    }
-
-    fn survives(&self, path: &str, which: usize, edits: &[Edit]) -> Result<(), TestCaseError> {
-        let (file, whole) = &self.files[which % self.files.len()];
-        let result = survives(&self.folder.path().join(path), file, whole, edits);
-        write(file, whole);
-        result
-    }
-}
-
-/// 256 changed versions of these files of a set at `path`.
-fn survives_anything(sample: Sample, path: &str) {
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(256));
-    let changes = (any::<usize>(), edits());
-    runner.run(&changes, |(which, edits)| sample.survives(path, which, &edits)).unwrap();
-}
-
-#[test]
-fn no_bytes_make_the_stl10_reader_panic() {
-    let names = ["train_X.bin", "train_y.bin", "unlabeled_X.bin", "class_names.txt"];
-    let names = names.map(|name| format!("stl10_binary/{name}"));
-    survives_anything(Sample::new(stl10(), &names.each_ref().map(String::as_str)), "");
-}
-
-#[test]
-fn no_bytes_make_the_cifar10_reader_panic() {
-    let folder = cifar10();
-    write(folder.path().join("batches.meta.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n");
-    survives_anything(Sample::new(folder, &["data_batch_1.bin", "test_batch.bin", "batches.meta.txt"]), "");
-}
-
-#[test]
-fn no_bytes_make_the_coco_reader_panic() {
-    survives_anything(Sample::new(coco(), &["annotations/instances_train2017.json"]), "");
-}
-
-#[test]
-fn no_bytes_make_the_voc_reader_panic() {
-    let names = ["Annotations/000007.xml", "ImageSets/Main/trainval.txt", "Annotations/000001.xml"];
-    let names = names.map(|name| format!("VOC2007/{name}"));
-    survives_anything(Sample::new(voc(), &names.each_ref().map(String::as_str)), "");
-}
-
-#[test]
-fn no_bytes_make_the_csv_reader_panic() {
-    survives_anything(Sample::new(csv(), &["list.csv"]), "list.csv");
 }

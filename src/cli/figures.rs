@@ -1,6 +1,6 @@
 //! `vista figures`.
 
-use crate::data::Photos;
+use crate::data::{Photos, Source};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// `CLASS/`, or csv list; if absent the photos themselves if they have labels, or the run's own.
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
+    /// Follow links and lists that lead out of these folders.
+    #[arg(long)]
+    follow_links: bool,
     /// The run's log; `log.jsonl` beside the checkpoint if absent.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -104,12 +107,15 @@ impl Args {
         if self.data.is_some() {
             (config.data.photos, config.data.labelled) = (self.data.clone(), None);
         }
+        config.data.follow_links = self.follow_links; // not as the checkpoint says, which may be a stranger's
         let photos = pretraining_photos(&config)?;
         let (labelled, place) = match (&self.labelled, &config.data.labelled) {
             (Some(path), _) => {
                 let inner = if path.join("train").is_dir() { path.join("train") } else { path.clone() };
                 let is_list = path.extension().is_some_and(|e| e == "csv");
-                let labelled = if is_list { Photos::open(path, None) } else { Photos::labelled(&inner) };
+                let source = |path: &Path| Source::from(path).follow_links(config.data.follow_links);
+                let labelled =
+                    if is_list { Photos::open(source(path), None) } else { Photos::labelled(source(&inner)) };
                 (Some(labelled?), Some(inner))
             }
             (None, own) => {

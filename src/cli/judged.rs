@@ -1,6 +1,6 @@
 //! What the judging commands share: their arguments, progress, and the JSON that each leaves behind.
 
-use crate::data::{Album, AlbumOptions, Photos, Split, labelled_split};
+use crate::data::{Album, AlbumOptions, Photos, Source, Split, labelled_split};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
@@ -109,12 +109,15 @@ pub(super) struct LabelledPhotos {
     /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10; the built-in classes if absent.
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
+    /// Follow links that lead out of it.
+    #[arg(long)]
+    follow_links: bool,
 }
 
 impl LabelledPhotos {
     pub(super) fn open(&self) -> Result<LabelledAlbums> {
         let photos = match &self.labelled {
-            Some(folder) => labelled_split(folder)?,
+            Some(folder) => labelled_split(Source::from(folder).follow_links(self.follow_links))?,
             None => [Split::Train, Split::Test].map(Photos::bundled_labelled),
         };
         let [train, test] = photos.map(|p| Arc::new(Album::new(p, AlbumOptions::default())));

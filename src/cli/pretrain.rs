@@ -1,7 +1,8 @@
 //! `vista pretrain`.
 
 use crate::error::{Error, Result};
-use crate::train::{Config, Found, PRESETS, Summary, Trainer};
+use crate::files;
+use crate::train::{Config, Found, MAX_TEXT, PRESETS, Summary, Trainer};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +51,9 @@ pub(super) struct Flags {
     /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10, to judge the encoder by kNN.
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
+    /// Follow links and lists that lead out of these folders.
+    #[arg(long)]
+    follow_links: bool,
     /// `mls`, `moco`, `knn-moco`, `s2r2`, `simclr`, `swav`, `byol` or `densecl`; another than the preset's brings its own
     /// optimiser, heads and views.
     #[arg(long)]
@@ -110,7 +114,7 @@ impl Flags {
 
     fn applied(&self, mut config: Config) -> Result<Config> {
         if let Some(path) = &self.config {
-            let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+            let text = files::read_text(path, MAX_TEXT as u64)?;
             config = config.merged(&text, &path.display().to_string())?;
         }
         if let Some(name) = &self.objective {
@@ -143,7 +147,8 @@ impl Flags {
         ];
         let half = "half = { activations = true, queue = true, checkpoint = true }";
         let half = self.half.then(|| (half.to_string(), "--half".to_string()));
-        for (line, place) in flags.into_iter().flatten().chain(half) {
+        let links = self.follow_links.then(|| ("data.follow_links = true".into(), "--follow-links".into()));
+        for (line, place) in flags.into_iter().flatten().chain(half).chain(links) {
             config = config.merged(&line, &place)?;
         }
         // The demo's time limit is for those who ask for nothing else.

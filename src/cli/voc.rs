@@ -1,7 +1,7 @@
 //! `vista voc`.
 
 use crate::cli::judged::{Judged, Opened, Watch, embed_all};
-use crate::data::{Album, AlbumOptions, Photos, multi_label_split};
+use crate::data::{Album, AlbumOptions, Photos, Source, multi_label_split};
 use crate::error::{Error, Result};
 use crate::eval::{Embedded, MultiLabelled, Voc, VocResult, handmade_features};
 use crate::nn::ResNet;
@@ -17,6 +17,9 @@ pub(super) struct Args {
     /// Csv list of photos: `file`, `labels` (joined by `;`), `split` (`train` and `test`).
     #[arg(long, value_name = "LIST")]
     labelled: PathBuf,
+    /// Follow links and lists that lead out of its folder.
+    #[arg(long)]
+    follow_links: bool,
     /// Judge these classes alone: a list of names, or a csv list with a column `word` (`class`, `name`) and perhaps
     /// `frequent`, of which those with 1 are taken.
     #[arg(long, value_name = "FILE")]
@@ -47,7 +50,7 @@ struct Task {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let report = args.judged.report("voc")?;
-    let photos = multi_label_split(&args.labelled)?;
+    let photos = multi_label_split(Source::from(&args.labelled).follow_links(args.follow_links))?;
     let classes = chosen_classes(args, &photos)?;
     let usual = Voc::default();
     let mut costs = if args.costs.is_empty() { usual.costs } else { args.costs.clone() };
@@ -218,10 +221,13 @@ fn chosen_classes(args: &Args, [train, test]: &[Photos; 2]) -> Result<Vec<usize>
     Ok(chosen)
 }
 
+/// LIMIT: bytes of a file of classes.
+const MAX_CLASSES: u64 = 16 << 20;
+
 /// Names in a file of classes; see [`Args::classes`].
 fn class_names(file: &Path) -> Result<Vec<String>> {
     let place = || file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|e| Error::io(file, e))?;
+    let text = crate::files::read_text(file, MAX_CLASSES)?;
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let bad = |e: csv::Error| Error::input(format!("not a list ({e})"), place(), "give one class a line");
     let mut lines = reader.records().collect::<csv::Result<Vec<_>>>().map_err(bad)?;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::data::files::{Order, RawImage, RecordFile, class_names};
 use crate::data::photos::{Item, Origin};
-use crate::data::{Photos, Split};
+use crate::data::source::Fence;
+use crate::data::{Photos, Source, Split};
 use crate::error::Result;
 
 /// Pixels in a row and in a column.
@@ -29,23 +30,24 @@ impl Photos {
     /// [`Error::Input`](crate::Error::Input) if a file is missing or cut off, or a label is impossible.
     /// # Source
     /// Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
-    pub fn cifar10(folder: impl AsRef<Path>, split: Option<Split>) -> Result<Photos> {
-        let folder = folder.as_ref();
+    pub fn cifar10(folder: impl Into<Source>, split: Option<Split>) -> Result<Photos> {
+        let source = folder.into();
+        let (folder, fence) = (&source.path, source.fence(&source.path)?);
         let files = match split {
             None | Some(Split::Train) => &TRAIN[..],
             Some(Split::Test) => &["test_batch.bin"],
         };
-        let classes = class_names(&folder.join("batches.meta.txt"), CLASSES)?;
+        let classes = class_names(&fence, &folder.join("batches.meta.txt"), CLASSES)?;
         let mut items = Vec::new();
         for name in files {
-            items.extend(file_items(folder, name)?);
+            items.extend(file_items(&fence, folder, name)?);
         }
         Ok(Photos::from_items(folder.display().to_string(), items, classes))
     }
 }
 
-fn file_items(folder: &Path, name: &str) -> Result<Vec<Item>> {
-    let file = RecordFile::open(folder.join(name))?;
+fn file_items(fence: &Fence, folder: &Path, name: &str) -> Result<Vec<Item>> {
+    let file = RecordFile::open(fence, folder.join(name))?;
     let count = file.count("CIFAR-10 images", RECORD_BYTES)?;
     let labels = file.bytes_at((0..count).map(|i| i * RECORD_BYTES))?;
     let item = |(i, label): (u64, u8)| {

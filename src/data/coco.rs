@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::data::files::{AGAIN, at_byte, open_file, stays_inside};
+use crate::data::files::{AGAIN, stays_inside};
 use crate::data::list::find_root;
 use crate::data::photos::{Item, LabelledBox, Origin};
-use crate::data::{Photos, Split};
+use crate::data::{Photos, Source, Split};
 use crate::error::{Error, Result};
+use crate::files::{self, at_byte};
 
 /// What is kept of `instances_*.json`; all else (segmentations, licences, addresses) is skipped while reading.
 #[derive(Deserialize)]
@@ -56,8 +57,10 @@ impl Photos {
     /// alike, names a file outside its folder, or if its first photo is not there.
     /// # Source
     /// Lin et al., "Microsoft COCO: Common objects in context", 2014.
-    pub fn coco(annotations: impl AsRef<Path>, images: Option<&Path>) -> Result<Photos> {
-        let path = annotations.as_ref();
+    pub fn coco(annotations: impl Into<Source>, images: Option<&Path>) -> Result<Photos> {
+        let source = annotations.into();
+        let path = &source.path;
+        let fence = source.fence(images.unwrap_or_else(|| folder_of(path)))?;
         let Instances { images: listed, annotations, mut categories } = read(path)?;
         let wrong = |what: String| Error::input(what, path.display().to_string(), AGAIN);
         categories.sort_by_key(|c| c.id);
@@ -68,7 +71,7 @@ impl Photos {
             return Err(wrong(format!("image {} is {:?}, outside its folder", image.id, image.file_name)));
         }
         let first = listed.first().ok_or_else(|| wrong("no image is listed".into()))?;
-        let root = find_root(path, &candidates(path, images), &first.file_name)?;
+        let root = find_root(&fence, path, &candidates(path, images), &first.file_name)?;
         let mut items: Vec<Item> = listed
             .into_iter()
             .map(|image| {
@@ -90,7 +93,7 @@ impl Photos {
         }
         items.iter_mut().for_each(Item::label_by_boxes);
         let names = categories.into_iter().map(|c| c.name).collect();
-        let mut photos = Photos::from_items(path.display().to_string(), items, names);
+        let mut photos = Photos::from_items(path.display().to_string(), items, names).within(fence);
         for (count, why) in [
             (homeless, "are of images that are not listed"),
             (classless, "are of categories that are not listed"),
@@ -138,6 +141,12 @@ pub(super) fn instance_files(folder: &Path) -> Vec<String> {
     names
 }
 
+/// The folder of a set, given one of its files of instances: that which holds `annotations`, or the file.
+fn folder_of(file: &Path) -> &Path {
+    let beside = file.parent().unwrap_or(Path::new(""));
+    beside.parent().unwrap_or(beside)
+}
+
 /// Folders in which the photos may lie.
 fn candidates(file: &Path, images: Option<&Path>) -> Vec<PathBuf> {
     if let Some(folder) = images {
@@ -178,7 +187,7 @@ impl Read for Counted {
 }
 
 fn read(path: &Path) -> Result<Instances> {
-    let file = open_file(path)?;
+    let file = files::open(path)?;
     let length = file.metadata().map(|m| m.len()).unwrap_or(0);
     let mut counted = Counted { inner: BufReader::with_capacity(1 << 16, file), at: 0 };
     let mut json = serde_json::Deserializer::from_reader(&mut counted);

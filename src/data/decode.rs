@@ -1,13 +1,15 @@
 //! From the bytes of a JPEG or PNG to upright 8-bit RGB.
 
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
-/// The most pixels a photo may declare; a larger one counts as undecodable (a few bytes can declare gigabytes).
-pub const MAX_PIXELS: u64 = 1 << 27;
+use crate::data::header::believed;
+
+/// LIMIT: bytes of a PNG's colour profile, unpacked, and of its lines; real ones have less than 4 MiB.
+const MAX_CHUNK: u64 = 16 << 20;
 
 /// An 8-bit RGB image: `data[(y * width + x) * 3 + channel]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,77 +32,51 @@ impl Rgb {
 /// Decodes a photo to 8-bit RGB, upright; the reason as a sentence fragment if it can't be decoded.
 ///
 /// - The format is told by the content, not by the name.
-/// - EXIF orientation is applied.
+/// - EXIF orientation is applied; of an animation the first picture is taken.
 /// - Greyscale is repeated over the channels, CMYK and YCCK JPEGs are converted, 16-bit samples are rounded to 8.
 /// - Transparent pixels are laid over white: `c' = (c a + 255 (255 - a) + 127) / 255`, for what lies under full
 ///   transparency is arbitrary.
 /// - A JPEG whose data stop before its end marker is truncated, even where a decoder would fill up with grey.
+/// - Memory is at most 64 MiB beside the file, until the file is large enough for the pixels that it declares.
 pub fn decode(bytes: &[u8]) -> Result<Rgb, String> {
+    decode_from(Cursor::new(bytes), bytes.len() as u64)
+}
+
+/// [`decode`] from a file of `length` bytes.
+pub(super) fn decode_from(input: impl BufRead + Seek, length: u64) -> Result<Rgb, String> {
     // A decoder that panics on a broken file must not end the run: to us that file is undecodable.
-    catch_unwind(AssertUnwindSafe(|| decode_unguarded(bytes)))
+    catch_unwind(AssertUnwindSafe(|| decode_unguarded(input, length)))
         .unwrap_or_else(|_| Err("the decoder failed".into()))
 }
 
-fn decode_unguarded(bytes: &[u8]) -> Result<Rgb, String> {
-    if bytes.starts_with(&[0xFF, 0xD8]) && !jpeg_is_complete(bytes) {
-        return Err("truncated JPEG".into());
-    }
+fn decode_unguarded(mut input: impl BufRead + Seek, length: u64) -> Result<Rgb, String> {
+    let format = believed(&mut input, length)?;
+    input.rewind().map_err(|e| e.to_string())?;
+    let mut reader = ImageReader::with_format(input, format);
     let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_PIXELS * 8);
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
-    if reader.format().is_none() {
-        return Err("neither a JPEG nor a PNG".into());
-    }
+    limits.max_alloc = Some(MAX_CHUNK); // of a PNG's chunks: its pixels are not counted
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
-    let (width, height) = decoder.dimensions();
-    if width == 0 || height == 0 {
-        return Err("no pixels".into());
-    }
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(format!("{width} x {height} pixels are more than {MAX_PIXELS}"));
-    }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
+    // Upright at last: three bytes a pixel are turned then, not eight.
+    let mut image = DynamicImage::ImageRgb8(flatten(image));
     image.apply_orientation(orientation);
-    Ok(flatten(image))
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    Ok(Rgb { width, height, data: image.into_rgb8().into_raw() })
 }
 
 /// 8-bit RGB, transparency laid over white.
-fn flatten(image: DynamicImage) -> Rgb {
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let data = if image.color().has_alpha() {
-        let over_white = |c: u8, a: u32| ((u32::from(c) * a + 255 * (255 - a) + 127) / 255) as u8;
-        let rgba = image.into_rgba8();
-        rgba.pixels().flat_map(|p| [0, 1, 2].map(|i| over_white(p.0[i], u32::from(p.0[3])))).collect()
-    } else {
-        image.into_rgb8().into_raw()
-    };
-    Rgb { width, height, data }
-}
-
-/// Whether a JPEG's markers go on to its end marker.
-///
-/// Segments are skipped by their length, so that a thumbnail inside one is not taken for the photo's own data; in
-/// entropy-coded data `FF 00` is a stuffed byte and `FF D0` to `FF D7` are restarts.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while at + 1 < bytes.len() {
-        match (bytes[at], bytes[at + 1]) {
-            (0xFF, 0xD9) => return true,
-            (0xFF, 0x00 | 0x01 | 0xD0..=0xD8) => at += 2,
-            (0xFF, 0xFF) => at += 1,
-            (0xFF, _) => match bytes.get(at + 2..at + 4) {
-                Some(length) => at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]])),
-                None => return false,
-            },
-            _ => match bytes[at..].iter().position(|&b| b == 0xFF) {
-                Some(offset) => at += offset,
-                None => return false,
-            },
-        }
+fn flatten(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
     }
-    false
+    let over_white = |c: u8, a: u32| ((u32::from(c) * a + 255 * (255 - a) + 127) / 255) as u8;
+    let rgba = image.into_rgba8();
+    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let [r, g, b, a] = rgba.get_pixel(x, y).0;
+        image::Rgb([r, g, b].map(|c| over_white(c, u32::from(a))))
+    })
 }
 
 #[cfg(test)]

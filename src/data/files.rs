@@ -1,21 +1,17 @@
 //! Files that may be damaged: every length is checked before it is believed, and every error names file and offset.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::data::Rgb;
-use crate::data::list::unusable;
+use crate::data::source::Fence;
 use crate::error::{Error, Result};
+use crate::files::{at_byte, unusable};
 
 /// What to do about a file that is not as it was published.
 pub(super) const AGAIN: &str = "download the file again";
-
-/// A file's path with an offset in it, for the middle part of an error.
-pub(super) fn at_byte(path: &Path, byte: u64, of: u64) -> String {
-    format!("{} at byte {byte} of {of}", path.display())
-}
 
 /// An open file of fixed-size records, shared by all photos in it and all threads.
 #[derive(Debug)]
@@ -26,9 +22,9 @@ pub(super) struct RecordFile {
 }
 
 impl RecordFile {
-    /// Opens a file; nothing is read.
-    pub(super) fn open(path: PathBuf) -> Result<Arc<RecordFile>> {
-        let file = open_file(&path)?;
+    /// Opens a file inside a fence; nothing is read.
+    pub(super) fn open(fence: &Fence, path: PathBuf) -> Result<Arc<RecordFile>> {
+        let file = fence.open(&path)?;
         let length = file.metadata().map_err(|e| unusable(&path, &e))?.len();
         Ok(Arc::new(RecordFile { path, file, length }))
     }
@@ -135,41 +131,16 @@ impl RawImage {
     }
 }
 
-/// Opens a regular file.
-pub(super) fn open_file(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(|e| unusable(path, &e))?;
-    match file.metadata().map_err(|e| unusable(path, &e))?.is_file() {
-        true => Ok(file),
-        false => {
-            Err(Error::input("not a file", path.display().to_string(), "give the file that was published"))
-        }
-    }
-}
-
-/// The text of a file of at most `limit` bytes.
-///
-/// # Errors
-/// [`Error::Input`] if it can't be read, is longer, or is not UTF-8 (with the offset of the first bad byte).
-pub(super) fn read_text(path: &Path, limit: u64) -> Result<String> {
-    let mut bytes = Vec::new();
-    open_file(path)?.take(limit + 1).read_to_end(&mut bytes).map_err(|e| unusable(path, &e))?;
-    let length = bytes.len() as u64;
-    if length > limit {
-        let what = format!("more than the {limit} bytes that such a file can have");
-        return Err(Error::input(what, path.display().to_string(), AGAIN));
-    }
-    String::from_utf8(bytes).map_err(|e| {
-        let bad = e.utf8_error().valid_up_to() as u64;
-        Error::input("text that is not UTF-8", at_byte(path, bad, length), AGAIN)
-    })
-}
-
 /// Names of the classes, one a line, from a file that may be missing: then the published ones.
-pub(super) fn class_names<const N: usize>(path: &Path, published: [&str; N]) -> Result<Vec<String>> {
+pub(super) fn class_names<const N: usize>(
+    fence: &Fence,
+    path: &Path,
+    published: [&str; N],
+) -> Result<Vec<String>> {
     if !path.exists() {
         return Ok(published.map(String::from).to_vec());
     }
-    let text = read_text(path, 1 << 16)?;
+    let text = fence.read_text(path, 1 << 16)?;
     let names: Vec<String> =
         text.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
     if names.len() != N {

@@ -4,12 +4,15 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::data::Photos;
 use crate::data::photos::{Item, Origin};
+use crate::data::source::Fence;
+use crate::data::{Photos, Source};
 use crate::error::{Error, Result};
+use crate::files::{self, unusable};
 
-/// All photo files below `folder` as (name with `/`, path), sorted by name.
-pub(super) fn photo_files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+/// All photo files below `folder` as (name with `/`, path), sorted by name, and the number of links left out because
+/// they lead out of the fence.
+pub(super) fn photo_files(folder: &Path, fence: &Fence) -> Result<(Vec<(String, PathBuf)>, usize)> {
     let kind = fs::metadata(folder).map_err(|e| unusable(folder, &e))?;
     if !kind.is_dir() {
         return Err(Error::input(
@@ -18,7 +21,7 @@ pub(super) fn photo_files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
             "give the folder that holds the photos",
         ));
     }
-    let mut files = Vec::new();
+    let (mut files, mut skipped) = (Vec::new(), 0);
     let mut seen = HashSet::new();
     let mut open = vec![(String::new(), folder.to_path_buf())];
     while let Some((prefix, folder)) = open.pop() {
@@ -32,34 +35,27 @@ pub(super) fn photo_files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
         for entry in entries {
             let (file_name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
             let name = format!("{prefix}{file_name}");
-            if file_name.starts_with('.') {
+            let is_dir = path.is_dir();
+            if file_name.starts_with('.') || !(is_dir || is_photo(&path)) {
                 continue;
             }
-            if path.is_dir() {
+            let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            // A link to nothing is kept: it is named with the photos that can't be decoded.
+            if link && matches!(fence.holds(&path), Ok(false)) {
+                skipped += 1;
+            } else if is_dir {
                 open.push((format!("{name}/"), path));
-            } else if is_photo(&path) {
+            } else {
                 files.push((name, path));
             }
         }
     }
     files.sort();
-    Ok(files)
+    Ok((files, skipped))
 }
 
 fn is_photo(path: &Path) -> bool {
     path.extension().is_some_and(|e| ["jpg", "jpeg", "png"].iter().any(|known| e.eq_ignore_ascii_case(known)))
-}
-
-/// The error for a path that the system refuses.
-pub(super) fn unusable(path: &Path, error: &std::io::Error) -> Error {
-    let (what, advice) = match error.kind() {
-        std::io::ErrorKind::NotFound => ("no such file or folder".to_string(), "check the path"),
-        std::io::ErrorKind::PermissionDenied => {
-            ("not allowed to read".to_string(), "change its permissions or choose another")
-        }
-        _ => (format!("can't be read ({error})"), "check the disk, or choose another place"),
-    };
-    Error::input(what, path.display().to_string(), advice)
 }
 
 /// Columns of a list: where the file name, the labels and the split stand.
@@ -102,7 +98,9 @@ impl Lines<'_> {
 }
 
 /// See [`Photos::csv`].
-pub(super) fn csv(list: &Path, root: Option<&Path>, wanted: Lines) -> Result<Photos> {
+pub(super) fn csv(source: &Source, root: Option<&Path>, wanted: Lines) -> Result<Photos> {
+    let list = &source.path;
+    let fence = source.fence(root.or(list.parent()).unwrap_or(Path::new("")))?;
     let place = list.display().to_string();
     let bad_line = |e: csv::Error| {
         Error::input(
@@ -111,7 +109,7 @@ pub(super) fn csv(list: &Path, root: Option<&Path>, wanted: Lines) -> Result<Pho
             "give lines of file,labels or file,labels,split",
         )
     };
-    let file = fs::File::open(list).map_err(|e| unusable(list, &e))?;
+    let file = files::open(list)?;
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
     let mut lines = reader.records().collect::<csv::Result<Vec<_>>>().map_err(bad_line)?;
     let headings = lines.first().and_then(Columns::from_headings);
@@ -157,7 +155,7 @@ pub(super) fn csv(list: &Path, root: Option<&Path>, wanted: Lines) -> Result<Pho
         Some(root) => vec![root.to_path_buf()],
         None => vec![beside.to_path_buf(), beside.join("images")],
     };
-    let root = find_root(list, &candidates, &first)?;
+    let root = find_root(&fence, list, &candidates, &first)?;
     let items = lines
         .iter()
         .map(|line| {
@@ -170,12 +168,16 @@ pub(super) fn csv(list: &Path, root: Option<&Path>, wanted: Lines) -> Result<Pho
             Item::new(name, origin, labels)
         })
         .collect();
-    Ok(Photos::from_items(place, items, classes))
+    Ok(Photos::from_items(place, items, classes).within(fence))
 }
 
 /// The folder that a list's file names are relative to: the first of the candidates that holds its first photo.
-pub(super) fn find_root(list: &Path, candidates: &[PathBuf], first: &str) -> Result<PathBuf> {
-    candidates.iter().find(|root| root.join(first).is_file()).cloned().ok_or_else(|| {
+pub(super) fn find_root(fence: &Fence, list: &Path, candidates: &[PathBuf], first: &str) -> Result<PathBuf> {
+    let found = candidates.iter().find(|root| root.join(first).is_file());
+    if let Some(root) = found {
+        fence.check(&root.join(first))?;
+    }
+    found.cloned().ok_or_else(|| {
         let folder =
             |c: &PathBuf| if c.as_os_str().is_empty() { ".".into() } else { c.display().to_string() };
         let looked = candidates.iter().map(folder).collect::<Vec<_>>().join(", ");

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::data::list::{self, Lines, unusable};
-use crate::data::{Photos, coco, voc};
+use crate::data::list::{self, Lines};
+use crate::data::{Photos, Source, coco, voc};
 use crate::error::{Error, Result};
+use crate::files::unusable;
 
 /// Which half of a labelled set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl Kind {
 }
 
 impl Photos {
-    /// Photos at a path, whatever it is.
+    /// Photos at a path, whatever it is. Links lead out of its folder only if the [`Source`] says so.
     ///
     /// | path | `None`: to pretrain on | `Some(split)` |
     /// |---|---|---|
@@ -96,21 +97,25 @@ impl Photos {
     ///
     /// # Errors
     /// [`Error::Input`] if there is nothing at the path, it has no such split, or as the reader of its kind.
-    pub fn open(path: impl AsRef<Path>, split: Option<Split>) -> Result<Photos> {
-        let path = path.as_ref();
+    pub fn open(source: impl Into<Source>, split: Option<Split>) -> Result<Photos> {
+        let source = source.into();
+        let path = source.path.as_path();
         match (Kind::of(path)?, split) {
-            (Kind::Stl10(root), _) => Photos::stl10(root, split),
-            (Kind::Cifar10(root), _) => Photos::cifar10(root, split),
-            (Kind::Voc(root), _) => Photos::voc(&root, voc::part(&root, split)),
-            (Kind::Coco(root), _) => Photos::coco(coco::instances(&root, split)?, None),
+            (Kind::Stl10(root), _) => Photos::stl10(source.part(root), split),
+            (Kind::Cifar10(root), _) => Photos::cifar10(source.part(root), split),
+            (Kind::Voc(root), _) => {
+                let part = voc::part(&root, split);
+                Photos::voc(source.part(root), part)
+            }
+            (Kind::Coco(root), _) => Photos::coco(source.part(coco::instances(&root, split)?), None),
             (Kind::Csv, split) => {
                 // What an encoder is judged on it must not have seen.
                 let test = Lines::AllBut(Split::Test.name());
-                list::csv(path, None, split.map_or(test, |split| Lines::Split(split.name())))
+                list::csv(&source, None, split.map_or(test, |split| Lines::Split(split.name())))
             }
-            (Kind::Instances, None) => Photos::coco(path, None),
-            (Kind::ClassFolders | Kind::Folder, None) => Photos::folder(path),
-            (Kind::ClassFolders, Some(split)) => Photos::labelled(path.join(split.name())),
+            (Kind::Instances, None) => Photos::coco(source, None),
+            (Kind::ClassFolders | Kind::Folder, None) => Photos::folder(source),
+            (Kind::ClassFolders, Some(split)) => Photos::labelled(source.part(path.join(split.name()))),
             (Kind::Folder | Kind::Instances, Some(split)) => Err(Error::input(
                 format!("no {} part", split.name()),
                 path.display().to_string(),
@@ -126,8 +131,9 @@ impl Photos {
 /// # Errors
 /// [`Error::Input`] as for [`Photos::open`], if the classes of both differ, if a photo has several labels, or if
 /// either half has no label.
-pub fn labelled_split(path: impl AsRef<Path>) -> Result<[Photos; 2]> {
-    let path = path.as_ref();
+pub fn labelled_split(source: impl Into<Source>) -> Result<[Photos; 2]> {
+    let source = source.into();
+    let path = source.path.as_path();
     let place = path.display().to_string();
     let several = |what: String| {
         let advice =
@@ -137,7 +143,8 @@ pub fn labelled_split(path: impl AsRef<Path>) -> Result<[Photos; 2]> {
     if let Kind::Voc(_) | Kind::Coco(_) | Kind::Instances = Kind::of(path)? {
         return several("photos with several labels each".into());
     }
-    let halves = [Photos::open(path, Some(Split::Train))?, Photos::open(path, Some(Split::Test))?];
+    let halves =
+        [Photos::open(source.clone(), Some(Split::Train))?, Photos::open(source.clone(), Some(Split::Test))?];
     if halves[0].classes() != halves[1].classes() {
         let advice = "give both the same class folders";
         return Err(Error::input("train and test have other classes", place, advice));
@@ -161,9 +168,11 @@ pub fn labelled_split(path: impl AsRef<Path>) -> Result<[Photos; 2]> {
 ///
 /// # Errors
 /// [`Error::Input`] as for [`Photos::open`], or if no class has positives in both.
-pub fn multi_label_split(path: impl AsRef<Path>) -> Result<[Photos; 2]> {
-    let path = path.as_ref();
-    let halves = [Photos::open(path, Some(Split::Train))?, Photos::open(path, Some(Split::Test))?];
+pub fn multi_label_split(source: impl Into<Source>) -> Result<[Photos; 2]> {
+    let source = source.into();
+    let path = source.path.as_path();
+    let halves =
+        [Photos::open(source.clone(), Some(Split::Train))?, Photos::open(source.clone(), Some(Split::Test))?];
     let [train, test] = halves.each_ref().map(positives);
     let common = halves[0].classes().iter().filter(|class| train.contains(*class) && test.contains(*class));
     let common: Vec<String> = common.cloned().collect();

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use crate::data::files::RawImage;
-use crate::data::{Rgb, decode, list};
+use crate::data::source::Fence;
+use crate::data::{Rgb, Source, decode, list};
 use crate::error::{Error, Result};
 
 /// Photos in a fixed order; a photo's index is its id everywhere (queues, batches, logs).
@@ -13,6 +14,7 @@ pub struct Photos {
     place: String,
     items: Vec<Item>,
     classes: Vec<String>,
+    fence: Fence,
     pub(super) warnings: Vec<String>,
 }
 
@@ -77,29 +79,41 @@ pub(super) enum Origin {
 
 impl Photos {
     pub(super) fn from_items(place: String, items: Vec<Item>, classes: Vec<String>) -> Photos {
-        Photos { place, items, classes, warnings: Vec::new() }
+        Photos { place, items, classes, fence: Fence::default(), warnings: Vec::new() }
+    }
+
+    /// The same photos, read only if they lie inside a fence.
+    pub(super) fn within(self, fence: Fence) -> Photos {
+        Photos { fence, ..self }
     }
 
     /// Every JPEG and PNG below a folder, unlabelled.
     ///
     /// Files are told by their extension (`jpg`, `jpeg`, `png`, in any case), sorted by path, hidden ones left
-    /// out. A folder that links back to one already seen is not entered again.
+    /// out. A folder that links back to one already seen is not entered again; links that lead out of the folder are
+    /// left out and counted in [`Photos::warnings`], unless the [`Source`] follows them.
     ///
     /// # Errors
     /// [`Error::Input`] if the folder is not there, can't be read, or holds no photo.
-    pub fn folder(folder: impl AsRef<Path>) -> Result<Photos> {
-        let folder = folder.as_ref();
-        let files = list::photo_files(folder)?;
+    pub fn folder(folder: impl Into<Source>) -> Result<Photos> {
+        let source = folder.into();
+        let (folder, fence) = (&source.path, source.fence(&source.path)?);
+        let (files, skipped) = list::photo_files(folder, &fence)?;
         if files.is_empty() {
+            let links = fence.warning(skipped).map(|warning| format!(" ({warning})")).unwrap_or_default();
             return Err(Error::input(
                 "no photo in this folder",
                 folder.display().to_string(),
-                "give a folder that holds .jpg, .jpeg or .png files, in it or in folders below it",
+                format!(
+                    "give a folder that holds .jpg, .jpeg or .png files, in it or in folders below it{links}"
+                ),
             ));
         }
         let items =
             files.into_iter().map(|(name, path)| Item::new(name, Origin::File(path), Vec::new())).collect();
-        Ok(Photos::from_items(folder.display().to_string(), items, Vec::new()))
+        let mut photos = Photos::from_items(folder.display().to_string(), items, Vec::new());
+        photos.warnings.extend(fence.warning(skipped));
+        Ok(photos.within(fence))
     }
 
     /// Photos in one folder per class: `folder/CLASS/**/photo.jpg`; classes are sorted by name.
@@ -107,9 +121,10 @@ impl Photos {
     /// # Errors
     /// [`Error::Input`] as for [`Photos::folder`], or if there are photos beside the class folders, for they
     /// would have no label.
-    pub fn labelled(folder: impl AsRef<Path>) -> Result<Photos> {
-        let folder = folder.as_ref();
-        let mut photos = Photos::folder(folder)?;
+    pub fn labelled(folder: impl Into<Source>) -> Result<Photos> {
+        let source = folder.into();
+        let mut photos = Photos::folder(source.clone())?;
+        let folder = &source.path;
         let class_of = |name: &str| name.split_once('/').map(|(class, _)| class.to_string());
         for item in &photos.items {
             let class = class_of(&item.name).ok_or_else(|| {
@@ -145,8 +160,8 @@ impl Photos {
     ///
     /// # Errors
     /// [`Error::Input`] if the list can't be read, has no line of that split, or if its first file is not there.
-    pub fn csv(list: impl AsRef<Path>, root: Option<&Path>, split: Option<&str>) -> Result<Photos> {
-        list::csv(list.as_ref(), root, split.map_or(list::Lines::All, list::Lines::Split))
+    pub fn csv(list: impl Into<Source>, root: Option<&Path>, split: Option<&str>) -> Result<Photos> {
+        list::csv(&list.into(), root, split.map_or(list::Lines::All, list::Lines::Split))
     }
 
     /// Photos from encoded bytes in memory, with labels.
@@ -237,7 +252,7 @@ impl Photos {
     /// Reads and decodes one photo, uncached; the reason if that fails.
     pub fn decode(&self, photo: usize) -> Result<Rgb, String> {
         match &self.items[photo].origin {
-            Origin::File(path) => decode(&std::fs::read(path).map_err(|e| e.to_string())?),
+            Origin::File(path) => self.fence.decode(path),
             Origin::Bytes(bytes) => decode(bytes),
             Origin::Raw(image) => image.read(),
         }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::data::files::{Order, RawImage, RecordFile, class_names};
 use crate::data::photos::{Item, Origin};
-use crate::data::{Photos, Split};
+use crate::data::source::Fence;
+use crate::data::{Photos, Source, Split};
 use crate::error::Result;
 
 /// Pixels in a row and in a column.
@@ -28,30 +29,31 @@ impl Photos {
     /// # Source
     /// Coates, Lee and Ng, "An analysis of single-layer networks in unsupervised feature learning", 2011; the
     /// pretraining set is S2R2's.
-    pub fn stl10(folder: impl AsRef<Path>, split: Option<Split>) -> Result<Photos> {
-        let folder = folder.as_ref();
+    pub fn stl10(folder: impl Into<Source>, split: Option<Split>) -> Result<Photos> {
+        let source = folder.into();
+        let (folder, fence) = (&source.path, source.fence(&source.path)?);
         let parts = match split {
             None => &["unlabeled", "train"][..],
             Some(Split::Train) => &["train"],
             Some(Split::Test) => &["test"],
         };
-        let classes = class_names(&folder.join("class_names.txt"), CLASSES)?;
+        let classes = class_names(&fence, &folder.join("class_names.txt"), CLASSES)?;
         let mut items = Vec::new();
         for part in parts {
-            items.extend(part_items(folder, part)?);
+            items.extend(part_items(&fence, folder, part)?);
         }
         Ok(Photos::from_items(folder.display().to_string(), items, classes))
     }
 }
 
 /// The images of `PART_X.bin`, with the labels of `PART_y.bin` unless the part is unlabelled.
-fn part_items(folder: &Path, part: &str) -> Result<Vec<Item>> {
+fn part_items(fence: &Fence, folder: &Path, part: &str) -> Result<Vec<Item>> {
     let file_name = format!("{part}_X.bin");
-    let file = RecordFile::open(folder.join(&file_name))?;
+    let file = RecordFile::open(fence, folder.join(&file_name))?;
     let count = file.count("STL-10 images", IMAGE_BYTES)?;
     let labels = match part {
         "unlabeled" => None,
-        _ => Some(labels(folder, part, count)?),
+        _ => Some(labels(fence, folder, part, count)?),
     };
     let item = |i: u64| {
         let image =
@@ -63,8 +65,8 @@ fn part_items(folder: &Path, part: &str) -> Result<Vec<Item>> {
 }
 
 /// The labels of a part, counted from 0.
-fn labels(folder: &Path, part: &str, images: u64) -> Result<Vec<usize>> {
-    let file = RecordFile::open(folder.join(format!("{part}_y.bin")))?;
+fn labels(fence: &Fence, folder: &Path, part: &str, images: u64) -> Result<Vec<usize>> {
+    let file = RecordFile::open(fence, folder.join(format!("{part}_y.bin")))?;
     if file.length() != images {
         let what = format!("{} STL-10 labels for {images} images", file.length());
         return Err(file.damaged(what, file.length().min(images)));

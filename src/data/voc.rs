@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use crate::data::files::{AGAIN, open_file, read_text, stays_inside};
+use crate::data::files::{AGAIN, stays_inside};
 use crate::data::photos::{Item, LabelledBox, Origin};
-use crate::data::{Photos, Split};
+use crate::data::source::Fence;
+use crate::data::{Photos, Source, Split};
 use crate::error::{Error, Result};
 
 const CLASSES: [&str; 20] = [
@@ -37,6 +38,9 @@ const CLASSES: [&str; 20] = [
 const MAX_XML: u64 = 4 << 20;
 /// LIMIT: the most elements and texts of an annotation; the published ones have less than 1,000.
 const MAX_NODES: u32 = 100_000;
+/// LIMIT: the most attributes of an annotation; the published ones have none. The time that XML takes grows with the
+/// square of an element's attributes and with the cube of nested namespaces.
+const MAX_ATTRIBUTES: usize = 4096;
 /// LIMIT: the largest list of a part, bytes.
 const MAX_LIST: u64 = 64 << 20;
 
@@ -54,11 +58,12 @@ impl Photos {
     /// [`Error::Input`] if the part or an annotation is missing, or an annotation is damaged, with line and column.
     /// # Source
     /// Everingham et al., "The Pascal visual object classes challenge", 2010.
-    pub fn voc(root: impl AsRef<Path>, part: &str) -> Result<Photos> {
-        let root = root.as_ref();
+    pub fn voc(root: impl Into<Source>, part: &str) -> Result<Photos> {
+        let source = root.into();
+        let (root, fence) = (&source.path, source.fence(&source.path)?);
         let mut annotated = Vec::new();
-        for id in ids(root, part)? {
-            let objects = objects(&root.join("Annotations").join(format!("{id}.xml")))?;
+        for id in ids(&fence, root, part)? {
+            let objects = objects(&fence, &root.join("Annotations").join(format!("{id}.xml")))?;
             annotated.push((id, objects));
         }
         let names: BTreeSet<&str> = annotated.iter().flat_map(|(_, o)| o).map(|o| o.name.as_str()).collect();
@@ -88,7 +93,8 @@ impl Photos {
             item.label_by_boxes();
             items.push(item);
         }
-        let mut photos = Photos::from_items(format!("{} ({part})", root.display()), items, classes);
+        let mut photos =
+            Photos::from_items(format!("{} ({part})", root.display()), items, classes).within(fence);
         if skipped > 0 {
             photos
                 .warnings
@@ -116,7 +122,7 @@ fn list_of(root: &Path, part: &str) -> PathBuf {
 }
 
 /// The photos of a part: the first word of each line.
-fn ids(root: &Path, part: &str) -> Result<Vec<String>> {
+fn ids(fence: &Fence, root: &Path, part: &str) -> Result<Vec<String>> {
     let list = list_of(root, part);
     if !stays_inside(part) || !list.is_file() {
         let parts = ["train", "val", "trainval", "test"].into_iter().filter(|p| list_of(root, p).is_file());
@@ -124,7 +130,7 @@ fn ids(root: &Path, part: &str) -> Result<Vec<String>> {
         let advice = format!("keep the lists in ImageSets/Main; there are: {known}");
         return Err(Error::input(format!("no list of part {part:?}"), root.display().to_string(), advice));
     }
-    let text = read_text(&list, MAX_LIST)?;
+    let text = fence.read_text(&list, MAX_LIST)?;
     let mut ids = Vec::new();
     for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let Some(id) = line.split_whitespace().next() else { continue };
@@ -169,18 +175,21 @@ impl Object {
 }
 
 /// The objects of an annotation.
-fn objects(path: &Path) -> Result<Vec<Object>> {
-    let text = match open_file(path) {
-        Ok(_) => read_text(path, MAX_XML)?,
-        Err(_) if !path.exists() => {
-            return Err(Error::input(
-                "a photo of this part has no annotation",
-                path.display().to_string(),
-                "unpack the archive with the annotations, or choose a part that has them",
-            ));
-        }
-        Err(e) => return Err(e),
-    };
+fn objects(fence: &Fence, path: &Path) -> Result<Vec<Object>> {
+    if !path.exists() {
+        return Err(Error::input(
+            "a photo of this part has no annotation",
+            path.display().to_string(),
+            "unpack the archive with the annotations, or choose a part that has them",
+        ));
+    }
+    let text = fence.read_text(path, MAX_XML)?;
+    let attributes = text.bytes().filter(|&b| b == b'=').count();
+    if attributes > MAX_ATTRIBUTES || text.contains("xmlns") {
+        let what =
+            format!("namespaces, or {attributes} attributes of {MAX_ATTRIBUTES} that an annotation can have");
+        return Err(Error::input(what, path.display().to_string(), AGAIN));
+    }
     let place = |row: u32, column: u32| format!("{} at line {row} column {column}", path.display());
     // No DTD, so no entities that could unfold to gigabytes.
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };

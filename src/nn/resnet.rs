@@ -20,7 +20,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    fn depths(self) -> [usize; 4] {
+    pub(crate) fn depths(self) -> [usize; 4] {
         match self {
             Architecture::Resnet18 => [2, 2, 2, 2],
             Architecture::Resnet34 | Architecture::Resnet50 => [3, 4, 6, 3],

@@ -5,6 +5,11 @@ use crate::error::{Error, Result};
 use crate::objective::{KeyViews, LossTerm};
 use crate::ops::top_k::{MAX_COLUMNS, MAX_K};
 
+/// LIMIT: images in a batch.
+const MAX_BATCH: usize = 1 << 20;
+/// LIMIT: views of an image.
+const MAX_VIEWS: usize = 1 << 10;
+
 impl Config {
     /// Refuses values that no run can have.
     ///
@@ -39,6 +44,11 @@ impl Config {
             let what = "a batch of less than 2 has no negatives and no batch statistics";
             return refuse("train.batch", what, "raise --batch");
         }
+        if train.batch > MAX_BATCH || train.views > MAX_VIEWS {
+            let what = format!("{} images of {} views", train.batch, train.views);
+            let advice = format!("choose at most {MAX_BATCH} and {MAX_VIEWS}");
+            return refuse("train", &what, &advice);
+        }
         let name = self.objective.name;
         if matches!(name, Method::S2r2 | Method::Swav) && train.views < 2 {
             return refuse(
@@ -48,7 +58,7 @@ impl Config {
             );
         }
         if let (Method::Swav, Some(small)) = (name, self.small_views)
-            && train.views < small.count + 2
+            && train.views < small.count.saturating_add(2)
         {
             let what = format!("{} views of each image, {} of them small", train.views, small.count);
             return refuse("train.views", &what, "SwAV needs two full ones beside the small ones");

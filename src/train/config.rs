@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use toml::{Table, Value};
 
+/// LIMIT: bytes of a configuration; a whole one has 2 KiB. Reading TOML takes 100 bytes for each.
+pub(crate) const MAX_TEXT: usize = 1 << 18;
+
 /// Everything that decides a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +72,8 @@ pub struct DataConfig {
     /// Take the folders in `photos` for classes: nothing is learned from them, but the log then has the purity of
     /// pseudo-positives.
     pub class_folders: bool,
+    /// Follow links and lists that lead out of the folder of photos.
+    pub follow_links: bool,
     /// Loader threads; 0 for as many as there are processors.
     pub threads: usize,
     /// Decoded photos kept in memory, MiB.
@@ -295,6 +300,10 @@ impl Config {
             let message = e.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
             Error::input("bad configuration", place, message)
         };
+        if text.len() > MAX_TEXT {
+            let what = format!("a configuration of {} bytes, more than {MAX_TEXT}", text.len());
+            return Err(Error::input(what, place, "give a TOML file with keys to replace"));
+        }
         let changes: Table = toml::from_str(text).map_err(|e: toml::de::Error| bad(&e.message()))?;
         let mut table = Table::try_from(self).map_err(|e| bad(&e))?;
         // A second view that is only partly given is otherwise as the first.

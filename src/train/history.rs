@@ -1,8 +1,12 @@
 //! A run's log, read back.
 
 use crate::error::{Error, Result};
+use crate::files;
 use serde_json::Value;
 use std::path::Path;
+
+/// LIMIT: bytes of a log; a million steps have 500 MiB.
+const MAX_LOG: u64 = 1 << 30;
 
 /// The records of a `log.jsonl`, in order.
 #[derive(Clone, Debug, Default)]
@@ -14,9 +18,9 @@ impl History {
     /// Reads a log. A last line that was cut off, as by a lost power supply, is left out.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file can't be read; [`Error::Input`] naming the first other line that is no record.
+    /// [`Error::Input`] if the file can't be read, or naming the first other line that is no record.
     pub fn read(path: &Path) -> Result<History> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let text = files::read_text(path, MAX_LOG)?;
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let mut records = Vec::with_capacity(lines.len());
         for (i, line) in lines.iter().enumerate() {

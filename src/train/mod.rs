@@ -22,8 +22,10 @@ mod state;
 mod step;
 mod sweep;
 mod trainer;
+pub mod untrusted;
 
 pub use collapse::{Dispersion, Watch};
+pub(crate) use config::MAX_TEXT;
 pub use config::{
     Config, DataConfig, EvalConfig, Method, ModelConfig, ObjectiveConfig, OnNan, OptimizerConfig,
     OptimizerName, ScheduleName, SmallViews, Stabilization, TrainConfig,

@@ -126,6 +126,7 @@ impl Config {
                 photos: None,
                 labelled: None,
                 class_folders: false,
+                follow_links: false,
                 threads: 0,
                 cache_mib: 1024,
                 shrink_to: 0,

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::step::{Learner, Target};
-use crate::data::{self, Album, AlbumOptions, Photos, Split};
+use crate::data::{self, Album, AlbumOptions, Photos, Source, Split};
 use crate::device::Device;
 use crate::encoder::{HeadsConfig, ResNetEncoder, copy_state};
 use crate::error::{Error, Result};
@@ -10,6 +10,7 @@ use crate::nn::ResNetConfig;
 use crate::objective::KeyViews;
 use crate::queue::{Queue, Rings};
 use rand::{SeedableRng, rngs::StdRng};
+use std::path::Path;
 
 /// An album of some photos with the configuration's cache.
 pub(crate) fn album(config: &Config, photos: Photos) -> Album {
@@ -17,19 +18,24 @@ pub(crate) fn album(config: &Config, photos: Photos) -> Album {
     Album::new(photos, AlbumOptions { cache_bytes: config.data.cache_mib << 20, shrink_to })
 }
 
+/// A path of the configuration, with links as it wants them.
+fn source(config: &Config, path: &Path) -> Source {
+    Source::from(path).follow_links(config.data.follow_links)
+}
+
 /// The photos to learn from.
 pub(crate) fn pretraining_photos(config: &Config) -> Result<Photos> {
     match &config.data.photos {
         None => Ok(Photos::bundled_pretrain()),
-        Some(path) if config.data.class_folders => Photos::labelled(path),
-        Some(path) => Photos::open(path, None),
+        Some(path) if config.data.class_folders => Photos::labelled(source(config, path)),
+        Some(path) => Photos::open(source(config, path), None),
     }
 }
 
 /// Labelled train and test photos, if there are any to judge by.
 pub(crate) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
     match (&config.data.labelled, &config.data.photos) {
-        (Some(path), _) => Ok(Some(data::labelled_split(path)?)),
+        (Some(path), _) => Ok(Some(data::labelled_split(source(config, path))?)),
         (None, None) => Ok(Some([Split::Train, Split::Test].map(Photos::bundled_labelled))),
         (None, Some(_)) => Ok(None),
     }

@@ -1,0 +1,75 @@
+//! Opening files that others made: no device or pipe is waited for, no length is believed, and every error is one line.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+/// [`Error::Input`] if it can't be read or is something else: a pipe would be waited for without end.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    // Judged before it is opened, for opening a pipe waits for its writer.
+    if !fs::metadata(path).map_err(|e| unusable(path, &e))?.is_file() {
+        let place = path.display().to_string();
+        return Err(Error::input("not a file", place, "give a file, no folder, pipe or device"));
+    }
+    File::open(path).map_err(|e| unusable(path, &e))
+}
+
+/// The bytes of an open file, at most `limit`.
+///
+/// # Errors
+/// [`Error::Input`] if it can't be read or is longer.
+pub(crate) fn read(file: File, path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let long = || {
+        let what = format!("more than the {limit} bytes that such a file can have");
+        Error::input(what, path.display().to_string(), "choose another file")
+    };
+    let length = file.metadata().map_err(|e| unusable(path, &e))?.len();
+    if length > limit {
+        return Err(long());
+    }
+    let mut bytes = Vec::with_capacity(length as usize + 1); // the file's own length, and one read to see its end
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| unusable(path, &e))?;
+    if bytes.len() as u64 > limit { Err(long()) } else { Ok(bytes) }
+}
+
+/// The text of a file of at most `limit` bytes.
+///
+/// # Errors
+/// As [`open`] and [`read`], or if it is not UTF-8, with the offset of the first bad byte.
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
+    text(read(open(path)?, path, limit)?, path)
+}
+
+/// Bytes of a file as text.
+///
+/// # Errors
+/// [`Error::Input`] if they are not UTF-8, with the offset of the first bad one.
+pub(crate) fn text(bytes: Vec<u8>, path: &Path) -> Result<String> {
+    let length = bytes.len() as u64;
+    String::from_utf8(bytes).map_err(|e| {
+        let bad = e.utf8_error().valid_up_to() as u64;
+        Error::input("text that is not UTF-8", at_byte(path, bad, length), "choose a text file")
+    })
+}
+
+/// A file's path with an offset in it, for the middle part of an error.
+pub(crate) fn at_byte(path: &Path, byte: u64, of: u64) -> String {
+    format!("{} at byte {byte} of {of}", path.display())
+}
+
+/// The error for a path that the system refuses.
+pub(crate) fn unusable(path: &Path, error: &std::io::Error) -> Error {
+    let (what, advice) = match error.kind() {
+        std::io::ErrorKind::NotFound => ("no such file or folder".to_string(), "check the path"),
+        std::io::ErrorKind::PermissionDenied => {
+            ("not allowed to read".to_string(), "change its permissions or choose another")
+        }
+        _ => (format!("can't be read ({error})"), "check the disk, or choose another place"),
+    };
+    Error::input(what, path.display().to_string(), advice)
+}
