@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// What an array holds.
@@ -89,14 +89,14 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The CRC-32 of a file with its own digits as zeros, and where these digits are.
-fn checksum(file: &mut File) -> std::io::Result<(u32, Option<u64>)> {
-    file.seek(SeekFrom::Start(0))?;
+fn checksum(file: &mut (impl Read + Seek)) -> std::io::Result<(u32, Option<u64>)> {
+    let size = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
     let mut length = [0; 8];
     file.read_exact(&mut length)?;
-    let size = file.metadata()?.len();
     let header_bytes = u64::from_le_bytes(length).min(size.saturating_sub(8));
     let mut header = Vec::new();
-    file.take(header_bytes).read_to_end(&mut header)?;
+    file.by_ref().take(header_bytes).read_to_end(&mut header)?;
     // Quotes within a text are escaped, so only the key itself reads like this.
     let key = format!("\"{CHECKSUM}\":\"");
     let digits = header.windows(key.len()).position(|w| w == key.as_bytes()).map(|at| at + key.len());
@@ -125,22 +125,15 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// Reads a file.
+    /// The bytes of a file that was read.
     ///
     /// # Errors
-    /// [`Error::Io`] if it can't be read; [`Error::Input`] if it is no safetensors file or its checksum is another.
-    pub fn read(path: &Path) -> Result<Archive> {
-        let io = |e| Error::io(path, e);
-        let mut file = File::open(path).map_err(io)?;
-        if !file.metadata().map_err(io)?.is_file() {
-            return Err(corrupt(path, &"it is not a file"));
-        }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io)?;
+    /// [`Error::Input`] if they are no safetensors file or its checksum is another.
+    pub fn of(bytes: Vec<u8>, path: &Path) -> Result<Archive> {
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| corrupt(path, &e))?;
         let texts = header.metadata().clone().unwrap_or_default();
         if texts.contains_key(CHECKSUM) || texts.contains_key(VERSION) {
-            let (sum, _) = checksum(&mut file).map_err(io)?;
+            let (sum, _) = checksum(&mut Cursor::new(&bytes)).map_err(|e| Error::io(path, e))?;
             if texts.get(CHECKSUM) != Some(&format!("{sum:08x}")) {
                 return Err(corrupt(path, &"it was damaged: its checksum is another"));
             }
@@ -151,11 +144,6 @@ impl Archive {
     /// A text by its key.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.texts.get(key).map(String::as_str)
-    }
-
-    /// Bytes of the file.
-    pub fn size(&self) -> u64 {
-        self.bytes.len() as u64
     }
 
     /// Its arrays.
@@ -283,6 +271,10 @@ mod tests {
     use super::*;
     use crate::Device;
 
+    fn read(path: &Path) -> Result<Archive> {
+        Archive::of(fs::read(path).expect("bytes"), path)
+    }
+
     fn entries(value: f32) -> Vec<Entry> {
         let tensor = Tensor::full(&Device::cpu(), [3, 2], value).expect("tensor");
         let integers = Content::Integers(vec![-1, 1 << 40]);
@@ -298,15 +290,15 @@ mod tests {
         let path = folder.path().join("x.safetensors");
         let texts = HashMap::from([("note".to_string(), "\"checksum\":\"deadbeef\"".to_string())]);
         write(&path, &entries(1.5), texts).expect("written");
-        Archive::read(&path).expect("sound");
+        read(&path).expect("sound");
         let whole = fs::read(&path).expect("bytes");
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
             fs::write(&path, &bytes).expect("damaged");
-            assert!(Archive::read(&path).is_err(), "byte {at}");
+            assert!(read(&path).is_err(), "byte {at}");
             fs::write(&path, &whole[..at]).expect("cut");
-            assert!(Archive::read(&path).is_err(), "cut at {at}");
+            assert!(read(&path).is_err(), "cut at {at}");
         }
     }
 

@@ -14,6 +14,7 @@
 use super::archive::{self, Archive, Content, Entry, corrupt};
 use super::state::RunState;
 use super::step::Learner;
+use super::untrusted;
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
@@ -108,31 +109,15 @@ fn entry(name: String, tensor: Tensor, half: bool) -> Result<Entry> {
 /// Reads an encoder and the configuration it was trained with.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Input`] if the file can't be read or is not a checkpoint of this program, naming the
+/// [`Error::Input`] if the file can't be read or is not a checkpoint of this program, naming the
 /// tensor that is missing or misshapen.
 pub fn load(path: &Path, device: &Device) -> Result<(ResNetEncoder, Config)> {
-    let file = Archive::read(path)?;
-    let config = config(&file, path)?;
+    let (config, bytes) = untrusted::read(path)?;
+    let file = Archive::of(bytes, path)?;
     let encoder = config.encoder(device)?;
     let arrays = file.arrays().map_err(|e| corrupt(path, &e))?;
     read_parameters(&arrays, "", &encoder, device).map_err(|e| corrupt(path, &e))?;
     Ok((encoder, config))
-}
-
-/// The configuration in a checkpoint, of an encoder that the file can hold.
-fn config(file: &Archive, path: &Path) -> Result<Config> {
-    let Some(config) = file.text("config") else {
-        return Err(corrupt(path, &"it has no configuration in its metadata"));
-    };
-    let config = Config::preset("demo")?.merged(config, &path.display().to_string())?;
-    config.check().map_err(|e| corrupt(path, &e))?;
-    // A stranger's file may name sizes that no memory holds: its weights must be there before room is made for them.
-    let least = config.least_parameters().saturating_mul(2);
-    if least > u128::from(file.size()) {
-        let why = format!("it describes an encoder of at least {least} bytes and has {}", file.size());
-        return Err(corrupt(path, &why));
-    }
-    Ok(config)
 }
 
 /// A run's checkpoint that was read and found whole.
@@ -151,8 +136,8 @@ impl Saved {
     /// # Errors
     /// As [`load`]; [`Error::Input`] too if it holds an encoder alone.
     pub fn read(path: &Path) -> Result<Saved> {
-        let file = Archive::read(path)?;
-        let config = config(&file, path)?;
+        let (config, bytes) = untrusted::read(path)?;
+        let file = Archive::of(bytes, path)?;
         let Some(state) = file.text("run") else {
             return Err(corrupt(path, &"it holds an encoder without its run"));
         };
@@ -315,6 +300,6 @@ mod tests {
         let config = Config::preset("demo").expect("preset").with("model.width=100000000").expect("width");
         archive::write(&path, &[], texts(&config, Progress { epoch: 0, step: 0 })).expect("written");
         let message = load(&path, &Device::cpu()).unwrap_err().to_string();
-        assert!(message.contains("an encoder of at least"), "{message}");
+        assert!(message.contains("its encoder has more than"), "{message}");
     }
 }

@@ -37,10 +37,10 @@ impl Found {
     /// [`Error::Input`] if none of those there are is sound, naming each.
     pub fn newest(folder: &Path) -> Result<Option<Found>> {
         let mut skipped = Vec::new();
-        for path in CHECKPOINTS.map(|name| folder.join(name)) {
+        let there = |path: &PathBuf| path.symlink_metadata().is_ok();
+        for path in CHECKPOINTS.map(|name| folder.join(name)).into_iter().filter(there) {
             match Saved::read(&path) {
                 Ok(saved) => return Ok(Some(Found { saved, path, skipped })),
-                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => skipped.push(error.to_string()),
             }
         }

@@ -43,23 +43,6 @@ impl Config {
         }
     }
 
-    /// Fewer parameters than the encoder has, but at least a tenth of them: counted without making any, of sizes that
-    /// may be absurd.
-    pub(super) fn least_parameters(&self) -> u128 {
-        let ModelConfig { backbone, width, projection, hidden, prototypes, .. } = self.model;
-        let [width, projection, hidden, prototypes] =
-            [width, projection, hidden, prototypes].map(|n| n as u128);
-        let features = 8 * width * backbone.expansion() as u128;
-        let hidden = if hidden == 0 { features } else { hidden };
-        let prototypes = if self.objective.name == Method::Swav { prototypes } else { 0 };
-        // A 3x3 convolution of the last stage; the projector; the prototypes.
-        let products =
-            [[9 * 64, width, width], [1, features + projection, hidden], [1, prototypes, projection]];
-        products
-            .iter()
-            .fold(0, |sum: u128, [a, b, c]| sum.saturating_add(a.saturating_mul(b.saturating_mul(*c))))
-    }
-
     /// The objective of an epoch.
     pub fn objective(&self, epoch: u64) -> Box<dyn Objective> {
         let ObjectiveConfig { name, tau, k, lambda, dictionaries, term, normalizer, .. } = self.objective;
