@@ -220,7 +220,7 @@ fn numbers_that_are_not_finite_move_nothing_and_name_the_photos() {
             &on_nan,
         ];
         let error =
-            Trainer::new(config("mls", &settings), &out).expect("trainer").run().err().expect("an error");
+            Trainer::new(config("mls", &settings), &out).expect("trainer").run().expect_err("an error");
         let message = error.to_string();
         assert_eq!(error.exit_code(), 1);
         assert!(message.contains("the loss is") && message.contains("checkpoint.safetensors"), "{message}");
