@@ -8,6 +8,8 @@ mod figures;
 mod finetune;
 mod judged;
 mod knn;
+mod man;
+mod presets;
 mod pretrain;
 mod probe;
 mod sweep;
@@ -48,6 +50,9 @@ enum Command {
     Tune(tune::Args),
     /// Check every op of a device against its f64 definition.
     Doctor(doctor::Args),
+    // These two say it themselves.
+    Man(man::ManArgs),
+    Completions(man::CompletionArgs),
 }
 
 /// Parses the arguments and runs the command; returns the exit code.
@@ -64,6 +69,8 @@ pub fn run() -> i32 {
         Command::Devices => devices::run(),
         Command::Tune(args) => tune::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Man(args) => man::man(&args),
+        Command::Completions(args) => man::completions(&args),
     };
     match result {
         Ok(()) => 0,

@@ -1,11 +1,14 @@
 //! `vista pretrain`.
 
+use super::presets;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::train::{Config, Found, MAX_TEXT, PRESETS, Summary, Trainer};
+use crate::train::{Config, Found, MAX_TEXT, Summary, Trainer};
+use indicatif::HumanDuration;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Pretrain an encoder on photos without labels.
 ///
@@ -30,6 +33,15 @@ pub(super) struct Args {
     /// Replace a run that is in `--out`.
     #[arg(long)]
     overwrite: bool,
+    /// Print the configuration, the memory plan and an estimate of the time from three measured steps; write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print nothing but errors.
+    #[arg(long, conflicts_with = "json")]
+    quiet: bool,
+    /// Print what the run came to as JSON, and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What decides a run's configuration; `vista sweep` has the same.
@@ -161,22 +173,67 @@ impl Flags {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     if args.presets {
-        PRESETS.iter().for_each(|(name, what)| println!("{name:20} {what}"));
-        return Ok(());
+        return presets::list();
+    }
+    if args.dry_run {
+        return dry_run(args);
     }
     let mut trainer = match args.resume {
         true => resumed(args)?,
         false if args.overwrite => Trainer::overwriting(args.flags.config()?, &args.out)?,
         false => Trainer::new(args.flags.config()?, &args.out)?,
     };
-    println!("{}", trainer.describe());
-    println!("config   {}", args.out.join("config.toml").display());
-    for warning in trainer.warnings() {
-        eprintln!("warning: {warning}");
+    if args.quiet {
+        trainer.be_quiet();
+    } else {
+        let say = |line: String| if args.json { eprintln!("{line}") } else { println!("{line}") };
+        say(trainer.describe());
+        say(format!("config   {}", args.out.join("config.toml").display()));
+        trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     }
     trainer.stop_when(interrupts()?);
-    report(&trainer.run()?);
+    let summary = trainer.run()?;
+    match (args.json, args.quiet) {
+        (true, _) => println!("{}", as_json(&summary)),
+        (false, true) => {}
+        (false, false) => report(&summary),
+    }
     Ok(())
+}
+
+/// What a run would be.
+fn dry_run(args: &Args) -> Result<()> {
+    let config = args.flags.config()?;
+    print!("{}", config.to_toml());
+    // A folder of its own: what is measured leaves nothing behind in the run's.
+    let folder = std::env::temp_dir().join(format!("vista-dry-run-{}", std::process::id()));
+    let measured = Trainer::overwriting(config.clone(), &folder).and_then(|trainer| {
+        println!("\n{}", trainer.describe());
+        trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+        trainer.rehearse()
+    });
+    let _ = std::fs::remove_dir_all(&folder);
+    let (total, seconds) = measured?;
+    // The first step also builds kernels and fills pools.
+    let Some(&last) = seconds.last() else { return Ok(()) };
+    let steps: Vec<String> = seconds.iter().map(|s| format!("{s:.2}")).collect();
+    let whole = HumanDuration(Duration::from_secs_f64((last * total as f64).min(1e12)));
+    println!("time     three steps took {} s; {total} steps would take about {whole}", steps.join(", "));
+    if config.train.minutes > 0.0 {
+        println!("         the run ends after {} minutes of training", config.train.minutes);
+    }
+    println!("nothing was written");
+    Ok(())
+}
+
+fn as_json(summary: &Summary) -> serde_json::Value {
+    let score = |i: usize| summary.scores.as_ref().map(|scores| scores[i]);
+    serde_json::json!({
+        "steps": summary.steps,
+        "checkpoint": summary.checkpoint,
+        "log": summary.log,
+        "knn": { "untrained": score(0), "trained": score(1), "colour": score(2) },
+    })
 }
 
 /// The run in `--out`, ready to go on.
@@ -192,7 +249,9 @@ fn resumed(args: &Args) -> Result<Trainer> {
             "warning: weights in this checkpoint are f16 (half.checkpoint): the run goes on from rounded ones"
         );
     }
-    println!("resume   step {} of {}", found.step(), found.path().display());
+    if !args.quiet && !args.json {
+        println!("resume   step {} of {}", found.step(), found.path().display());
+    }
     Trainer::resume(config, &args.out, found)
 }
 

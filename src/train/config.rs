@@ -3,6 +3,7 @@
 //! A preset is a whole configuration; a TOML file, then the command's flags, then `--set key=value` replace parts
 //! of it. An unknown key is an error that names the known ones.
 
+use super::keys;
 use crate::error::{Error, Result};
 use crate::nn::{Architecture, Stem};
 use crate::objective::{Dictionaries, LossTerm, Normalizer};
@@ -305,6 +306,7 @@ impl Config {
             return Err(Error::input(what, place, "give a TOML file with keys to replace"));
         }
         let changes: Table = toml::from_str(text).map_err(|e: toml::de::Error| bad(&e.message()))?;
+        keys::check(&changes, place)?;
         let mut table = Table::try_from(self).map_err(|e| bad(&e))?;
         // A second view that is only partly given is otherwise as the first.
         if changes.contains_key("second_view")

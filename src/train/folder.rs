@@ -3,13 +3,13 @@
 use super::archive::rename;
 use super::checkpoint::{self, Saved};
 use super::config::Config;
+use super::keys::changes;
 use super::state::RunState;
 use super::step::Learner;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use toml::{Table, Value};
 
 /// The newest checkpoint, the one before it, and the one that was judged best.
 const CHECKPOINTS: [&str; 3] = ["checkpoint.safetensors", "previous.safetensors", "best.safetensors"];
@@ -106,34 +106,6 @@ pub const MAY_CHANGE: [&str; 10] = [
     "train.save_steps",
     "train.on_nan",
 ];
-
-/// Keys in which two configurations differ, with both values.
-fn changes(a: &Config, b: &Config) -> Vec<(String, String, String)> {
-    let table = |config: &Config| -> Table { toml::from_str(&config.to_toml()).unwrap_or_default() };
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    flatten("", &Value::Table(table(a)), &mut left);
-    flatten("", &Value::Table(table(b)), &mut right);
-    let value = |of: &[(String, String)], key: &str| {
-        of.iter().find(|(k, _)| k == key).map_or("absent".to_string(), |(_, v)| v.clone())
-    };
-    let mut keys: Vec<&String> = left.iter().chain(&right).map(|(key, _)| key).collect();
-    keys.sort();
-    keys.dedup();
-    let pairs = keys.into_iter().map(|key| (key.clone(), value(&left, key), value(&right, key)));
-    pairs.filter(|(_, was, is)| was != is).collect()
-}
-
-fn flatten(prefix: &str, value: &Value, into: &mut Vec<(String, String)>) {
-    match value {
-        Value::Table(table) => {
-            for (key, value) in table {
-                let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-                flatten(&key, value, into);
-            }
-        }
-        value => into.push((prefix.to_string(), value.to_string())),
-    }
-}
 
 impl Folder {
     /// Opens a run's folder, made if need be.
@@ -237,22 +209,5 @@ mod tests {
         assert!(message.contains("another run is at work"), "{message}");
         drop(first);
         Folder::open(folder.path()).expect("free again");
-    }
-
-    #[test]
-    fn changes_are_told_key_by_key() {
-        let demo = Config::preset("demo").expect("preset");
-        let other = demo.with("train.batch=4").expect("set").with("data.photos=x").expect("set");
-        let changed = changes(&demo, &other);
-        let keys: Vec<&str> = changed.iter().map(|(key, ..)| key.as_str()).collect();
-        assert_eq!(keys, ["data.photos", "train.batch"]);
-        assert_eq!((changed[0].1.as_str(), changed[0].2.as_str()), ("absent", "\"x\""));
-        let all =
-            toml::from_str::<Table>(&demo.with("train.save_steps=3").expect("set").to_toml()).expect("TOML");
-        let mut known = Vec::new();
-        flatten("", &Value::Table(all), &mut known);
-        for key in MAY_CHANGE {
-            assert!(known.iter().any(|(k, _)| k == key), "{key} is no key");
-        }
     }
 }

@@ -193,6 +193,7 @@ impl Log {
 pub struct Progress {
     bar: ProgressBar,
     piped: bool,
+    quiet: bool,
     said: Instant,
 }
 
@@ -205,13 +206,22 @@ impl Progress {
         let piped = !std::io::stderr().is_terminal();
         let bar = if piped { ProgressBar::hidden() } else { ProgressBar::new(total) };
         let style =
-            ProgressStyle::with_template("{bar:24} {percent:>3}% {elapsed} of about {duration}  {msg}");
+            ProgressStyle::with_template("{bar:24} {percent:>3}% {elapsed} of about {duration}  {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Progress { bar, piped, said: Instant::now() }
+        Progress { bar, piped, quiet: false, said: Instant::now() }
+    }
+
+    /// The same, saying nothing if `quiet`.
+    pub fn quiet_if(self, quiet: bool) -> Progress {
+        let bar = if quiet { ProgressBar::hidden() } else { self.bar };
+        Progress { bar, quiet, ..self }
     }
 
     /// Shows where the run is.
     pub fn at(&mut self, done: u64, message: impl Fn() -> String) {
+        if self.quiet {
+            return;
+        }
         if !self.piped {
             self.bar.set_position(done);
             self.bar.set_message(message());
@@ -223,6 +233,9 @@ impl Progress {
 
     /// Prints a line that stays.
     pub fn say(&self, line: &str) {
+        if self.quiet {
+            return;
+        }
         if self.piped { eprintln!("{line}") } else { self.bar.println(line) }
     }
 

@@ -10,6 +10,7 @@ mod course;
 mod folder;
 mod history;
 mod judge;
+mod keys;
 mod log;
 mod memory;
 mod parts;

@@ -47,6 +47,7 @@ pub struct Trainer {
     memory: MemoryPlan,
     pub(super) state: RunState,
     stop: Arc<AtomicBool>,
+    quiet: bool,
 }
 
 /// Steps in a row that may be skipped because a number was not finite.
@@ -102,7 +103,8 @@ impl Trainer {
         let learner = setup::learner(&config, &device)?;
         let state = RunState::new(&config, album.photos());
         let stop = Arc::default();
-        let mut trainer = Trainer { config, device, folder, album, judge, learner, memory, state, stop };
+        let mut trainer =
+            Trainer { config, device, folder, album, judge, learner, memory, state, stop, quiet: false };
         if let Some(found) = found {
             trainer.restore(found)?;
         }
@@ -127,6 +129,11 @@ impl Trainer {
     /// Ends the run after the step that is at work when `stop` becomes true, with a checkpoint.
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
         self.stop = stop;
+    }
+
+    /// Shows no progress.
+    pub fn be_quiet(&mut self) {
+        self.quiet = true;
     }
 
     /// The device.
@@ -177,6 +184,32 @@ impl Trainer {
         )
     }
 
+    /// Steps of the whole run, and seconds of each of three steps that are taken for measure; nothing is written.
+    ///
+    /// # Errors
+    /// Those of a step.
+    pub fn rehearse(mut self) -> Result<(u64, Vec<f64>)> {
+        let mut loader = self.loader()?;
+        let total = self.total(&loader);
+        let mut seconds = Vec::new();
+        for step in 0..3.min(total) {
+            let began = Instant::now();
+            let Some(views) = loader.next().transpose()? else { break };
+            let batch = self.batch(&views, step)?;
+            let lr = self.prepare(step, step, total, views.position.epoch);
+            self.learner.step(&batch, lr)?;
+            seconds.push(began.elapsed().as_secs_f64());
+            loader.recycle(views);
+        }
+        Ok((total, seconds))
+    }
+
+    /// Steps of the whole run.
+    fn total(&self, loader: &Loader) -> u64 {
+        let all = loader.batches_per_epoch() * self.config.train.epochs;
+        if self.config.train.steps == 0 { all } else { all.min(self.config.train.steps) }
+    }
+
     /// Runs to the end. A device that is lost on the way is opened again, up to three times, and the run goes on from the
     /// last checkpoint.
     ///
@@ -212,14 +245,10 @@ impl Trainer {
     fn train(&mut self) -> Result<Summary> {
         let mut log = Log::open(self.folder.path(), self.state.log_bytes)?;
         let mut loader = self.loader()?;
-        let per_epoch = loader.batches_per_epoch();
-        let total = match self.config.train.steps {
-            0 => per_epoch * self.config.train.epochs,
-            steps => steps.min(per_epoch * self.config.train.epochs),
-        };
+        let total = self.total(&loader);
         let limit = self.config.train.minutes * 60.0;
         let course = Course { total, limit, warmup: self.config.optimizer.warmup_steps };
-        let mut progress = Progress::new(if limit > 0.0 { limit as u64 } else { total });
+        let mut progress = Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.quiet);
         let colour = self.judge.as_ref().map(Judge::colour).transpose()?;
         let mut clock = Clock::after(self.state.seconds);
         let mut saved = Instant::now();

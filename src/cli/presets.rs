@@ -1,0 +1,71 @@
+//! `vista pretrain --presets`: each setting with its source, and how long it would take on this machine.
+
+use crate::bench::{Plan, Timing, TrainingStep};
+use crate::device::Device;
+use crate::error::Result;
+use crate::nn::Architecture;
+use crate::objective::KeyViews;
+use crate::train::{Config, PRESETS};
+use indicatif::HumanDuration;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Photos of the data set that a preset is for, by its name.
+const PHOTOS: [(&str, u64); 3] = [("stl10", 105_000), ("coco-val", 5_000), ("coco", 118_287)];
+
+pub(super) fn list() -> Result<()> {
+    let speed = speed()?;
+    let mut known = BTreeMap::new();
+    for (name, what) in PRESETS {
+        let config = Config::preset(name)?;
+        let time = match config.train.minutes > 0.0 {
+            true => config.train.minutes * 60.0,
+            false => flops(name, &config, &mut known)? / speed,
+        };
+        let time = HumanDuration(Duration::from_secs_f64(time)).to_string();
+        println!("{name:24} {time:>10}  {what}");
+    }
+    println!(
+        "\nThe times are estimates for {}, from one small step: {:.0} GFLOP/s.",
+        Device::open("auto")?.name(),
+        speed / 1e9
+    );
+    Ok(())
+}
+
+/// FLOPs a second of a training step here.
+fn speed() -> Result<f64> {
+    let (batch, size) = (16, 64);
+    let device = Device::open("auto")?;
+    let mut step = TrainingStep::new(&device, Architecture::Resnet18, 64, [batch, size])?;
+    let timing = Timing::of(1, 3, || {
+        step.run(|_| Ok(()))?;
+        device.wait()
+    })?;
+    Ok(total(&Plan::of(("resnet18", Architecture::Resnet18), 64, [batch, size])?) / (timing.median_ms / 1e3))
+}
+
+fn total(plan: &Plan) -> f64 {
+    plan.phases.last().map_or(0.0, |total| total.flops as f64)
+}
+
+/// FLOPs of a whole run: three passes of every view through the encoder; one, not three, where it is a key.
+fn flops(name: &str, config: &Config, known: &mut BTreeMap<(usize, usize, usize), f64>) -> Result<f64> {
+    let (resnet, photos) = (config.resnet(), PHOTOS.iter().find(|(part, _)| name.contains(part)));
+    let keys = match config.objective(0).needs().keys {
+        KeyViews::None => [1.0, 1.0],
+        KeyViews::Second => [1.0, 1.0 / 3.0],
+        KeyViews::Both => [4.0 / 3.0; 2],
+    };
+    let mut image = 0.0;
+    for (i, view) in config.image_views().iter().enumerate() {
+        let key = (resnet.architecture as usize, resnet.width, view.size);
+        let step = match known.get(&key) {
+            Some(&step) => step,
+            None => total(&Plan::of((name, resnet.architecture), resnet.width, [2, view.size])?) / 2.0,
+        };
+        known.insert(key, step);
+        image += step * keys.get(i).copied().unwrap_or(1.0);
+    }
+    Ok(image * photos.map_or(0, |&(_, count)| count) as f64 * config.train.epochs as f64)
+}
