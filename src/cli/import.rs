@@ -71,8 +71,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     if !left_out.is_empty() {
         let shown = left_out.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-        let more = if left_out.len() > 3 { ", .." } else { "" };
-        println!("left out   {} arrays: {shown}{more}", left_out.len());
+        let more = left_out.len().saturating_sub(3);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        println!("left out   {shown}{more}");
     }
     println!(
         "views      {} px, mean {:?}, deviation {:?}",

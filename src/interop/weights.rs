@@ -46,12 +46,13 @@ impl Weights {
     pub fn read(path: &Path) -> Result<Weights> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let place = || path.display().to_string();
-        if bytes.starts_with(b"PK") || bytes.starts_with(&[0x80]) {
-            let advice =
-                "write it again by safetensors.torch.save_file(torch.load(FILE)[\"state_dict\"], NEW)";
-            return Err(Error::input("a pickle of PyTorch, not safetensors", place(), advice));
-        }
         let file = SafeTensors::deserialize(&bytes).map_err(|e| {
+            // A zip or a bare pickle; the length at the start of a sound file may begin with the same bytes.
+            if bytes.starts_with(b"PK") || bytes.starts_with(&[0x80]) {
+                let advice =
+                    "write it again by safetensors.torch.save_file(torch.load(FILE)[\"state_dict\"], NEW)";
+                return Error::input("a pickle of PyTorch, not safetensors", place(), advice);
+            }
             Error::input("not a safetensors file", place(), format!("{e}: give another file"))
         })?;
         let mut all = BTreeMap::new();
@@ -169,6 +170,11 @@ mod tests {
         safetensors::serialize_to_file([("bad", view(Dtype::F64, &double))], None, &path).expect("written");
         let message = Weights::read(&path).unwrap_err().to_string();
         assert!(message.contains("bad is not finite"), "{message}");
+        // A sound file whose header's length begins as a pickle does.
+        let name = "x".repeat(0x80 - 60);
+        safetensors::serialize_to_file([(name, view(Dtype::F16, &half))], None, &path).expect("written");
+        assert_eq!(std::fs::read(&path).expect("bytes")[0], 0x80);
+        assert_eq!(Weights::read(&path).expect("read").0.len(), 1);
         std::fs::write(&path, b"PK\x03\x04 a zip").expect("written");
         let message = Weights::read(&path).unwrap_err().to_string();
         assert!(message.contains("save_file"), "{message}");
