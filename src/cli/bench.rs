@@ -53,7 +53,7 @@ fn kinds() -> String {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    args.json.as_deref().map_or(Ok(()), check_folder_of)?;
+    args.json.as_deref().map_or(Ok(()), |path| check_folder_of(path, "--json"))?;
     let sizes = [args.batch as usize, args.image_size as usize];
     let figures = match &args.plan {
         Some(model) => json!({ "plan": plan(model, sizes)? }),

@@ -5,7 +5,9 @@ use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
 use crate::eval::figures::{BATCH, Drawing, Figure, Sampler, Study, curves};
-use crate::train::{Config, History, Progress, album, checkpoint, judge_photos, pretraining_photos};
+use crate::train::{
+    Config, History, Progress, album, checkpoint, judge_photos, pretraining_photos, starting_encoder,
+};
 use std::path::{Path, PathBuf};
 
 /// Draw what a checkpoint's encoder sees: scores, neighbours, purity, and its run's curves.
@@ -63,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let device = Device::open(&args.device)?;
     let (after, config) = checkpoint::load(&args.checkpoint, &device)?;
-    let before = config.encoder(&device)?;
+    let before = starting_encoder(&config, &device)?;
     let beside = args.checkpoint.parent().unwrap_or(Path::new(""));
     let log = args.log.clone().unwrap_or_else(|| beside.join("log.jsonl"));
     let history = if args.log.is_some() || log.exists() { Some(History::read(&log)?) } else { None };

@@ -60,8 +60,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let report = args.judged.report("finetune")?;
     let albums = args.photos.open()?;
     let opened = args.judged.open()?;
-    if args.out.as_ref().is_some_and(|out| *out == args.judged.checkpoint) {
-        let place = args.judged.checkpoint.display().to_string();
+    if args.out.as_ref().is_some_and(|out| *out == args.judged.chosen.checkpoint) {
+        let place = args.judged.chosen.checkpoint.display().to_string();
         return Err(Error::input("--out is the checkpoint itself", place, "name another file"));
     }
     if args.random_init {

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Which encoder, on which device, and where the figures go.
+/// Which encoder, and on which device.
 #[derive(Debug, clap::Args)]
-pub(super) struct Judged {
-    /// A checkpoint of `vista pretrain`.
+pub(super) struct Chosen {
+    /// A checkpoint of `vista pretrain` or `vista import`.
     #[arg(long, value_name = "FILE")]
     pub(super) checkpoint: PathBuf,
     /// Side of a view in pixels; the checkpoint's own if absent.
@@ -26,6 +26,13 @@ pub(super) struct Judged {
     /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
     #[arg(long, default_value = "auto")]
     device: String,
+}
+
+/// Which encoder, on which device, and where the figures go.
+#[derive(Debug, clap::Args)]
+pub(super) struct Judged {
+    #[command(flatten)]
+    pub(super) chosen: Chosen,
     /// File for protocol, seeds and figures; beside the checkpoint if absent, named after the command.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -40,7 +47,7 @@ pub(super) struct Opened {
     pub(super) views: ViewConfig,
 }
 
-impl Judged {
+impl Chosen {
     pub(super) fn open(&self) -> Result<Opened> {
         let device = Device::open(&self.device)?;
         let (encoder, config) = checkpoint::load(&self.checkpoint, &device)?;
@@ -49,25 +56,32 @@ impl Judged {
         views.check()?;
         Ok(Opened { device, encoder, config, views })
     }
+}
+
+impl Judged {
+    pub(super) fn open(&self) -> Result<Opened> {
+        self.chosen.open()
+    }
 
     /// Where the command's figures go; refused before any work if that can't be.
     pub(super) fn report(&self, command: &'static str) -> Result<Report> {
-        std::fs::metadata(&self.checkpoint).map_err(|e| Error::io(&self.checkpoint, e))?;
-        let beside = self.checkpoint.with_file_name(format!("{command}.json"));
+        let checkpoint = &self.chosen.checkpoint;
+        std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
+        let beside = checkpoint.with_file_name(format!("{command}.json"));
         let path = self.json.clone().unwrap_or(beside);
-        check_folder_of(&path)?;
-        Ok(Report { command, path, checkpoint: self.checkpoint.display().to_string(), began: Instant::now() })
+        check_folder_of(&path, "--json")?;
+        Ok(Report { command, path, checkpoint: checkpoint.display().to_string(), began: Instant::now() })
     }
 }
 
-/// Refuses a file for figures whose folder is not there.
-pub(super) fn check_folder_of(file: &Path) -> Result<()> {
+/// Refuses a file whose folder is not there; `flag` names another.
+pub(super) fn check_folder_of(file: &Path, flag: &str) -> Result<()> {
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if folder.is_dir() {
         return Ok(());
     }
     let place = folder.display().to_string();
-    Err(Error::input("no such folder", place, "make it, or name another file by --json"))
+    Err(Error::input("no such folder", place, format!("make it, or name another file by {flag}")))
 }
 
 impl Opened {
@@ -82,6 +96,7 @@ impl Opened {
             "backbone": self.config.model,
             "pretrained_by": self.config.objective.name,
             "pretraining_seed": self.config.seed,
+            "init": self.config.init,
             "image_size": self.views.size,
             "device": self.device.name(),
         })

@@ -4,14 +4,18 @@
 mod bench;
 mod devices;
 mod doctor;
+mod embed;
+mod export;
 mod figures;
 mod finetune;
+mod import;
 mod judged;
 mod knn;
 mod man;
 mod presets;
 mod pretrain;
 mod probe;
+mod search;
 mod sweep;
 mod tune;
 mod voc;
@@ -42,7 +46,11 @@ enum Command {
     Voc(voc::Args),
     /// Fine-tune the whole network of a checkpoint on labelled photos.
     Finetune(finetune::Args),
-    // So is what this one says.
+    // So is what these say.
+    Export(export::Args),
+    Import(import::Args),
+    Embed(embed::Args),
+    Search(search::Args),
     Bench(bench::Args),
     /// List the devices of this machine and which one `auto` takes.
     Devices,
@@ -65,6 +73,10 @@ pub fn run() -> i32 {
         Command::Sweep(args) => sweep::run(&args),
         Command::Voc(args) => voc::run(&args),
         Command::Finetune(args) => finetune::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Embed(args) => embed::run(&args),
+        Command::Search(args) => search::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Devices => devices::run(),
         Command::Tune(args) => tune::run(&args),

@@ -60,6 +60,10 @@ pub(super) struct Flags {
     /// built-in photos if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Start from the encoder in this file: a checkpoint, or weights of torchvision, timm, MoCo or DenseCL as
+    /// safetensors.
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
     /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10, to judge the encoder by kNN.
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
@@ -144,6 +148,7 @@ impl Flags {
         let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
         let flags = [
             text("data", "data.photos", path(&self.data).as_deref()),
+            text("init", "init", path(&self.init).as_deref()),
             text("labelled", "data.labelled", path(&self.labelled).as_deref()),
             text("backbone", "model.backbone", self.backbone.as_deref()),
             text("device", "device", self.device.as_deref()),

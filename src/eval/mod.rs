@@ -7,6 +7,7 @@
 //! | [`sgd_probe`] | a linear classifier on features of random crops, SGD |
 //! | [`voc`] | one linear machine a class ([`svm`]), mean average precision ([`ap`]) |
 //! | [`finetune`] | the whole network on labelled photos |
+//! | [`FeatureTable`] | features of a person's own photos in a file, nearest photos |
 //! | [`colour`], [`handmade`] | the floors: what needs no learning |
 
 pub mod ap;
@@ -20,6 +21,7 @@ pub mod probe;
 pub mod sgd_probe;
 mod supervised;
 pub mod svm;
+mod table;
 pub mod voc;
 
 pub use ap::{ApKind, MeanAp, average_precision, mean_average_precision};
@@ -31,6 +33,7 @@ pub use probe::{Probe, ProbeResult};
 pub use sgd_probe::SgdProbe;
 pub use supervised::LabelledAlbums;
 pub use svm::{Svm, SvmLoss};
+pub use table::FeatureTable;
 pub use voc::{ClassAp, MultiLabelled, Voc, VocResult};
 
 use crate::error::{Error, Result};

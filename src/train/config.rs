@@ -23,6 +23,10 @@ pub struct Config {
     pub seed: u64,
     /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
     pub device: String,
+    /// File whose encoder the run starts from: a checkpoint, or another library's weights
+    /// ([`start_from`](crate::interop::start_from)); random parameters if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
     /// Photos to learn from and to be judged on.
     pub data: DataConfig,
     /// The encoder.

@@ -37,7 +37,7 @@ pub use judge::Score;
 pub(crate) use log::Progress;
 pub use memory::MemoryPlan;
 pub use preset::PRESETS;
-pub use setup::{activation_bytes, learner};
+pub use setup::{activation_bytes, learner, starting_encoder};
 pub(crate) use setup::{album, judge_photos, pretraining_photos};
 pub use step::{Batch, Learner, StepReport, Target, TermReport};
 pub use sweep::{Outcome, Spread, Sweep, SweepRun};

@@ -19,7 +19,7 @@ impl Config {
         ResNetConfig { architecture, width, stem, zero_init }
     }
 
-    /// The encoder with which a run of this configuration starts: its parameters are drawn by the seed.
+    /// A freshly initialised encoder of this configuration: its parameters are drawn by the seed.
     ///
     /// # Errors
     /// The device's.

@@ -122,6 +122,7 @@ impl Config {
         Config {
             seed: 0,
             device: "auto".into(),
+            init: None,
             data: DataConfig {
                 photos: None,
                 labelled: None,

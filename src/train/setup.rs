@@ -6,6 +6,7 @@ use crate::data::{self, Album, AlbumOptions, Photos, Source, Split};
 use crate::device::Device;
 use crate::encoder::{HeadsConfig, ResNetEncoder, copy_state};
 use crate::error::{Error, Result};
+use crate::interop;
 use crate::nn::ResNetConfig;
 use crate::objective::KeyViews;
 use crate::queue::{Queue, Rings};
@@ -44,13 +45,25 @@ pub(crate) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
 /// Keeps what the key side draws apart from what the query encoder draws.
 const KEY_SEED: u64 = 0x6B65_7973;
 
-/// A freshly initialised learner: the key encoder starts as a copy of the query encoder.
+/// The encoder with which a run starts: freshly initialised, or that of the file `init`.
 ///
 /// # Errors
-/// The device's.
+/// As [`interop::start_from`]; the device's.
+pub fn starting_encoder(config: &Config, device: &Device) -> Result<ResNetEncoder> {
+    let encoder = config.encoder(device)?;
+    if let Some(path) = &config.init {
+        interop::start_from(&encoder, path)?;
+    }
+    Ok(encoder)
+}
+
+/// A learner as its run starts: the key encoder is a copy of the query encoder.
+///
+/// # Errors
+/// As [`starting_encoder`].
 pub fn learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder>> {
     let (resnet, heads) = (config.resnet(), config.heads());
-    let encoder = config.encoder(device)?;
+    let encoder = starting_encoder(config, device)?;
     let mut rng = StdRng::seed_from_u64(config.seed ^ KEY_SEED);
     let objective = config.objective(0);
     let needs = objective.needs();

@@ -1,0 +1,18 @@
+//! Encoders that leave and arrive: backbones under the names that torchvision, timm and detectron2 use, as an ONNX
+//! graph, and back.
+//!
+//! ```text
+//! ResNetEncoder   --Weights::of-->   Weights   --rename-->   safetensors | ONNX      (vista export)
+//! safetensors     --Weights::read->  Weights   --Found::in_file-->  ResNetEncoder    (vista import, --init)
+//! ```
+
+mod import;
+mod names;
+mod onnx;
+mod proto;
+mod weights;
+
+pub use import::{Found, Source, start_from};
+pub use names::Library;
+pub use onnx::onnx;
+pub use weights::{Array, Weights};

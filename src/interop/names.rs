@@ -1,0 +1,96 @@
+//! What other libraries call the parameters of a ResNet.
+
+use crate::nn::{ResNetConfig, Stem};
+
+/// A library whose names an encoder can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// torchvision: this crate's own names.
+    Torchvision,
+    /// timm: the same as torchvision's.
+    Timm,
+    /// detectron2's backbone.
+    Detectron2,
+}
+
+impl Library {
+    /// Its name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Library::Torchvision => "torchvision",
+            Library::Timm => "timm",
+            Library::Detectron2 => "detectron2",
+        }
+    }
+
+    /// What it calls a parameter of torchvision's name.
+    ///
+    /// | torchvision | detectron2 |
+    /// |---|---|
+    /// | `conv1.weight`, `bn1.bias` | `stem.conv1.weight`, `stem.conv1.norm.bias` |
+    /// | `layer2.0.conv3.weight`, `layer2.0.bn3.bias` | `res3.0.conv3.weight`, `res3.0.conv3.norm.bias` |
+    /// | `layer2.0.downsample.0.weight`, `..1.bias` | `res3.0.shortcut.weight`, `res3.0.shortcut.norm.bias` |
+    ///
+    /// # Source
+    /// The parameter names of detectron2's `BasicStem`, `BasicBlock` and `BottleneckBlock`.
+    pub fn rename(self, name: &str) -> String {
+        if self != Library::Detectron2 {
+            return name.to_string();
+        }
+        let mut parts: Vec<String> = Vec::new();
+        let mut rest = name.split('.').peekable();
+        if !name.starts_with("layer") {
+            parts.push("stem".into());
+        }
+        while let Some(part) = rest.next() {
+            let stage = part.strip_prefix("layer").and_then(|s| s.parse::<usize>().ok());
+            match (part, stage, part.strip_prefix("bn")) {
+                (_, Some(stage), _) => parts.push(format!("res{}", stage + 1)),
+                (_, _, Some(number)) => parts.extend([format!("conv{number}"), "norm".into()]),
+                ("downsample", ..) => {
+                    parts.push("shortcut".into());
+                    parts.extend((rest.next() == Some("1")).then(|| "norm".into()));
+                }
+                _ => parts.push(part.into()),
+            }
+        }
+        parts.join(".")
+    }
+
+    /// What must be changed in the library's own network so that it can hold this backbone: nothing (`Ok(None)`), a
+    /// line of Python for its net `net` (`Some`), or why nothing helps (`Err`).
+    pub fn fit(self, backbone: &ResNetConfig) -> Result<Option<&'static str>, String> {
+        let name = self.name();
+        if backbone.width != 64 {
+            return Err(format!("{name}'s ResNets are 64 wide, this one is {} wide", backbone.width));
+        }
+        match (backbone.stem, self) {
+            (Stem::Imagenet, _) => Ok(None),
+            (_, Library::Detectron2) => Err("detectron2's stem is a 7x7 convolution, this one is 3x3".into()),
+            (Stem::Small, _) => Ok(Some("net.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)")),
+            (Stem::Cifar, _) => Ok(Some(
+                "net.conv1, net.maxpool = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False), torch.nn.Identity()",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_detectron2() {
+        for (ours, theirs) in [
+            ("conv1.weight", "stem.conv1.weight"),
+            ("bn1.running_mean", "stem.conv1.norm.running_mean"),
+            ("layer1.0.conv3.weight", "res2.0.conv3.weight"),
+            ("layer4.2.bn2.running_var", "res5.2.conv2.norm.running_var"),
+            ("layer2.0.downsample.0.weight", "res3.0.shortcut.weight"),
+            ("layer2.0.downsample.1.bias", "res3.0.shortcut.norm.bias"),
+        ] {
+            assert_eq!(Library::Detectron2.rename(ours), theirs);
+            assert_eq!(Library::Timm.rename(ours), ours);
+        }
+    }
+}

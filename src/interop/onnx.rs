@@ -1,0 +1,209 @@
+//! A backbone as an ONNX graph.
+
+use super::Weights;
+use super::proto::{
+    Attribute, Dimension, Entry, Graph, Initializer, Model, Node, Opset, Size, TensorShape, TensorType, Type,
+    ValueInfo,
+};
+use crate::nn::{ResNetConfig, Stem};
+use prost::Message;
+
+/// Version of the file format, and of the operators: ONNX 1.10 (2021) and later read both.
+const IR_VERSION: i64 = 8;
+const OPSET: i64 = 15;
+/// What batch norm adds to the variance.
+const EPS: f32 = 1e-5;
+
+/// The bytes of an ONNX file: normalised images `images` `[N, 3, H, W]` to pooled features `features` `[N, C]` and the last
+/// feature map `map` `[N, C, h, w]`; N, H and W are free. Batch norm takes running statistics. `facts` become the
+/// model's metadata.
+///
+/// # Source
+/// The operators Conv, BatchNormalization, Relu, MaxPool, Add, GlobalAveragePool and Flatten of ONNX, opset 15.
+pub fn onnx(backbone: &ResNetConfig, weights: &Weights, facts: &[(String, String)]) -> Vec<u8> {
+    let mut net = Builder { weights, nodes: Vec::new(), relus: 0 };
+    let stride = if backbone.stem == Stem::Imagenet { 2 } else { 1 };
+    let mut x = net.conv("images", "conv1", "bn1", stride);
+    x = net.relu(x);
+    if backbone.stem != Stem::Cifar {
+        let window = [ints("kernel_shape", &[3, 3]), ints("strides", &[2, 2]), ints("pads", &[1; 4])];
+        x = net.node("MaxPool", "maxpool", vec![x], window.into());
+    }
+    for stage in 1..=4 {
+        for index in 0.. {
+            let block = format!("layer{stage}.{index}");
+            if !net.has(&format!("{block}.conv1")) {
+                break;
+            }
+            let stride = if stage > 1 && index == 0 { 2 } else { 1 };
+            x = net.block(x, &block, stride);
+        }
+    }
+    // The map is an output: its name is its own.
+    let map = net.nodes.last_mut().expect("a network has layers");
+    map.output = vec!["map".into()];
+    let pooled = net.node("GlobalAveragePool", "avgpool", vec!["map".into()], Vec::new());
+    net.node("Flatten", "features", vec![pooled], vec![int("axis", 1)]);
+    let Builder { nodes, .. } = net;
+    let channels = Size::Value(backbone.features() as i64);
+    let [n, h, w] = ["batch", "height", "width"].map(|name| Size::Name(name.into()));
+    let [small_h, small_w] = ["map_height", "map_width"].map(|name| Size::Name(name.into()));
+    let graph = Graph {
+        name: "backbone".into(),
+        initializer: initializers(weights, &nodes),
+        node: nodes,
+        input: vec![value("images", [n.clone(), Size::Value(3), h, w])],
+        output: vec![
+            value("features", [n.clone(), channels.clone()]),
+            value("map", [n, channels, small_h, small_w]),
+        ],
+    };
+    let entry = |(key, value): &(String, String)| Entry { key: key.clone(), value: value.clone() };
+    let model = Model {
+        ir_version: IR_VERSION,
+        producer_name: "vista".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(graph),
+        opset_import: vec![Opset { domain: String::new(), version: OPSET }],
+        metadata_props: facts.iter().map(entry).collect(),
+    };
+    model.encode_to_vec()
+}
+
+/// Nodes, each named after its output.
+struct Builder<'a> {
+    weights: &'a Weights,
+    nodes: Vec<Node>,
+    relus: usize,
+}
+
+impl Builder<'_> {
+    fn has(&self, layer: &str) -> bool {
+        self.weights.0.contains_key(&format!("{layer}.weight"))
+    }
+
+    /// Adds a node; its output is called like itself.
+    fn node(&mut self, op: &str, name: &str, input: Vec<String>, attribute: Vec<Attribute>) -> String {
+        let (op_type, output) = (op.to_string(), vec![name.to_string()]);
+        self.nodes.push(Node { input, output, name: name.into(), op_type, attribute });
+        name.into()
+    }
+
+    /// A convolution that keeps the size at stride 1, and its batch norm.
+    fn conv(&mut self, x: &str, conv: &str, norm: &str, stride: i64) -> String {
+        let weight = format!("{conv}.weight");
+        let kernel = self.weights.0[&weight].shape[2] as i64;
+        let window = [
+            ints("kernel_shape", &[kernel; 2]),
+            ints("strides", &[stride; 2]),
+            ints("pads", &[kernel / 2; 4]),
+        ];
+        let y = self.node("Conv", conv, vec![x.into(), weight], window.into());
+        let inputs = ["weight", "bias", "running_mean", "running_var"].map(|p| format!("{norm}.{p}"));
+        let epsilon = Attribute { name: "epsilon".into(), f: EPS, kind: 1, ..Attribute::default() };
+        self.node("BatchNormalization", norm, [vec![y], inputs.into()].concat(), vec![epsilon])
+    }
+
+    fn relu(&mut self, x: String) -> String {
+        self.relus += 1;
+        self.node("Relu", &format!("relu.{}", self.relus), vec![x], Vec::new())
+    }
+
+    /// Convolutions each with its batch norm, relu between them, the shortcut added, relu.
+    fn block(&mut self, x: String, block: &str, stride: i64) -> String {
+        let layers = (1..).take_while(|i| self.has(&format!("{block}.conv{i}"))).count();
+        // The stride is in the 3x3: the first convolution of a basic block, the second of a bottleneck.
+        let strided = if layers == 3 { 2 } else { 1 };
+        let mut y = x.clone();
+        for i in 1..=layers {
+            let stride = if i == strided { stride } else { 1 };
+            y = self.conv(&y, &format!("{block}.conv{i}"), &format!("{block}.bn{i}"), stride);
+            if i < layers {
+                y = self.relu(y);
+            }
+        }
+        let [conv, norm] = [0, 1].map(|i| format!("{block}.downsample.{i}"));
+        let shortcut = if self.has(&conv) { self.conv(&x, &conv, &norm, stride) } else { x };
+        let sum = self.node("Add", &format!("{block}.add"), vec![y, shortcut], Vec::new());
+        self.relu(sum)
+    }
+}
+
+/// The arrays that the nodes read.
+fn initializers(weights: &Weights, nodes: &[Node]) -> Vec<Initializer> {
+    let names = nodes.iter().flat_map(|node| &node.input);
+    let array = |name: &String| {
+        let array = weights.0.get(name)?;
+        Some(Initializer {
+            dims: array.shape.iter().map(|&n| n as i64).collect(),
+            data_type: 1,
+            name: name.clone(),
+            raw_data: array.values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        })
+    };
+    names.filter_map(array).collect()
+}
+
+fn ints(name: &str, values: &[i64]) -> Attribute {
+    Attribute { name: name.into(), ints: values.to_vec(), kind: 7, ..Attribute::default() }
+}
+
+fn int(name: &str, value: i64) -> Attribute {
+    Attribute { name: name.into(), i: value, kind: 2, ..Attribute::default() }
+}
+
+/// A tensor of f32 that goes in or comes out.
+fn value<const N: usize>(name: &str, sizes: [Size; N]) -> ValueInfo {
+    let dim = sizes.into_iter().map(|size| Dimension { size: Some(size) }).collect();
+    let tensor = TensorType { elem_type: 1, shape: Some(TensorShape { dim }) };
+    ValueInfo { name: name.into(), kind: Some(Type { tensor_type: Some(tensor) }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::nn::{Architecture, ResNet};
+    use rand::{SeedableRng, rngs::StdRng};
+    use std::collections::HashSet;
+
+    fn graph(architecture: Architecture, stem: Stem) -> Graph {
+        let config = ResNetConfig { architecture, width: 4, stem, zero_init: false };
+        let net = ResNet::new(&Device::cpu(), &mut StdRng::seed_from_u64(1), &config).expect("network");
+        let bytes = onnx(&config, &Weights::of(&net).expect("weights"), &[("a".into(), "b".into())]);
+        let model = Model::decode(&bytes[..]).expect("it reads what it wrote");
+        assert_eq!((model.ir_version, model.opset_import[0].version), (8, 15));
+        assert_eq!(model.metadata_props[0].value, "b");
+        model.graph.expect("a graph")
+    }
+
+    #[test]
+    fn every_input_of_a_node_is_there_before_it_and_every_value_is_made_once() {
+        for architecture in [Architecture::Resnet18, Architecture::Resnet50] {
+            let graph = graph(architecture, Stem::Imagenet);
+            let mut known: HashSet<&str> = graph.initializer.iter().map(|i| i.name.as_str()).collect();
+            assert_eq!(known.len(), graph.initializer.len());
+            known.insert("images");
+            for node in &graph.node {
+                assert!(node.input.iter().all(|i| known.contains(i.as_str())), "{node:?}");
+                assert!(node.output.iter().all(|o| known.insert(o)), "{node:?}");
+            }
+            assert!(graph.output.iter().all(|o| known.contains(o.name.as_str())));
+        }
+    }
+
+    #[test]
+    fn a_graph_has_the_layers_of_its_network_and_strides_in_the_3x3() {
+        let count = |graph: &Graph, op: &str| graph.node.iter().filter(|n| n.op_type == op).count();
+        let r18 = graph(Architecture::Resnet18, Stem::Cifar);
+        assert_eq!([count(&r18, "Conv"), count(&r18, "Add"), count(&r18, "MaxPool")], [20, 8, 0]);
+        let r50 = graph(Architecture::Resnet50, Stem::Small);
+        assert_eq!([count(&r50, "Conv"), count(&r50, "Relu"), count(&r50, "MaxPool")], [53, 49, 1]);
+        let strides = |name: &str| {
+            let node = r50.node.iter().find(|n| n.name == name).expect("node");
+            node.attribute.iter().find(|a| a.name == "strides").expect("strides").ints.clone()
+        };
+        assert_eq!([strides("layer2.0.conv1"), strides("layer2.0.conv2")], [[1, 1], [2, 2]]);
+        assert_eq!(strides("layer3.0.downsample.0"), [2, 2]);
+    }
+}

@@ -1,0 +1,182 @@
+//! Named arrays as other libraries keep them: row-major, convolution weights `[O, I, H, W]`.
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::nn::{Module, Param};
+use crate::tensor::Tensor;
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// One array, f32.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Sizes, convolution weights as `[O, I, H, W]`.
+    pub shape: Vec<usize>,
+    /// Values in row-major order.
+    pub values: Vec<f32>,
+}
+
+/// Arrays by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights(pub BTreeMap<String, Array>);
+
+impl Weights {
+    /// All parameters and statistics of a module, under torchvision's names.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn of(module: &dyn Module) -> Result<Weights> {
+        let array = |param: &Param| {
+            let (shape, values) = (param.shape(), param.get().to_vec()?);
+            let array = match shape[..] {
+                [o, h, w, i] => Array { shape: vec![o, i, h, w], values: transposed(&values, [o, h * w, i]) },
+                ref other => Array { shape: other.to_vec(), values },
+            };
+            Ok((param.name().to_string(), array))
+        };
+        Ok(Weights(module.state().iter().map(array).collect::<Result<_>>()?))
+    }
+
+    /// Reads a safetensors file; f64, f16 and bf16 become f32, whole numbers (counters of batches) are left out.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file can't be read; [`Error::Input`] if it is no safetensors file or a value is not finite.
+    pub fn read(path: &Path) -> Result<Weights> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let place = || path.display().to_string();
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| {
+            // A zip or a bare pickle; the length at the start of a sound file may begin with the same bytes.
+            if bytes.starts_with(b"PK") || bytes.starts_with(&[0x80]) {
+                let advice =
+                    "write it again by safetensors.torch.save_file(torch.load(FILE)[\"state_dict\"], NEW)";
+                return Error::input("a pickle of PyTorch, not safetensors", place(), advice);
+            }
+            Error::input("not a safetensors file", place(), format!("{e}: give another file"))
+        })?;
+        let mut all = BTreeMap::new();
+        for (name, view) in file.tensors() {
+            let Some(values) = floats(&view) else { continue };
+            if !values.iter().all(|v| v.is_finite()) {
+                let advice = "give weights of a run that has not diverged";
+                return Err(Error::input(format!("{name} is not finite"), place(), advice));
+            }
+            all.insert(name, Array { shape: view.shape().to_vec(), values });
+        }
+        Ok(Weights(all))
+    }
+
+    /// Writes a safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it can't be written.
+    pub fn write(&self, path: &Path, metadata: HashMap<String, String>) -> Result<()> {
+        let views = self.0.iter().map(|(name, array)| {
+            let view = TensorView::new(Dtype::F32, array.shape.clone(), bytemuck::cast_slice(&array.values));
+            (name.as_str(), view.expect("an array has as many values as its shape says"))
+        });
+        safetensors::serialize_to_file(views, Some(metadata), path)
+            .map_err(|e| Error::io(path, std::io::Error::other(e)))
+    }
+
+    /// The array of a parameter, `[O, H, W, I]` as this crate keeps it.
+    ///
+    /// # Errors
+    /// What is wrong, in words, if it is missing or has another shape.
+    pub fn tensor(&self, name: &str, param: &Param, device: &Device) -> Result<Tensor, String> {
+        let array = self.0.get(name).ok_or_else(|| format!("{name} is missing"))?;
+        let ours = param.shape();
+        let (wanted, values) = match ours[..] {
+            [o, h, w, i] => (vec![o, i, h, w], transposed(&array.values, [o, i, h * w])),
+            ref other => (other.to_vec(), array.values.clone()),
+        };
+        // A 1x1 convolution may stand for a linear layer and the other way round.
+        let trimmed = |shape: &[usize]| shape.iter().copied().filter(|&n| n != 1).collect::<Vec<_>>();
+        if array.shape != wanted && (trimmed(&array.shape) != trimmed(&wanted) || wanted.len() == 4) {
+            return Err(format!("{name} is {:?}, not {wanted:?}", array.shape));
+        }
+        Tensor::new(device, ours, &values).map_err(|e| e.to_string())
+    }
+}
+
+/// `[a, b, c] -> [a, c, b]`; values of another count come back as they are.
+fn transposed(values: &[f32], [a, b, c]: [usize; 3]) -> Vec<f32> {
+    if values.len() != a * b * c {
+        return values.to_vec();
+    }
+    let mut out = Vec::with_capacity(values.len());
+    for plane in values.chunks_exact((b * c).max(1)) {
+        (0..c).for_each(|k| out.extend((0..b).map(|j| plane[j * c + k])));
+    }
+    out
+}
+
+/// The values of an array of floats of any width.
+fn floats(view: &TensorView) -> Option<Vec<f32>> {
+    let bytes = view.data();
+    let halves = |f: fn([u8; 2]) -> f32| bytes.as_chunks::<2>().0.iter().map(|&b| f(b)).collect();
+    Some(match view.dtype() {
+        Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
+        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+        Dtype::F16 => halves(|b| f16::from_le_bytes(b).to_f32()),
+        Dtype::BF16 => halves(|b| bf16::from_le_bytes(b).to_f32()),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_convolution_goes_out_channels_first_and_comes_back_to_the_bit() {
+        let device = Device::cpu();
+        let values: Vec<f32> = (0..2 * 3 * 3 * 4).map(|i| i as f32).collect();
+        let param = Param::new("conv", Tensor::new(&device, [2, 3, 3, 4], &values).expect("tensor"));
+        struct One(Param);
+        impl Module for One {
+            fn visit(&self, f: &mut dyn FnMut(&Param)) {
+                f(&self.0);
+            }
+        }
+        let weights = Weights::of(&One(param.clone())).expect("weights");
+        let array = &weights.0["conv"];
+        assert_eq!(array.shape, [2, 4, 3, 3]);
+        // OIHW [1, 2, 0, 1] is OHWI [1, 0, 1, 2].
+        assert_eq!(array.values[((4 + 2) * 3) * 3 + 1], values[((3 * 3) + 1) * 4 + 2]);
+        let back = weights.tensor("conv", &param, &device).expect("fits").to_vec().expect("values");
+        assert_eq!(back, values);
+    }
+
+    #[test]
+    fn floats_of_any_width_are_read_whole_numbers_left_out_and_what_is_not_finite_is_named() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("x.safetensors");
+        let half: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+        let brain: Vec<u8> = [0.5f32, 4.0].iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect();
+        let double: Vec<u8> = [0.25f64, f64::INFINITY].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let whole = 7i64.to_le_bytes();
+        let view = |dtype, bytes| TensorView::new(dtype, vec![2], bytes).expect("view");
+        let count = TensorView::new(Dtype::I64, vec![], &whole).expect("view");
+        let good = [("h", view(Dtype::F16, &half)), ("b", view(Dtype::BF16, &brain)), ("n", count)];
+        safetensors::serialize_to_file(good, None, &path).expect("written");
+        let weights = Weights::read(&path).expect("read");
+        assert_eq!(weights.0.keys().collect::<Vec<_>>(), ["b", "h"]);
+        assert_eq!(
+            (&weights.0["h"].values[..], &weights.0["b"].values[..]),
+            (&[1.5, -2.0][..], &[0.5, 4.0][..])
+        );
+        safetensors::serialize_to_file([("bad", view(Dtype::F64, &double))], None, &path).expect("written");
+        let message = Weights::read(&path).unwrap_err().to_string();
+        assert!(message.contains("bad is not finite"), "{message}");
+        // A sound file whose header's length begins as a pickle does.
+        let name = "x".repeat(0x80 - 60);
+        safetensors::serialize_to_file([(name, view(Dtype::F16, &half))], None, &path).expect("written");
+        assert_eq!(std::fs::read(&path).expect("bytes")[0], 0x80);
+        assert_eq!(Weights::read(&path).expect("read").0.len(), 1);
+        std::fs::write(&path, b"PK\x03\x04 a zip").expect("written");
+        let message = Weights::read(&path).unwrap_err().to_string();
+        assert!(message.contains("save_file"), "{message}");
+    }
+}
