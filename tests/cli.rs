@@ -137,7 +137,8 @@ fn a_text_file_a_truncated_and_a_one_pixel_photo_among_good_ones_are_counted_and
     assert!(replaced.iter().any(|l| l.contains("\"photo\":\"text.jpg\"")), "{log}");
     assert!(!log.contains("\"photo\":\"pixel.jpg\""), "a photo of one pixel is a photo: {log}");
     // With the usual limit of 1 % the same folder ends the run, with the names.
-    let output = vista(&[&args[..args.len() - 4], &["--out", run.path().to_str().expect("a name")]].concat());
+    let again = ["--overwrite", "--out", run.path().to_str().expect("a name")];
+    let output = vista(&[&args[..args.len() - 4], &again].concat());
     assert!(!output.status.success() && text(&output.stderr).contains(".jpg"), "{}", text(&output.stderr));
 }
 
@@ -326,11 +327,67 @@ fn an_unreadable_folder_is_refused() {
 #[test]
 fn the_readme_shows_the_commands_that_there_are() {
     let readme = include_str!("../README.md");
-    for command in
-        ["pretrain", "knn", "probe", "voc", "finetune", "figures", "sweep", "bench", "devices", "doctor"]
+    for command in [
+        "pretrain", "knn", "probe", "voc", "finetune", "figures", "sweep", "bench", "devices", "doctor",
+        "tune",
+    ]
+    .into_iter()
+    .chain(["export", "import", "embed", "search", "man", "completions"])
     {
         assert!(readme.contains(&format!("vista {command}")), "README does not show `vista {command}`");
         assert!(vista(&[command, "--help"]).status.success(), "vista {command} --help");
     }
     assert!(readme.contains("cargo run --release -- pretrain") && readme.contains("./check"));
+}
+
+#[test]
+fn a_dry_run_tells_all_and_writes_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path().join("run");
+    let mut args = vec!["pretrain", "--dry-run", "--out", out.to_str().expect("a name")];
+    args.extend(TINY);
+    let output = vista(&args);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for part in ["[objective]", "memory   ", "parameters", "three steps took", "nothing was written"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_run_is_silent_or_speaks_json_if_asked_to() {
+    let folder = tempfile::tempdir().expect("folder");
+    let run = |how: &str| {
+        let mut args = vec![
+            "pretrain",
+            how,
+            "--steps",
+            "1",
+            "--overwrite",
+            "--out",
+            folder.path().to_str().expect("a name"),
+        ];
+        args.extend(TINY);
+        let output = vista(&args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        [text(&output.stdout), text(&output.stderr)].map(String::from)
+    };
+    assert_eq!(run("--quiet"), ["", ""]);
+    let [said, _] = run("--json");
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(said["steps"], 1);
+    assert!(said["checkpoint"].as_str().expect("a path").ends_with("checkpoint.safetensors"));
+}
+
+#[test]
+fn man_pages_and_completions_are_written() {
+    let folder = tempfile::tempdir().expect("folder");
+    assert!(vista(&["man", "--out", folder.path().to_str().expect("a name")]).status.success());
+    let page = std::fs::read_to_string(folder.path().join("vista-pretrain.1")).expect("a page");
+    assert!(page.contains("resume") && folder.path().join("vista.1").exists());
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let output = vista(&["completions", shell]);
+        assert!(output.status.success() && text(&output.stdout).contains("pretrain"), "{shell}");
+    }
 }
