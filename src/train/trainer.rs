@@ -243,7 +243,7 @@ impl Trainer {
     }
 
     fn train(&mut self) -> Result<Summary> {
-        let mut log = Log::open(self.folder.path(), self.state.log_bytes)?;
+        let mut log = Log::open(self.folder.path(), self.state.log_bytes, self.state.step)?;
         let mut loader = self.loader()?;
         let total = self.total(&loader);
         let limit = self.config.train.minutes * 60.0;
@@ -291,6 +291,9 @@ impl Trainer {
                     "warning: {} can't be written (is the disk full?): its lines are kept and tried again",
                     log.path().display()
                 ));
+            }
+            if views.next.epoch > views.position.epoch {
+                self.show(&views, &mut log)?;
             }
             let best = self.is_due(&views, &clock) && self.judge(&mut log, &progress)?;
             let stop = self.stop.load(Ordering::Relaxed);
@@ -413,6 +416,26 @@ impl Trainer {
         let final_lr = if optimizer.schedule == ScheduleName::Cosine { 0.0 } else { optimizer.lr };
         let warmup = optimizer.warmup_steps;
         CosineSchedule { base_lr: optimizer.lr, final_lr, start_lr: 0.0, warmup, total }.lr(at)
+    }
+
+    /// Weights as histograms and the first views of a batch as a picture, for TensorBoard.
+    fn show(&self, views: &data::Batch, log: &mut Log) -> Result<()> {
+        let step = self.state.step;
+        for param in self.learner.encoder.trained().iter().filter(|param| param.shape().len() > 1) {
+            log.events.histogram(step, param.name(), &param.get().to_vec()?);
+        }
+        let view = &self.config.views;
+        let (side, count) = (view.size, views.ids.len().min(8));
+        let mut picture = vec![0; side * count * side * 3];
+        for (i, pixel) in views.images[..count * side * side * 3].chunks(3).enumerate() {
+            let (image, y, x) = (i / (side * side), i / side % side, i % side);
+            let at = 3 * (y * side * count + image * side + x);
+            for c in 0..3 {
+                picture[at + c] = (255.0 * (pixel[c] * view.std[c] + view.mean[c])) as u8;
+            }
+        }
+        log.events.image(step, "views", [side, side * count], picture);
+        Ok(())
     }
 
     /// kNN of the labelled test photos among the labelled train photos; whether it is the best of the run's so far.
