@@ -326,9 +326,10 @@ fn an_unreadable_folder_is_refused() {
 #[test]
 fn the_readme_shows_the_commands_that_there_are() {
     let readme = include_str!("../README.md");
-    for command in
-        ["pretrain", "knn", "probe", "voc", "finetune", "figures", "sweep", "bench", "devices", "doctor"]
-    {
+    for command in [
+        "pretrain", "knn", "probe", "voc", "finetune", "figures", "sweep", "bench", "devices", "doctor",
+        "export", "import", "embed", "search", "report", "watch",
+    ] {
         assert!(readme.contains(&format!("vista {command}")), "README does not show `vista {command}`");
         assert!(vista(&[command, "--help"]).status.success(), "vista {command} --help");
     }
