@@ -263,7 +263,8 @@ mod tests {
             true => name.to_string(),
             false => Library::Detectron2.rename(name),
         };
-        let cases: [(&str, &dyn Fn(&str) -> String); 3] =
+        type Rename<'a> = &'a dyn Fn(&str) -> String;
+        let cases: [(&str, Rename); 3] =
             [("module.encoder_q.", &moco), ("encoder_q.0.", &densecl), ("", &detectron2)];
         for (prefix, rename) in cases {
             let mut weights = renamed(&theirs, rename);
