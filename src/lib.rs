@@ -11,7 +11,8 @@
 //! 6. [`optim`]: SGD, Adam, schedules, the moving average of the key encoder;
 //! 7. [`train`]: the numbered lines of a step, the only place where state changes, and the run around it;
 //! 8. [`eval`]: frozen features judged by kNN, linear classifiers and multi-label precision; fine-tuning;
-//! 9. [`interop`]: encoders leave for torchvision, timm, detectron2 and ONNX, and others' arrive.
+//! 9. [`interop`]: encoders leave for torchvision, timm, detectron2 and ONNX, and others' arrive;
+//! 10. [`report`]: a run to look at, in a browser.
 //!
 //! Under it lies the machine: a [`device`] holds [`tensor`]s, [`ops`] compute on them (a CPU twin and a WGSL kernel
 //! each), [`autograd`] records ops on a tape and walks it back. [`bench`](mod@bench) measures it; [`cli`] is the `vista`
@@ -59,6 +60,8 @@ pub mod train;
 pub mod eval;
 
 pub mod interop;
+
+pub mod report;
 
 pub mod bench;
 

@@ -328,12 +328,26 @@ fn an_unreadable_folder_is_refused() {
 fn the_readme_shows_the_commands_that_there_are() {
     let readme = include_str!("../README.md");
     for command in [
-        "pretrain", "knn", "probe", "voc", "finetune", "figures", "sweep", "bench", "devices", "doctor",
+        "pretrain",
+        "knn",
+        "probe",
+        "voc",
+        "finetune",
+        "figures",
+        "sweep",
+        "bench",
+        "devices",
+        "doctor",
         "tune",
-    ]
-    .into_iter()
-    .chain(["export", "import", "embed", "search", "man", "completions"])
-    {
+        "export",
+        "import",
+        "embed",
+        "search",
+        "report",
+        "watch",
+        "man",
+        "completions",
+    ] {
         assert!(readme.contains(&format!("vista {command}")), "README does not show `vista {command}`");
         assert!(vista(&[command, "--help"]).status.success(), "vista {command} --help");
     }

@@ -56,7 +56,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
 /// The photos at a path, or the built-in ones.
 pub(super) fn album(photos: Option<&PathBuf>) -> Result<Album> {
     let photos = photos.map_or_else(|| Ok(Photos::bundled_pretrain()), |path| Photos::open(path, None))?;
-    Ok(Album::new(photos, AlbumOptions::default()))
+    // Each photo is seen once.
+    Ok(Album::new(photos, AlbumOptions { cache_bytes: 0, shrink_to: None }))
 }
 
 /// Features of all photos, and the ids of those that could be decoded; the others are named.

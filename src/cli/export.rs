@@ -103,8 +103,9 @@ fn loading(
         ],
         Format::Detectron2 => vec![
             format!("weights = safetensors.numpy.load_file({file:?})"),
-            "pickle.dump({\"model\": weights, \"__author__\": \"vista\"}, open(\"backbone.pkl\", \"wb\"))"
-                .into(),
+            // The heuristics find the backbone inside a detector.
+            "model = {\"model\": weights, \"__author__\": \"vista\", \"matching_heuristics\": True}".into(),
+            "pickle.dump(model, open(\"backbone.pkl\", \"wb\"))".into(),
             format!(
                 "# MODEL.WEIGHTS backbone.pkl  MODEL.RESNETS.DEPTH {}  MODEL.RESNETS.STRIDE_IN_1X1 False",
                 name.trim_start_matches("resnet"),

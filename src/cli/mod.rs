@@ -15,10 +15,12 @@ mod man;
 mod presets;
 mod pretrain;
 mod probe;
+mod report;
 mod search;
 mod sweep;
 mod tune;
 mod voc;
+mod watch;
 
 use crate::error::Error;
 use clap::{Parser, Subcommand};
@@ -51,6 +53,8 @@ enum Command {
     Import(import::Args),
     Embed(embed::Args),
     Search(search::Args),
+    Report(report::Args),
+    Watch(watch::Args),
     Bench(bench::Args),
     /// List the devices of this machine and which one `auto` takes.
     Devices,
@@ -77,6 +81,8 @@ pub fn run() -> i32 {
         Command::Import(args) => import::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Search(args) => search::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Devices => devices::run(),
         Command::Tune(args) => tune::run(&args),

@@ -1,14 +1,16 @@
 //! `vista pretrain`.
 
 use super::presets;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::report;
 use crate::train::{Config, Found, MAX_TEXT, Summary, Trainer};
 use indicatif::HumanDuration;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pretrain an encoder on photos without labels.
 ///
@@ -197,14 +199,29 @@ pub(super) fn run(args: &Args) -> Result<()> {
         trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     }
     trainer.stop_when(interrupts()?);
+    let mut written = Instant::now();
+    trainer.after_epoch(move |folder| {
+        // The page is made of the whole log: often enough to look at, seldom enough to cost nothing.
+        if written.elapsed() > REPORT_EVERY {
+            let _ = report::write(folder, 0, &Device::cpu(), &mut |_, _| {}); // the last one tells what is wrong
+            written = Instant::now();
+        }
+    });
+    let device = trainer.device().clone();
     let summary = trainer.run()?;
+    let page = report::write(&args.out, REPORT_PHOTOS, &device, &mut |_, _| {})?;
     match (args.json, args.quiet) {
         (true, _) => println!("{}", as_json(&summary)),
         (false, true) => {}
-        (false, false) => report(&summary),
+        (false, false) => tell(&summary, &page),
     }
     Ok(())
 }
+
+/// A run's page is renewed at the end of an epoch at most this often.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// Photos in the page of a finished run; `vista report --photos` takes more.
+const REPORT_PHOTOS: usize = 200;
 
 /// What a run would be.
 fn dry_run(args: &Args) -> Result<()> {
@@ -275,7 +292,7 @@ fn interrupts() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn report(summary: &Summary) {
+fn tell(summary: &Summary, page: &Path) {
     println!("{} steps done", summary.steps);
     if let Some([before, after, colour]) = &summary.scores {
         println!("kNN             top-1  balanced");
@@ -284,7 +301,7 @@ fn report(summary: &Summary) {
         }
     }
     let checkpoint = summary.checkpoint.display();
-    println!("checkpoint {checkpoint}\nlog        {}", summary.log.display());
+    println!("checkpoint {checkpoint}\nlog        {}\nreport     {}", summary.log.display(), page.display());
     println!("next:");
     println!("  vista probe --checkpoint {checkpoint}                  a linear classifier on its features");
     println!("  vista knn --checkpoint {checkpoint} --labelled DIR     judge it on your own classes");

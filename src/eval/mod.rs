@@ -34,6 +34,7 @@ pub use sgd_probe::SgdProbe;
 pub use supervised::LabelledAlbums;
 pub use svm::{Svm, SvmLoss};
 pub use table::FeatureTable;
+pub(crate) use table::unit;
 pub use voc::{ClassAp, MultiLabelled, Voc, VocResult};
 
 use crate::error::{Error, Result};

@@ -45,6 +45,11 @@ impl History {
         self.records.iter().filter_map(point).collect()
     }
 
+    /// The records of one kind, such as `warning`, in order.
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.records.iter().filter(move |record| record["kind"] == kind)
+    }
+
     /// Names of the loss's terms, in the order in which they first occur.
     pub fn terms(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();

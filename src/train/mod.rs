@@ -42,4 +42,4 @@ pub use setup::{activation_bytes, learner, starting_encoder};
 pub(crate) use setup::{album, judge_photos, pretraining_photos};
 pub use step::{Batch, Learner, StepReport, Target, TermReport};
 pub use sweep::{Outcome, Spread, Sweep, SweepRun};
-pub use trainer::{Summary, Trainer};
+pub use trainer::{AfterEpoch, Summary, Trainer};

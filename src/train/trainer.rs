@@ -36,6 +36,9 @@ pub struct Summary {
     pub scores: Option<[Score; 3]>,
 }
 
+/// What is called with a run's folder after an epoch.
+pub type AfterEpoch = Box<dyn FnMut(&Path)>;
+
 /// A run that is ready to start, or to go on.
 pub struct Trainer {
     pub(super) config: Config,
@@ -48,6 +51,7 @@ pub struct Trainer {
     pub(super) state: RunState,
     stop: Arc<AtomicBool>,
     quiet: bool,
+    after_epoch: Option<AfterEpoch>,
 }
 
 /// Steps in a row that may be skipped because a number was not finite.
@@ -103,8 +107,19 @@ impl Trainer {
         let learner = setup::learner(&config, &device)?;
         let state = RunState::new(&config, album.photos());
         let stop = Arc::default();
-        let mut trainer =
-            Trainer { config, device, folder, album, judge, learner, memory, state, stop, quiet: false };
+        let mut trainer = Trainer {
+            config,
+            device,
+            folder,
+            album,
+            judge,
+            learner,
+            memory,
+            state,
+            stop,
+            quiet: false,
+            after_epoch: None,
+        };
         if let Some(found) = found {
             trainer.restore(found)?;
         }
@@ -129,6 +144,11 @@ impl Trainer {
     /// Ends the run after the step that is at work when `stop` becomes true, with a checkpoint.
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
         self.stop = stop;
+    }
+
+    /// Calls `f` with the run's folder at the end of each epoch.
+    pub fn after_epoch(&mut self, f: impl FnMut(&Path) + 'static) {
+        self.after_epoch = Some(Box::new(f));
     }
 
     /// Shows no progress.
@@ -294,6 +314,9 @@ impl Trainer {
             }
             if views.next.epoch > views.position.epoch {
                 self.show(&views, &mut log)?;
+                if let Some(f) = &mut self.after_epoch {
+                    f(self.folder.path());
+                }
             }
             let best = self.is_due(&views, &clock) && self.judge(&mut log, &progress)?;
             let stop = self.stop.load(Ordering::Relaxed);

@@ -71,6 +71,11 @@ impl<'a> Study<'a> {
         Ok(Study { album: sampler.album, seed: sampler.seed, queries, keys })
     }
 
+    /// The queries and the keys: crops of the photos, embedded before (0) and after (1).
+    pub fn samples(&self) -> [&Sample; 2] {
+        [&self.queries, &self.keys]
+    }
+
     /// Fig. 3: the distributions of g1 . Q_g and z1 . Q_z for the first photo, before and after. The queue holds keys
     /// of other photos by the same encoder, never the random start, and not the photo's own key.
     ///

@@ -1,0 +1,64 @@
+//! `vista report`.
+
+use super::judged::{Watch, check_folder_of};
+use crate::device::Device;
+use crate::error::{Error, Result, readable_bytes};
+use crate::report::{self, RunFacts};
+use std::path::{Path, PathBuf};
+
+/// Make a page of a run, or of several to compare, that opens in any browser without a network.
+///
+/// Of one run: summary and the command that repeats it, curves, signs of collapse, a map of its photos (PCA and t-SNE), the
+/// neighbours of every photo, MLS's Figs. 3 and 4, the configuration. Of several: their curves in one frame each, and
+/// where their configurations differ.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Folders of runs.
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<PathBuf>,
+    /// File to write; `report.html` in the run's folder if absent, here if several runs are compared.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Photos on the page, drawn by the run's seed; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    photos: usize,
+    /// `auto`, `cpu`, `gpu` or `gpu:NAME`, to embed the photos.
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let usual = match args.runs.as_slice() {
+        [run] => run.join("report.html"),
+        _ => PathBuf::from("report.html"),
+    };
+    let out = args.out.clone().unwrap_or(usual);
+    check_folder_of(&out, "--out")?;
+    let runs = args.runs.iter().map(|run| RunFacts::read(run)).collect::<Result<Vec<_>>>()?;
+    let gallery = match args.runs.as_slice() {
+        [_, _, ..] => Err("A comparison has no photos: make each run's own report.".to_string()),
+        [run] if args.photos > 0 => embedded(run, args).map_err(|e| {
+            eprintln!("warning: the page has no photos: {e}");
+            format!("No photos: {e}.")
+        }),
+        _ => Err("This page was made without photos.".to_string()),
+    };
+    let page = report::page(&runs, &gallery, None);
+    std::fs::write(&out, &page).map_err(|e| Error::io(&out, e))?;
+    println!("report {} ({})", out.display(), readable_bytes(page.len() as u64));
+    Ok(())
+}
+
+fn embedded(run: &Path, args: &Args) -> Result<report::Gallery> {
+    let device = Device::open(&args.device)?;
+    let mut watch: Option<Watch> = None;
+    let gallery = report::gallery(run, args.photos, &device, &mut |done, total| {
+        let watch = watch.get_or_insert_with(|| Watch::new(total as u64));
+        watch
+            .at(done as u64, || format!("{}% of the photos decoded and embedded", 100 * done / total.max(1)));
+    });
+    if let Some(watch) = watch {
+        watch.end();
+    }
+    gallery
+}

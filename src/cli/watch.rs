@@ -1,0 +1,30 @@
+//! `vista watch`.
+
+use crate::error::{Error, Result};
+use crate::report::{Live, listen, serve};
+use std::path::PathBuf;
+
+/// Show the report of a run in a browser on this machine while the run goes on; ends by Ctrl-C.
+///
+/// Curves follow the log. The photos are embedded again on the CPU whenever the run writes its checkpoint.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Folder of the run.
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Port on 127.0.0.1; 0 for any that is free.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Photos on the page; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    photos: usize,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let live = Live::new(&args.run, args.photos)?;
+    let listener = listen(args.port)?;
+    let address = listener.local_addr().map_err(|e| Error::Run(format!("no address: {e}")))?;
+    println!("http://{address}/  (Ctrl-C ends)");
+    serve(&listener, &live);
+    Ok(())
+}

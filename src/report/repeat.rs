@@ -1,0 +1,91 @@
+//! The command that repeats a run.
+
+use crate::train::{Config, PRESETS};
+use std::path::Path;
+use toml::{Table, Value};
+
+/// The shortest `vista pretrain` that has exactly this configuration: the nearest preset, and `--set` for each key that
+/// differs from it.
+pub fn command(config: &Config, out: &Path) -> String {
+    let wanted = table(config);
+    let presets = PRESETS.iter().filter_map(|(name, _)| {
+        let changes = changes(&table(&Config::preset(name).ok()?), &wanted)?;
+        Some((*name, changes))
+    });
+    let (preset, changes) = presets.min_by_key(|(_, changes)| changes.len()).unwrap_or(("demo", Vec::new()));
+    let mut words = vec!["vista pretrain".to_string()];
+    if preset != "demo" {
+        words.push(format!("--preset {preset}"));
+    }
+    words.extend(changes.iter().map(|(key, value)| format!("--set {}", quoted(&format!("{key}={value}")))));
+    words.push(format!("--out {}", quoted(&out.display().to_string())));
+    words.join(" ")
+}
+
+fn table(config: &Config) -> Table {
+    Table::try_from(config).unwrap_or_default()
+}
+
+/// Settings that make `wanted` of `preset`; `None` if the preset has a key that can't be taken away.
+fn changes(preset: &Table, wanted: &Table) -> Option<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for (key, old) in preset {
+        match (old, wanted.get(key)?) {
+            (Value::Table(old), Value::Table(new)) => {
+                let inner = changes(old, new)?;
+                all.extend(inner.into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)));
+            }
+            (old, new) if old != new => all.push((key.clone(), literal(new))),
+            _ => {}
+        }
+    }
+    let more = wanted.iter().filter(|(key, _)| !preset.contains_key(*key));
+    all.extend(more.map(|(key, value)| (key.clone(), literal(value))));
+    Some(all)
+}
+
+/// A value on one line, tables too.
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Table(table) => {
+            let inner = table.iter().map(|(key, value)| format!("{key} = {}", literal(value)));
+            format!("{{ {} }}", inner.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A word of a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,".contains(c);
+    if word.chars().all(plain) { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_has_exactly_the_configuration_of_its_run() {
+        let demo = Config::preset("demo").expect("preset");
+        let byol = demo.with_method("byol").expect("method").with("data.photos=/my photos").expect("set");
+        let swav = Config::preset("swav-stl10-r18").expect("preset").with("optimizer.lr=0.25").expect("set");
+        for config in [demo, byol, swav] {
+            let wanted = table(&config);
+            let said = command(&config, Path::new("runs/x"));
+            let name =
+                said.split("--preset ").nth(1).map_or("demo", |rest| rest.split(' ').next().expect("name"));
+            let preset = Config::preset(name).expect("preset");
+            let changes = changes(&table(&preset), &wanted).expect("changes");
+            let again = changes.iter().fold(preset, |c, (k, v)| c.with(&format!("{k}={v}")).expect("set"));
+            assert_eq!(again, config, "{said}");
+            assert_eq!(said.matches("--set").count(), changes.len(), "{said}");
+        }
+    }
+
+    #[test]
+    fn words_with_spaces_and_quotes_are_one_word_of_a_shell() {
+        assert_eq!(quoted("runs/a-1=2"), "runs/a-1=2");
+        assert_eq!(quoted("it's mine"), "'it'\\''s mine'");
+    }
+}

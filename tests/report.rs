@@ -1,0 +1,151 @@
+//! Reports by the command: what is on the page, for one run and for several, with and without photos.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn vista(args: &[&str]) -> Output {
+    let runtime = std::env::temp_dir();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vista"));
+    command.env("XDG_RUNTIME_DIR", runtime).args(args).output().expect("the program runs")
+}
+
+/// What a command prints; it must succeed.
+fn said(args: &[&str]) -> String {
+    let output = vista(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a name")
+}
+
+/// A run of three steps.
+fn pretrain(out: &Path, more: &[&str]) {
+    let tiny = [
+        "pretrain",
+        "--steps",
+        "3",
+        "--batch",
+        "4",
+        "--views",
+        "2",
+        "--image-size",
+        "16",
+        "--set",
+        "model.width=4",
+    ];
+    said(&[&tiny[..], &["--out", text(out)], more].concat());
+}
+
+/// The data of a page.
+fn data(page: &Path) -> Value {
+    let page = std::fs::read_to_string(page).expect("the page");
+    let (_, rest) = page.split_once("id=\"data\">").expect("data");
+    let (data, _) = rest.split_once("</script>").expect("an end");
+    serde_json::from_str(data).expect("json")
+}
+
+#[test]
+fn a_report_of_a_run_needs_no_network_and_holds_curves_command_photos_neighbours_maps_and_figures() {
+    let folder = tempfile::tempdir().expect("folder");
+    let run = folder.path().join("run");
+    pretrain(&run, &[]);
+    assert!(said(&["report", text(&run), "--photos", "40"]).contains("report.html"));
+    let path = run.join("report.html");
+    let page = std::fs::read_to_string(&path).expect("the page");
+    for outside in ["src=\"http", "href=\"http", "url(http", "@import", "<link rel=\"stylesheet\""] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(!page.contains("{{"), "a part of the template was not filled");
+    let data = data(&path);
+    let titles: Vec<&str> = data["runs"][0]["charts"]
+        .as_array()
+        .expect("charts")
+        .iter()
+        .filter_map(|c| c["title"].as_str())
+        .collect();
+    for title in [
+        "Loss",
+        "kNN accuracy",
+        "Gradient norm",
+        "Gradient norms of the terms",
+        "Learning rate",
+        "Effective rank",
+        "Images a second",
+        "Memory",
+    ] {
+        assert!(titles.contains(&title), "{titles:?}");
+    }
+    let command = data["runs"][0]["command"].as_str().expect("command");
+    for part in ["vista pretrain", "--set model.width=4", "--set train.steps=3", "--set views.size=16"] {
+        assert!(command.contains(part), "{command}");
+    }
+    let gallery = &data["gallery"];
+    let photos = gallery["photos"].as_array().expect("photos");
+    assert_eq!((photos.len(), gallery["of"].as_u64()), (40, Some(573)));
+    for (row, photo) in photos.iter().enumerate() {
+        let near = photo["near"].as_array().expect("neighbours");
+        assert_eq!(near.len(), 8);
+        let cosines: Vec<f64> = near.iter().filter_map(|n| n[1].as_f64()).collect();
+        assert!(cosines.is_sorted_by(|a, b| a >= b) && near.iter().all(|n| n[0] != row), "{near:?}");
+        for crop in ["query", "key"] {
+            let [x, y, w, h] = [0, 1, 2, 3].map(|i| photo[crop][i].as_f64().expect("a number"));
+            assert!(
+                x >= 0.0 && y >= 0.0 && w > 0.0 && h > 0.0 && x + w <= 100.02 && y + h <= 100.02,
+                "{photo}"
+            );
+        }
+        assert!(photo["jpeg"].as_str().expect("jpeg").starts_with("/9j/"));
+    }
+    let maps = gallery["maps"].as_array().expect("maps");
+    assert_eq!(maps.iter().filter_map(|m| m["name"].as_str()).collect::<Vec<_>>(), ["PCA", "t-SNE"]);
+    assert!(maps.iter().all(|m| m["at"].as_array().is_some_and(|at| at.len() == 40)));
+    let figures: Vec<&str> =
+        gallery["figures"].as_array().expect("figures").iter().filter_map(|f| f["name"].as_str()).collect();
+    assert_eq!(figures, ["fig3_scores", "fig4_neighbours"]);
+}
+
+#[test]
+fn several_runs_are_compared_and_their_photos_left_to_their_own_reports() {
+    let folder = tempfile::tempdir().expect("folder");
+    let [a, b, out] = ["a", "b", "both.html"].map(|name| folder.path().join(name));
+    pretrain(&a, &[]);
+    pretrain(&b, &["--set", "optimizer.lr=0.002"]);
+    said(&["report", text(&a), text(&b), "--out", text(&out)]);
+    let data = data(&out);
+    assert_eq!(data["runs"].as_array().expect("runs").len(), 2);
+    let rate = |run: usize| {
+        let settings = data["runs"][run]["settings"].as_array().expect("settings");
+        settings.iter().find(|s| s[0] == "optimizer.lr").expect("the rate")[1].clone()
+    };
+    assert_eq!([rate(0), rate(1)], ["0.001", "0.002"]);
+    assert!(data["gallery"]["missing"].as_str().expect("why").contains("comparison"));
+}
+
+#[test]
+fn a_run_whose_photos_are_gone_has_a_page_without_them_and_no_run_is_one_clear_line() {
+    let folder = tempfile::tempdir().expect("folder");
+    let [run, photos] = ["run", "photos"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&photos).expect("folder");
+    for i in 0..8u8 {
+        let shade = |x, y| image::Rgb([i * 30, (x * y) as u8, 99]);
+        image::RgbImage::from_fn(30, 30, shade).save(photos.join(format!("{i}.png"))).expect("a photo");
+    }
+    pretrain(&run, &["--data", text(&photos)]);
+    std::fs::remove_dir_all(&photos).expect("removed");
+    let output = vista(&["report", text(&run)]);
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && warned.contains(text(&photos)), "{warned}");
+    assert!(
+        data(&run.join("report.html"))["gallery"]["missing"].as_str().expect("why").contains("No photos")
+    );
+
+    for command in ["report", "watch"] {
+        let output = vista(&[command, text(folder.path())]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+        assert!(said.contains("no run here") && said.contains("vista pretrain"), "{said}");
+    }
+}
