@@ -72,7 +72,11 @@ impl Error {
 
     /// Bad input: what is wrong, where, and what to do.
     pub fn input(what: impl Into<String>, place: impl Into<String>, advice: impl Into<String>) -> Error {
-        Error::Input { what: what.into(), place: place.into(), advice: advice.into() }
+        Error::Input {
+            what: one_line(what.into()),
+            place: one_line(place.into()),
+            advice: one_line(advice.into()),
+        }
     }
 
     /// A failed read or write of `path`.
@@ -88,6 +92,11 @@ impl Error {
             Error::Limit { .. } | Error::Device(_) | Error::Input { .. } | Error::Io { .. } => 2,
         }
     }
+}
+
+/// A text without line breaks and other controls, which names of files may have.
+fn one_line(text: String) -> String {
+    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }
 
 /// `1536` -> `"1.5 KiB"`.

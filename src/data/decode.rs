@@ -47,6 +47,7 @@ pub(super) fn decode_from(input: impl BufRead + Seek, length: u64) -> Result<Rgb
     // A decoder that panics on a broken file must not end the run: to us that file is undecodable.
     catch_unwind(AssertUnwindSafe(|| decode_unguarded(input, length)))
         .unwrap_or_else(|_| Err("the decoder failed".into()))
+        .map_err(|why| why.split_whitespace().collect::<Vec<_>>().join(" ")) // decoders break lines
 }
 
 fn decode_unguarded(mut input: impl BufRead + Seek, length: u64) -> Result<Rgb, String> {

@@ -116,6 +116,7 @@ fn pipes_and_folders_in_the_place_of_files_are_one_clear_line() {
     alone(|| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
+        refused(|| Photos::folder(folder.path().join("two\nlines")), &["no such file", "two lines"]);
         let put: [fn(&Path); 2] = [pipe, |path| fs::create_dir(path).unwrap()];
         for put in put {
             for ending in ["csv", "json", "safetensors"] {

@@ -74,9 +74,9 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let edit = prop_oneof![
         2 => (place(), forget, bytes).prop_map(|(at, forget, new)| Edit::Splice(at, forget, new)),
         1 => (place(), any::<u8>()).prop_map(|(at, byte)| Edit::Byte(at, byte)),
-        1 => (place(), hostile()).prop_map(|(at, text)| Edit::Number(at, text)),
+        2 => (place(), hostile()).prop_map(|(at, text)| Edit::Number(at, text)),
     ];
-    prop::collection::vec(edit, 1..4)
+    prop::collection::vec(edit, 1..3)
 }
 
 fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
