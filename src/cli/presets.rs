@@ -25,8 +25,8 @@ pub(super) fn list() -> Result<()> {
         let time = HumanDuration(Duration::from_secs_f64(time)).to_string();
         println!("{name:24} {time:>10}  {what}");
     }
-    println!(
-        "\nThe times are estimates for {}, from one small step: {:.0} GFLOP/s.",
+    eprintln!(
+        "the times are estimates for {}, from one small step: {:.0} GFLOP/s.",
         Device::open("auto")?.name(),
         speed / 1e9
     );
