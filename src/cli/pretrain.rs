@@ -209,11 +209,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
     });
     let device = trainer.device().clone();
     let summary = trainer.run()?;
-    let page = report::write(&args.out, REPORT_PHOTOS, &device, &mut |_, _| {})?;
+    let page = report::write(&args.out, REPORT_PHOTOS, &device, &mut |_, _| {});
+    let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
     match (args.json, args.quiet) {
         (true, _) => println!("{}", as_json(&summary)),
         (false, true) => {}
-        (false, false) => tell(&summary, &page),
+        (false, false) => tell(&summary, page.as_deref()),
     }
     Ok(())
 }
@@ -292,7 +293,7 @@ fn interrupts() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn tell(summary: &Summary, page: &Path) {
+fn tell(summary: &Summary, page: Option<&Path>) {
     println!("{} steps done", summary.steps);
     if let Some([before, after, colour]) = &summary.scores {
         println!("kNN             top-1  balanced");
@@ -301,7 +302,10 @@ fn tell(summary: &Summary, page: &Path) {
         }
     }
     let checkpoint = summary.checkpoint.display();
-    println!("checkpoint {checkpoint}\nlog        {}\nreport     {}", summary.log.display(), page.display());
+    println!("checkpoint {checkpoint}\nlog        {}", summary.log.display());
+    if let Some(page) = page {
+        println!("report     {}", page.display());
+    }
     println!("next:");
     println!("  vista probe --checkpoint {checkpoint}                  a linear classifier on its features");
     println!("  vista knn --checkpoint {checkpoint} --labelled DIR     judge it on your own classes");
