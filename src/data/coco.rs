@@ -31,7 +31,8 @@ struct Image {
 struct Annotation {
     image_id: i64,
     category_id: i64,
-    bbox: [f32; 4],
+    /// In f64: a number that f32 can't hold makes one box misshapen, not the file.
+    bbox: [f64; 4],
     #[serde(default)]
     iscrowd: u8,
 }
@@ -84,10 +85,15 @@ impl Photos {
             match (numbers.get(&a.image_id), classes.get(&a.category_id)) {
                 (None, _) => homeless += 1,
                 (_, None) => classless += 1,
-                _ if !LabelledBox::is_sane(a.bbox) => misshapen += 1,
+                _ if !LabelledBox::is_sane(a.bbox.map(|v| v as f32)) => misshapen += 1,
                 (Some(&image), Some(&class)) => {
                     let crowd = a.iscrowd != 0;
-                    items[image].boxes.push(LabelledBox { class, rect: a.bbox, difficult: false, crowd });
+                    items[image].boxes.push(LabelledBox {
+                        class,
+                        rect: a.bbox.map(|v| v as f32),
+                        difficult: false,
+                        crowd,
+                    });
                 }
             }
         }
