@@ -22,6 +22,7 @@ pub(super) fn flatten(table: &Table) -> Vec<(String, Value)> {
 fn known() -> Result<Vec<String>> {
     let mut full = Config::preset("swav-stl10-r18")?; // the one with small views
     full.second_view = Some(full.views.clone());
+    full.init = Some("encoder.safetensors".into());
     full.data.photos = Some("photos".into());
     full.data.labelled = Some("labelled".into());
     let table = toml::from_str(&full.to_toml()).map_err(|e| Error::Run(format!("configuration: {e}")))?;
@@ -31,7 +32,7 @@ fn known() -> Result<Vec<String>> {
 /// Refuses a key that no configuration has.
 ///
 /// # Errors
-/// [`Error::Input`] naming the key that is most like it, or those of its section.
+/// [`Error::Input`] naming the key that is most like it, if one is.
 pub(super) fn check(changes: &Table, place: &str) -> Result<()> {
     let known = known()?;
     let section =
@@ -47,7 +48,7 @@ pub(super) fn check(changes: &Table, place: &str) -> Result<()> {
         let advice = match (known.iter().find(|k| last(k) == last(&key)), nearest) {
             (Some(same), _) => format!("did you mean `{same}`?"),
             (None, Some(nearest)) if like(nearest) > 0.85 => format!("did you mean `{nearest}`?"),
-            _ => format!("the keys are {}", known.join(", ")),
+            _ => "`vista pretrain --dry-run` prints all keys".to_string(),
         };
         return Err(Error::input(format!("unknown key `{key}`"), place, advice));
     }
@@ -86,9 +87,10 @@ mod tests {
             let message = demo.with(setting).unwrap_err().to_string();
             assert!(message.contains(&format!("did you mean `{meant}`?")), "{message}");
         }
-        assert!(demo.with("zzz=1").unwrap_err().to_string().contains("the keys are "));
+        assert!(demo.with("zzz=1").unwrap_err().to_string().contains("prints all keys"));
         demo.with("second_view.blur_p=0.5").expect("an optional section");
         demo.with("data.labelled=x").expect("an optional key");
+        demo.with("init=x").expect("an optional key");
     }
 
     #[test]
