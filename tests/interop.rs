@@ -138,6 +138,7 @@ fn an_imported_encoder_with_mocos_names_is_judged_and_pretraining_starts_from_it
     let out = folder.path().join("run");
     let tiny = [
         "pretrain",
+        "--overwrite",
         "--steps",
         "2",
         "--batch",
@@ -152,6 +153,7 @@ fn an_imported_encoder_with_mocos_names_is_judged_and_pretraining_starts_from_it
     let fits = ["--set", "model.width=4", "--set", "model.stem=imagenet"];
     assert!(said(&[&tiny[..], &fits].concat()).contains("2 steps done"));
     refused(&tiny, &["moco.safetensors", "model.width"]);
+    assert!(out.join("checkpoint.safetensors").exists(), "a run is replaced only by one that can start");
     refused(&["pretrain", "--init", "/no/such/file"], &["/no/such/file"]);
 }
 

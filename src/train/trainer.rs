@@ -92,13 +92,11 @@ impl Trainer {
         let judge = setup::judge_photos(&config)?.map(|photos| Judge::new(&config, photos));
         setup::check_count(&config, album.photos())?;
         let folder = Folder::open(out)?;
-        match (&found, overwrite) {
-            (Some(found), _) => found.accept(&config)?,
-            (None, true) => folder.clear()?,
-            (None, false) => folder.expect_empty()?,
+        match &found {
+            Some(found) => found.accept(&config)?,
+            None if overwrite => {}
+            None => folder.expect_empty()?,
         }
-        let path = out.join("config.toml");
-        std::fs::write(&path, config.to_toml()).map_err(|e| Error::io(&path, e))?;
         let device = Device::open(&config.device)?;
         let memory = MemoryPlan::of(&config, &device)?;
         if let Some(limit) = memory::limit(&config, &device) {
@@ -120,9 +118,13 @@ impl Trainer {
             quiet: false,
             after_epoch: None,
         };
-        if let Some(found) = found {
-            trainer.restore(found)?;
+        // ORDER: all that can be refused has been: only now does a run that was there end.
+        match found {
+            Some(found) => trainer.restore(found)?,
+            None => trainer.folder.clear()?,
         }
+        let path = out.join("config.toml");
+        std::fs::write(&path, trainer.config.to_toml()).map_err(|e| Error::io(&path, e))?;
         Ok(trainer)
     }
 
