@@ -1,7 +1,7 @@
 //! Vista pretrains image encoders on photos of whole scenes, without labels: a deep-learning stack from WGSL kernels
 //! up. This page is the tour.
 //!
-//! Data flows one way:
+//! Data flows one way; each stage's page has its formula, why it is so, the trap in it, and the test that holds it:
 //!
 //! 1. [`data`]: photos become batches of views, made by worker threads ahead of the device;
 //! 2. [`views`]: crop, colour, blur and flip, every draw keyed by (seed, epoch, image, view) through [`rng`];

@@ -1,4 +1,15 @@
 //! Stage 4: the dictionary of keys. Its rings share one pointer, so slot j of all of them holds the same image.
+//!
+//! **Formula.** Key b of a step goes to slot `(ptr + b) mod D`; then `ptr = (ptr + B) mod D`.
+//!
+//! **Why so.** MLS finds neighbours by one ring (features g) and takes the logits from the other (projections z): the same slot
+//! must be the same image in both (MLS, Eqs. 6-8).
+//!
+//! **The trap.** D need not be a multiple of B: the ring wraps inside a batch. And labels and logits read the queue as it was
+//! before this step's keys.
+//!
+//! **The test.** `slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with`,
+//! `positives_are_the_images_that_their_slots_held_before_the_step` in `tests/training.rs`.
 
 use crate::autograd::Var;
 use crate::device::Device;

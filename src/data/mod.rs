@@ -6,6 +6,15 @@
 //!   Album   decodes them once, keeps what fits in memory, names what can't be decoded
 //!     Loader   worker threads: epoch order, views, batches; the same batches for any number of threads
 //! ```
+//!
+//! **Why so.** A batch depends on (seed, epoch, photo, view) alone, never on which thread was first: two runs with other
+//! numbers of threads learn the same, and a run goes on from any batch.
+//!
+//! **The trap.** A photo that can't be decoded, simply left out, moves every later photo to another batch. Here another photo
+//! stands in for it, chosen by the seed, counted and named.
+//!
+//! **The test.** `batches_are_the_same_for_one_and_four_threads`, `a_loader_goes_on_from_any_batch` in `tests/data.rs`; damaged
+//! photos in `tests/wild`.
 
 mod album;
 mod bundled;

@@ -1,4 +1,15 @@
 //! Stage 3: embeddings. A backbone and its heads, and the momentum copy of both.
+//!
+//! **Formula.** `g = pool(backbone(x))`, `z = W2 relu(W1 g + b1) + b2`; the key encoder moves by `key = m key + (1 - m) query`.
+//!
+//! **Why so.** What is kept after pretraining is the backbone: the projector takes the loss's damage, and g stays useful. Keys
+//! must change slowly, or those of earlier steps in the queue mean something else than today's.
+//!
+//! **The trap.** Only parameters are averaged. Running statistics of batch norm are each encoder's own, and an average that
+//! includes them is wrong without failing.
+//!
+//! **The test.** `an_average_that_keeps_everything_freezes_the_key_encoder` in `tests/training.rs`,
+//! `ema_moves_trained_parameters_only_and_refuses_other_names` in `tests/optim.rs`.
 
 mod heads;
 mod outputs;

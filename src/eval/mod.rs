@@ -9,6 +9,13 @@
 //! | [`finetune`] | the whole network on labelled photos |
 //! | [`FeatureTable`] | features of a person's own photos in a file, nearest photos |
 //! | [`colour`], [`handmade`] | the floors: what needs no learning |
+//!
+//! **Why so.** The loss does not say whether features are of use; labels that training never saw do.
+//!
+//! **The trap.** Features are those of the backbone in evaluation mode, not the projections; and the best figure on a test set
+//! is not a result: the last epoch's is, with the best beside it and so named.
+//!
+//! **The test.** `tests/judging.rs`; floors of colours and of hand-made features beside every figure.
 
 pub mod ap;
 pub mod colour;

@@ -1,4 +1,25 @@
 //! Stage 5: objectives, pure functions of embeddings. One file each; adding one touches no other.
+//!
+//! | objective | loss | its value when all embeddings are equal |
+//! |---|---|---|
+//! | [`Mls`] | InfoNCE + lambda BCE of every slot, with the k nearest slots as labels (MLS, Eqs. 1, 7-10) | ln(D + 1) for InfoNCE |
+//! | [`S2r2`] | 1 - mean smooth average precision of every view as a query (S2R2, Eqs. 1-3) | 1 - 1/B |
+//! | [`Moco`], [`DenseCl`] | InfoNCE over a queue | ln(D + 1) |
+//! | [`SimClr`] | NT-Xent over the batch | ln(2 B - 1) |
+//! | [`SwAv`] | cross-entropy with balanced codes | ln(prototypes) |
+//! | [`Byol`] | 2 - 2 cos | 0 |
+//!
+//! **Why the last column.** A loss that stays at that value has learned nothing, however small the number is (for BYOL the
+//! lowest there is): the log's warnings compare with it.
+//!
+//! **The trap of MLS.** Features g are non-negative, so their cosines begin near 1 and differ in the last digits: products and
+//! top-k are f32 even with half storage. About 204 negatives meet each positive, so the BCE alone drives z against the mean key;
+//! both losses and both gradient norms are in the log.
+//!
+//! **The trap of S2R2.** The query is in neither set: kept among the ranked, equal embeddings give (K + 1)/(B K + 1), another
+//! quantity. And ranks are sums over pairs: a tensor of triples is never made.
+//!
+//! **The test.** `mls_bce`, `info_nce`, `smooth_ap`, .. in `tests/conformance.rs`; closed forms beside each objective.
 
 mod byol;
 mod densecl;

@@ -1,4 +1,14 @@
 //! Stage 7: the training step, and the run around it.
+//!
+//! A step is nine numbered lines in [`Learner::step`], and their order is part of the method: the key encoder moves before any
+//! pass, labels and logits read the old queue, nothing moves before the loss and the gradient are known to be finite.
+//!
+//! **Why so.** State changes in one place, so what must be saved to go on to the same bit can be listed: see [`checkpoint`].
+//!
+//! **The trap.** Batch norm lets an encoder cheat: a query and its key that were normalised together know each other. On one
+//! device the keys are shuffled, normalised in groups, and put back (MoCo's ShuffleBN).
+//!
+//! **The test.** `tests/training.rs` for the order, `tests/resume.rs` for the state, `tests/memory.rs` for the memory.
 
 mod archive;
 mod batch;

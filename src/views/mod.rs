@@ -7,6 +7,14 @@
 //! ```text
 //! photo -> crop + antialiased resize -> colour jitter -> grey -> blur -> solarise -> flip -> (v / 255 - mean) / std
 //! ```
+//!
+//! **Why so.** Two views of a photo must share content and little else, or the encoder learns colours: of all changes the crop
+//! and the colours matter most (SimCLR, Fig. 5). The boxes are kept because MLS's Fig. 4 draws them on the photos.
+//!
+//! **The trap.** The order and the arithmetic are part of the method: the four colour changes come in random order, hue turns in
+//! bytes as Pillow does, and shrinking needs a filter as wide as the reduction, or thin lines become noise.
+//!
+//! **The test.** Golden cases from Pillow and torchvision in `tests/conformance.rs`.
 
 mod blur;
 mod color;
