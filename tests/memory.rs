@@ -72,10 +72,10 @@ fn bytes_in_use(folder: &Path) -> Vec<u64> {
     records.filter_map(|record| record["bytes_in_use"].as_u64()).collect()
 }
 
-/// Resident bytes of a process; 0 where the system does not tell.
+/// Resident bytes of a process, without those of files that the system may drop and read again; 0 where it does not tell.
 fn resident(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
