@@ -100,7 +100,8 @@ impl Events {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos());
         let name =
             format!("events.out.tfevents.{:010}.{:09}.vista", now / 1_000_000_000, now % 1_000_000_000);
-        let mut events = Events { file: File::create(folder.join(name)).ok() };
+        let file = File::create(folder.join(name)).map_err(|e| ended(&e)).ok();
+        let mut events = Events { file };
         events.write(0, Event { file_version: Some("brain.Event:2".into()), ..Event::default() });
         events.write(step, Event { session: Some(SessionLog { status: 1 }), ..Event::default() });
         events
@@ -142,10 +143,17 @@ impl Events {
         let event = Event { wall_time, step: step as i64, ..event }.encode_to_vec();
         let length = (event.len() as u64).to_le_bytes();
         let record = [&length[..], &masked(&length), &event, &masked(&event)].concat();
-        if self.file.as_mut().is_some_and(|file| file.write_all(&record).is_err()) {
+        if let Some(Err(e)) = self.file.as_mut().map(|file| file.write_all(&record)) {
+            ended(&e);
             self.file = None;
         }
     }
+}
+
+fn ended(why: &std::io::Error) {
+    eprintln!(
+        "warning: TensorBoard's event file ends here ({why}): log.jsonl has all that it would have had"
+    );
 }
 
 /// CRC-32C, rotated and shifted so that a record may hold records.

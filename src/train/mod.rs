@@ -33,6 +33,7 @@ mod setup;
 mod state;
 mod step;
 mod sweep;
+mod telling;
 mod trainer;
 pub mod untrusted;
 

@@ -1,16 +1,16 @@
 //! A whole run: data, encoder, steps, judging, log and checkpoints.
 
 use super::batch::batch;
-use super::config::{Config, OnNan, ScheduleName};
+use super::config::{Config, ScheduleName};
 use super::course::{Clock, Course, Pace, message};
 use super::folder::{Folder, Found};
 use super::judge::{Judge, Score};
-use super::log::{EvalRecord, Log, Progress, ReplacedRecord, SkippedRecord, WarningRecord};
+use super::log::{EvalRecord, Log, Progress, WarningRecord};
 use super::memory::{self, MemoryPlan};
 use super::record::record;
 use super::setup;
 use super::state::{PhotoList, RunState};
-use super::step::{Batch, Learner, StepReport};
+use super::step::{Batch, Learner};
 use crate::data::{self, Album, Loader, LoaderOptions};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
@@ -44,7 +44,7 @@ pub struct Trainer {
     pub(super) config: Config,
     device: Device,
     pub(super) folder: Folder,
-    album: Arc<Album>,
+    pub(super) album: Arc<Album>,
     judge: Option<Judge>,
     pub(super) learner: Learner<ResNetEncoder>,
     memory: MemoryPlan,
@@ -54,8 +54,8 @@ pub struct Trainer {
     after_epoch: Option<AfterEpoch>,
 }
 
-/// Steps in a row that may be skipped because a number was not finite.
-const MAX_SKIPPED: u64 = 3;
+/// Weights and views are shown at the end of an epoch, but not more often than this: event files should stay small.
+const SHOW_EVERY: Duration = Duration::from_secs(60);
 /// How long to wait before a lost device is opened again, each time that it is lost.
 const BACK_OFF: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(16)];
 
@@ -273,7 +273,7 @@ impl Trainer {
         let mut progress = Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.quiet);
         let colour = self.judge.as_ref().map(Judge::colour).transpose()?;
         let mut clock = Clock::after(self.state.seconds);
-        let mut saved = Instant::now();
+        let (mut saved, mut shown) = (Instant::now(), None);
         if self.state.step == 0 {
             self.judge(&mut log, &progress)?;
         }
@@ -315,7 +315,10 @@ impl Trainer {
                 ));
             }
             if views.next.epoch > views.position.epoch {
-                self.show(&views, &mut log)?;
+                if shown.is_none_or(|at: Instant| at.elapsed() >= SHOW_EVERY) {
+                    shown = Some(Instant::now());
+                    self.show(&views, &mut log)?;
+                }
                 if let Some(f) = &mut self.after_epoch {
                     f(self.folder.path());
                 }
@@ -361,52 +364,6 @@ impl Trainer {
         Loader::new(self.album.clone(), options)
     }
 
-    /// Tells of photos that could not be decoded.
-    fn note_replaced(&mut self, views: &data::Batch, log: &mut Log, progress: &Progress) -> Result<()> {
-        for replaced in &views.replaced {
-            if self.state.broken.insert(replaced.name.clone()) {
-                progress.say(&format!("{}: cannot be used ({})", replaced.name, replaced.reason));
-            }
-            let (photo, reason, by) = (replaced.name.clone(), replaced.reason.clone(), replaced.by.clone());
-            log.write(&ReplacedRecord { kind: "replaced", photo, reason, by })?;
-        }
-        Ok(())
-    }
-
-    /// A step whose loss or gradient is not finite, and which has changed nothing: skipped, or the end of the run.
-    fn not_finite(
-        &mut self,
-        report: &StepReport,
-        views: &data::Batch,
-        log: &mut Log,
-        progress: &Progress,
-    ) -> Result<()> {
-        self.state.skipped += 1;
-        let name = |&id: &u64| self.album.photos().name(id as usize).to_string();
-        let photos: Vec<String> = views.ids.iter().map(name).collect();
-        let (step, loss, gradient_norm) = (self.state.step, report.loss, report.gradient_norm);
-        log.write(&SkippedRecord::new(step, loss, gradient_norm, photos.clone()))?;
-        let what = format!("step {step}: the loss is {loss}, the gradient's norm {gradient_norm}");
-        if self.config.train.on_nan == OnNan::Skip && self.state.skipped <= MAX_SKIPPED {
-            progress.say(&format!("warning: {what}: skipped, nothing has moved"));
-            return Ok(());
-        }
-        progress.end();
-        let last = self.folder.checkpoint();
-        let from = if last.exists() { last.display().to_string() } else { "none yet".into() };
-        let skipped = match self.config.train.on_nan {
-            OnNan::Skip => format!(" ({MAX_SKIPPED} steps before it were skipped)"),
-            OnNan::Stop => String::new(),
-        };
-        let shown = photos.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
-        Err(Error::Run(format!(
-            "{what}{skipped}: lower optimizer.lr, or look at the batch's {} photos ({shown}, .. all in {}); last sound \
-             checkpoint: {from}",
-            photos.len(),
-            log.path().display()
-        )))
-    }
-
     /// Whether it is time to judge.
     fn is_due(&self, views: &data::Batch, clock: &Clock) -> bool {
         let every = &self.config.eval;
@@ -441,26 +398,6 @@ impl Trainer {
         let final_lr = if optimizer.schedule == ScheduleName::Cosine { 0.0 } else { optimizer.lr };
         let warmup = optimizer.warmup_steps;
         CosineSchedule { base_lr: optimizer.lr, final_lr, start_lr: 0.0, warmup, total }.lr(at)
-    }
-
-    /// Weights as histograms and the first views of a batch as a picture, for TensorBoard.
-    fn show(&self, views: &data::Batch, log: &mut Log) -> Result<()> {
-        let step = self.state.step;
-        for param in self.learner.encoder.trained().iter().filter(|param| param.shape().len() > 1) {
-            log.events.histogram(step, param.name(), &param.get().to_vec()?);
-        }
-        let view = &self.config.views;
-        let (side, count) = (view.size, views.ids.len().min(8));
-        let mut picture = vec![0; side * count * side * 3];
-        for (i, pixel) in views.images[..count * side * side * 3].chunks(3).enumerate() {
-            let (image, y, x) = (i / (side * side), i / side % side, i % side);
-            let at = 3 * (y * side * count + image * side + x);
-            for c in 0..3 {
-                picture[at + c] = (255.0 * (pixel[c] * view.std[c] + view.mean[c])) as u8;
-            }
-        }
-        log.events.image(step, "views", [side, side * count], picture);
-        Ok(())
     }
 
     /// kNN of the labelled test photos among the labelled train photos; whether it is the best of the run's so far.
