@@ -29,24 +29,26 @@ impl Grads {
         self.by_node.get(*self.params.get(&param.id())?)?.as_ref()
     }
 
-    /// Packs the gradients with respect to some parameters into one tensor (see [`Tensor::pack`]) and gives it; `None`
-    /// if there are none.
+    /// Packs the gradients with respect to some parameters (see [`Tensor::pack`]), as many into one tensor as the device
+    /// [takes](crate::device::Device::bundle), and gives them.
     ///
     /// # Errors
     /// The device's.
-    pub fn pack(&mut self, params: &[Param]) -> Result<Option<Tensor>> {
+    pub fn pack(&mut self, params: &[Param]) -> Result<Vec<Tensor>> {
         let node = |p: &Param| self.params.get(&p.id()).copied().filter(|&at| self.by_node[at].is_some());
         let nodes: Vec<usize> = params.iter().filter_map(node).collect();
-        let grads: Vec<Tensor> = nodes.iter().filter_map(|&at| self.by_node[at].take()).collect();
-        if grads.is_empty() {
-            return Ok(None);
+        let bundle = params.first().map_or(1, |p| p.get().device().bundle());
+        let mut all = Vec::new();
+        for nodes in nodes.chunks(bundle) {
+            let grads: Vec<Tensor> = nodes.iter().filter_map(|&at| self.by_node[at].take()).collect();
+            let flat = Tensor::pack(&grads.iter().collect::<Vec<_>>())?;
+            let shapes: Vec<_> = grads.iter().map(|d| d.shape().clone()).collect();
+            for (&at, d) in nodes.iter().zip(flat.unpack(&shapes)?) {
+                self.by_node[at] = Some(d);
+            }
+            all.push(flat);
         }
-        let flat = Tensor::pack(&grads.iter().collect::<Vec<_>>())?;
-        let shapes: Vec<_> = grads.iter().map(|d| d.shape().clone()).collect();
-        for (at, d) in nodes.into_iter().zip(flat.unpack(&shapes)?) {
-            self.by_node[at] = Some(d);
-        }
-        Ok(Some(flat))
+        Ok(all)
     }
 
     /// Adds the gradients of another tape with respect to parameters: those of a sum of two losses. Gradients with

@@ -142,6 +142,15 @@ impl Device {
         }
     }
 
+    /// How many parameters an op that moves them takes at once, [packed](crate::tensor::Tensor::pack): all on a GPU, where
+    /// each kernel costs a dispatch; one on the CPU, where a call costs nothing and a copy takes memory.
+    pub fn bundle(&self) -> usize {
+        match self {
+            Device::Gpu(gpu) if gpu.records() => usize::MAX,
+            _ => 1,
+        }
+    }
+
     pub(crate) fn trace(&self) -> &Trace {
         match self {
             Device::Cpu(cpu) => &cpu.trace,

@@ -54,26 +54,43 @@ impl Adam {
     pub fn new(config: AdamConfig) -> Adam {
         Adam { config, moments: BTreeMap::new() }
     }
+
+    /// m and v of parameters that have these values: zeros before the first step.
+    fn moments_of(&self, params: &[&Param], values: &[Tensor]) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+        let of = |(param, value): (&&Param, &Tensor)| match self.moments.get(&param.id()) {
+            Some(old) => Ok((old.m.clone(), old.v.clone())),
+            None => Tensor::full(value.device(), value.shape(), 0.0).map(|zero| (zero.clone(), zero)),
+        };
+        params.iter().zip(values).map(of).collect()
+    }
 }
 
 impl Optimizer for Adam {
     fn step(&mut self, params: &[Param], grads: &Grads, lr: f64) -> Result<()> {
         let AdamConfig { beta1, beta2, eps, weight_decay } = self.config;
-        for param in params {
-            let Some(g) = grads.of_param(param) else { continue };
-            let p = param.get();
-            let (m, v, steps) = match self.moments.get(&param.id()) {
-                Some(old) => (old.m.clone(), old.v.clone(), old.steps),
-                None => {
-                    let zero = Tensor::full(p.device(), p.shape(), 0.0)?;
-                    (zero.clone(), zero, 0)
-                }
-            };
+        // Those that have moved equally often share their corrections.
+        let mut by_steps = BTreeMap::<u32, Vec<(&Param, &Tensor)>>::new();
+        for (param, g) in params.iter().filter_map(|p| Some((p, grads.of_param(p)?))) {
+            let steps = self.moments.get(&param.id()).map_or(0, |moments| moments.steps);
+            by_steps.entry(steps).or_default().push((param, g));
+        }
+        let bundle = params.first().map_or(1, |p| p.get().device().bundle());
+        let pack = |tensors: &[Tensor]| Tensor::pack(&tensors.iter().collect::<Vec<_>>());
+        for (steps, group) in by_steps {
             let op = AdamUpdate { lr, beta1, beta2, eps, weight_decay, step: steps + 1 };
-            let [p, m, v] = run(&op, &[&p, g, &m, &v])?.try_into().expect("three outputs");
-            param.set(p)?;
-            let moments = Moments { name: param.name().to_string(), m, v, steps: steps + 1 };
-            self.moments.insert(param.id(), moments);
+            for group in group.chunks(bundle) {
+                let (params, grads): (Vec<&Param>, Vec<&Tensor>) = group.iter().copied().unzip();
+                let values: Vec<Tensor> = params.iter().map(|p| p.get()).collect();
+                let (m, v) = self.moments_of(&params, &values)?;
+                let moved = run(&op, &[&pack(&values)?, &Tensor::pack(&grads)?, &pack(&m)?, &pack(&v)?])?;
+                let shapes: Vec<_> = values.iter().map(|value| value.shape().clone()).collect();
+                let [p, m, v] = [&moved[0], &moved[1], &moved[2]].map(|all| all.unpack(&shapes));
+                for (param, ((p, m), v)) in params.into_iter().zip(p?.into_iter().zip(m?).zip(v?)) {
+                    param.set(p)?;
+                    let moments = Moments { name: param.name().to_string(), m, v, steps: steps + 1 };
+                    self.moments.insert(param.id(), moments);
+                }
+            }
         }
         Ok(())
     }

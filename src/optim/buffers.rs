@@ -17,8 +17,9 @@ pub(super) struct Buffers {
 const BUFFER: &str = "momentum_buffer";
 
 impl Buffers {
-    /// Moves those of the parameters that have a gradient, all of them packed into one tensor. `update` makes new values
-    /// and buffers from values, gradients and buffers; there are no buffers at a parameter's first step.
+    /// Moves those of the parameters that have a gradient, as many at once as the device [takes](crate::device::Device::bundle),
+    /// packed. `update` makes new values and buffers from values, gradients and buffers; there are no buffers at a parameter's
+    /// first step.
     pub fn move_by(
         &mut self,
         params: &[Param],
@@ -27,8 +28,9 @@ impl Buffers {
     ) -> Result<()> {
         let moved = params.iter().filter_map(|p| Some((p, grads.of_param(p)?)));
         let (old, new): (Vec<_>, Vec<_>) = moved.partition(|(p, _)| self.by_id.contains_key(&p.id()));
-        for group in [old, new].into_iter().filter(|group| !group.is_empty()) {
-            let (params, grads): (Vec<&Param>, Vec<&Tensor>) = group.into_iter().unzip();
+        let bundle = params.first().map_or(1, |p| p.get().device().bundle());
+        for group in old.chunks(bundle).chain(new.chunks(bundle)) {
+            let (params, grads): (Vec<&Param>, Vec<&Tensor>) = group.iter().copied().unzip();
             let values: Vec<Tensor> = params.iter().map(|p| p.get()).collect();
             let buffers: Vec<&Tensor> =
                 params.iter().filter_map(|p| self.by_id.get(&p.id()).map(|(_, buffer)| buffer)).collect();

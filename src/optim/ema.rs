@@ -18,19 +18,23 @@ pub fn ema_update(key: &dyn Module, query: &dyn Module, m: f64) -> Result<()> {
     let queries: BTreeMap<String, Param> =
         query.trained().into_iter().map(|p| (p.name().to_string(), p)).collect();
     let keys = key.trained();
-    let (mut from, mut towards) = (Vec::new(), Vec::new());
+    let mut pairs = Vec::new();
     for key in &keys {
         match queries.get(key.name()).map(Param::get) {
-            Some(query) if *query.shape() == key.shape() => towards.push(query),
+            Some(query) if *query.shape() == key.shape() => pairs.push((key, query)),
             _ => {
                 let detail = format!("{} is not in the query encoder, or not as {}", key.name(), key.shape());
                 return Err(Error::shape("ema_update", detail));
             }
         }
-        from.push(key.get());
     }
+    let bundle = keys.first().map_or(1, |key| key.get().device().bundle());
     let pack = |tensors: &[Tensor]| Tensor::pack(&tensors.iter().collect::<Vec<_>>());
-    let moved = run(&Ema { momentum: m }, &[&pack(&from)?, &pack(&towards)?])?.swap_remove(0);
-    let shapes: Vec<_> = from.iter().map(|value| value.shape().clone()).collect();
-    keys.iter().zip(moved.unpack(&shapes)?).try_for_each(|(key, value)| key.set(value))
+    for pairs in pairs.chunks(bundle) {
+        let (from, towards): (Vec<_>, Vec<_>) = pairs.iter().map(|(key, query)| (key.get(), query.clone())).unzip();
+        let moved = run(&Ema { momentum: m }, &[&pack(&from)?, &pack(&towards)?])?.swap_remove(0);
+        let shapes: Vec<_> = from.iter().map(|value| value.shape().clone()).collect();
+        pairs.iter().zip(moved.unpack(&shapes)?).try_for_each(|((key, _), value)| key.set(value))?;
+    }
+    Ok(())
 }

@@ -10,16 +10,16 @@ const ALIGN: usize = 64;
 pub fn packed(elements: impl Iterator<Item = usize>) -> (Vec<usize>, usize) {
     let mut end = 0;
     let next = |elements: usize| {
-        let start = end;
-        end += elements.next_multiple_of(ALIGN);
+        let start = usize::next_multiple_of(end, ALIGN);
+        end = start + elements;
         start
     };
     (elements.map(next).collect(), end)
 }
 
 impl Tensor {
-    /// All elements behind each other, `[total]`; each tensor begins at a multiple of 64, gaps hold zeros. Tensors that
-    /// [`Tensor::unpack`] gave in this order are not copied.
+    /// All elements behind each other, `[total]`; each tensor begins at a multiple of 64, gaps hold zeros. One tensor alone,
+    /// and those that [`Tensor::unpack`] gave in this order, are not copied.
     ///
     /// # Errors
     /// [`Error::Shape`] if there is none or they are on different devices; the device's errors.
@@ -30,13 +30,13 @@ impl Tensor {
         let (starts, total) = packed(tensors.iter().map(|t| t.elements()));
         let follows =
             |(t, start): (&&Tensor, &usize)| t.shares_memory(first) && t.start == first.start + start;
-        if tensors.iter().zip(&starts).all(follows) && (tensors.len() > 1 || first.elements() == total) {
+        if tensors.iter().zip(&starts).all(follows) {
             return Ok(Tensor { shape: Shape::from([total]), ..(*first).clone() });
         }
         let mut all = Tensor::uninit(&first.device, Shape::from([total]))?;
         for (tensor, start) in tensors.iter().zip(starts) {
             let end = start + tensor.elements();
-            all.zero(end..end.next_multiple_of(ALIGN))?;
+            all.zero(end..end.next_multiple_of(ALIGN).min(total))?;
             all.write(start, tensor)?;
         }
         Ok(all)
@@ -81,7 +81,7 @@ mod tests {
         let tensors = [counting(&[3, 5], 1.0), counting(&[64], 100.0), counting(&[], 7.0)];
         let shapes = tensors.each_ref().map(|t| t.shape().clone());
         let flat = Tensor::pack(&tensors.each_ref()).expect("pack");
-        assert_eq!(flat.shape()[..], [192]);
+        assert_eq!(flat.shape()[..], [129]);
         let sum: f32 = tensors.iter().flat_map(values).sum();
         assert_eq!(values(&flat).iter().sum::<f32>(), sum, "gaps hold zeros");
         let parts = flat.unpack(&shapes).expect("unpack");

@@ -142,8 +142,11 @@ impl<E: Encoder> Learner<E> {
         let (mut grads, observations) = pass.backward(&dy)?;
         let mut params = self.encoder.trained();
         params.retain(|p| self.frozen.is_none_or(|frozen| !p.name().starts_with(frozen)));
-        let packed = grads.as_mut().map(|grads| grads.pack(&params)).transpose()?.flatten();
-        let gradient_square = packed.as_ref().map(squared).transpose()?;
+        let packed = grads.as_mut().map(|grads| grads.pack(&params)).transpose()?;
+        let mut gradient_square = None;
+        for d in packed.iter().flatten() {
+            add_to(&mut gradient_square, squared(d)?)?;
+        }
 
         // 6. The loss and the gradient's norm. ORDER: before anything moves that a bad number would spoil.
         let mut report = StepReport {
