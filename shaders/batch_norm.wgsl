@@ -1,7 +1,8 @@
 // batch_norm.wgsl -- batch normalisation of rows x[groups * rows, C], fused with residual add and relu
 // entries   statistics_blocks : x -> blocks[groups * B, 2, S]
 //           forward : x, blocks, gamma[C], beta[C], residual -> y, stats[2,groups,C]
-//           forward_given : x, mean[C], var[C], gamma, beta, residual -> y
+//           merge_blocks : blocks of any rows -> stats[2,groups,C]; C divides by 4
+//           forward_given : x, mean[groups,C], var[groups,C], gamma, beta, residual -> y; one group for any C
 //           gradient_blocks : x, y, dy, mean, var, gamma -> blocks[groups * B, 2, S], then coefs[groups, 3, S]
 //           backward : x, y, dy, blocks -> dx, dresidual, dgamma[C], dbeta[C]
 //           zero : -> dmean[C] or dvar[C], which are constants
@@ -34,8 +35,8 @@ override VEC: bool = true; // C divides by 4
 override RELU: bool = false;
 override RESIDUAL: bool = false;
 
-const QUADS: u32 = 8u;  // neighbouring vec4s of channels
-const PARTS: u32 = 32u; // shares of the rows
+override QUADS: u32 = 8u;           // neighbouring vec4s of channels
+override PARTS: u32 = 256u / QUADS; // shares of the rows
 
 /// What a lane works on.
 struct Place {
@@ -225,8 +226,23 @@ fn forward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
     }
 }
 
-@group(0) @binding(2) var<storage, read> given_mean: array<vec4<f32>>;     // [C]
-@group(0) @binding(6) var<storage, read> given_variance: array<vec4<f32>>; // [C]
+@compute @workgroup_size(256)
+fn merge_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                @builtin(local_invocation_index) lane: u32) {
+    let tiles = (params.channels + 4u * QUADS - 1u) / (4u * QUADS);
+    let flat = flat_group(group, groups);
+    if (flat >= params.groups * tiles) { return; }
+    let c = (flat % tiles * QUADS + lane % QUADS) * 4u;
+    let at = Place(0u, flat / tiles, c, c < params.channels, lane / QUADS, 0u, 0u);
+    let both = statistics(at, lane);
+    if (at.inside && at.part == 0u) { store_statistics(at, both); }
+}
+
+@group(0) @binding(2) var<storage, read> given_mean: array<vec4<f32>>;     // [groups, C]
+@group(0) @binding(6) var<storage, read> given_variance: array<vec4<f32>>; // from var_at: [groups, C]
+
+/// Where a group's four channels are in a list of all groups'.
+fn given_at(at: Place) -> u32 { return (at.group * params.channels + at.c) / 4u; }
 
 @compute @workgroup_size(256)
 fn forward_given(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -234,8 +250,8 @@ fn forward_given(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     let flat = flat_group(group, groups);
     let at = place(flat, lane);
     if (idle(flat) || !at.inside) { return; }
-    let mean = given_mean[at.c / 4u];
-    let scale = gamma[at.c / 4u] / sqrt(given_variance[at.c / 4u] + params.eps);
+    let mean = given_mean[given_at(at)];
+    let scale = gamma[at.c / 4u] / sqrt(given_variance[params.var_at / 4u + given_at(at)] + params.eps);
     let offset = beta[at.c / 4u];
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
@@ -249,8 +265,8 @@ fn forward_given_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
     let flat = flat_group(group, groups);
     let at = place(flat, lane);
     if (idle(flat) || !at.inside) { return; }
-    let mean = given_mean[at.c / 4u];
-    let scale = gamma[at.c / 4u] / sqrt(given_variance[at.c / 4u] + params.eps);
+    let mean = given_mean[given_at(at)];
+    let scale = gamma[at.c / 4u] / sqrt(given_variance[params.var_at / 4u + given_at(at)] + params.eps);
     let offset = beta[at.c / 4u];
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);

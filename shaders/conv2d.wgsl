@@ -1,6 +1,8 @@
 // conv2d.wgsl -- convolution, images NHWC and weights OHWI, as an implicit matrix product of m rows, n columns, k steps
 // entries   tiled     : x, w, bias[n], y or parts[p,m,n]              n divides by 4
 //           tiled_odd : the same for any n
+//           tiled_statistics : as tiled, and blocks[m / 8 TY,2,n] instead of reading a bias: mean and squared
+//                              deviations of each column in each tile
 //           direct    : as tiled_odd, for adapters that are CPUs
 //           sum_parts : parts[p,m,n], bias[n] -> y, but for grad_weight, whose parts are summed by sum_parts.wgsl
 //           KIND 0, forward     : rows are cells (n,oh,ow), columns o, steps (kh,kw,i); x image, w weight
@@ -313,6 +315,69 @@ fn tiled(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3
             if c0 < params.n { y[(first + c0) / 4u] = acc[i * 2u] + bias0; }
             if c1 < params.n { y[(first + c1) / 4u] = acc[i * 2u + 1u] + bias1; }
         }
+    }
+}
+
+@group(0) @binding(3) var<storage, read_write> blocks: array<vec4<f32>>; // [tiles of rows,2,n]
+
+/// Sums over the rows of a tile, given those of each thread's 8 rows: two quads of columns. All threads must call it.
+fn column_sums(thread: u32, a: vec4<f32>, b: vec4<f32>) -> array<vec4<f32>, 2> {
+    workgroupBarrier();
+    a_tile[thread * 2u] = a;
+    a_tile[thread * 2u + 1u] = b;
+    for (var half = THREADS / 2u; half >= TX; half /= 2u) {
+        workgroupBarrier();
+        if thread < half {
+            a_tile[thread * 2u] += a_tile[(thread + half) * 2u];
+            a_tile[thread * 2u + 1u] += a_tile[(thread + half) * 2u + 1u];
+        }
+    }
+    workgroupBarrier();
+    return array(a_tile[thread % TX * 2u], a_tile[thread % TX * 2u + 1u]);
+}
+
+@compute @workgroup_size(THREADS)
+fn tiled_statistics(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let at = place(flat_group(wid, n), TY * 8u, TX * 8u);
+    if at.part >= params.parts { return; }
+    var acc: array<vec4<f32>, 16>;
+    accumulate(at, thread, &acc);
+    let c0 = at.column + thread % TX * 4u;
+    let c1 = c0 + TX * 4u;
+    // Rows past the end are zero.
+    var s0 = vec4(0.0);
+    var s1 = vec4(0.0);
+    for (var i = 0u; i < 8u; i++) {
+        s0 += acc[i * 2u];
+        s1 += acc[i * 2u + 1u];
+    }
+    let sums = column_sums(thread, s0, s1);
+    let count = f32(min(TY * 8u, params.m - at.row));
+    let mean0 = sums[0] / count;
+    let mean1 = sums[1] / count;
+    s0 = vec4(0.0);
+    s1 = vec4(0.0);
+    for (var i = 0u; i < 8u; i++) {
+        let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
+        if row < params.m {
+            let first = y_row(at.part, row);
+            let d0 = acc[i * 2u] - mean0;
+            let d1 = acc[i * 2u + 1u] - mean1;
+            s0 += d0 * d0;
+            s1 += d1 * d1;
+            if c0 < params.n { y[(first + c0) / 4u] = acc[i * 2u]; }
+            if c1 < params.n { y[(first + c1) / 4u] = acc[i * 2u + 1u]; }
+        }
+    }
+    let squares = column_sums(thread, s0, s1);
+    let to = at.row / (TY * 8u) * 2u * params.n;
+    if thread < TX && c0 < params.n {
+        blocks[(to + c0) / 4u] = mean0;
+        blocks[(to + params.n + c0) / 4u] = squares[0];
+    }
+    if thread < TX && c1 < params.n {
+        blocks[(to + c1) / 4u] = mean1;
+        blocks[(to + params.n + c1) / 4u] = squares[1];
     }
 }
 

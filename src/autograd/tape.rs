@@ -4,7 +4,7 @@ use super::{Grads, Var};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::{Param, RunningStatistics};
-use crate::ops::{Elementwise, Op, Packed, RunningStats, Saved, run};
+use crate::ops::{Differentiable, Elementwise, Op, Packed, RunningStats, Saved, run};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -150,8 +150,32 @@ impl Tape {
     /// # Errors
     /// The op's.
     pub fn apply<'t>(&'t self, op: impl Op + 'static, inputs: &[&Var<'t>]) -> Result<(Var<'t>, Vec<Tensor>)> {
+        let made = op.forward(&inputs.iter().map(|v| v.value()).collect::<Vec<_>>())?;
+        self.note(op, inputs, made)
+    }
+
+    /// Notes an op whose outputs are there already, from a kernel that makes those of several ops at once.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn record<'t>(
+        &'t self,
+        op: impl Differentiable,
+        inputs: &[&Var<'t>],
+        outputs: Vec<Tensor>,
+    ) -> Result<(Var<'t>, Vec<Tensor>)> {
         let values: Vec<&Tensor> = inputs.iter().map(|v| v.value()).collect();
-        let (mut outputs, mut saved) = op.forward(&values)?;
+        let saved = Saved::of(&op, &values, &outputs);
+        self.note(op, inputs, (outputs, saved))
+    }
+
+    fn note<'t>(
+        &'t self,
+        op: impl Op + 'static,
+        inputs: &[&Var<'t>],
+        (mut outputs, mut saved): (Vec<Tensor>, Saved),
+    ) -> Result<(Var<'t>, Vec<Tensor>)> {
+        let values = inputs.iter().map(|v| v.value());
         let extras = outputs.split_off(1);
         let value = outputs.pop().expect("an op has a value");
         let ids: Vec<Option<usize>> = inputs.iter().map(|v| v.id()).collect();
@@ -159,7 +183,7 @@ impl Tape {
             return Ok((Var::new(self, None, value), extras));
         }
         let next = self.nodes.borrow().len();
-        self.halve(&mut saved, values.into_iter().zip(ids.iter().copied()).chain([(&value, Some(next))]))?;
+        self.halve(&mut saved, values.zip(ids.iter().copied()).chain([(&value, Some(next))]))?;
         let id = self.push(Node::Op { op: Box::new(op), inputs: ids, saved });
         Ok((Var::new(self, Some(id), value), extras))
     }

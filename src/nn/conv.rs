@@ -4,6 +4,7 @@ use super::{Module, Param};
 use crate::autograd::Var;
 use crate::device::Device;
 use crate::error::Result;
+use crate::ops;
 use crate::tensor::{Tensor, init};
 use rand::Rng;
 
@@ -41,7 +42,12 @@ impl Conv2d {
     /// # Errors
     /// [`crate::Error::Shape`] if the channels differ.
     pub fn forward<'t>(&self, x: &Var<'t>) -> Result<Var<'t>> {
-        x.conv2d(&x.tape().param(&self.weight), [self.stride; 2], [self.padding; 2], [1; 2])
+        Ok(x.tape().apply(self.op(), &[x, &x.tape().param(&self.weight)])?.0)
+    }
+
+    /// The op.
+    pub(super) fn op(&self) -> ops::Conv2d {
+        ops::Conv2d::new(self.stride, self.padding)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Networks: parameters and composition, no kernels.
 
 mod conv;
+mod conv_norm;
 mod linear;
 mod module;
 mod norm;
@@ -8,6 +9,7 @@ mod projector;
 mod resnet;
 
 pub use conv::Conv2d;
+pub use conv_norm::ConvNorm;
 pub use linear::Linear;
 pub use module::{Mode, Module, Param};
 pub use norm::{BatchNorm, RunningStatistics};

@@ -1,11 +1,11 @@
 //! Batch norm, with the relu and the residual sum that follow it in a ResNet fused in.
 
 use super::{Mode, Module, Param};
-use crate::autograd::{Observation, Var};
+use crate::autograd::{Observation, Tape, Var};
 use crate::device::Device;
 use crate::error::Result;
 use crate::ops;
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 
 /// Constant inside the square root, and weight of a batch in the running statistics: torch's defaults.
 const EPS: f32 = 1e-5;
@@ -72,7 +72,24 @@ impl BatchNorm {
         self.apply(x, mode, true, Some(residual))
     }
 
-    fn apply<'t>(&self, x: &Var<'t>, mode: Mode, relu: bool, residual: Option<&Var<'t>>) -> Result<Var<'t>> {
+    /// The op of a training pass.
+    pub(super) fn op(groups: usize, relu: bool) -> ops::BatchNorm {
+        ops::BatchNorm { groups, eps: EPS, relu }
+    }
+
+    /// Notes the statistics `[2, groups, C]` of a batch of this shape.
+    pub(super) fn observe(&self, tape: &Tape, x: &Shape, statistics: Tensor) {
+        let count = x.elements() / statistics.elements().max(1) * 2;
+        tape.observe(Observation { running: self.running.clone(), statistics, count, momentum: MOMENTUM });
+    }
+
+    pub(super) fn apply<'t>(
+        &self,
+        x: &Var<'t>,
+        mode: Mode,
+        relu: bool,
+        residual: Option<&Var<'t>>,
+    ) -> Result<Var<'t>> {
         let tape = x.tape();
         let (gamma, beta) = (tape.param(&self.weight), tape.param(&self.bias));
         let mut inputs = vec![x, &gamma, &beta];
@@ -84,10 +101,8 @@ impl BatchNorm {
             return Ok(tape.apply(ops::BatchNormEval { eps: EPS, relu }, &inputs)?.0);
         };
         inputs.extend(residual);
-        let (y, mut extras) = tape.apply(ops::BatchNorm { groups: splits, eps: EPS, relu }, &inputs)?;
-        let statistics = extras.swap_remove(0);
-        let count = x.value().elements() / x.shape().last().copied().unwrap_or(1).max(1) / splits;
-        tape.observe(Observation { running: self.running.clone(), statistics, count, momentum: MOMENTUM });
+        let (y, mut extras) = tape.apply(BatchNorm::op(splits, relu), &inputs)?;
+        self.observe(tape, x.shape(), extras.swap_remove(0));
         Ok(y)
     }
 }

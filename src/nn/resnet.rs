@@ -1,6 +1,6 @@
 //! ResNet-18, -34 and -50 as in torchvision (v1.5: a bottleneck's stride is in its 3x3), up to the pooled features.
 
-use super::{BatchNorm, Conv2d, Mode, Module, Param};
+use super::{ConvNorm, Mode, Module, Param};
 use crate::autograd::Var;
 use crate::device::Device;
 use crate::error::Result;
@@ -100,8 +100,7 @@ impl ResNetConfig {
 /// A ResNet up to its global average pool: `[N, H, W, 3] -> [N, features]`.
 #[derive(Debug)]
 pub struct ResNet {
-    conv1: Conv2d,
-    bn1: BatchNorm,
+    stem: ConvNorm,
     pooled: bool,
     blocks: Vec<Block>,
 }
@@ -109,8 +108,8 @@ pub struct ResNet {
 /// One residual block: convolutions each followed by batch norm, the last of them with the shortcut added.
 #[derive(Debug)]
 struct Block {
-    layers: Vec<(Conv2d, BatchNorm)>,
-    downsample: Option<(Conv2d, BatchNorm)>,
+    layers: Vec<ConvNorm>,
+    downsample: Option<ConvNorm>,
 }
 
 impl ResNet {
@@ -120,8 +119,7 @@ impl ResNet {
     /// The device's.
     pub fn new(device: &Device, rng: &mut impl Rng, config: &ResNetConfig) -> Result<ResNet> {
         let (kernel, stride) = if config.stem == Stem::Imagenet { (7, 2) } else { (3, 1) };
-        let conv1 = Conv2d::new(device, rng, "conv1", [3, config.width], kernel, stride)?;
-        let bn1 = BatchNorm::new(device, "bn1", config.width, 1.0)?;
+        let stem = ConvNorm::new(device, rng, ["conv1", "bn1"], [3, config.width], [kernel, stride], 1.0)?;
         let mut blocks = Vec::new();
         let mut channels = config.width;
         for (stage, depth) in config.architecture.depths().into_iter().enumerate() {
@@ -133,7 +131,7 @@ impl ResNet {
                 channels = width * config.architecture.expansion();
             }
         }
-        Ok(ResNet { conv1, bn1, pooled: config.stem != Stem::Cifar, blocks })
+        Ok(ResNet { stem, pooled: config.stem != Stem::Cifar, blocks })
     }
 
     /// The pooled features of a batch of images `[N, H, W, 3]`.
@@ -149,7 +147,7 @@ impl ResNet {
     /// # Errors
     /// [`crate::Error::Shape`] if the images are too small or not RGB.
     pub fn map<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
-        let mut x = self.bn1.forward_relu(&self.conv1.forward(x)?, mode)?;
+        let mut x = self.stem.forward_relu(x, mode)?;
         if self.pooled {
             x = x.max_pool(3, 2, 1)?;
         }
@@ -179,43 +177,38 @@ impl Block {
         };
         let mut layers = Vec::new();
         for (i, &(channels, kernel, stride)) in plan.iter().enumerate() {
+            let names = [&*format!("{name}.conv{}", i + 1), &*format!("{name}.bn{}", i + 1)];
             let gamma = if config.zero_init && i + 1 == plan.len() { 0.0 } else { 1.0 };
-            let conv = Conv2d::new(device, rng, &format!("{name}.conv{}", i + 1), channels, kernel, stride)?;
-            layers.push((conv, BatchNorm::new(device, &format!("{name}.bn{}", i + 1), channels[1], gamma)?));
+            layers.push(ConvNorm::new(device, rng, names, channels, [kernel, stride], gamma)?);
         }
         let downsample = if inputs == outputs && stride == 1 {
             None
         } else {
-            let conv =
-                Conv2d::new(device, rng, &format!("{name}.downsample.0"), [inputs, outputs], 1, stride)?;
-            Some((conv, BatchNorm::new(device, &format!("{name}.downsample.1"), outputs, 1.0)?))
+            let names = [&*format!("{name}.downsample.0"), &*format!("{name}.downsample.1")];
+            Some(ConvNorm::new(device, rng, names, [inputs, outputs], [1, stride], 1.0)?)
         };
         Ok(Block { layers, downsample })
     }
 
     fn forward<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
         let shortcut = match &self.downsample {
-            Some((conv, bn)) => bn.forward(&conv.forward(x)?, mode)?,
+            Some(layer) => layer.forward(x, mode)?,
             None => x.clone(),
         };
         let (last, rest) = self.layers.split_last().expect("a block has layers");
         let mut y = x.clone();
-        for (conv, bn) in rest {
-            y = bn.forward_relu(&conv.forward(&y)?, mode)?;
+        for layer in rest {
+            y = layer.forward_relu(&y, mode)?;
         }
-        last.1.forward_add_relu(&last.0.forward(&y)?, &shortcut, mode)
+        last.forward_add_relu(&y, &shortcut, mode)
     }
 }
 
 impl Module for ResNet {
     fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.conv1.visit(f);
-        self.bn1.visit(f);
-        for block in &self.blocks {
-            for (conv, bn) in block.layers.iter().chain(&block.downsample) {
-                conv.visit(f);
-                bn.visit(f);
-            }
+        self.stem.visit(f);
+        for layer in self.blocks.iter().flat_map(|block| block.layers.iter().chain(&block.downsample)) {
+            layer.visit(f);
         }
     }
 }

@@ -16,6 +16,8 @@
 //!
 //! Source: Ioffe and Szegedy 2015, algorithms 1 and 2; groups: He et al. 2020 (MoCo), section 3.3.
 
+mod plan;
+pub mod statistics;
 pub mod twin;
 
 use super::kernel::{Differentiable, Kernel};
@@ -24,8 +26,8 @@ use crate::device::kernel::Dispatch;
 use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
-use bytemuck::{Pod, Zeroable, bytes_of};
-use std::ops::Range;
+use bytemuck::bytes_of;
+use plan::{Bound::Block, Bound::Whole, Plan};
 use twin::{Grads, Norm, Stats};
 
 const NAME: &str = "batch_norm";
@@ -88,8 +90,27 @@ fn check(inputs: &[&Shape], vectors: usize) -> Result<Shape> {
 }
 
 impl BatchNorm {
-    fn norm<'a, T: Real>(&self, gamma: &'a [T], beta: &'a [T]) -> Norm<'a, T> {
+    pub(super) fn norm<'a, T: Real>(&self, gamma: &'a [T], beta: &'a [T]) -> Norm<'a, T> {
         Norm { gamma, beta, groups: self.groups, eps: f64::from(self.eps), relu: self.relu }
+    }
+
+    /// Room for the means and squared deviations of blocks of so many rows of `x`, for [`BatchNorm::gpu_from_blocks`].
+    pub(super) fn blocks(&self, gpu: &Gpu, x: &Tensor, rows: usize) -> Result<Tensor> {
+        let plan = Plan::new(gpu, x.shape(), self.groups, self.eps, self.relu, true).cut(rows);
+        plan.table(x, 2 * plan.groups * plan.blocks)
+    }
+
+    /// As [`Kernel::gpu`], given the blocks' statistics.
+    pub(super) fn gpu_from_blocks(
+        &self,
+        gpu: &Gpu,
+        x: &[&Tensor],
+        rows: usize,
+        [blocks, stats, y]: [&Tensor; 3],
+    ) -> Result<()> {
+        let plan = Plan::new(gpu, x[0].shape(), self.groups, self.eps, self.relu, true);
+        plan.cut(rows).merge(gpu, blocks, stats)?;
+        plan.normalise(gpu, x, [stats, stats], y)
     }
 }
 
@@ -210,17 +231,8 @@ impl Kernel for BatchNormEval {
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let plan = Plan::new(gpu, x[0].shape(), 1, self.eps, self.relu, false);
-        let residual = x.get(5).copied();
-        let tensors = [
-            Block(x[0]),
-            Whole(x[3]),
-            Whole(x[1]),
-            Whole(x[2]),
-            Block(residual.unwrap_or(x[0])),
-            Whole(x[4]),
-            Block(&y[0]),
-        ];
-        plan.over_blocks(gpu, plan.entry(["forward_given", "forward_given_odd"]), residual.is_some(), &tensors)
+        let inputs = [&x[..3], &x[5..]].concat();
+        plan.normalise(gpu, &inputs, [x[3], x[4]], &y[0])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -286,162 +298,4 @@ fn twin_grads<'a, T>(
     let data = |v: &'a mut Option<ViewMut<'_, T>>| v.as_mut().map(|v| &mut *v.data);
     let dresidual = residual.first_mut().and_then(data);
     Grads { dx: data(dx), dgamma: data(dgamma), dbeta: data(dbeta), dresidual }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    rows: u32,
-    channels: u32,
-    groups: u32,
-    block_rows: u32,
-    blocks: u32,
-    first: u32,
-    base: u32,
-    count: u32,
-    var_at: u32,
-    stride: u32,
-    batch_stats: u32,
-    eps: f32,
-}
-
-/// How the kernels cut the rows.
-struct Plan {
-    /// In a group.
-    rows: usize,
-    channels: usize,
-    groups: usize,
-    block_rows: usize,
-    /// In a group.
-    blocks: usize,
-    eps: f32,
-    relu: bool,
-    batch_stats: bool,
-}
-
-/// What a kernel over blocks of rows binds.
-enum Bound<'a> {
-    /// The rows of the blocks, of a tensor like x.
-    Block(&'a Tensor),
-    /// All of a tensor.
-    Whole(&'a Tensor),
-}
-use Bound::{Block, Whole};
-
-impl<'a> Bound<'a> {
-    fn over(&self, block: Range<usize>) -> (&'a Tensor, Option<Range<usize>>) {
-        match self {
-            Block(image) => (image, Some(block)),
-            Whole(tensor) => (tensor, None),
-        }
-    }
-}
-
-impl Plan {
-    fn new(gpu: &Gpu, x: &Shape, groups: usize, eps: f32, relu: bool, batch_stats: bool) -> Plan {
-        let channels = x[x.len() - 1];
-        let rows = x.elements() / channels / groups;
-        // Enough workgroups to fill a large GPU, or all cores of a CPU; a block has two rows a lane at least.
-        let wanted = if gpu.is_cpu() { 32 } else { 1024 };
-        let blocks = (wanted / (channels.div_ceil(32) * groups)).clamp(1, 256);
-        let block_rows = rows.div_ceil(blocks).max(64);
-        let blocks = rows.div_ceil(block_rows);
-        Plan { rows, channels, groups, block_rows, blocks, eps, relu, batch_stats }
-    }
-
-    fn params(&self) -> Params {
-        Params {
-            rows: self.rows as u32,
-            channels: self.channels as u32,
-            groups: self.groups as u32,
-            block_rows: self.block_rows as u32,
-            blocks: self.blocks as u32,
-            first: 0,
-            base: 0,
-            count: 0,
-            var_at: if self.batch_stats { (self.groups * self.channels) as u32 } else { 0 },
-            stride: self.stride() as u32,
-            batch_stats: u32::from(self.batch_stats),
-            eps: self.eps,
-        }
-    }
-
-    /// Channels rounded up to whole vec4s.
-    fn stride(&self) -> usize {
-        self.channels.next_multiple_of(4)
-    }
-
-    /// The entry point for any number of channels, or the faster one.
-    fn entry(&self, [vec4, odd]: [&'static str; 2]) -> &'static str {
-        if self.channels.is_multiple_of(4) { vec4 } else { odd }
-    }
-
-    /// Room for some vectors of the channels.
-    fn table(&self, x: &Tensor, vectors: usize) -> Result<Tensor> {
-        Tensor::uninit(x.device(), Shape::from([vectors, self.stride()]))
-    }
-
-    /// A kernel over blocks of rows, as many at once as a binding holds.
-    fn over_blocks(&self, gpu: &Gpu, entry: &'static str, residual: bool, tensors: &[Bound]) -> Result<()> {
-        let Some(Block(x)) = tensors.first() else { unreachable!("x comes first") };
-        let total = self.groups * self.blocks;
-        let fits = (gpu.max_binding() as usize / 4).saturating_sub(64) / (self.block_rows * self.channels);
-        let row = |block: usize| block / self.blocks * self.rows + block % self.blocks * self.block_rows;
-        let flag = |on: bool| f64::from(u8::from(on));
-        for first in (0..total).step_by(fits.max(1)) {
-            let count = fits.max(1).min(total - first);
-            // Bindings start on a multiple of 64 elements.
-            let base = row(first) * self.channels / 64 * 64;
-            let end = if first + count == total { x.elements() } else { row(first + count) * self.channels };
-            let params = Params { first: first as u32, base: base as u32, count: count as u32, ..self.params() };
-            gpu.run(Dispatch {
-                shader: NAME,
-                entry,
-                constants: vec![
-                    ("VEC", flag(self.channels.is_multiple_of(4))),
-                    ("RELU", flag(self.relu)),
-                    ("RESIDUAL", flag(residual)),
-                ],
-                params: bytes_of(&params),
-                tensors: tensors.iter().map(|bound| bound.over(base..end)).collect(),
-                groups: (count * self.channels.div_ceil(32)) as u64,
-                work: 0,
-            })?;
-        }
-        Ok(())
-    }
-
-    fn backward(
-        &self,
-        gpu: &Gpu,
-        [x, y, dy]: [&Tensor; 3],
-        gamma: &Tensor,
-        [mean, var]: [&Tensor; 2],
-        [dx, dgamma, dbeta]: [&Option<Tensor>; 3],
-        dresidual: Option<&Option<Tensor>>,
-    ) -> Result<()> {
-        // What is not wanted is written to scratch memory.
-        let or_scratch = |wanted: &Option<Tensor>, shape: &Shape| match wanted {
-            Some(tensor) => Ok(tensor.clone()),
-            None => Tensor::uninit(x.device(), shape.clone()),
-        };
-        let (dx, dgamma, dbeta) =
-            (or_scratch(dx, x.shape())?, or_scratch(dgamma, gamma.shape())?, or_scratch(dbeta, gamma.shape())?);
-        let blocks = self.table(x, (2 * self.blocks + 3) * self.groups)?;
-        let tensors = [Block(x), Block(y), Block(dy), Whole(mean), Whole(var), Whole(gamma), Whole(&blocks)];
-        self.over_blocks(gpu, "gradient_blocks", false, &tensors)?;
-        let dresidual = dresidual.and_then(Option::as_ref);
-        let unused = self.table(x, 1)?;
-        let tensors = [
-            Block(x),
-            Block(y),
-            Block(dy),
-            Whole(&blocks),
-            Block(&dx),
-            dresidual.map_or(Whole(&unused), Block),
-            Whole(&dgamma),
-            Whole(&dbeta),
-        ];
-        self.over_blocks(gpu, self.entry(["backward", "backward_odd"]), dresidual.is_some(), &tensors)
-    }
 }

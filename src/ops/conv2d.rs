@@ -58,7 +58,7 @@ impl Conv2d {
         Geometry::new(x, w, self.stride, self.padding, self.dilation)
     }
 
-    fn known(&self, x: &[usize], w: &[usize]) -> Geometry {
+    pub(super) fn known(&self, x: &[usize], w: &[usize]) -> Geometry {
         self.geometry(x, w).expect("the shape rule has passed these shapes")
     }
 }
@@ -151,6 +151,8 @@ struct Product<'a> {
     w: &'a Tensor,
     bias: Option<&'a Tensor>,
     y: (&'a Tensor, Range<usize>),
+    /// Room for the mean and the squared deviations of each tile of rows, `[tiles, 2, n]`, instead of a bias.
+    statistics: Option<&'a Tensor>,
 }
 
 impl Product<'_> {
@@ -167,13 +169,13 @@ impl Product<'_> {
         let into = part_sums.as_ref().map_or(y.clone(), |parts| (parts, None));
         gpu.run(Dispatch {
             shader: Conv2d::NAME,
-            entry: tiling.entry,
+            entry: if self.statistics.is_some() { "tiled_statistics" } else { tiling.entry },
             constants: constants(self.kind, &tiling, self.vec[0], self.vec[1]),
             params: bytes_of(&params),
             tensors: vec![
                 (self.x.0, Some(self.x.1)),
                 (self.w, None),
-                (self.bias.unwrap_or(self.w), None),
+                (self.statistics.or(self.bias).unwrap_or(self.w), None),
                 into,
             ],
             groups: tiling.groups(m, n) as u64,
@@ -204,7 +206,40 @@ fn sum_parts(
     })
 }
 
-fn forward(gpu: &Gpu, g: &Geometry, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
+pub(super) fn forward(
+    gpu: &Gpu,
+    g: &Geometry,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    y: &Tensor,
+) -> Result<()> {
+    products(gpu, g, [x, w, y], bias, None)
+}
+
+/// The rows of y `[rows, o]` in one tile of a forward pass whose tiles can note the statistics of their columns; `None` if
+/// they can't: where a tile is a part of a sum or would reach over the end of a group of rows.
+pub(super) fn rows_of_statistics(gpu: &Gpu, g: &Geometry, groups: usize) -> Option<usize> {
+    let tiling = Tiling::choose(gpu, g.pixels(), g.o, g.depth());
+    let rows = tiling.tile[0];
+    let whole = groups == 1 || (g.pixels() / groups).is_multiple_of(rows);
+    let blocks = image_blocks(gpu, g.n, [g.h * g.w * g.c, g.oh * g.ow * g.o]).count();
+    (tiling.entry == "tiled" && tiling.parts == 1 && blocks == 1 && whole).then_some(rows)
+}
+
+/// A forward pass that writes the mean and the squared deviations of every [so many rows](rows_of_statistics) of y to
+/// `blocks` `[tiles, 2, o]`.
+pub(super) fn forward_with_statistics(gpu: &Gpu, g: &Geometry, [x, w, y, blocks]: [&Tensor; 4]) -> Result<()> {
+    products(gpu, g, [x, w, y], None, Some(blocks))
+}
+
+fn products(
+    gpu: &Gpu,
+    g: &Geometry,
+    [x, w, y]: [&Tensor; 3],
+    bias: Option<&Tensor>,
+    statistics: Option<&Tensor>,
+) -> Result<()> {
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
     let params = Params {
         y_step: [g.ow as u32, 1],
@@ -221,6 +256,7 @@ fn forward(gpu: &Gpu, g: &Geometry, x: &Tensor, w: &Tensor, bias: Option<&Tensor
             w,
             bias,
             y: (y, images.start * to..images.end * to),
+            statistics,
         }
         .record(gpu)
     })
@@ -261,6 +297,7 @@ fn grad_input(gpu: &Gpu, g: &Geometry, w: &Tensor, dy: &Tensor, dx: &Tensor) -> 
                 w,
                 bias: None,
                 y: (dx, images.start * to..images.end * to),
+                statistics: None,
             }
             .record(gpu)?;
         }

@@ -15,8 +15,8 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
     /// The op's name: that of its files, and the head of its error messages.
     const NAME: &'static str;
 
-    /// How often the algorithm must read its first input, and backward whatever it reads: 2 where a reduction over all
-    /// of them has to end before the first result can be written.
+    /// How often the algorithm must read what it [reduces](Kernel::reduced), and backward whatever it reads: 2 where a
+    /// reduction over all of them has to end before the first result can be written.
     const READS: u64 = 1;
 
     /// Shapes of all outputs: the only judge of shapes. Output 0 is the value, the others are by-products
@@ -25,6 +25,11 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Shape`] naming both shapes if the inputs do not fit.
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>>;
+
+    /// What forward's reduction runs over.
+    fn reduced<'a>(inputs: &[&'a Shape], _outputs: &'a [Shape]) -> &'a Shape {
+        inputs[0]
+    }
 
     /// Multiply-adds of one forward pass of a matrix product or convolution (each of the two gradients takes as many);
     /// 0 for other ops. The shapes have passed [`Kernel::shapes`].
@@ -75,11 +80,12 @@ pub fn run<K: Kernel>(op: &K, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let input_shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
     let shapes = op.shapes(&input_shapes)?;
     let written = bytes(shapes.iter());
+    let again = (K::READS - 1) * bytes([K::reduced(&input_shapes, &shapes)].into_iter());
     let describe = || OpRun {
         op: K::NAME,
         backward: false,
         work: op.work(&input_shapes),
-        bytes: (K::READS - 1) * bytes(input_shapes[..1].iter().copied()) + distinct_bytes(x) + written,
+        bytes: again + distinct_bytes(x) + written,
         milliseconds: None,
     };
     device.trace().op(describe, || match device {
@@ -155,6 +161,12 @@ impl Saved {
         Saved { tensors: tensors.into_iter().map(Kept::Whole).collect(), input_shapes, activations }
     }
 
+    /// What an op's backward needs, of its inputs and outputs.
+    pub(crate) fn of<K: Differentiable>(op: &K, x: &[&Tensor], y: &[Tensor]) -> Saved {
+        let input_shapes = x.iter().map(|t| t.shape().clone()).collect();
+        Saved::new(op.save(x, y), input_shapes, op.activations())
+    }
+
     /// Keeps activations as f16 where `pack` gives a copy of them.
     pub(crate) fn halve(&mut self, mut pack: impl FnMut(&Tensor) -> Result<Option<Packed>>) -> Result<()> {
         for &place in self.activations {
@@ -203,8 +215,7 @@ impl<K: Differentiable> Op for K {
 
     fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
         let y = run(self, x)?;
-        let input_shapes = x.iter().map(|t| t.shape().clone()).collect();
-        let saved = Saved::new(self.save(x, &y), input_shapes, self.activations());
+        let saved = Saved::of(self, x, &y);
         Ok((y, saved))
     }
 

@@ -52,6 +52,7 @@ op_list! {
         log_softmax::LogSoftmax,
         bilinear_resize::BilinearResize;
     others:
+        conv_batch_norm::ConvBatchNorm,
         running_stats::RunningStats,
         sum_parts::SumParts,
         top_k::TopK,

@@ -29,9 +29,15 @@ fn winograd<T: Real>(g: &Geometry) -> Option<Winograd> {
 
 /// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c]`
 pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
+    forward_then(g, x, w, y, &|_, _| {});
+}
+
+/// As [`forward`]; hands each piece of `y`, whole pixels from the `start`-th element on, to `then(start, piece)` once it
+/// is written, while it is in the cache of the core that wrote it.
+pub fn forward_then<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T], then: &(impl Fn(usize, &[T]) + Sync)) {
     match winograd::<T>(g) {
-        Some(algorithm) => algorithm.forward(g, x, w, y),
-        None => direct_forward(g, x, w, y),
+        Some(algorithm) => algorithm.forward(g, x, w, y, then),
+        None => direct_forward(g, x, w, y, then),
     }
 }
 
@@ -52,13 +58,28 @@ pub fn grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
 }
 
 /// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c]`
-pub fn direct_forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
+///
+/// Pieces of `y` are handed on as in [`forward_then`].
+pub fn direct_forward<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    w: &[T],
+    y: &mut [T],
+    then: &(impl Fn(usize, &[T]) + Sync),
+) {
+    let weights = Strided::new(w, g.depth(), true);
     if g.is_pointwise() {
-        return matmul(false, true, g.pixels(), g.o, g.c, x, w, None, y);
+        let pixels = (TILE / (g.c + g.o)).max(TILE_PIXELS).min(g.pixels().div_ceil(rayon::current_num_threads()));
+        return y.par_chunks_mut((pixels * g.o).max(1)).enumerate().for_each(|(index, y)| {
+            let count = y.len() / g.o;
+            let x = Strided::new(&x[index * pixels * g.c..][..count * g.c], g.c, false);
+            product(count, g.o, g.c, x, weights, y, g.o, false, Parallelism::None);
+            then(index * pixels * g.o, y);
+        });
     }
     let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
     // The product packs the weights as it reads them: cheaper than a transposed copy.
-    correlate(&[(gather, Strided::new(w, g.depth(), true))], x, [g.oh, g.ow, g.o], y);
+    correlate(&[(gather, weights)], x, [g.oh, g.ow, g.o], y, then);
 }
 
 /// `dx[n,a,b,c] = sum over all (i,j,ky,kx,o) with i s + ky d - p = a, j s + kx d - p = b of dy[n,i,j,o] w[o,ky,kx,c]`
@@ -86,7 +107,7 @@ pub fn direct_grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T])
                 parts.push((gather, Strided::new(&*part, g.c, false)));
             }
         }
-        correlate(&parts, dy, [g.h, g.w, g.c], dx);
+        correlate(&parts, dy, [g.h, g.w, g.c], dx, &|_, _| {});
     });
 }
 
@@ -174,7 +195,13 @@ unsafe impl<T> Sync for Blocks<T> {}
 
 /// Writes images `y` `[n, h, w, c]`: for each part, the positions of its gather, as gathered rows of `x` times the
 /// part's weights `[depth, c]`. The parts' positions together are all pixels of `y`.
-fn correlate<T: Real>(parts: &[(Gather, Strided<T>)], x: &[T], [h, w, c]: [usize; 3], y: &mut [T]) {
+fn correlate<T: Real>(
+    parts: &[(Gather, Strided<T>)],
+    x: &[T],
+    [h, w, c]: [usize; 3],
+    y: &mut [T],
+    then: &(impl Fn(usize, &[T]) + Sync),
+) {
     let lines = y.len() / (w * c).max(1);
     if lines == 0 {
         return;
@@ -218,6 +245,7 @@ fn correlate<T: Real>(parts: &[(Gather, Strided<T>)], x: &[T], [h, w, c]: [usize
                 }
             });
         }
+        then(index * tile * w * c, y);
     });
 }
 
