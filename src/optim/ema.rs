@@ -31,7 +31,8 @@ pub fn ema_update(key: &dyn Module, query: &dyn Module, m: f64) -> Result<()> {
     let bundle = keys.first().map_or(1, |key| key.get().device().bundle());
     let pack = |tensors: &[Tensor]| Tensor::pack(&tensors.iter().collect::<Vec<_>>());
     for pairs in pairs.chunks(bundle) {
-        let (from, towards): (Vec<_>, Vec<_>) = pairs.iter().map(|(key, query)| (key.get(), query.clone())).unzip();
+        let (from, towards): (Vec<_>, Vec<_>) =
+            pairs.iter().map(|(key, query)| (key.get(), query.clone())).unzip();
         let moved = run(&Ema { momentum: m }, &[&pack(&from)?, &pack(&towards)?])?.swap_remove(0);
         let shapes: Vec<_> = from.iter().map(|value| value.shape().clone()).collect();
         pairs.iter().zip(moved.unpack(&shapes)?).try_for_each(|((key, _), value)| key.set(value))?;
