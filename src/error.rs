@@ -1,5 +1,6 @@
 //! The one error type: facts as fields, messages that end in what to do.
 
+use crate::topic::Topic;
 use std::path::{Path, PathBuf};
 
 /// Shorthand for results of this crate.
@@ -77,6 +78,18 @@ impl Error {
             place: one_line(place.into()),
             advice: one_line(advice.into()),
         }
+    }
+
+    /// The same, naming the page that teaches the reason: `.. (vista explain queue)`.
+    pub fn see(mut self, topic: Topic) -> Error {
+        match &mut self {
+            Error::Input { advice: text, .. }
+            | Error::Device(text)
+            | Error::DeviceLost(text)
+            | Error::Run(text) => *text += &format!(" ({topic})"),
+            _ => {}
+        }
+        self
     }
 
     /// A failed read or write of `path`.

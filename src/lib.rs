@@ -34,6 +34,7 @@
 
 pub mod error;
 mod files;
+pub mod topic;
 
 pub mod device;
 pub mod tensor;
@@ -72,3 +73,4 @@ pub mod prelude;
 pub use device::Device;
 pub use error::{Error, Result};
 pub use tensor::{Shape, Tensor};
+pub use topic::Topic;

@@ -1,5 +1,7 @@
 //! The `vista` command.
 
+mod memory;
+
 fn main() {
     std::process::exit(vista::cli::run());
 }

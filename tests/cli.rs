@@ -55,6 +55,20 @@ fn photos(count: usize) -> tempfile::TempDir {
     folder
 }
 
+#[test]
+fn a_topic_is_explained_and_an_error_names_its_own() {
+    let list = text(&vista(&["explain"]).stdout);
+    assert!(list.lines().count() > 10, "{list}");
+    for line in list.lines() {
+        let topic = line.split_whitespace().nth(2).expect("vista explain NAME");
+        assert!(text(&vista(&["explain", topic]).stdout).len() > 200, "{line}");
+    }
+    let queue = ["--objective", "mls", "--set", "objective.queue=8"];
+    refused(&queue, &["objective.queue", "(vista explain queue)"]);
+    let mistyped = vista(&["explain", "qeue"]);
+    assert!(mistyped.status.code() == Some(2) && text(&mistyped.stderr).contains("'queue'"));
+}
+
 const TINY: [&str; 8] = ["--set", "model.width=4", "--image-size", "16", "--batch", "2", "--views", "2"];
 
 #[test]
@@ -404,4 +418,35 @@ fn man_pages_and_completions_are_written() {
         let output = vista(&["completions", shell]);
         assert!(output.status.success() && text(&output.stdout).contains("pretrain"), "{shell}");
     }
+}
+
+/// A text without what moves a terminal's cursor or sets its colour.
+#[cfg(target_os = "linux")]
+fn plain(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |all, part| {
+        all + part.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, rest)| rest)
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn progress_is_one_line_of_a_narrow_terminal() {
+    let (photos, out) = (photos(20), tempfile::tempdir().expect("folder"));
+    let command = format!(
+        "stty rows 24 cols 40; exec {} pretrain --device cpu --steps 300 {} --data {} --out {}",
+        env!("CARGO_BIN_EXE_vista"),
+        TINY.join(" "),
+        photos.path().display(),
+        out.path().display()
+    );
+    let Ok(output) = Command::new("script").args(["-qec", &command, "/dev/null"]).output() else {
+        println!("not tested: script(1), which makes a terminal, is not here");
+        return;
+    };
+    let said = plain(&text(&output.stdout));
+    let drawn: Vec<&str> = said.split(['\r', '\n']).filter(|line| line.contains('%')).collect();
+    assert!(drawn.iter().any(|line| line.contains("step ") && line.contains("loss")), "{said}");
+    assert!(drawn.iter().all(|line| line.chars().count() <= 40), "{drawn:?}");
 }

@@ -65,6 +65,36 @@ fn a_run_that_cannot_fit_is_refused_with_the_largest_batch_that_would() {
     assert!(open(largest + 1).is_err(), "one more does not");
 }
 
+/// A pretraining in a process that may have so many MiB of addresses, and needs more; what it says, and its exit code.
+#[cfg(target_os = "linux")]
+fn within(mib: u64, device: &str) -> (String, Option<i32>) {
+    let folder = tempfile::tempdir().expect("folder");
+    let photos = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/photos");
+    let limited = format!("ulimit -v {}; exec \"$0\" \"$@\"", mib << 10);
+    let mut command = Command::new("sh");
+    command.args(["-c", &limited, env!("CARGO_BIN_EXE_vista"), "pretrain", "--device", device]);
+    command.args(["--steps", "1", "--batch", "128", "--views", "4", "--set", "model.width=64"]);
+    command.args(["--memory-limit", "100000", "--set", "data.threads=1", "--data"]).arg(photos);
+    // Threads reserve addresses that they do not use.
+    let few = ["RAYON_NUM_THREADS", "LP_NUM_THREADS", "MALLOC_ARENA_MAX"].map(|name| (name, "1"));
+    command.envs(few).env("XDG_RUNTIME_DIR", std::env::temp_dir()).arg("--out").arg(folder.path());
+    let output = command.output().expect("sh");
+    (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_that_is_really_full_is_one_line_on_both_devices() {
+    for (device, mib, whose) in
+        [("gpu", 900, "its memory is full"), ("cpu", 600, "the computer's memory is full")]
+    {
+        let (said, code) = within(mib, device);
+        let errors: Vec<&str> = said.lines().filter(|line| !line.starts_with("warning")).collect();
+        assert!(errors.len() == 1 && errors[0].contains(whose), "{device}: {code:?} {said}");
+        assert!(errors[0].contains("--batch") && code == Some(2), "{device}: {code:?} {said}");
+    }
+}
+
 /// Bytes in use in the log after so many steps.
 fn bytes_in_use(folder: &Path) -> Vec<u64> {
     let log = std::fs::read_to_string(folder.join("log.jsonl")).unwrap_or_default();

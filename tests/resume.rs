@@ -5,12 +5,13 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use safetensors::SafeTensors;
 use serde_json::Value;
 use vista::Error;
+use vista::rng::KeyedRng;
 use vista::train::{Config, Found, Trainer};
 
 const VISTA: &str = env!("CARGO_BIN_EXE_vista");
@@ -237,24 +238,71 @@ fn numbers_that_are_not_finite_move_nothing_and_name_the_photos() {
     }
 }
 
-#[test]
-fn a_device_that_is_lost_is_opened_again_and_the_run_ends_as_if_it_had_not_been() {
-    let folder = tempfile::tempdir().expect("folder");
-    let [whole, lost] = ["whole", "lost"].map(|name| folder.path().join(name));
-    let config = config("mls", &["device=gpu", "train.steps=10", "train.save_steps=3"]);
-    Trainer::new(config.clone(), &whole).expect("trainer").run().expect("run");
-    let trainer = Trainer::new(config, &lost).expect("trainer");
-    let device = trainer.device().clone();
-    let folder = lost.clone();
-    let destroyer = std::thread::spawn(move || {
-        while steps_logged(&folder) < 5 {
-            std::thread::sleep(Duration::from_millis(1));
+/// Runs in which the device is lost: 3, or as `VISTA_LOSSES` says.
+fn losses() -> u64 {
+    std::env::var("VISTA_LOSSES").ok().and_then(|n| n.parse().ok()).unwrap_or(3)
+}
+
+/// A run on a GPU that is lost so many steps after the start, and after each time that it was opened again.
+fn lost_after(moments: Vec<u64>, seed: u64, config: &Config, out: &Path) -> (vista::Result<u64>, usize) {
+    let mut trainer = Trainer::new(config.clone(), out).expect("trainer");
+    trainer.back_off(&[Duration::from_millis(50); 3]);
+    let mut rng = KeyedRng::new("lost", seed, [1, 0, 0]);
+    let (mut moments, mut steps) = (moments.into_iter().peekable(), 0);
+    if moments.next_if_eq(&0).is_some() {
+        trainer.device().destroy();
+    }
+    let lost = Arc::new(AtomicUsize::new(0));
+    let count = lost.clone();
+    trainer.after_step(move |_, device| {
+        steps += 1;
+        if moments.next_if(|&moment| moment <= steps).is_some() {
+            (steps, _) = (0, count.fetch_add(1, Ordering::Relaxed));
+            // Before what follows the step, or somewhere in the next.
+            let (device, wait) = (device.clone(), Duration::from_micros(rng.below(20_000)));
+            match rng.chance(0.5) {
+                true => device.destroy(),
+                false => drop(std::thread::spawn(move || {
+                    std::thread::sleep(wait);
+                    device.destroy();
+                })),
+            }
         }
-        device.destroy();
     });
-    trainer.run().expect("run");
-    destroyer.join().expect("destroyer");
-    assert_same(&left(&whole), &left(&lost));
+    (trainer.run().map(|summary| summary.steps), lost.load(Ordering::Relaxed))
+}
+
+#[test]
+fn a_device_that_is_lost_at_any_step_is_opened_again_and_the_run_ends_as_if_it_had_not_been() {
+    let folder = tempfile::tempdir().expect("folder");
+    let whole = folder.path().join("whole");
+    let config = config("mls", &["device=gpu", "train.steps=18", "train.save_steps=3", "eval.every_steps=9"]);
+    Trainer::new(config.clone(), &whole).expect("trainer").run().expect("run");
+    let whole = left(&whole);
+    for seed in 0..losses() {
+        let mut rng = KeyedRng::new("lost", seed, [0; 3]);
+        // At most five steps each, so that all come before the end; the first run's before there is a checkpoint.
+        let mut moments: Vec<u64> = (0..=seed % 3).map(|_| 1 + rng.below(5)).collect();
+        moments[0] = if seed == 0 { 1 } else { rng.below(6) };
+        println!("seed {seed}: the device is lost after {moments:?} steps");
+        let out = folder.path().join(seed.to_string());
+        let times = moments.iter().filter(|&&moment| moment > 0).count();
+        let (ended, lost) = lost_after(moments, seed, &config, &out);
+        assert_eq!((ended.expect("run"), lost), (18, times));
+        assert_same(&whole, &left(&out));
+    }
+    // Once more than it is opened again: one line, and nothing is lost.
+    let out = folder.path().join("too often");
+    let (ended, lost) = lost_after(vec![4, 5, 1, 1], 0, &config, &out);
+    let error = ended.expect_err("the device is gone");
+    let message = error.to_string();
+    assert_eq!((error.exit_code(), lost), (1, 4));
+    assert!(
+        message.contains("lost") && message.contains("--resume") && message.lines().count() == 1,
+        "{message}"
+    );
+    resume(&config, &out).run().expect("run");
+    assert_same(&whole, &left(&out));
 }
 
 #[test]
@@ -313,7 +361,9 @@ fn a_run_that_is_killed_while_it_saves_leaves_a_whole_checkpoint() {
     let out = folder.path();
     let mut last = 0;
     for kill in 0..kills() {
-        let mut run = spawn(out, if kill == 0 { &[] } else { &["--resume"] });
+        // Wide enough for a file of 35 MB: most of the run's time goes by in saving.
+        let wide = ["--set", "model.width=32", "--resume"];
+        let mut run = spawn(out, if kill == 0 { &wide[..2] } else { &wide });
         let newest = out.join("checkpoint.safetensors");
         let modified = || fs::metadata(&newest).and_then(|m| m.modified()).ok();
         let before = modified();

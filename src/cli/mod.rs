@@ -5,6 +5,7 @@ mod bench;
 mod devices;
 mod doctor;
 mod embed;
+mod explain;
 mod export;
 mod figures;
 mod finetune;
@@ -62,7 +63,8 @@ enum Command {
     Tune(tune::Args),
     /// Check every op of a device against its f64 definition.
     Doctor(doctor::Args),
-    // These two say it themselves.
+    // These three say it themselves.
+    Explain(explain::Args),
     Man(man::ManArgs),
     Completions(man::CompletionArgs),
 }
@@ -87,6 +89,7 @@ pub fn run() -> i32 {
         Command::Devices => devices::run(),
         Command::Tune(args) => tune::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Man(args) => man::man(&args),
         Command::Completions(args) => man::completions(&args),
     };

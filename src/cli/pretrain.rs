@@ -207,9 +207,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
             written = Instant::now();
         }
     });
-    let device = trainer.device().clone();
     let summary = trainer.run()?;
-    let page = report::write(&args.out, REPORT_PHOTOS, &device, &mut |_, _| {});
+    let page = report::write(&args.out, REPORT_PHOTOS, &summary.device, &mut |_, _| {});
     let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
     match (args.json, args.quiet) {
         (true, _) => println!("{}", as_json(&summary)),

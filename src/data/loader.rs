@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use crate::data::Album;
 use crate::error::{Error, Result};
 use crate::rng::KeyedRng;
+use crate::topic::Topic;
 use crate::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
 use serde::{Deserialize, Serialize};
 
@@ -263,7 +264,8 @@ impl Loader {
                 format!("{} of {n} photos can't be decoded, {allowed} may be", self.broken.len()),
                 self.shared.album.photos().place(),
                 format!("remove or repair them, such as {} ({})", first.name, first.reason),
-            )),
+            )
+            .see(Topic::Data)),
             _ => Ok(batch),
         }
     }

@@ -7,6 +7,7 @@ use crate::data::list::{self, Lines};
 use crate::data::{Photos, Source, coco, voc};
 use crate::error::{Error, Result};
 use crate::files::unusable;
+use crate::topic::Topic;
 
 /// Which half of a labelled set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +139,7 @@ pub fn labelled_split(source: impl Into<Source>) -> Result<[Photos; 2]> {
     let several = |what: String| {
         let advice =
             "kNN and the linear probe need one label a photo: give class folders, STL-10 or CIFAR-10";
-        Err(Error::input(what, place.clone(), advice))
+        Err(Error::input(what, place.clone(), advice).see(Topic::Eval))
     };
     if let Kind::Voc(_) | Kind::Coco(_) | Kind::Instances = Kind::of(path)? {
         return several("photos with several labels each".into());
@@ -155,7 +156,7 @@ pub fn labelled_split(source: impl Into<Source>) -> Result<[Photos; 2]> {
         }
         if (0..photos.len()).all(|id| photos.labels(id).is_empty()) {
             let what = format!("no {} photo has a label", split.name());
-            return Err(Error::input(what, place, "give photos with labels"));
+            return Err(Error::input(what, place, "give photos with labels").see(Topic::Eval));
         }
     }
     Ok(halves)

@@ -14,6 +14,7 @@ use super::trace::{self, KernelRun, Trace};
 use super::tuned::{Class, Tuned};
 use crate::error::{Error, Result, readable_bytes};
 use crate::tensor::Tensor;
+use crate::topic::Topic;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -127,7 +128,7 @@ impl Gpu {
             } else {
                 format!("no GPU is named like `{wanted}`: there are {names}")
             };
-            return Err(Error::Device(advice));
+            return Err(Error::Device(advice).see(Topic::Devices));
         };
         if trace::level() >= 1 {
             eprintln!("adapter {summary:?}");
@@ -367,7 +368,7 @@ impl Gpu {
     /// A pooled buffer with arbitrary contents.
     ///
     /// # Errors
-    /// [`Error::Limit`] if it is larger than the adapter's largest buffer.
+    /// [`Error::Limit`] if it is larger than the adapter's largest buffer; [`Error::Device`] if there is no memory for it.
     pub(crate) fn take(&self, count: usize) -> Result<GpuBuffer> {
         let class = size_class(count);
         let bytes = class_bytes(class);
@@ -379,11 +380,14 @@ impl Gpu {
                 available: readable_bytes(self.summary.max_buffer),
             });
         }
-        let raw = self.pool.free.take(class).unwrap_or_else(|| Raw {
-            buffer: self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)),
-            id: self.pool.next_id.fetch_add(1, Ordering::Relaxed),
-            class,
-        });
+        let raw = match self.pool.free.take(class) {
+            Some(raw) => raw,
+            None => Raw {
+                buffer: self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)).transpose()?,
+                id: self.pool.next_id.fetch_add(1, Ordering::Relaxed),
+                class,
+            },
+        };
         self.pool.usage.add(bytes);
         Ok(GpuBuffer { raw: Some(raw), pool: self.pool.clone() })
     }

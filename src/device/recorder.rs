@@ -5,9 +5,11 @@ use super::adapter::AdapterSummary;
 use super::cache::Pipelines;
 use super::gpu::{GpuBuffer, GpuPool};
 use super::kernel::{Dispatch, Kernels};
+use super::poll;
 use super::stamps::Stamps;
 use super::trace::Trace;
 use crate::error::{Error, Result};
+use crate::topic::Topic;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,8 +100,8 @@ impl Recorder {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             let message = match error {
                 wgpu::Error::OutOfMemory { .. } => {
-                    "its memory is full: lower --batch or --image-size, set train.chunk, or use --half"
-                        .to_string()
+                    let advice = "lower --batch or --image-size, set train.chunk, or use --half";
+                    format!("its memory is full: {advice} ({})", Topic::Memory)
                 }
                 other => other.to_string(),
             };
@@ -136,13 +138,17 @@ impl Recorder {
     }
 
     /// A new buffer for tensors.
-    pub fn buffer(&self, bytes: u64) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device has failed, such as for want of memory.
+    pub fn buffer(&self, bytes: u64) -> Result<wgpu::Buffer> {
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: bytes,
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        })
+        });
+        self.check().map(|()| buffer)
     }
 
     /// Records a kernel; `traced` is its place in the trace.
@@ -276,9 +282,7 @@ impl Recorder {
     }
 
     fn poll(&self) -> Result<()> {
-        self.device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|e| self.failed(&format!("the device stopped answering ({e})")))?;
+        poll::wait(&self.device).map_err(|what| self.failed(&what))?;
         self.check()
     }
 
@@ -325,9 +329,7 @@ impl Recorder {
         params.clear();
         recording.work = 0;
         if let Some(stamps) = stamps {
-            self.device
-                .poll(wgpu::PollType::wait_indefinitely())
-                .map_err(|e| self.failed(&format!("the device stopped answering ({e})")))?;
+            self.poll()?;
             self.trace.timed(&stamps.read(&self.device), self.pool.usage());
         }
         self.check()
@@ -338,7 +340,13 @@ impl Recorder {
     }
 
     fn check(&self) -> Result<()> {
-        match self.failure.lock().expect("failure lock").as_ref() {
+        let failure = || self.failure.lock().expect("failure lock").clone();
+        if failure().is_none() {
+            return Ok(());
+        }
+        // ORDER: of a lost device its callback tells in a poll, and what fails for want of it may be told before.
+        let _ = poll::wait(&self.device);
+        match failure() {
             None => Ok(()),
             Some(message) if self.lost.load(Ordering::Relaxed) => {
                 Err(Error::DeviceLost(format!("{}: {message}", self.name)))

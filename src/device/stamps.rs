@@ -1,5 +1,7 @@
 //! Timestamps that an adapter writes before and after a compute pass.
 
+use super::poll;
+
 /// Room for the two timestamps of each pass of one submission.
 pub(super) struct Stamps {
     set: wgpu::QuerySet,
@@ -70,7 +72,7 @@ impl Stamps {
             return Vec::new();
         }
         self.readable.map_async(wgpu::MapMode::Read, ..bytes, |_| {});
-        if device.poll(wgpu::PollType::wait_indefinitely()).is_err() {
+        if poll::wait(device).is_err() {
             return Vec::new();
         }
         let Ok(range) = self.readable.get_mapped_range(..bytes) else { return Vec::new() };

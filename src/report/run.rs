@@ -112,7 +112,8 @@ fn settings(config: &Config) -> Vec<[String; 2]> {
         }
     }
     let mut all = Vec::new();
-    walk("", &toml::Value::try_from(config).expect("plain values"), &mut all);
+    // By way of the text, in which an f32 has its own digits and no more.
+    walk("", &toml::Value::Table(toml::from_str(&config.to_toml()).expect("TOML")), &mut all);
     all
 }
 

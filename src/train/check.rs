@@ -4,6 +4,7 @@ use super::config::{Config, Method};
 use crate::error::{Error, Result};
 use crate::objective::{KeyViews, LossTerm};
 use crate::ops::top_k::{MAX_COLUMNS, MAX_K};
+use crate::topic::Topic;
 
 /// LIMIT: images in a batch.
 const MAX_BATCH: usize = 1 << 20;
@@ -42,7 +43,7 @@ impl Config {
         let (train, splits) = (&self.train, self.objective.bn_splits);
         if train.batch < 2 {
             let what = "a batch of less than 2 has no negatives and no batch statistics";
-            return refuse("train.batch", what, "raise --batch");
+            return explained(Topic::Objective, "train.batch", what, "raise --batch");
         }
         if train.batch > MAX_BATCH || train.views > MAX_VIEWS {
             let what = format!("{} images of {} views", train.batch, train.views);
@@ -51,11 +52,8 @@ impl Config {
         }
         let name = self.objective.name;
         if matches!(name, Method::S2r2 | Method::Swav) && train.views < 2 {
-            return refuse(
-                "train.views",
-                "this method needs at least 2 views of each image",
-                "raise --views",
-            );
+            let what = "this method needs at least 2 views of each image";
+            return explained(Topic::Objective, "train.views", what, "raise --views");
         }
         if let (Method::Swav, Some(small)) = (name, self.small_views)
             && train.views < small.count.saturating_add(2)
@@ -65,7 +63,7 @@ impl Config {
         }
         if splits == 0 || !self.query_rows().is_multiple_of(splits) {
             let what = format!("{splits} groups do not divide the {} views of a pass", self.query_rows());
-            return refuse("objective.bn_splits", &what, "choose a divisor");
+            return explained(Topic::Train, "objective.bn_splits", &what, "choose a divisor");
         }
         Ok(())
     }
@@ -80,7 +78,8 @@ impl Config {
             return refuse("objective.lambda", "a weight must not be negative", "set it to 0.5");
         }
         if !(0.0..=1.0).contains(&objective.m) {
-            return refuse("objective.m", "the share that stays must be from 0 to 1", "set it to 0.995");
+            let what = "the share that stays must be from 0 to 1";
+            return explained(Topic::Encoder, "objective.m", what, "set it to 0.995");
         }
         if objective.name == Method::Densecl && objective.lambda > 1.0 {
             return refuse(
@@ -117,16 +116,17 @@ impl Config {
         if objective.queue < enqueued {
             let what =
                 format!("a queue of {} is smaller than the {enqueued} keys of a step", objective.queue);
-            return refuse("objective.queue", &what, "raise it or lower --batch");
+            return explained(Topic::Queue, "objective.queue", &what, "raise it or lower --batch");
         }
         if self.half.queue && !self.model.projection.is_multiple_of(2) {
             let what = format!("keys of {} elements are not whole words of two f16", self.model.projection);
-            return refuse("half.queue", &what, "choose an even model.projection");
+            return explained(Topic::Half, "half.queue", &what, "choose an even model.projection");
         }
         if objective.name == Method::Mls && objective.term != LossTerm::None {
             if objective.k == 0 || objective.k > objective.queue.min(MAX_K) {
                 let what = format!("k = {} pseudo-positives of a queue of {}", objective.k, objective.queue);
-                return refuse("objective.k", &what, "choose k from 1 to the smaller of 64 and the queue");
+                let advice = "choose k from 1 to the smaller of 64 and the queue";
+                return explained(Topic::Objective, "objective.k", &what, advice);
             }
             if objective.queue > MAX_COLUMNS {
                 let what = format!("a queue of {} slots", objective.queue);
@@ -139,6 +139,10 @@ impl Config {
 
 fn refuse(key: &str, what: &str, advice: &str) -> Result<()> {
     Err(Error::input(what, key, advice))
+}
+
+fn explained(topic: Topic, key: &str, what: &str, advice: &str) -> Result<()> {
+    refuse(key, what, advice).map_err(|error| error.see(topic))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::step::StepReport;
 use crate::error::Result;
 use crate::tensor::Tensor;
+use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
 
 /// What the embeddings of one step look like.
@@ -116,8 +117,9 @@ impl Watch {
         let mut warnings = Vec::new();
         for (name, seen, detail) in signs {
             if self.lasts(&name, seen) {
-                let advice = "lower the learning rate, raise the batch, or see README, Collapse";
-                warnings.push(format!("collapse: {name} for {} steps ({detail}): {advice}", self.patience));
+                let advice = "lower the learning rate or raise the batch";
+                let lasted = format!("{name} for {} steps ({detail})", self.patience);
+                warnings.push(format!("collapse: {lasted}: {advice} ({})", Topic::Collapse));
             }
         }
         Ok((spread, warnings))

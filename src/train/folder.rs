@@ -8,6 +8,7 @@ use super::state::RunState;
 use super::step::Learner;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
+use crate::topic::Topic;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,7 @@ impl Found {
         }
         let place = folder.display().to_string();
         let advice = format!("start anew with --overwrite or another --out ({})", skipped.join("; "));
-        Err(Error::input("no checkpoint here is sound", place, advice))
+        Err(Error::input("no checkpoint here is sound", place, advice).see(Topic::Promises))
     }
 
     /// The configuration of the run.
@@ -89,7 +90,8 @@ impl Found {
             format!("a run goes on as it began: {}", refused.join("; ")),
             self.path.display().to_string(),
             advice,
-        ))
+        )
+        .see(Topic::Promises))
     }
 }
 

@@ -211,9 +211,12 @@ impl Progress {
     pub fn new(total: u64) -> Progress {
         let piped = !std::io::stderr().is_terminal();
         let bar = if piped { ProgressBar::hidden() } else { ProgressBar::new(total) };
-        let style =
-            ProgressStyle::with_template("{bar:24} {percent:>3}% {elapsed} of about {duration}  {wide_msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        // The message is cut off where the terminal ends; what stands before it must leave it room.
+        let template = match console::Term::stderr().size().1 {
+            0..100 => "{percent:>3}% {wide_msg}",
+            100.. => "{bar:24} {percent:>3}% {elapsed} of about {duration}  {wide_msg}",
+        };
+        bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
         Progress { bar, piped, quiet: false, said: Instant::now() }
     }
 

@@ -8,6 +8,7 @@ use crate::device::Device;
 use crate::error::{Error, Result, readable_bytes};
 use crate::queue::Rings;
 use crate::tensor::Tensor;
+use crate::topic::Topic;
 use serde::Serialize;
 
 /// Bytes of tensors that a run holds at most, by what they are for.
@@ -105,7 +106,7 @@ impl MemoryPlan {
             readable_bytes(self.peak),
             readable_bytes(limit)
         );
-        Err(Error::input(what, device.name(), advice))
+        Err(Error::input(what, device.name(), advice).see(Topic::Memory))
     }
 }
 

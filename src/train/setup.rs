@@ -10,6 +10,7 @@ use crate::interop;
 use crate::nn::ResNetConfig;
 use crate::objective::KeyViews;
 use crate::queue::{Queue, Rings};
+use crate::topic::Topic;
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
 
@@ -133,7 +134,8 @@ pub(super) fn chunk_warning(config: &Config) -> Option<String> {
         let key = if config.train.chunk > 0 { "train.chunk" } else { "train.memory_mib" };
         format!(
             "{rows} views pass through the encoder in chunks of at most {chunk}, which batch norm normalises each on its own \
-             (groups of {group} were asked for): raise {key} or objective.bn_splits"
+             (groups of {group} were asked for): raise {key} or objective.bn_splits ({})",
+            Topic::Memory
         )
     })
 }

@@ -7,6 +7,7 @@ use super::trainer::Trainer;
 use crate::data;
 use crate::error::{Error, Result};
 use crate::nn::Module;
+use crate::topic::Topic;
 
 /// Steps in a row that may be skipped because a number was not finite.
 const MAX_SKIPPED: u64 = 3;
@@ -59,7 +60,8 @@ impl Trainer {
              checkpoint: {from}",
             photos.len(),
             log.path().display()
-        )))
+        ))
+        .see(Topic::Train))
     }
 
     /// Weights as histograms and the first views of a batch as a picture, for TensorBoard.

@@ -8,6 +8,7 @@ use super::judge::{Judge, Score};
 use super::log::{EvalRecord, Log, Progress, WarningRecord};
 use super::memory::{self, MemoryPlan};
 use super::record::record;
+use super::reopening::BACK_OFF;
 use super::setup;
 use super::state::{PhotoList, RunState};
 use super::step::{Batch, Learner};
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::nn::Module;
 use crate::optim::CosineSchedule;
 use crate::tensor::Tensor;
+use crate::topic::Topic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,15 +36,19 @@ pub struct Summary {
     pub steps: u64,
     /// kNN of the untrained encoder, of the trained one, and of colour histograms.
     pub scores: Option<[Score; 3]>,
+    /// The device that it ended on.
+    pub device: Device,
 }
 
 /// What is called with a run's folder after an epoch.
 pub type AfterEpoch = Box<dyn FnMut(&Path)>;
+/// What is called after a step with the number of steps done.
+pub type AfterStep = Box<dyn FnMut(u64, &Device)>;
 
 /// A run that is ready to start, or to go on.
 pub struct Trainer {
     pub(super) config: Config,
-    device: Device,
+    pub(super) device: Device,
     pub(super) folder: Folder,
     pub(super) album: Arc<Album>,
     judge: Option<Judge>,
@@ -52,12 +58,12 @@ pub struct Trainer {
     stop: Arc<AtomicBool>,
     quiet: bool,
     after_epoch: Option<AfterEpoch>,
+    after_step: Option<AfterStep>,
+    pub(super) back_off: Vec<Duration>,
 }
 
 /// Weights and views are shown at the end of an epoch, but not more often than this: event files should stay small.
 const SHOW_EVERY: Duration = Duration::from_secs(60);
-/// How long to wait before a lost device is opened again, each time that it is lost.
-const BACK_OFF: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(16)];
 
 impl Trainer {
     /// Checks the configuration, opens the device, finds the photos and initialises the encoder.
@@ -117,6 +123,8 @@ impl Trainer {
             stop,
             quiet: false,
             after_epoch: None,
+            after_step: None,
+            back_off: BACK_OFF.to_vec(),
         };
         // ORDER: all that can be refused has been: only now does a run that was there end.
         match found {
@@ -129,14 +137,15 @@ impl Trainer {
     }
 
     /// Takes up what a checkpoint holds.
-    fn restore(&mut self, found: Found) -> Result<()> {
+    pub(super) fn restore(&mut self, found: Found) -> Result<()> {
         let photos = PhotoList::of(self.album.photos());
         if found.saved.state.photos != photos {
             return Err(Error::input(
                 format!("the photos have changed: {} then, {photos} now", found.saved.state.photos),
                 self.album.photos().place(),
                 "put them back as they were, or start another run with another --out",
-            ));
+            )
+            .see(Topic::Promises));
         }
         found.saved.restore(&found.path, &mut self.learner, &self.device)?;
         self.state = found.saved.state;
@@ -151,6 +160,11 @@ impl Trainer {
     /// Calls `f` with the run's folder at the end of each epoch.
     pub fn after_epoch(&mut self, f: impl FnMut(&Path) + 'static) {
         self.after_epoch = Some(Box::new(f));
+    }
+
+    /// Calls `f` after each step with the number of steps done, and the device.
+    pub fn after_step(&mut self, f: impl FnMut(u64, &Device) + 'static) {
+        self.after_step = Some(Box::new(f));
     }
 
     /// Shows no progress.
@@ -176,7 +190,8 @@ impl Trainer {
         let crowded = (2 * slots > photos).then(|| {
             format!(
                 "the queue of {slots} is more than half of the {photos} photos: an image meets its own older keys in it \
-                 and becomes its own neighbour; lower objective.queue"
+                 and becomes its own neighbour; lower objective.queue ({})",
+                Topic::Queue
             )
         });
         warnings.extend(crowded.into_iter().chain(setup::chunk_warning(&self.config)));
@@ -232,39 +247,7 @@ impl Trainer {
         if self.config.train.steps == 0 { all } else { all.min(self.config.train.steps) }
     }
 
-    /// Runs to the end. A device that is lost on the way is opened again, up to three times, and the run goes on from the
-    /// last checkpoint.
-    ///
-    /// # Errors
-    /// [`Error::Run`] if a number is not finite or too many photos are broken; [`Error::Interrupted`] if the run was
-    /// asked to stop; the device's errors.
-    pub fn run(mut self) -> Result<Summary> {
-        let mut waits = BACK_OFF.iter();
-        loop {
-            match self.train() {
-                Err(Error::DeviceLost(why)) => {
-                    let Some(&wait) = waits.next() else { return Err(Error::DeviceLost(why)) };
-                    eprintln!("warning: {why}: the device is opened again in {} s", wait.as_secs());
-                    std::thread::sleep(wait);
-                    self.reopen()?;
-                }
-                ended => return ended,
-            }
-        }
-    }
-
-    /// Opens the device again, with the state of the last checkpoint.
-    fn reopen(&mut self) -> Result<()> {
-        self.device = Device::open(&self.config.device)?;
-        self.learner = setup::learner(&self.config, &self.device)?;
-        self.state = RunState::new(&self.config, self.album.photos());
-        match Found::newest(self.folder.path())? {
-            Some(found) => self.restore(found),
-            None => Ok(()),
-        }
-    }
-
-    fn train(&mut self) -> Result<Summary> {
+    pub(super) fn train(&mut self) -> Result<Summary> {
         let mut log = Log::open(self.folder.path(), self.state.log_bytes, self.state.step)?;
         let mut loader = self.loader()?;
         let total = self.total(&loader);
@@ -323,6 +306,9 @@ impl Trainer {
                     f(self.folder.path());
                 }
             }
+            if let Some(f) = &mut self.after_step {
+                f(self.state.step, &self.device);
+            }
             let best = self.is_due(&views, &clock) && self.judge(&mut log, &progress)?;
             let stop = self.stop.load(Ordering::Relaxed);
             let last = self.state.step == total;
@@ -350,7 +336,8 @@ impl Trainer {
             _ => None,
         };
         let checkpoint = self.folder.checkpoint();
-        Ok(Summary { checkpoint, log: log.path().to_path_buf(), steps: self.state.step, scores })
+        let (log, steps, device) = (log.path().to_path_buf(), self.state.step, self.device.clone());
+        Ok(Summary { checkpoint, log, steps, scores, device })
     }
 
     fn loader(&self) -> Result<Loader> {

@@ -122,6 +122,9 @@ def main():
             expect("nothing is wider than the screen", wide <= width, f"{wide} of {width}")
             theme = page.evaluate("document.documentElement.dataset.theme")
             expect("the system's theme is taken", theme == scheme)
+            leads = page.locator("nav a:visible").evaluate_all(
+                "all => all.filter(a => document.querySelector(a.hash).checkVisibility()).length / all.length")
+            expect("every link leads to a section that is shown", leads == 1, f"{leads:.0%}")
             count = page.evaluate("data.gallery.photos?.length ?? 0")
             if args.pictures:
                 args.pictures.mkdir(parents=True, exist_ok=True)

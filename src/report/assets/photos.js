@@ -217,6 +217,11 @@ const colors = 6;
     id("drawings").replaceChildren(...gallery.figures.map((f) => el("figure", {},
       el("img", { src: f.source, alt: f.caption }), el("figcaption", {}, f.caption + "."))));
   }
-  document.addEventListener("photos", show);
-  show();
+  /** All of it, and no link to a section that is not shown. */
+  function all() {
+    show();
+    document.querySelectorAll("nav a").forEach((link) => { link.hidden = document.querySelector(link.hash).hidden; });
+  }
+  document.addEventListener("photos", all);
+  all();
 })();
