@@ -20,7 +20,7 @@ fn cases() -> Vec<AnyCase> {
     all_cases().into_iter().filter(|c| only.is_empty() || only.split(',').any(|o| o == c.op)).collect()
 }
 
-const PRODUCTS: [&str; 2] = ["matmul", "conv2d"];
+const PRODUCTS: [&str; 3] = ["matmul", "conv2d", "winograd"];
 
 #[test]
 fn f64_twins_have_the_gradient_that_differences_show() {
@@ -115,14 +115,16 @@ fn kernels_of_a_real_gpu_agree_with_the_f64_twins() {
     assert_parity_of(&Device::gpu_named(None, options()).expect("device"), only);
     let checked = GpuOptions { checked: true, ..options() };
     let checked = Device::gpu_named(None, checked).expect("device");
-    assert_parity_of(&checked, |c| only(c) && ["nt odd", "stem", "3x3 odd channels"].contains(&c.name));
+    assert_parity_of(&checked, |c| {
+        only(c) && ["nt odd", "stem", "3x3 odd channels", "F4, odd"].contains(&c.name)
+    });
 }
 
 #[test]
 fn tensors_over_the_binding_limit_are_cut_into_blocks() {
     let options = GpuOptions { max_binding: Some(16_384), ..Default::default() };
     let device = Device::gpu_named(None, options).expect("device");
-    let cut = ["conv2d/many pixels", "batch_norm/several tiles and blocks"];
+    let cut = ["conv2d/many pixels", "winograd/F2", "batch_norm/several tiles and blocks"];
     assert_parity_of(&device, |c| cut.contains(&c.full_name().as_str()));
     let product = |device: &Device| {
         let values: Vec<f32> = (0..3600).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();

@@ -6,9 +6,11 @@ mod transforms;
 pub mod twin;
 mod winograd;
 
+pub use winograd::Winograd;
+
 use super::kernel::{Differentiable, Kernel};
 use super::matmul::{sum_rows, sum_rows_twin, tiling::Tiling};
-use super::{Case, Input, SumParts};
+use super::{Case, Input, SumParts, winograd as on_gpu};
 use crate::device::deferred::Job;
 use crate::device::kernel::Dispatch;
 use crate::device::{Gpu, real::Real};
@@ -205,6 +207,9 @@ fn sum_parts(
 }
 
 fn forward(gpu: &Gpu, g: &Geometry, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
+    if let Some(algorithm) = on_gpu::choose(gpu, g, false) {
+        return on_gpu::forward(gpu, algorithm, g, [x, w], bias, y);
+    }
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
     let params = Params {
         y_step: [g.ow as u32, 1],
@@ -229,6 +234,9 @@ fn forward(gpu: &Gpu, g: &Geometry, x: &Tensor, w: &Tensor, bias: Option<&Tensor
 /// Input pixels with the same remainders by the stride are one dense product: see [`Axis::backward`]. Where no tap
 /// reaches, zeros are written first.
 fn grad_input(gpu: &Gpu, g: &Geometry, w: &Tensor, dy: &Tensor, dx: &Tensor) -> Result<()> {
+    if let Some(algorithm) = on_gpu::choose(gpu, g, true) {
+        return on_gpu::grad_input(gpu, algorithm, g, [w, dy], dx);
+    }
     let (ys, xs) = (Axis::backward(g, 0), Axis::backward(g, 1));
     let (from, to) = (g.oh * g.ow * g.o, g.h * g.w * g.c);
     let reached = |axis: &&Axis| !axis.taps.is_empty();

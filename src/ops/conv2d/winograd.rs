@@ -55,11 +55,7 @@ impl Winograd {
         /// and F(4x4,3x3) at 64 to 512 channels.
         const WEIGHT: usize = 120;
         const TILE: usize = 24;
-        let fits = (g.kh, g.kw, g.stride, g.dilation) == (3, 3, [1, 1], [1, 1])
-            && g.padding.iter().all(|&p| p <= 2)
-            && g.c.is_multiple_of(LANES)
-            && g.o.is_multiple_of(LANES);
-        if !fits {
+        if !Winograd::applies(g) || !g.c.is_multiple_of(LANES) || !g.o.is_multiple_of(LANES) {
             return None;
         }
         let work = |algorithm: Winograd| {
@@ -71,8 +67,18 @@ impl Winograd {
         [Winograd::F4, Winograd::F2].into_iter().filter(|&a| work(a) < direct).min_by_key(|&a| work(a))
     }
 
+    /// Whether it is a 3x3 convolution of stride 1 whose gradient of the input has a padding too.
+    pub fn applies(g: &Geometry) -> bool {
+        (g.kh, g.kw, g.stride, g.dilation) == (3, 3, [1, 1], [1, 1]) && g.padding.iter().all(|&p| p <= 2)
+    }
+
+    /// The algorithm with tiles of `M x M` outputs, if there is one.
+    pub fn of(outputs: usize) -> Option<Winograd> {
+        [Winograd::F2, Winograd::F4].into_iter().find(|algorithm| algorithm.outputs() == outputs)
+    }
+
     /// M
-    fn outputs(self) -> usize {
+    pub fn outputs(self) -> usize {
         match self {
             Winograd::F2 => 2,
             Winograd::F4 => 4,
@@ -80,7 +86,7 @@ impl Winograd {
     }
 
     /// M + 2
-    fn inputs(self) -> usize {
+    pub fn inputs(self) -> usize {
         self.outputs() + 2
     }
 
