@@ -22,7 +22,7 @@ fn cases() -> Vec<AnyCase> {
     all_cases().into_iter().filter(|c| only.is_empty() || only.split(',').any(|o| o == c.op)).collect()
 }
 
-const PRODUCTS: [&str; 3] = ["matmul", "conv2d", "conv_batch_norm"];
+const PRODUCTS: [&str; 4] = ["matmul", "conv2d", "winograd", "conv_batch_norm"];
 
 #[test]
 fn f64_twins_have_the_gradient_that_differences_show() {
@@ -117,7 +117,9 @@ fn kernels_of_a_real_gpu_agree_with_the_f64_twins() {
     assert_parity_of(&Device::gpu_named(None, options()).expect("device"), only);
     let checked = GpuOptions { checked: true, ..options() };
     let checked = Device::gpu_named(None, checked).expect("device");
-    assert_parity_of(&checked, |c| only(c) && ["nt odd", "stem", "3x3 odd channels"].contains(&c.name));
+    assert_parity_of(&checked, |c| {
+        only(c) && ["nt odd", "stem", "3x3 odd channels", "F4, odd"].contains(&c.name)
+    });
 }
 
 #[test]
@@ -126,6 +128,7 @@ fn tensors_over_the_binding_limit_are_cut_into_blocks() {
     let device = Device::gpu_named(None, options).expect("device");
     let cut = [
         "conv2d/many pixels",
+        "winograd/F2",
         "batch_norm/several tiles and blocks",
         "conv_batch_norm/groups of whole tiles",
     ];

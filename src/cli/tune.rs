@@ -1,4 +1,4 @@
-//! `vista tune`: times the tilings of the convolutions on a GPU once and keeps the fastest for later runs.
+//! `vista tune`: times the kernels of convolutions on a GPU once and keeps the fastest for later runs.
 
 use crate::device::{Device, cache};
 use crate::error::{Error, Result};
@@ -37,27 +37,26 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let all = products(args.batch as usize);
     let (mut usual, mut tuned) = (Duration::ZERO, Duration::ZERO);
     for (i, product) in all.iter().enumerate() {
-        let timing = product.tune(&device, gpu, args.repeats as usize)?;
-        let time =
-            |threads| timing.times.iter().find(|(t, _)| *t == threads).map_or(Duration::ZERO, |(_, t)| *t);
-        let (built_in, best) = (timing.built_in, timing.best());
-        usual += time(built_in);
-        tuned += time(best);
-        let [m, n, k] = timing.sizes;
-        println!(
-            "{:2}/{} {:11} [{m}, {n}, {k}]: {}x{} {:.2} ms, built in {}x{} {:.2} ms",
-            i + 1,
-            all.len(),
-            format!("{:?}", product.pass),
-            8 * best[0],
-            8 * best[1],
-            time(best).as_secs_f64() * 1e3,
-            8 * built_in[0],
-            8 * built_in[1],
-            time(built_in).as_secs_f64() * 1e3,
-        );
+        let timings = product.tune(&device, gpu, args.repeats as usize)?;
+        for timing in &timings {
+            println!(
+                "{:2}/{} {:11} {:?}: {} {:.2} ms, built in {} {:.2} ms",
+                i + 1,
+                all.len(),
+                format!("{:?}", product.pass),
+                product.sizes(),
+                timing.best(),
+                timing.time(timing.best()).as_secs_f64() * 1e3,
+                timing.built_in,
+                timing.time(timing.built_in).as_secs_f64() * 1e3,
+            );
+        }
+        if let (Some(first), Some(last)) = (timings.first(), timings.last()) {
+            usual += first.time(first.built_in);
+            tuned += last.time(last.best());
+        }
     }
-    let path = gpu.save_tilings()?;
+    let path = gpu.save_tuned()?;
     println!("{:.1} ms in all, {:.1} ms built in", tuned.as_secs_f64() * 1e3, usual.as_secs_f64() * 1e3);
     println!("kept in {}", path.display());
     Ok(())

@@ -1,4 +1,4 @@
-//! What is kept between runs in the user's cache folder: built pipelines and tuned tilings. Both only save time: a file
+//! What is kept between runs in the user's cache folder: built pipelines and tuned choices. Both only save time: a file
 //! that is missing, damaged or of another version is ignored with one line of warning.
 
 use crate::error::{Error, Result};
@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn a_file_is_named_for_its_adapter_and_driver() {
         assert_eq!(
-            file_name("tilings", "AMD Radeon RX 6800 (RADV)", "Mesa 24.1"),
-            "tilings-amd-radeon-rx-6800--radv-mesa-24-1"
+            file_name("tuned", "AMD Radeon RX 6800 (RADV)", "Mesa 24.1"),
+            "tuned-amd-radeon-rx-6800--radv-mesa-24-1"
         );
     }
 }

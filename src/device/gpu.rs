@@ -11,7 +11,7 @@ use super::kernel::Dispatch;
 use super::pool::{FreeList, Usage, size_class};
 use super::recorder::Recorder;
 use super::trace::{self, KernelRun, Trace};
-use super::tuned::{Class, Tuned};
+use super::tuned::{Choice, Class, Tuned};
 use crate::error::{Error, Result, readable_bytes};
 use crate::tensor::Tensor;
 use crate::topic::Topic;
@@ -29,7 +29,7 @@ pub struct GpuOptions {
     pub max_binding: Option<u64>,
     /// Treat a software driver like a GPU: its kernels and tilings (slow; to test them).
     pub as_real: bool,
-    /// Folder that keeps built pipelines and tuned tilings between runs; none by default.
+    /// Folder that keeps built pipelines and tuned choices between runs; none by default.
     pub cache: Option<PathBuf>,
 }
 
@@ -98,7 +98,7 @@ pub struct Gpu {
     pub(super) trace: Arc<Trace>,
     deferred: Deferred,
     tuned: Mutex<Tuned>,
-    tilings_path: Option<PathBuf>,
+    tuned_path: Option<PathBuf>,
     records: bool,
     /// `None` in a plan.
     recorder: Option<Recorder>,
@@ -142,9 +142,9 @@ impl Gpu {
         let shared = (trace.clone(), pool.clone());
         let kept = options.cache.as_deref();
         let recorder = Some(Recorder::open(&adapter, &summary, checked, work_budget, kept, shared)?);
-        let tilings = cache::file_name("tilings", &summary.name, &summary.driver);
-        let tilings_path = options.cache.map(|folder| folder.join(tilings));
-        let tuned = Mutex::new(tilings_path.as_deref().map(Tuned::read).unwrap_or_default());
+        let file = cache::file_name("tuned", &summary.name, &summary.driver);
+        let tuned_path = options.cache.map(|folder| folder.join(file));
+        let tuned = Mutex::new(tuned_path.as_deref().map(Tuned::read).unwrap_or_default());
         let deferred = Deferred::default();
         Ok(Gpu {
             summary,
@@ -154,7 +154,7 @@ impl Gpu {
             trace,
             deferred,
             tuned,
-            tilings_path,
+            tuned_path,
             records: true,
             recorder,
         })
@@ -181,7 +181,7 @@ impl Gpu {
 
     /// A plan of this adapter.
     pub fn planned(&self) -> Gpu {
-        let tuned = self.tuned.lock().expect("tilings lock").clone();
+        let tuned = self.tuned.lock().expect("tuned lock").clone();
         Gpu { max_binding: self.max_binding, ..Gpu::plan_as(self.summary.clone(), self.is_cpu, tuned) }
     }
 
@@ -194,7 +194,7 @@ impl Gpu {
             trace: Arc::new(Trace::of_gpu(false)),
             deferred: Deferred::default(),
             tuned: Mutex::new(tuned),
-            tilings_path: None,
+            tuned_path: None,
             records: true,
             recorder: None,
         }
@@ -246,25 +246,25 @@ impl Gpu {
         self.pool.usage()
     }
 
-    /// The tuned tiling of a class of products, if there is one.
-    pub fn tiling(&self, class: Class) -> Option<[usize; 2]> {
-        self.tuned.lock().expect("tilings lock").get(class)
+    /// The tuned choice for a class, if there is one.
+    pub fn tuned(&self, class: Class) -> Option<Choice> {
+        self.tuned.lock().expect("tuned lock").get(class)
     }
 
-    /// Sets the tiling of a class of products until the adapter is closed.
-    pub fn set_tiling(&self, class: Class, threads: [usize; 2]) {
-        self.tuned.lock().expect("tilings lock").set(class, threads);
+    /// Sets the choice for a class until the adapter is closed.
+    pub fn set_tuned(&self, class: Class, choice: Choice) {
+        self.tuned.lock().expect("tuned lock").set(class, choice);
     }
 
-    /// Keeps the tilings for later openings of this adapter with this driver; returns the file.
+    /// Keeps the choices for later openings of this adapter with this driver; returns the file.
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written; [`Error::Device`] if the adapter was opened without a cache folder.
-    pub fn save_tilings(&self) -> Result<PathBuf> {
-        let Some(path) = &self.tilings_path else {
+    pub fn save_tuned(&self) -> Result<PathBuf> {
+        let Some(path) = &self.tuned_path else {
             return Err(Error::Device("no cache folder: set VISTA_CACHE to one that can be written".into()));
         };
-        self.tuned.lock().expect("tilings lock").write(path)?;
+        self.tuned.lock().expect("tuned lock").write(path)?;
         Ok(path.clone())
     }
 

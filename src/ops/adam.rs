@@ -110,14 +110,7 @@ impl Kernel for AdamUpdate {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let fifth = AdamUpdate {
-            lr: 0.01,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.01,
-            step: 5,
-        };
+        let fifth = AdamUpdate { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, step: 5 };
         let squares = Input::of([7, 65], Draw::Uniform(0.01, 2.0));
         let inputs = || {
             let normal = Input::normal([7, 65]);

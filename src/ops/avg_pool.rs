@@ -27,7 +27,10 @@ impl Kernel for AvgPool {
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
         match inputs[0][..] {
             [n, h, w, c] if h * w > 0 => Ok(vec![Shape::from([n, c])]),
-            _ => Err(Error::shape(Self::NAME, format!("input {} must be [n,h,w,c] with pixels: reshape it", inputs[0]))),
+            _ => Err(Error::shape(
+                Self::NAME,
+                format!("input {} must be [n,h,w,c] with pixels: reshape it", inputs[0]),
+            )),
         }
     }
 

@@ -122,11 +122,13 @@ impl Kernel for BatchNorm {
         let x = check(inputs, 2)?;
         let c = x[x.len() - 1];
         if self.groups == 0 || !x[0].is_multiple_of(self.groups) {
-            let detail = format!("{} samples do not split into {} equal groups: change the batch", x[0], self.groups);
+            let detail =
+                format!("{} samples do not split into {} equal groups: change the batch", x[0], self.groups);
             return Err(Error::shape(NAME, detail));
         }
         if x.elements() / c / self.groups < 2 {
-            let detail = format!("one value per channel and group has no variance (x {x}): use a larger batch");
+            let detail =
+                format!("one value per channel and group has no variance (x {x}): use a larger batch");
             return Err(Error::shape(NAME, detail));
         }
         Ok(vec![x, Shape::from([2, self.groups, c])])

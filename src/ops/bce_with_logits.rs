@@ -46,7 +46,12 @@ impl BceWithLogits {
     }
 
     fn params(self, rows: usize, columns: usize, terms: usize) -> Params {
-        Params { rows: rows as u32, columns: columns as u32, negatives: self.negatives(), factor: 1.0 / terms as f32 }
+        Params {
+            rows: rows as u32,
+            columns: columns as u32,
+            negatives: self.negatives(),
+            factor: 1.0 / terms as f32,
+        }
     }
 }
 
@@ -58,7 +63,9 @@ impl Kernel for BceWithLogits {
             [x, targets] if x.len() == 2 && x.elements() > 0 && x == targets => {
                 Ok(vec![Shape::from([]), Shape::from([x[0]])])
             }
-            _ => Err(Error::shape(Self::NAME, format!("needs logits [B,D] and targets [B,D], got {inputs:?}"))),
+            _ => {
+                Err(Error::shape(Self::NAME, format!("needs logits [B,D] and targets [B,D], got {inputs:?}")))
+            }
         }
     }
 
@@ -72,7 +79,9 @@ impl Kernel for BceWithLogits {
             let term = |(&x, &positive): (&T, &T)| {
                 let negative = negatives * (T::one() - positive);
                 let softplus = (-x.abs()).exp().ln_1p();
-                positive * (-x).max(T::zero()) + negative * x.max(T::zero()) + (positive + negative) * softplus
+                positive * (-x).max(T::zero())
+                    + negative * x.max(T::zero())
+                    + (positive + negative) * softplus
             };
             let terms: Vec<T> = x.iter().zip(y).map(term).collect();
             *loss = sum_of(&terms, |v| v) / T::of(columns as f64);
@@ -124,15 +133,18 @@ impl Differentiable for BceWithLogits {
         let negatives = T::of(f64::from(self.negatives()));
         let rows = saved[0].data.par_chunks(columns).zip(saved[1].data.par_chunks(columns));
         dx.data.par_chunks_mut(columns).zip(rows).for_each(|(dx, (x, y))| {
-            vectorised(#[inline(always)] || {
-                for ((dx, &x), &positive) in dx.iter_mut().zip(x).zip(y) {
-                    let negative = negatives * (T::one() - positive);
-                    // PRECISION: both sigmoids from the exponential that is at most 1.
-                    let e = (-x.abs()).fast_exp();
-                    let (above, below) = if x >= T::zero() { (T::one(), e) } else { (e, T::one()) };
-                    *dx = scale * (negative * above - positive * below) / (T::one() + e);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((dx, &x), &positive) in dx.iter_mut().zip(x).zip(y) {
+                        let negative = negatives * (T::one() - positive);
+                        // PRECISION: both sigmoids from the exponential that is at most 1.
+                        let e = (-x.abs()).fast_exp();
+                        let (above, below) = if x >= T::zero() { (T::one(), e) } else { (e, T::one()) };
+                        *dx = scale * (negative * above - positive * below) / (T::one() + e);
+                    }
+                },
+            );
         });
     }
 

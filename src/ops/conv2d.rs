@@ -6,9 +6,11 @@ mod transforms;
 pub mod twin;
 mod winograd;
 
+pub use winograd::Winograd;
+
 use super::kernel::{Differentiable, Kernel};
 use super::matmul::{sum_rows, sum_rows_twin, tiling::Tiling};
-use super::{Case, Input, SumParts};
+use super::{Case, Input, SumParts, winograd as on_gpu};
 use crate::device::deferred::Job;
 use crate::device::kernel::Dispatch;
 use crate::device::{Gpu, real::Real};
@@ -214,12 +216,18 @@ pub(super) fn forward(
     bias: Option<&Tensor>,
     y: &Tensor,
 ) -> Result<()> {
-    products(gpu, g, [x, w, y], bias, None)
+    match on_gpu::choose(gpu, g, false) {
+        Some(algorithm) => on_gpu::forward(gpu, algorithm, g, [x, w], bias, y),
+        None => products(gpu, g, [x, w, y], bias, None),
+    }
 }
 
 /// The rows of y `[rows, o]` in one tile of a forward pass whose tiles can note the statistics of their columns; `None` if
-/// they can't: where a tile is a part of a sum or would reach over the end of a group of rows.
+/// they can't: where a tile is a part of a sum, would reach over the end of a group of rows, or where Winograd's algorithm is faster.
 pub(super) fn rows_of_statistics(gpu: &Gpu, g: &Geometry, groups: usize) -> Option<usize> {
+    if on_gpu::choose(gpu, g, false).is_some() {
+        return None;
+    }
     let tiling = Tiling::choose(gpu, g.pixels(), g.o, g.depth());
     let rows = tiling.tile[0];
     let whole = groups == 1 || (g.pixels() / groups).is_multiple_of(rows);
@@ -229,7 +237,11 @@ pub(super) fn rows_of_statistics(gpu: &Gpu, g: &Geometry, groups: usize) -> Opti
 
 /// A forward pass that writes the mean and the squared deviations of every [so many rows](rows_of_statistics) of y to
 /// `blocks` `[tiles, 2, o]`.
-pub(super) fn forward_with_statistics(gpu: &Gpu, g: &Geometry, [x, w, y, blocks]: [&Tensor; 4]) -> Result<()> {
+pub(super) fn forward_with_statistics(
+    gpu: &Gpu,
+    g: &Geometry,
+    [x, w, y, blocks]: [&Tensor; 4],
+) -> Result<()> {
     products(gpu, g, [x, w, y], None, Some(blocks))
 }
 
@@ -241,10 +253,7 @@ fn products(
     statistics: Option<&Tensor>,
 ) -> Result<()> {
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
-    let params = Params {
-        y_step: [g.ow as u32, 1],
-        ..Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c])
-    };
+    let params = Params { y_step: [g.ow as u32, 1], ..Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]) };
     let (from, to) = (g.h * g.w * g.c, g.oh * g.ow * g.o);
     image_blocks(gpu, g.n, [from, to]).try_for_each(|images| {
         Product {
@@ -265,6 +274,9 @@ fn products(
 /// Input pixels with the same remainders by the stride are one dense product: see [`Axis::backward`]. Where no tap
 /// reaches, zeros are written first.
 fn grad_input(gpu: &Gpu, g: &Geometry, w: &Tensor, dy: &Tensor, dx: &Tensor) -> Result<()> {
+    if let Some(algorithm) = on_gpu::choose(gpu, g, true) {
+        return on_gpu::grad_input(gpu, algorithm, g, [w, dy], dx);
+    }
     let (ys, xs) = (Axis::backward(g, 0), Axis::backward(g, 1));
     let (from, to) = (g.oh * g.ow * g.o, g.h * g.w * g.c);
     let reached = |axis: &&Axis| !axis.taps.is_empty();
@@ -356,7 +368,8 @@ impl Kernel for Conv2d {
         let g = self.geometry(x, w)?;
         match inputs.get(2) {
             Some(bias) if bias.elements() != g.o => {
-                let detail = format!("the bias {bias} must hold one value for each of {} output channels", g.o);
+                let detail =
+                    format!("the bias {bias} must hold one value for each of {} output channels", g.o);
                 Err(Error::shape(Self::NAME, detail))
             }
             _ => Ok(vec![Shape::from(g.output())]),

@@ -65,7 +65,9 @@ impl Kernel for ConvBatchNorm {
         let [y, z, stats] = y else { unreachable!("three outputs") };
         let g = self.conv.known(x[0].shape, x[1].shape);
         let gathered = batch_norm::statistics::Gathered::new(z.data.len(), g.o, self.norm.groups);
-        conv2d::twin::forward_then(&g, x[0].data, x[1].data, z.data, &|start, rows| gathered.add(start, rows));
+        conv2d::twin::forward_then(&g, x[0].data, x[1].data, z.data, &|start, rows| {
+            gathered.add(start, rows)
+        });
         gathered.finish(stats.data);
         let norm = self.norm.norm(x[2].data, x[3].data);
         let stats = batch_norm::twin::Stats::new(stats.data);

@@ -114,11 +114,14 @@ impl Differentiable for CrossEntropy {
         let rows = logits.data.par_chunks(columns).zip(labels.data).zip(stats.data.par_chunks(2));
         dx.data.par_chunks_mut(columns).zip(rows).for_each(|(dx, ((row, &label), stats))| {
             let (most, log_sum) = (stats[0], stats[1]);
-            vectorised(#[inline(always)] || {
-                for (dx, &x) in dx.iter_mut().zip(row) {
-                    *dx = scale * ((x - most) - log_sum).fast_exp();
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (dx, &x) in dx.iter_mut().zip(row) {
+                        *dx = scale * ((x - most) - log_sum).fast_exp();
+                    }
+                },
+            );
             if let Some(dx) = label.to_usize().and_then(|label| dx.get_mut(label)) {
                 *dx -= scale;
             }

@@ -80,11 +80,14 @@ impl Elementwise {
 /// `y = f(a, b)`, element by element.
 fn map<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync) {
     y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((y, a), b)| {
-        vectorised(#[inline(always)] || {
-            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                *y = f(a, b);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                    *y = f(a, b);
+                }
+            },
+        );
     });
 }
 
@@ -93,7 +96,14 @@ impl Kernel for Elementwise {
 
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
         let same = inputs.len() == self.inputs() && inputs.iter().all(|s| *s == inputs[0]);
-        if same { Ok(vec![inputs[0].clone()]) } else { Err(Error::shape(Self::NAME, format!("{self:?} needs {} inputs of one shape, got {inputs:?}", self.inputs()))) }
+        if same {
+            Ok(vec![inputs[0].clone()])
+        } else {
+            Err(Error::shape(
+                Self::NAME,
+                format!("{self:?} needs {} inputs of one shape, got {inputs:?}", self.inputs()),
+            ))
+        }
     }
 
     fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
@@ -125,7 +135,11 @@ impl Kernel for Elementwise {
             Case::new("mul", Mul, pair(normal)),
             Case::new("scale", Scale(-1.7), vec![Input::normal([2, 1025])]),
             Case::new("relu", Relu, vec![Input::of([4097], Draw::AwayFromZero)]),
-            Case::new("add_relu", AddRelu, vec![Input::of([9, 33], Draw::Distinct), Input::of([9, 33], Draw::Uniform(0.001, 0.01))]),
+            Case::new(
+                "add_relu",
+                AddRelu,
+                vec![Input::of([9, 33], Draw::Distinct), Input::of([9, 33], Draw::Uniform(0.001, 0.01))],
+            ),
             Case::new("one element", Add, vec![Input::normal([]), Input::normal([])]),
         ]
     }

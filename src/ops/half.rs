@@ -212,7 +212,10 @@ impl Kernel for Half {
             (Half::Round, [x]) => Ok(vec![(*x).clone()]),
             (Half::Pack, [x]) => Ok(vec![Shape::from([x.elements().div_ceil(2)])]),
             (Half::Unpack(y), [words]) if words.elements() == y.elements().div_ceil(2) => Ok(vec![y.clone()]),
-            _ => Err(Error::shape(Self::NAME, format!("{self:?} cannot take {inputs:?}: give one tensor that fits"))),
+            _ => Err(Error::shape(
+                Self::NAME,
+                format!("{self:?} cannot take {inputs:?}: give one tensor that fits"),
+            )),
         }
     }
 

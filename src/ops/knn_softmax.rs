@@ -62,7 +62,8 @@ fn row_loss<T: Real>(x: &[T], labels: &[T]) -> (T, [T; 4]) {
     let (positives, negatives) = (side(true), side(false));
     let share = T::one() / T::of(positives.len().max(1) as f64);
     let most = negatives.iter().fold(T::of(LEAST), |most, &v| most.max(v));
-    let log_sum = if negatives.is_empty() { T::zero() } else { sum_of(&negatives, |v| (v - most).fast_exp()).ln() };
+    let log_sum =
+        if negatives.is_empty() { T::zero() } else { sum_of(&negatives, |v| (v - most).fast_exp()).ln() };
     let above: Vec<T> = positives.iter().map(|&x| (most - x) + log_sum).collect();
     let losses: Vec<T> = above.iter().map(|&v| v.max(T::zero()) + (-v.abs()).exp().ln_1p()).collect();
     let weights: Vec<T> = above.iter().map(|&v| sigmoid(v)).collect();
@@ -78,7 +79,9 @@ impl Kernel for KnnSoftmax {
             [x, labels] if x.len() == 2 && x.elements() > 0 && x == labels => {
                 Ok(vec![Shape::from([]), Shape::from([x[0]]), Shape::from([x[0], 4])])
             }
-            _ => Err(Error::shape(Self::NAME, format!("needs logits [B,D] and labels [B,D], got {inputs:?}"))),
+            _ => {
+                Err(Error::shape(Self::NAME, format!("needs logits [B,D] and labels [B,D], got {inputs:?}")))
+            }
         }
     }
 
@@ -140,7 +143,11 @@ impl Differentiable for KnnSoftmax {
             let [most, log_sum, weight, share] = [stats[0], stats[1], stats[2], stats[3]];
             for ((dx, &x), &label) in dx.iter_mut().zip(x).zip(labels) {
                 let above = (most - x) + log_sum;
-                *dx = if label > T::zero() { -scale * share * sigmoid(above) } else { scale * weight * (-above).exp() };
+                *dx = if label > T::zero() {
+                    -scale * share * sigmoid(above)
+                } else {
+                    scale * weight * (-above).exp()
+                };
             }
         });
     }

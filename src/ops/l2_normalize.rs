@@ -102,7 +102,11 @@ impl Kernel for L2Normalize {
             Case::new("wide", L2Normalize, vec![Input::normal([3, 2049])]),
             Case::new("pixels", L2Normalize, vec![Input::normal([2, 3, 5, 17])]),
             Case::new("one row", L2Normalize, vec![Input::normal([5])]),
-            Case::new("offset", L2Normalize, vec![Input::of([4, 65], Draw::Normal { scale: 1.0, offset: 30.0 })]),
+            Case::new(
+                "offset",
+                L2Normalize,
+                vec![Input::of([4, 65], Draw::Normal { scale: 1.0, offset: 30.0 })],
+            ),
             Case::new("large", L2Normalize, vec![Input::of([3, 40], scaled(1e25))]),
         ]
     }
@@ -117,7 +121,8 @@ impl Differentiable for L2Normalize {
         let [Some(dx)] = dx else { return };
         let columns = matrix(dy.shape).1.max(1);
         let (y, norm) = (saved[0].data, saved[1].data);
-        let rows = dx.data.par_chunks_mut(columns).zip(y.par_chunks(columns)).zip(dy.data.par_chunks(columns));
+        let rows =
+            dx.data.par_chunks_mut(columns).zip(y.par_chunks(columns)).zip(dy.data.par_chunks(columns));
         rows.zip(norm).for_each(|(((dx, y), dy), &norm)| {
             for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
                 *dx = y * dy;

@@ -99,11 +99,14 @@ impl Differentiable for LogSoftmax {
         let rows = saved[0].data.par_chunks(columns).zip(dy.data.par_chunks(columns));
         dx.data.par_chunks_mut(columns).zip(rows).for_each(|(dx, (y, dy))| {
             let sum = sum_of(dy, |v| v);
-            vectorised(#[inline(always)] || {
-                for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
-                    *dx = dy - y.fast_exp() * sum;
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+                        *dx = dy - y.fast_exp() * sum;
+                    }
+                },
+            );
         });
     }
 

@@ -38,8 +38,13 @@ impl Kernel for MatchCells {
 
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
         match inputs {
-            [f1, f2] if f1.len() == 3 && f1 == f2 && f1[0] * f1[1] <= 1 << 24 => Ok(vec![Shape::from(&f1[..2])]),
-            _ => Err(Error::shape(Self::NAME, format!("needs two maps [N,P,C] of up to 2^24 cells, got {inputs:?}"))),
+            [f1, f2] if f1.len() == 3 && f1 == f2 && f1[0] * f1[1] <= 1 << 24 => {
+                Ok(vec![Shape::from(&f1[..2])])
+            }
+            _ => Err(Error::shape(
+                Self::NAME,
+                format!("needs two maps [N,P,C] of up to 2^24 cells, got {inputs:?}"),
+            )),
         }
     }
 
@@ -72,14 +77,23 @@ impl Kernel for MatchCells {
             let groups = block.len() * cells;
             gpu.run(Dispatch {
                 work: (groups * cells * channels) as u64,
-                ..Dispatch::rows(Self::NAME, "forward", bytes_of(&params), &[x[0], x[1], &y[0]], &block, groups)
+                ..Dispatch::rows(
+                    Self::NAME,
+                    "forward",
+                    bytes_of(&params),
+                    &[x[0], x[1], &y[0]],
+                    &block,
+                    groups,
+                )
             })?;
         }
         Ok(())
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let case = |name, shape: [usize; 3]| Case::new(name, MatchCells, vec![Input::normal(shape), Input::normal(shape)]);
+        let case = |name, shape: [usize; 3]| {
+            Case::new(name, MatchCells, vec![Input::normal(shape), Input::normal(shape)])
+        };
         vec![
             case("odd", [3, 9, 33]),
             case("one cell", [4, 1, 5]),

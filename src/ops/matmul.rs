@@ -171,6 +171,36 @@ struct Params {
     spare_2: u32,
 }
 
+/// `count` products `y[t] = a[:, t, :] b[t]` on a GPU in one dispatch: the parts of one product of `count k` steps, not
+/// summed. `a` is `[m, a_row]`, a row beginning with `[count, k]`; `b` is `[count, k, n]`; `y` is `[count, m, n]`. k
+/// divides by [`tiling::STEP`], n by 4.
+pub(crate) fn part_products(
+    gpu: &Gpu,
+    count: usize,
+    [m, n, k]: [usize; 3],
+    (a, a_row): (&Tensor, usize),
+    b: &Tensor,
+    y: &Tensor,
+) -> Result<()> {
+    let tiling = Tiling { part: k, parts: count, ..Tiling::choose(gpu, m, n, count * k) };
+    let params = Params {
+        m: m as u32,
+        n: n as u32,
+        k: (count * k) as u32,
+        part: k as u32,
+        parts: count as u32,
+        a_row: a_row as u32,
+        b_row: n as u32,
+        y_row: n as u32,
+        ..Params::zeroed()
+    };
+    gpu.run(Dispatch {
+        constants: tiling.constants().to_vec(),
+        work: (count * m * n * k) as u64,
+        ..Dispatch::new(Matmul::NAME, tiling.entry, bytes_of(&params), &[a, b, b, y], tiling.groups(m, n))
+    })
+}
+
 /// `sums_j = sum_i x_ij` on a GPU: the gradient of a bias. Blocks of rows, then blocks of those sums, and so on.
 pub(crate) fn sum_rows(gpu: &Gpu, x: &Tensor, sums: &Tensor) -> Result<()> {
     const BLOCK: usize = 64;

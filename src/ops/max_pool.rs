@@ -40,11 +40,16 @@ impl MaxPool {
         let MaxPool { kernel, stride, padding } = *self;
         let bad = |a: usize| kernel[a] == 0 || stride[a] == 0 || 2 * padding[a] > kernel[a];
         if bad(0) || bad(1) {
-            return fail(format!("{self:?}: kernel and stride must be at least 1, padding at most half of the kernel"));
+            return fail(format!(
+                "{self:?}: kernel and stride must be at least 1, padding at most half of the kernel"
+            ));
         }
-        let size = |a: usize, size: usize| Some((size + 2 * padding[a]).checked_sub(kernel[a])? / stride[a] + 1);
+        let size =
+            |a: usize, size: usize| Some((size + 2 * padding[a]).checked_sub(kernel[a])? / stride[a] + 1);
         let (Some(oh), Some(ow)) = (size(0, h), size(1, w)) else {
-            return fail(format!("windows of {kernel:?} do not fit input {x:?} padded by {padding:?}: use larger images"));
+            return fail(format!(
+                "windows of {kernel:?} do not fit input {x:?} padded by {padding:?}: use larger images"
+            ));
         };
         if h == 0 || w == 0 {
             return fail(format!("input {x:?} has no pixels: use larger images"));
@@ -129,7 +134,13 @@ struct Params {
 }
 
 /// Runs an entry point over the batch, with the tensors' elements per image and those that are written.
-fn dispatch(gpu: &Gpu, entry: &'static str, p: &Window, tensors: &[(&Tensor, usize)], written: usize) -> Result<()> {
+fn dispatch(
+    gpu: &Gpu,
+    entry: &'static str,
+    p: &Window,
+    tensors: &[(&Tensor, usize)],
+    written: usize,
+) -> Result<()> {
     let sizes: Vec<usize> = tensors.iter().map(|(_, size)| *size).collect();
     for images in gpu.batches(tensors[0].0.shape()[0], &sizes) {
         let params = Params {

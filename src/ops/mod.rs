@@ -42,6 +42,7 @@ op_list! {
         reduce::Reduce,
         matmul::Matmul,
         conv2d::Conv2d,
+        winograd::WinogradConv2d,
         smooth_ap::SmoothAp,
         batch_norm::BatchNorm and BatchNormEval,
         max_pool::MaxPool,

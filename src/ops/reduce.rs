@@ -79,7 +79,14 @@ pub(super) fn sum_all(gpu: &Gpu, x: &Tensor, factor: f32, offset: f32, y: &Tenso
     sum_rows(gpu, x, [1, x.elements()], factor, offset, y)
 }
 
-fn sum_rows(gpu: &Gpu, x: &Tensor, [rows, columns]: [usize; 2], factor: f32, offset: f32, y: &Tensor) -> Result<()> {
+fn sum_rows(
+    gpu: &Gpu,
+    x: &Tensor,
+    [rows, columns]: [usize; 2],
+    factor: f32,
+    offset: f32,
+    y: &Tensor,
+) -> Result<()> {
     let parts = columns.div_ceil(ROW_PART);
     if parts == 1 {
         return rows_pass(gpu, x, [rows, columns], factor, offset, y);
@@ -89,7 +96,14 @@ fn sum_rows(gpu: &Gpu, x: &Tensor, [rows, columns]: [usize; 2], factor: f32, off
     sum_rows(gpu, &sums, [rows, parts], factor, offset, y)
 }
 
-fn rows_pass(gpu: &Gpu, x: &Tensor, [rows, columns]: [usize; 2], factor: f32, offset: f32, y: &Tensor) -> Result<()> {
+fn rows_pass(
+    gpu: &Gpu,
+    x: &Tensor,
+    [rows, columns]: [usize; 2],
+    factor: f32,
+    offset: f32,
+    y: &Tensor,
+) -> Result<()> {
     let run = |rows: usize, columns: usize, y_at: usize, bound| {
         let parts = columns.div_ceil(ROW_PART);
         let params = Params {
@@ -229,7 +243,8 @@ impl Kernel for Reduce {
                 rows.for_each(|(y, row)| *y = sum_of(row, |v| v));
             }
             Over::Channel => {
-                let sums: Vec<Vec<T>> = x.data.par_chunks(COLUMN_PART * columns).map(|part| column_sums(part, columns)).collect();
+                let sums: Vec<Vec<T>> =
+                    x.data.par_chunks(COLUMN_PART * columns).map(|part| column_sums(part, columns)).collect();
                 y.copy_from_slice(&column_sums(&sums.concat(), columns));
             }
         }
@@ -320,7 +335,9 @@ mod tests {
         let options = GpuOptions { max_binding: Some(1 << 22), ..Default::default() };
         let (gpu, cpu) = (Device::gpu_named(None, options).unwrap(), Device::cpu());
         let values: Vec<f32> = (0..2_200_000).map(|i| (i % 7) as f32).collect();
-        for (over, shape) in [(Over::All, [1, 2_200_000]), (Over::Row, [22_000, 100]), (Over::Channel, [220_000, 10])] {
+        for (over, shape) in
+            [(Over::All, [1, 2_200_000]), (Over::Row, [22_000, 100]), (Over::Channel, [220_000, 10])]
+        {
             let op = Reduce { over, mean: false };
             let on = |device: &Device| {
                 let x = Tensor::new(device, shape, &values).unwrap();

@@ -66,7 +66,10 @@ impl Kernel for RunningStats {
             [running, statistics @ ..] if fits(running, statistics) => Ok(vec![Shape::clone(running)]),
             _ => Err(Error::shape(
                 Self::NAME,
-                format!("expects packed statistics and [2,G,C] for each of {} norms, got {inputs:?}", self.counts.len()),
+                format!(
+                    "expects packed statistics and [2,G,C] for each of {} norms, got {inputs:?}",
+                    self.counts.len()
+                ),
             )),
         }
     }
@@ -145,7 +148,8 @@ mod tests {
 
     #[test]
     fn norms_of_odd_widths_are_found_between_the_gaps() {
-        let gpu = Device::gpu_named(None, GpuOptions::default()).expect("a Vulkan, Metal or DirectX 12 device");
+        let gpu =
+            Device::gpu_named(None, GpuOptions::default()).expect("a Vulkan, Metal or DirectX 12 device");
         for device in [Device::cpu(), gpu] {
             let full = |shape: &[usize], value| Tensor::full(&device, shape, value).expect("tensor");
             let running = [full(&[5], 1.0), full(&[5], 2.0), full(&[70], 3.0), full(&[70], 4.0)];
@@ -156,7 +160,10 @@ mod tests {
             let moved = moved[0].unpack(&shapes).expect("unpack");
             // Half of the old value and half of the batch's, whose variances are unbiased by 2/1 and 3/2.
             for (tensor, value) in moved.iter().zip([5.5, 11.0, 11.5, 17.0]) {
-                assert!(tensor.to_vec().expect("values").iter().all(|&v| (v - value).abs() < 1e-5), "{tensor:?}");
+                assert!(
+                    tensor.to_vec().expect("values").iter().all(|&v| (v - value).abs() < 1e-5),
+                    "{tensor:?}"
+                );
             }
         }
     }

@@ -84,8 +84,7 @@ impl Kernel for SgdUpdate {
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let plain =
-            SgdUpdate { lr: 0.1, momentum: 0.9, weight_decay: 0.01, nesterov: false, first: false };
+        let plain = SgdUpdate { lr: 0.1, momentum: 0.9, weight_decay: 0.01, nesterov: false, first: false };
         let inputs = || vec![Input::normal([7, 65]); 3];
         vec![
             Case::new("momentum", plain, inputs()),

@@ -79,8 +79,21 @@ impl Kernel for SumParts {
     fn cases() -> Vec<Case<Self>> {
         vec![
             Case::new("one tensor", SumParts, vec![Input::normal([3, 7, 65])]),
-            Case::new("three tensors", SumParts, vec![Input::normal([5, 9]), Input::normal([1, 300]), Input::normal([2, 257])]),
-            Case::new("four tensors", SumParts, vec![Input::normal([2, 1]), Input::normal([4, 256]), Input::normal([3, 5]), Input::normal([9, 3])]),
+            Case::new(
+                "three tensors",
+                SumParts,
+                vec![Input::normal([5, 9]), Input::normal([1, 300]), Input::normal([2, 257])],
+            ),
+            Case::new(
+                "four tensors",
+                SumParts,
+                vec![
+                    Input::normal([2, 1]),
+                    Input::normal([4, 256]),
+                    Input::normal([3, 5]),
+                    Input::normal([9, 3]),
+                ],
+            ),
         ]
     }
 }

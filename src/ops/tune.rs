@@ -1,7 +1,8 @@
-//! Times the tilings of the convolutions of a ResNet on a GPU and takes the fastest of each.
+//! Times the kernels of the convolutions of a ResNet on a GPU and takes the fastest of each.
 
+use super::matmul::tiling::Tiling;
 use super::{Conv2d, Op};
-use crate::device::tuned::{CANDIDATES, class};
+use crate::device::tuned::{Choice, Class};
 use crate::device::{Device, Gpu};
 use crate::error::Result;
 use crate::tensor::Tensor;
@@ -29,28 +30,28 @@ pub enum Pass {
     GradWeight,
 }
 
-/// What was measured of a product.
+/// What was measured for a class.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// The product.
-    pub product: Product,
-    /// Rows, columns and steps.
-    pub sizes: [usize; 3],
-    /// The tiling that is taken without tuning.
-    pub built_in: [usize; 2],
-    /// Each tiling and the shortest of its times.
-    pub times: Vec<([usize; 2], Duration)>,
+    /// The class.
+    pub class: Class,
+    /// What is taken without tuning.
+    pub built_in: Choice,
+    /// Each choice and the shortest of its times.
+    pub times: Vec<(Choice, Duration)>,
 }
 
 impl Timing {
-    /// The fastest tiling: the built-in one unless another is 3 % faster.
-    pub fn best(&self) -> [usize; 2] {
-        let time =
-            |threads: [usize; 2]| self.times.iter().find(|(t, _)| *t == threads).map(|(_, time)| *time);
-        let fastest = self.times.iter().min_by_key(|(_, time)| *time);
-        match (fastest, time(self.built_in)) {
-            (Some((threads, fast)), Some(usual)) if fast.as_secs_f64() < 0.97 * usual.as_secs_f64() => {
-                *threads
+    /// The time of a choice.
+    pub fn time(&self, choice: Choice) -> Duration {
+        self.times.iter().find(|(c, _)| *c == choice).map_or(Duration::MAX, |(_, time)| *time)
+    }
+
+    /// The fastest choice: the built-in one unless another is 3 % faster.
+    pub fn best(&self) -> Choice {
+        match self.times.iter().min_by_key(|(_, time)| *time) {
+            Some((choice, fast)) if fast.as_secs_f64() < 0.97 * self.time(self.built_in).as_secs_f64() => {
+                *choice
             }
             _ => self.built_in,
         }
@@ -95,12 +96,27 @@ impl Product {
         }
     }
 
-    /// Times every tiling: the shortest of `repeats` runs after one that builds the kernel. The adapter keeps the best
-    /// for products of this class until it is closed.
+    /// What there is to choose, and what is chosen without tuning: the tiles of the product, then whether a 3x3
+    /// convolution is that product.
+    pub fn classes(&self) -> Vec<(Class, Choice)> {
+        let [m, n, k] = self.sizes();
+        let tile = (Class::product([m, n, k]), Choice::Tile(Tiling::built_in(m, n, k)));
+        let back = self.pass == Pass::GradInput;
+        let ([_, h, w, c], [o, kernel, ..]) = (self.x, self.w);
+        let [from, to] = if back { [o, c] } else { [c, o] };
+        let algorithm = (Class::conv3x3(back, [m, h.max(w), from, to]), Choice::Side(1));
+        match (self.pass, kernel) {
+            (Pass::Forward | Pass::GradInput, 3) => vec![tile, algorithm],
+            _ => vec![tile],
+        }
+    }
+
+    /// Times every choice: the shortest of `repeats` runs after one that builds the kernels. The adapter keeps the best
+    /// for work of the same class until it is closed.
     ///
     /// # Errors
     /// The device's.
-    pub fn tune(self, device: &Device, gpu: &Gpu, repeats: usize) -> Result<Timing> {
+    pub fn tune(self, device: &Device, gpu: &Gpu, repeats: usize) -> Result<Vec<Timing>> {
         let full = |shape: [usize; 4]| Tensor::full(device, shape, 0.5);
         let (x, w) = (full(self.x)?, full(self.w)?);
         let conv = Conv2d::new(1, self.w[1] / 2);
@@ -110,25 +126,29 @@ impl Product {
             Pass::GradInput => conv.backward(&saved, &y[0], &[true, false]).map(drop),
             Pass::GradWeight => conv.backward(&saved, &y[0], &[false, true]).map(drop),
         };
-        let [m, n, k] = self.sizes();
-        let built_in = super::matmul::tiling::Tiling::built_in(m, n, k);
-        let mut timing = Timing { product: self, sizes: [m, n, k], built_in, times: Vec::new() };
-        for threads in CANDIDATES {
-            gpu.set_tiling(class([m, n, k]), threads);
-            let mut shortest = Duration::MAX;
-            for repeat in 0..=repeats {
-                gpu.wait()?;
-                let began = Instant::now();
-                run()?;
-                gpu.wait()?;
-                if repeat > 0 {
-                    shortest = shortest.min(began.elapsed());
+        let classes = self.classes();
+        // ORDER: tiles are timed in the implicit product, whatever was kept before.
+        classes.iter().for_each(|(class, built_in)| gpu.set_tuned(*class, *built_in));
+        let timing = |(class, built_in): (Class, Choice)| {
+            let mut timing = Timing { class, built_in, times: Vec::new() };
+            for &choice in class.candidates() {
+                gpu.set_tuned(class, choice);
+                let mut shortest = Duration::MAX;
+                for repeat in 0..=repeats {
+                    gpu.wait()?;
+                    let began = Instant::now();
+                    run()?;
+                    gpu.wait()?;
+                    if repeat > 0 {
+                        shortest = shortest.min(began.elapsed());
+                    }
                 }
+                timing.times.push((choice, shortest));
             }
-            timing.times.push((threads, shortest));
-        }
-        gpu.set_tiling(class([m, n, k]), timing.best());
-        Ok(timing)
+            gpu.set_tuned(class, timing.best());
+            Ok(timing)
+        };
+        classes.into_iter().map(timing).collect()
     }
 }
 
@@ -138,20 +158,19 @@ mod tests {
     use crate::device::GpuOptions;
 
     #[test]
-    fn another_tiling_is_taken_only_if_clearly_faster() {
-        let product = products(4)[0];
-        let timing = |usual, other| Timing {
-            product,
-            sizes: product.sizes(),
-            built_in: [16, 16],
-            times: vec![([16, 16], Duration::from_micros(usual)), ([8, 8], Duration::from_micros(other))],
+    fn another_kernel_is_taken_only_if_clearly_faster() {
+        let (built_in, other) = (Choice::Side(1), Choice::Side(4));
+        let timing = |usual, faster| Timing {
+            class: Class::conv3x3(false, [100, 10, 8, 8]),
+            built_in,
+            times: vec![(built_in, Duration::from_micros(usual)), (other, Duration::from_micros(faster))],
         };
-        assert_eq!(timing(1000, 980).best(), [16, 16]);
-        assert_eq!(timing(1000, 900).best(), [8, 8]);
+        assert_eq!(timing(1000, 980).best(), built_in);
+        assert_eq!(timing(1000, 900).best(), other);
     }
 
     #[test]
-    fn tuned_tilings_are_kept_for_the_next_opening_and_change_no_value_but_by_rounding() {
+    fn tuned_choices_are_kept_for_the_next_opening_and_change_no_value_but_by_rounding() {
         let folder = tempfile::tempdir().expect("folder");
         let options = || GpuOptions {
             as_real: true,
@@ -172,12 +191,16 @@ mod tests {
         let device = Device::gpu_named(None, options()).expect("a Vulkan, Metal or DirectX 12 device");
         let before = value(&device);
         let Device::Gpu(gpu) = &device else { unreachable!("a GPU was asked for") };
-        let timing = product.tune(&device, gpu, 1).expect("tune");
-        assert_eq!(timing.times.len(), CANDIDATES.len());
-        gpu.set_tiling(class(product.sizes()), [4, 16]);
-        gpu.save_tilings().expect("save");
+        let timings = product.tune(&device, gpu, 1).expect("tune");
+        let candidates: Vec<usize> = timings.iter().map(|timing| timing.times.len()).collect();
+        assert_eq!(candidates, [4, 3], "tiles, and Winograd's algorithms beside the implicit product");
+        let [tile, algorithm] = [product.classes()[0].0, product.classes()[1].0];
+        gpu.set_tuned(tile, Choice::Tile([4, 16]));
+        gpu.set_tuned(algorithm, Choice::Side(1));
+        gpu.save_tuned().expect("save");
         let again = Device::gpu_named(None, options()).expect("device");
-        assert_eq!(again.gpu().tiling(class(product.sizes())), Some([4, 16]));
+        assert_eq!(again.gpu().tuned(tile), Some(Choice::Tile([4, 16])));
+        assert_eq!(again.gpu().tuned(algorithm), Some(Choice::Side(1)));
         // Whole numbers below 2^24 add up exactly in any order.
         assert_eq!(value(&again), before);
     }

@@ -11,13 +11,16 @@ pub fn forward<T: Real>(pixels: usize, c: usize, x: &[T], y: &mut [T]) {
         return;
     }
     y.par_chunks_mut(c).zip(x.par_chunks(pixels * c)).for_each(|(y, x)| {
-        vectorised(#[inline(always)] || {
-            y.fill(T::zero());
-            for x in x.chunks_exact(c) {
-                y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
-            }
-            y.iter_mut().for_each(|y| *y *= share);
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                y.fill(T::zero());
+                for x in x.chunks_exact(c) {
+                    y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
+                }
+                y.iter_mut().for_each(|y| *y *= share);
+            },
+        );
     });
 }
 
@@ -28,11 +31,14 @@ pub fn backward<T: Real>(pixels: usize, c: usize, dy: &[T], dx: &mut [T]) {
         return;
     }
     dx.par_chunks_mut(pixels * c).zip(dy.par_chunks(c)).for_each(|(dx, dy)| {
-        vectorised(#[inline(always)] || {
-            for dx in dx.chunks_exact_mut(c) {
-                dx.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = dy * share);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for dx in dx.chunks_exact_mut(c) {
+                    dx.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = dy * share);
+                }
+            },
+        );
     });
 }
 

@@ -108,7 +108,13 @@ impl Plan {
     }
 
     /// A kernel over blocks of rows, as many at once as a binding holds.
-    pub fn over_blocks(&self, gpu: &Gpu, entry: &'static str, residual: bool, tensors: &[Bound]) -> Result<()> {
+    pub fn over_blocks(
+        &self,
+        gpu: &Gpu,
+        entry: &'static str,
+        residual: bool,
+        tensors: &[Bound],
+    ) -> Result<()> {
         let Some(Block(x)) = tensors.first() else { unreachable!("x comes first") };
         let total = self.groups * self.blocks;
         let fits = (gpu.max_binding() as usize / 4).saturating_sub(64) / (self.block_rows * self.channels);
@@ -119,7 +125,8 @@ impl Plan {
             // Bindings start on a multiple of 64 elements.
             let base = row(first) * self.channels / 64 * 64;
             let end = if first + count == total { x.elements() } else { row(first + count) * self.channels };
-            let params = Params { first: first as u32, base: base as u32, count: count as u32, ..self.params() };
+            let params =
+                Params { first: first as u32, base: base as u32, count: count as u32, ..self.params() };
             gpu.run(Dispatch {
                 shader: NAME,
                 entry,
@@ -164,7 +171,12 @@ impl Plan {
             Whole(var),
             Block(y),
         ];
-        self.over_blocks(gpu, self.entry(["forward_given", "forward_given_odd"]), residual.is_some(), &tensors)
+        self.over_blocks(
+            gpu,
+            self.entry(["forward_given", "forward_given_odd"]),
+            residual.is_some(),
+            &tensors,
+        )
     }
 
     pub fn backward(
@@ -181,8 +193,11 @@ impl Plan {
             Some(tensor) => Ok(tensor.clone()),
             None => Tensor::uninit(x.device(), shape.clone()),
         };
-        let (dx, dgamma, dbeta) =
-            (or_scratch(dx, x.shape())?, or_scratch(dgamma, gamma.shape())?, or_scratch(dbeta, gamma.shape())?);
+        let (dx, dgamma, dbeta) = (
+            or_scratch(dx, x.shape())?,
+            or_scratch(dgamma, gamma.shape())?,
+            or_scratch(dbeta, gamma.shape())?,
+        );
         let blocks = self.table(x, (2 * self.blocks + 3) * self.groups)?;
         let tensors = [Block(x), Block(y), Block(dy), Whole(mean), Whole(var), Whole(gamma), Whole(&blocks)];
         self.over_blocks(gpu, "gradient_blocks", false, &tensors)?;

@@ -17,7 +17,10 @@ pub fn statistics<T: Real>(x: &[T], c: usize, groups: usize, stats: &mut [T]) {
     with_scratch(size.div_ceil(block) * 3 * c, |partials: &mut [T]| {
         for (group, x) in x.chunks_exact(size).enumerate() {
             partials.par_chunks_mut(3 * c).zip(x.par_chunks(block)).for_each(|(partial, x)| {
-                vectorised(#[inline(always)] || block_sums(x, c, partial));
+                vectorised(
+                    #[inline(always)]
+                    || block_sums(x, c, partial),
+                );
             });
             let blocks = x.chunks(block).map(|x| x.len() / c).zip(partials.chunks_exact(3 * c));
             combine(blocks, group, c, stats);
@@ -47,7 +50,10 @@ impl<T: Real> Gathered<T> {
         while !rows.is_empty() {
             let (x, rest) = rows.split_at(block.min(self.size - start % self.size).min(rows.len()));
             let mut sums = vec![T::zero(); 3 * self.c];
-            vectorised(#[inline(always)] || block_sums(x, self.c, &mut sums));
+            vectorised(
+                #[inline(always)]
+                || block_sums(x, self.c, &mut sums),
+            );
             self.blocks.lock().expect("blocks lock").push((start, x.len() / self.c, sums));
             start += x.len();
             rows = rest;

@@ -81,12 +81,15 @@ pub fn normalise<T: Real>(norm: &Norm<T>, stats: Stats<T>, x: &[T], residual: Op
             y[group * size..][..size].par_chunks_mut(block).enumerate().for_each(|(index, y)| {
                 let at = part(group * size + index * block, y.len());
                 let (x, residual) = (&x[at.clone()], residual.map(|residual| &residual[at]));
-                vectorised(#[inline(always)] || match (residual, norm.relu) {
-                    (None, false) => rows::<T, false, false>(x, x, mean, scale, beta, y),
-                    (None, true) => rows::<T, false, true>(x, x, mean, scale, beta, y),
-                    (Some(residual), false) => rows::<T, true, false>(x, residual, mean, scale, beta, y),
-                    (Some(residual), true) => rows::<T, true, true>(x, residual, mean, scale, beta, y),
-                });
+                vectorised(
+                    #[inline(always)]
+                    || match (residual, norm.relu) {
+                        (None, false) => rows::<T, false, false>(x, x, mean, scale, beta, y),
+                        (None, true) => rows::<T, false, true>(x, x, mean, scale, beta, y),
+                        (Some(residual), false) => rows::<T, true, false>(x, residual, mean, scale, beta, y),
+                        (Some(residual), true) => rows::<T, true, true>(x, residual, mean, scale, beta, y),
+                    },
+                );
             });
         }
     });
@@ -167,10 +170,13 @@ pub fn backward<T: Real>(
             partials.par_chunks_mut(2 * c).enumerate().for_each(|(index, partial)| {
                 let at = part(index * block, block.min(size - index * block));
                 let (x, y, dy) = (&x[at.clone()], &y[at.clone()], &dy[at]);
-                vectorised(#[inline(always)] || match norm.relu {
-                    false => block_grads::<T, false>(x, y, dy, mean, partial),
-                    true => block_grads::<T, true>(x, y, dy, mean, partial),
-                });
+                vectorised(
+                    #[inline(always)]
+                    || match norm.relu {
+                        false => block_grads::<T, false>(x, y, dy, mean, partial),
+                        true => block_grads::<T, true>(x, y, dy, mean, partial),
+                    },
+                );
             });
             for i in 0..c {
                 let total =
@@ -197,27 +203,36 @@ pub fn backward<T: Real>(
                     let both = dx.par_chunks_mut(block).zip(dresidual.par_chunks_mut(block));
                     both.enumerate().for_each(|(index, (dx, dresidual))| {
                         let rows = rows(part(index * block, dx.len()));
-                        vectorised(#[inline(always)] || match norm.relu {
-                            false => input_grads::<T, false, true>(rows, coefficients, dx, dresidual),
-                            true => input_grads::<T, true, true>(rows, coefficients, dx, dresidual),
-                        });
+                        vectorised(
+                            #[inline(always)]
+                            || match norm.relu {
+                                false => input_grads::<T, false, true>(rows, coefficients, dx, dresidual),
+                                true => input_grads::<T, true, true>(rows, coefficients, dx, dresidual),
+                            },
+                        );
                     });
                 }
                 (Some(dx), None) => dx.par_chunks_mut(block).enumerate().for_each(|(index, dx)| {
                     let rows = rows(part(index * block, dx.len()));
-                    vectorised(#[inline(always)] || match norm.relu {
-                        false => input_grads::<T, false, false>(rows, coefficients, dx, &mut []),
-                        true => input_grads::<T, true, false>(rows, coefficients, dx, &mut []),
-                    });
+                    vectorised(
+                        #[inline(always)]
+                        || match norm.relu {
+                            false => input_grads::<T, false, false>(rows, coefficients, dx, &mut []),
+                            true => input_grads::<T, true, false>(rows, coefficients, dx, &mut []),
+                        },
+                    );
                 }),
                 (None, Some(dresidual)) => {
                     dresidual.par_chunks_mut(block).enumerate().for_each(|(index, dresidual)| {
                         let [_, y, dy] = rows(part(index * block, dresidual.len()));
-                        vectorised(#[inline(always)] || {
-                            for ((d, &y), &dy) in dresidual.iter_mut().zip(y).zip(dy) {
-                                *d = if !norm.relu || y > T::zero() { dy } else { T::zero() };
-                            }
-                        });
+                        vectorised(
+                            #[inline(always)]
+                            || {
+                                for ((d, &y), &dy) in dresidual.iter_mut().zip(y).zip(dy) {
+                                    *d = if !norm.relu || y > T::zero() { dy } else { T::zero() };
+                                }
+                            },
+                        );
                     });
                 }
                 (None, None) => {}

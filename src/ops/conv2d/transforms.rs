@@ -158,7 +158,8 @@ impl Algorithm for F4 {
     #[inline(always)]
     fn weight<T: Real>([a, b, c, ..]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
         let ends = (a + c) * (-1.0 / 6.0);
-        let (middle, ends_2, middle_2) = (b * (1.0 / 6.0), a * (1.0 / 24.0) + c * (1.0 / 6.0), b * (1.0 / 12.0));
+        let (middle, ends_2, middle_2) =
+            (b * (1.0 / 6.0), a * (1.0 / 24.0) + c * (1.0 / 6.0), b * (1.0 / 12.0));
         [a * 0.25, ends - middle, ends + middle, ends_2 + middle_2, ends_2 - middle_2, c]
     }
 
@@ -167,7 +168,14 @@ impl Algorithm for F4 {
         let (sum, difference) = ((b + c) * (-1.0 / 6.0), (c - b) * (1.0 / 6.0));
         let (sum_2, difference_2) = (d + e, (d - e) * (1.0 / 12.0));
         let z = Lanes::zero();
-        [a * 0.25 + sum + sum_2 * (1.0 / 24.0), difference + difference_2, sum + sum_2 * (1.0 / 6.0) + f, z, z, z]
+        [
+            a * 0.25 + sum + sum_2 * (1.0 / 24.0),
+            difference + difference_2,
+            sum + sum_2 * (1.0 / 6.0) + f,
+            z,
+            z,
+            z,
+        ]
     }
 }
 

@@ -9,11 +9,11 @@
 
 use super::gather::{Axis, Gather};
 use super::geometry::Geometry;
+use super::winograd::Winograd;
 use crate::device::real::Real;
 use crate::device::scratch::with_scratch;
 use crate::device::vector::vectorised;
 use crate::ops::matmul::twin::{Strided, matmul, product, product_into};
-use super::winograd::Winograd;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
@@ -34,7 +34,13 @@ pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
 
 /// As [`forward`]; hands each piece of `y`, whole pixels from the `start`-th element on, to `then(start, piece)` once it
 /// is written, while it is in the cache of the core that wrote it.
-pub fn forward_then<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T], then: &(impl Fn(usize, &[T]) + Sync)) {
+pub fn forward_then<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    w: &[T],
+    y: &mut [T],
+    then: &(impl Fn(usize, &[T]) + Sync),
+) {
     match winograd::<T>(g) {
         Some(algorithm) => algorithm.forward(g, x, w, y, then),
         None => direct_forward(g, x, w, y, then),
@@ -69,7 +75,8 @@ pub fn direct_forward<T: Real>(
 ) {
     let weights = Strided::new(w, g.depth(), true);
     if g.is_pointwise() {
-        let pixels = (TILE / (g.c + g.o)).max(TILE_PIXELS).min(g.pixels().div_ceil(rayon::current_num_threads()));
+        let pixels =
+            (TILE / (g.c + g.o)).max(TILE_PIXELS).min(g.pixels().div_ceil(rayon::current_num_threads()));
         return y.par_chunks_mut((pixels * g.o).max(1)).enumerate().for_each(|(index, y)| {
             let count = y.len() / g.o;
             let x = Strided::new(&x[index * pixels * g.c..][..count * g.c], g.c, false);
@@ -165,12 +172,15 @@ pub fn direct_grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]
             for start in (0..g.n * g.oh).step_by(lines) {
                 let lines = lines.min(g.n * g.oh - start);
                 let cells = &mut cells[..lines * g.ow * columns.len()];
-                vectorised(#[inline(always)] || {
-                    for (line, cells) in cells.chunks_exact_mut(g.ow * columns.len()).enumerate() {
-                        let (n, i) = ((start + line) / g.oh, (start + line) % g.oh);
-                        gather.row(&x[n * g.h * g.w * g.c..][..g.h * g.w * g.c], i, &columns, cells);
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (line, cells) in cells.chunks_exact_mut(g.ow * columns.len()).enumerate() {
+                            let (n, i) = ((start + line) / g.oh, (start + line) % g.oh);
+                            gather.row(&x[n * g.h * g.w * g.c..][..g.h * g.w * g.c], i, &columns, cells);
+                        }
+                    },
+                );
                 add(start * g.ow, lines * g.ow, Strided::new(cells, columns.len(), false));
             }
         });
@@ -221,17 +231,20 @@ fn correlate<T: Real>(
             let positions = tile_lines.clone().filter(mine).count() * across;
             with_scratch(positions * (depth + c), |scratch: &mut [T]| {
                 let (cells, result) = scratch.split_at_mut(positions * depth);
-                vectorised(#[inline(always)] || {
-                    let rows = cells.chunks_exact_mut((across * depth).max(1));
-                    for (line, cells) in tile_lines.clone().filter(mine).zip(rows) {
-                        gather.row(
-                            &x[line / h * image..][..image],
-                            line % h / gather.y.step,
-                            &(0..depth),
-                            cells,
-                        );
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let rows = cells.chunks_exact_mut((across * depth).max(1));
+                        for (line, cells) in tile_lines.clone().filter(mine).zip(rows) {
+                            gather.row(
+                                &x[line / h * image..][..image],
+                                line % h / gather.y.step,
+                                &(0..depth),
+                                cells,
+                            );
+                        }
+                    },
+                );
                 let cells = Strided::new(cells, depth, false);
                 if (gather.y.step, gather.x.step) == (1, 1) {
                     return product(positions, c, depth, cells, *weights, y, c, false, Parallelism::None);

@@ -55,11 +55,7 @@ impl Winograd {
         /// and F(4x4,3x3) at 64 to 512 channels.
         const WEIGHT: usize = 120;
         const TILE: usize = 24;
-        let fits = (g.kh, g.kw, g.stride, g.dilation) == (3, 3, [1, 1], [1, 1])
-            && g.padding.iter().all(|&p| p <= 2)
-            && g.c.is_multiple_of(LANES)
-            && g.o.is_multiple_of(LANES);
-        if !fits {
+        if !Winograd::applies(g) || !g.c.is_multiple_of(LANES) || !g.o.is_multiple_of(LANES) {
             return None;
         }
         let work = |algorithm: Winograd| {
@@ -71,8 +67,18 @@ impl Winograd {
         [Winograd::F4, Winograd::F2].into_iter().filter(|&a| work(a) < direct).min_by_key(|&a| work(a))
     }
 
+    /// Whether it is a 3x3 convolution of stride 1 whose gradient of the input has a padding too.
+    pub fn applies(g: &Geometry) -> bool {
+        (g.kh, g.kw, g.stride, g.dilation) == (3, 3, [1, 1], [1, 1]) && g.padding.iter().all(|&p| p <= 2)
+    }
+
+    /// The algorithm with tiles of `M x M` outputs, if there is one.
+    pub fn of(outputs: usize) -> Option<Winograd> {
+        [Winograd::F2, Winograd::F4].into_iter().find(|algorithm| algorithm.outputs() == outputs)
+    }
+
     /// M
-    fn outputs(self) -> usize {
+    pub fn outputs(self) -> usize {
         match self {
             Winograd::F2 => 2,
             Winograd::F4 => 4,
@@ -80,7 +86,7 @@ impl Winograd {
     }
 
     /// M + 2
-    fn inputs(self) -> usize {
+    pub fn inputs(self) -> usize {
         self.outputs() + 2
     }
 
@@ -234,16 +240,21 @@ impl<T: Real> Planes<T> {
 fn transform_weights<A: Algorithm, T: Real>(w: &[T], o: usize, c: usize, flipped: bool, u: &mut [T]) {
     let planes = Planes::new(u, plane(o, c));
     (0..o).into_par_iter().with_min_len(8).for_each(|row| {
-        vectorised(#[inline(always)] || {
-            for channel in (0..c).step_by(LANES) {
-                let load = |i: usize, j: usize| {
-                    let tap = if flipped { 8 - 3 * i - j } else { 3 * i + j };
-                    Lanes::load(&w[(row * 9 + tap) * c + channel..])
-                };
-                let at = row * c + channel;
-                both_axes([3, A::IN], load, A::weight, |i, j, value| planes.put(i * A::IN + j, at, value));
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for channel in (0..c).step_by(LANES) {
+                    let load = |i: usize, j: usize| {
+                        let tap = if flipped { 8 - 3 * i - j } else { 3 * i + j };
+                        Lanes::load(&w[(row * 9 + tap) * c + channel..])
+                    };
+                    let at = row * c + channel;
+                    both_axes([3, A::IN], load, A::weight, |i, j, value| {
+                        planes.put(i * A::IN + j, at, value)
+                    });
+                }
+            },
+        );
     });
 }
 
@@ -287,14 +298,20 @@ fn correlate<A: Algorithm, T: Real>(
                 let (v, m) = scratch.split_at_mut(elements * v_plane);
                 let planes = Planes::new(v, v_plane);
                 let sides = [A::IN, A::IN];
-                vectorised(#[inline(always)] || transform(images, grid, tiles.clone(), sides, A::input, &planes, 0));
+                vectorised(
+                    #[inline(always)]
+                    || transform(images, grid, tiles.clone(), sides, A::input, &planes, 0),
+                );
                 for element in 0..elements {
                     let v = Strided::new(&v[element * v_plane..][..count * from], from, false);
                     let u = Strided::new(&u[element * plane(o, c)..][..o * c], c, !back);
                     let m = &mut m[element * m_plane..][..count * to];
                     product(count, to, from, v, u, m, to, false, Parallelism::None);
                 }
-                vectorised(#[inline(always)] || write_outputs::<A, T>(grid, [h, w, to], tiles.clone(), m, m_plane, y));
+                vectorised(
+                    #[inline(always)]
+                    || write_outputs::<A, T>(grid, [h, w, to], tiles.clone(), m, m_plane, y),
+                );
             });
             then(start, y);
         });
@@ -348,11 +365,22 @@ fn grad_weight<A: Algorithm, T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut 
             (0..count.div_ceil(16)).into_par_iter().for_each(|part| {
                 let (first, last) = (part * 16, count.min(part * 16 + 16));
                 let mine = start + first..start + last;
-                vectorised(#[inline(always)] || {
-                    let sides = [A::IN, A::IN];
-                    transform(&inputs, grid, mine.clone(), sides, A::input, &v_planes, first);
-                    transform(&outputs, grid, mine.clone(), [A::OUT, A::IN], A::output_back, &d_planes, first);
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let sides = [A::IN, A::IN];
+                        transform(&inputs, grid, mine.clone(), sides, A::input, &v_planes, first);
+                        transform(
+                            &outputs,
+                            grid,
+                            mine.clone(),
+                            [A::OUT, A::IN],
+                            A::output_back,
+                            &d_planes,
+                            first,
+                        );
+                    },
+                );
             });
             let (v, d) = (&*v, &*d);
             u.par_chunks_mut(u_plane).enumerate().for_each(|(element, u)| {
@@ -363,14 +391,18 @@ fn grad_weight<A: Algorithm, T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut 
         }
         let u = &*u;
         dw.par_chunks_mut(9 * g.c).enumerate().with_min_len(8).for_each(|(o, dw)| {
-            vectorised(#[inline(always)] || {
-                for c in (0..g.c).step_by(LANES) {
-                    let load = |i: usize, j: usize| Lanes::load(&u[(i * A::IN + j) * u_plane + o * g.c + c..]);
-                    both_axes([A::IN, 3], load, A::weight_back, |i, j, value| {
-                        value.store(&mut dw[(3 * i + j) * g.c + c..]);
-                    });
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for c in (0..g.c).step_by(LANES) {
+                        let load =
+                            |i: usize, j: usize| Lanes::load(&u[(i * A::IN + j) * u_plane + o * g.c + c..]);
+                        both_axes([A::IN, 3], load, A::weight_back, |i, j, value| {
+                            value.store(&mut dw[(3 * i + j) * g.c + c..]);
+                        });
+                    }
+                },
+            );
         });
     });
 }
@@ -401,18 +433,27 @@ mod tests {
             let errors = a.iter().zip(&b).map(|(a, b)| (a - b.f64()).abs());
             errors.fold(0.0, |m, e| if e <= m { m } else { e }) / (terms as f64).sqrt()
         };
-        let y = worst(g.depth(), dy.len(), &|y| twin::direct_forward(g, &x, &w, y, &|_, _| {}), &|y| match algorithm {
-            Some(algorithm) => algorithm.forward(g, &x_t, &w_t, y, &|_, _| {}),
-            None => twin::direct_forward(g, &x_t, &w_t, y, &|_, _| {}),
+        let y = worst(g.depth(), dy.len(), &|y| twin::direct_forward(g, &x, &w, y, &|_, _| {}), &|y| {
+            match algorithm {
+                Some(algorithm) => algorithm.forward(g, &x_t, &w_t, y, &|_, _| {}),
+                None => twin::direct_forward(g, &x_t, &w_t, y, &|_, _| {}),
+            }
         });
-        let dx = worst(9 * g.o, x.len(), &|dx| twin::direct_grad_input(g, &w, &dy, dx), &|dx| match algorithm {
-            Some(algorithm) => algorithm.grad_input(g, &w_t, &dy_t, dx),
-            None => twin::direct_grad_input(g, &w_t, &dy_t, dx),
-        });
-        let dw = worst(g.pixels(), w.len(), &|dw| twin::direct_grad_weight(g, &x, &dy, dw), &|dw| match algorithm {
-            Some(algorithm) => algorithm.grad_weight(g, &x_t, &dy_t, dw),
-            None => twin::direct_grad_weight(g, &x_t, &dy_t, dw),
-        });
+        let dx =
+            worst(9 * g.o, x.len(), &|dx| twin::direct_grad_input(g, &w, &dy, dx), &|dx| match algorithm {
+                Some(algorithm) => algorithm.grad_input(g, &w_t, &dy_t, dx),
+                None => twin::direct_grad_input(g, &w_t, &dy_t, dx),
+            });
+        let dw =
+            worst(
+                g.pixels(),
+                w.len(),
+                &|dw| twin::direct_grad_weight(g, &x, &dy, dw),
+                &|dw| match algorithm {
+                    Some(algorithm) => algorithm.grad_weight(g, &x_t, &dy_t, dw),
+                    None => twin::direct_grad_weight(g, &x_t, &dy_t, dw),
+                },
+            );
         y.max(dx).max(dw)
     }
 
@@ -433,7 +474,10 @@ mod tests {
                 let exact = error::<f64>(Some(algorithm), &g);
                 assert!(exact < 1e-13, "{algorithm:?} of {g:?}: off by {exact:e} in f64");
                 let rounded = error::<f32>(Some(algorithm), &g);
-                assert!(rounded < factor * direct.max(1e-7), "{algorithm:?} of {g:?}: off by {rounded:e} in f32");
+                assert!(
+                    rounded < factor * direct.max(1e-7),
+                    "{algorithm:?} of {g:?}: off by {rounded:e} in f32"
+                );
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Which kernel, tile and number of parts a product takes on a GPU: the one place that decides.
 
-use crate::device::{Gpu, tuned::class};
+use crate::device::Gpu;
+use crate::device::tuned::{Choice, Class};
 
 /// Steps of k that a tile holds in workgroup memory (`BK` in the shaders).
-const STEP: usize = 16;
+pub const STEP: usize = 16;
 
 /// How a product of `m` rows, `n` columns and `k` steps is cut into workgroups.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,7 +28,10 @@ impl Tiling {
         let (entry, threads, tile, wanted) = if gpu.is_cpu() {
             ("direct", [1, 8], [8, 96], 16)
         } else {
-            let threads = gpu.tiling(class([m, n, k])).unwrap_or_else(|| Tiling::built_in(m, n, k));
+            let threads = match gpu.tuned(Class::product([m, n, k])) {
+                Some(Choice::Tile(threads)) => threads,
+                _ => Tiling::built_in(m, n, k),
+            };
             let entry = if n.is_multiple_of(4) { "tiled" } else { "tiled_odd" };
             (entry, threads, threads.map(|t| 8 * t), 65_536 / (threads[0] * threads[1]).max(128))
         };

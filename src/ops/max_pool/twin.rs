@@ -54,7 +54,10 @@ pub fn forward<T: Real>(p: &Window, x: &[T], y: &mut [T], index: &mut [T]) {
     }
     y.par_chunks_mut(line).zip(index.par_chunks_mut(line)).enumerate().for_each(|(row, (y, index))| {
         let x = &x[row / p.oh * p.h * p.w * p.c..][..p.h * p.w * p.c];
-        vectorised(#[inline(always)] || pool_line(p, x, row % p.oh, y, index));
+        vectorised(
+            #[inline(always)]
+            || pool_line(p, x, row % p.oh, y, index),
+        );
     });
 }
 
@@ -95,7 +98,10 @@ pub fn backward<T: Real>(p: &Window, index: &[T], dy: &[T], dx: &mut [T]) {
     dx.par_chunks_mut(p.w * p.c).enumerate().for_each(|(row, dx)| {
         let at = row / p.h * image..(row / p.h + 1) * image;
         let (index, dy) = (&index[at.clone()], &dy[at]);
-        vectorised(#[inline(always)] || unpool_line(p, index, dy, row % p.h, dx));
+        vectorised(
+            #[inline(always)]
+            || unpool_line(p, index, dy, row % p.h, dx),
+        );
     });
 }
 

@@ -85,7 +85,8 @@ fn smooth_ap_tends_to_exact_ap_as_tau_falls() {
     let (images, views) = (6, 4);
     let n = images * views;
     // Steps of 1/64, so that no two similarities of a query are near each other.
-    let s: Vec<f32> = (0..n * n).map(|i| ((i % n * 7 + i / n * 5) % 32) as f32 / 64.0 + (i % n) as f32 / 4096.0).collect();
+    let s: Vec<f32> =
+        (0..n * n).map(|i| ((i % n * 7 + i / n * 5) % 32) as f32 / 64.0 + (i % n) as f32 / 4096.0).collect();
     let exact = exact_ap(&s, n, views).unwrap();
     for device in devices() {
         let s = Tensor::new(&device, [n, n], &s).unwrap();

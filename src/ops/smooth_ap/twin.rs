@@ -72,7 +72,10 @@ impl<'a, T: Real> Query<'a, T> {
             let weight = -scale * rank / (all * all);
             for side in [0..self.image.start, self.image.end..self.row.len()] {
                 let (s, ds) = (&self.row[side.clone()], &mut ds[side]);
-                pushed += vectorised(#[inline(always)] || push_all(s, ds, at, per_tau, weight));
+                pushed += vectorised(
+                    #[inline(always)]
+                    || push_all(s, ds, at, per_tau, weight),
+                );
             }
             ds[i] -= pushed;
         }
