@@ -359,8 +359,10 @@ fn kills() -> u64 {
 fn a_run_that_is_killed_while_it_saves_leaves_a_whole_checkpoint() {
     let folder = tempfile::tempdir().expect("folder");
     let out = folder.path();
+    let left_over = out.join(".tmpAb12Cd");
     let mut last = 0;
     for kill in 0..kills() {
+        fs::write(&left_over, "half a checkpoint").expect("written");
         // Wide enough for a file of 35 MB: most of the run's time goes by in saving.
         let wide = ["--set", "model.width=32", "--resume"];
         let mut run = spawn(out, if kill == 0 { &wide[..2] } else { &wide });
@@ -371,6 +373,7 @@ fn a_run_that_is_killed_while_it_saves_leaves_a_whole_checkpoint() {
             assert!(run.try_wait().expect("status").is_none(), "the run ended by itself");
             std::thread::sleep(Duration::from_millis(1));
         }
+        assert!(!left_over.exists(), "swept at the next save");
         // Somewhere in the saves that follow; the golden ratio spreads the moments evenly.
         let moment = (kill as f64 * 0.618_034).fract();
         std::thread::sleep(Duration::from_micros((moment * 60_000.0) as u64));

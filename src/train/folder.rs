@@ -165,11 +165,22 @@ impl Folder {
         Ok(())
     }
 
+    /// Removes the beginnings of files that a process which was killed has left: safetensors are written under names such
+    /// as `.tmpAb12Cd`. What can't be removed takes room, no more.
+    fn sweep(&self) {
+        let files = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let left = |name: &str| name.len() == 10 && name.starts_with(".tmp");
+        for file in files.filter(|file| file.file_name().to_str().is_some_and(left)) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
+
     /// Writes the newest checkpoint; the one that was the newest becomes the one before it.
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written, after which the newest is what it was; the device's errors.
     pub fn save(&self, learner: &Learner<ResNetEncoder>, config: &Config, state: &RunState) -> Result<()> {
+        self.sweep();
         let [newest, previous, _] = CHECKPOINTS.map(|name| self.path.join(name));
         // ORDER: the newest stays where it is until it is replaced by the next: there is always one.
         let kept = self.path.join("kept.tmp");

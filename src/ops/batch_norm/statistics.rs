@@ -1,7 +1,8 @@
 //! Mean and variance of each channel on the CPU, of rows that are there or of those that are just being written.
 //!
-//! PRECISION: each block of rows is summed around the mean of its first rows, so a mean of many standard deviations
-//! costs no digits; blocks are combined in f64, in order (Chan, Golub and LeVeque 1979).
+//! PRECISION: all sums are in f64, so that statistics do not depend on how rows are cut into blocks but for the last bit;
+//! each block's are around its first row, so that a mean of many standard deviations costs no digits. Blocks are
+//! combined in order (Chan, Golub and LeVeque 1979).
 
 use super::twin::block_size;
 use crate::device::real::Real;
@@ -14,13 +15,10 @@ use std::sync::Mutex;
 pub fn statistics<T: Real>(x: &[T], c: usize, groups: usize, stats: &mut [T]) {
     let size = x.len() / groups;
     let block = block_size(c);
-    with_scratch(size.div_ceil(block) * 3 * c, |partials: &mut [T]| {
+    with_scratch(size.div_ceil(block) * 3 * c, |partials: &mut [f64]| {
         for (group, x) in x.chunks_exact(size).enumerate() {
             partials.par_chunks_mut(3 * c).zip(x.par_chunks(block)).for_each(|(partial, x)| {
-                vectorised(
-                    #[inline(always)]
-                    || block_sums(x, c, partial),
-                );
+                block_sums(x, c, partial);
             });
             let blocks = x.chunks(block).map(|x| x.len() / c).zip(partials.chunks_exact(3 * c));
             combine(blocks, group, c, stats);
@@ -30,30 +28,27 @@ pub fn statistics<T: Real>(x: &[T], c: usize, groups: usize, stats: &mut [T]) {
 
 /// The statistics of rows `[M, C]` that tasks write piece by piece, each summed while it is still in its core's cache.
 #[derive(Debug)]
-pub struct Gathered<T> {
+pub struct Gathered {
     c: usize,
     /// Elements of a group.
     size: usize,
     /// First element, rows and sums of every block.
-    blocks: Mutex<Vec<(usize, usize, Vec<T>)>>,
+    blocks: Mutex<Vec<(usize, usize, Vec<f64>)>>,
 }
 
-impl<T: Real> Gathered<T> {
+impl Gathered {
     /// Of `elements` elements in `c` channels, split into groups of consecutive rows.
-    pub fn new(elements: usize, c: usize, groups: usize) -> Gathered<T> {
+    pub fn new(elements: usize, c: usize, groups: usize) -> Gathered {
         Gathered { c, size: elements / groups, blocks: Mutex::default() }
     }
 
     /// Takes in rows whose first element is the `start`-th of all.
-    pub fn add(&self, mut start: usize, mut rows: &[T]) {
+    pub fn add<T: Real>(&self, mut start: usize, mut rows: &[T]) {
         let block = block_size(self.c);
         while !rows.is_empty() {
             let (x, rest) = rows.split_at(block.min(self.size - start % self.size).min(rows.len()));
-            let mut sums = vec![T::zero(); 3 * self.c];
-            vectorised(
-                #[inline(always)]
-                || block_sums(x, self.c, &mut sums),
-            );
+            let mut sums = vec![0.0; 3 * self.c];
+            block_sums(x, self.c, &mut sums);
             self.blocks.lock().expect("blocks lock").push((start, x.len() / self.c, sums));
             start += x.len();
             rows = rest;
@@ -61,7 +56,7 @@ impl<T: Real> Gathered<T> {
     }
 
     /// Writes `stats` `[2, groups, C]`, all rows having been taken in.
-    pub fn finish(self, stats: &mut [T]) {
+    pub fn finish<T: Real>(self, stats: &mut [T]) {
         let mut blocks = self.blocks.into_inner().expect("blocks lock");
         blocks.sort_unstable_by_key(|&(start, ..)| start);
         for of_group in blocks.chunk_by(|a, b| a.0 / self.size == b.0 / self.size) {
@@ -71,34 +66,31 @@ impl<T: Real> Gathered<T> {
     }
 }
 
-/// Shift, sum of deviations from it and sum of their squares, `[3, C]`.
-#[inline(always)]
-fn block_sums<T: Real>(x: &[T], c: usize, partial: &mut [T]) {
-    let (shift, sums) = partial.split_at_mut(c);
-    let (sum, square) = sums.split_at_mut(c);
-    shift.fill(T::zero());
-    sum.fill(T::zero());
-    square.fill(T::zero());
-    let first = (x.len() / c).min(16);
-    let share = T::one() / T::of(first as f64);
-    for x in x.chunks_exact(c).take(first) {
-        for i in 0..c {
-            shift[i] += x[i] * share;
-        }
-    }
-    for x in x.chunks_exact(c) {
-        let (shift, sum, square) = (&shift[..c], &mut sum[..c], &mut square[..c]);
-        for i in 0..c {
-            let d = x[i] - shift[i];
-            sum[i] += d;
-            square[i] += d * d;
-        }
-    }
+/// The first row, and the sums of deviations from it and of their squares, `[3, C]`.
+fn block_sums<T: Real>(x: &[T], c: usize, partial: &mut [f64]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let (shift, sums) = partial.split_at_mut(c);
+            let (sum, square) = sums.split_at_mut(c);
+            shift.iter_mut().zip(x).for_each(|(shift, x)| *shift = x.f64());
+            sum.fill(0.0);
+            square.fill(0.0);
+            for x in x.chunks_exact(c) {
+                let (shift, sum, square) = (&shift[..c], &mut sum[..c], &mut square[..c]);
+                for i in 0..c {
+                    let d = x[i].f64() - shift[i];
+                    sum[i] += d;
+                    square[i] += d * d;
+                }
+            }
+        },
+    );
 }
 
 /// Writes a group's mean and variance from the rows and sums of its blocks, in order.
 fn combine<'a, T: Real>(
-    blocks: impl Iterator<Item = (usize, &'a [T])> + Clone,
+    blocks: impl Iterator<Item = (usize, &'a [f64])> + Clone,
     group: usize,
     c: usize,
     stats: &mut [T],
@@ -109,8 +101,8 @@ fn combine<'a, T: Real>(
         let (mut count, mut average, mut squares) = (0.0, 0.0, 0.0);
         for (rows, partial) in blocks.clone() {
             let n = rows as f64;
-            let (sum, square) = (partial[c + i].f64(), partial[2 * c + i].f64());
-            let delta = partial[i].f64() + sum / n - average;
+            let (sum, square) = (partial[c + i], partial[2 * c + i]);
+            let delta = partial[i] + sum / n - average;
             average += delta * n / (count + n);
             squares += square - sum * sum / n + delta * delta * count * n / (count + n);
             count += n;
