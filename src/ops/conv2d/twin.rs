@@ -19,6 +19,8 @@ use rayon::prelude::*;
 
 /// Elements of a gathered tile: 512 KiB of f32, half of a usual second-level cache.
 const TILE: usize = 1 << 17;
+/// Elements of y that a 1x1 convolution writes at a time: 4 MiB of f32.
+const LARGE_TILE: usize = 1 << 20;
 /// Pixels that a tile has at least, if there are enough for all threads.
 const TILE_PIXELS: usize = 128;
 
@@ -75,14 +77,16 @@ pub fn direct_forward<T: Real>(
 ) {
     let weights = Strided::new(w, g.depth(), true);
     if g.is_pointwise() {
-        let pixels =
-            (TILE / (g.c + g.o)).max(TILE_PIXELS).min(g.pixels().div_ceil(rayon::current_num_threads()));
-        return y.par_chunks_mut((pixels * g.o).max(1)).enumerate().for_each(|(index, y)| {
-            let count = y.len() / g.o;
-            let x = Strided::new(&x[index * pixels * g.c..][..count * g.c], g.c, false);
-            product(count, g.o, g.c, x, weights, y, g.o, false, Parallelism::None);
-            then(index * pixels * g.o, y);
-        });
+        // All threads work on one product at a time, which packs the weights once for them.
+        let pixels = (LARGE_TILE / g.o.max(1)).max(TILE_PIXELS);
+        for (index, y) in y.chunks_mut((pixels * g.o).max(1)).enumerate() {
+            let (start, count) = (index * pixels, y.len() / g.o);
+            let x = Strided::new(&x[start * g.c..][..count * g.c], g.c, false);
+            product(count, g.o, g.c, x, weights, y, g.o, false, Parallelism::Rayon(0));
+            let piece = (count.div_ceil(2 * rayon::current_num_threads()) * g.o).max(1);
+            y.par_chunks(piece).enumerate().for_each(|(i, y)| then(start * g.o + i * piece, y));
+        }
+        return;
     }
     let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
     // The product packs the weights as it reads them: cheaper than a transposed copy.
