@@ -17,7 +17,6 @@
 //! Source: Ioffe and Szegedy 2015, algorithms 1 and 2; groups: He et al. 2020 (MoCo), section 3.3.
 
 mod plan;
-pub mod statistics;
 pub mod twin;
 
 use super::kernel::{Differentiable, Kernel};

@@ -1,6 +1,5 @@
 //! Batch normalisation on the CPU: rows `[M, C]`, all pixels of all images one after another.
 
-use super::statistics::statistics;
 use crate::device::real::Real;
 use crate::device::scratch::with_scratch;
 use crate::device::vector::vectorised;
@@ -49,6 +48,65 @@ impl<'a, T: Real> Stats<'a, T> {
     fn rstd(&self, group: usize, eps: f64, rstd: &mut [T]) {
         let var = &self.var[group * rstd.len()..];
         rstd.iter_mut().zip(var).for_each(|(r, v)| *r = T::of(1.0 / (v.f64() + eps).sqrt()));
+    }
+}
+
+/// Writes the mean and the biased variance of each group of rows of `x` to `stats` `[2, groups, C]`.
+///
+/// PRECISION: each block of rows is summed around the mean of its first rows, so a mean of many standard deviations
+/// costs no digits; blocks are combined in f64, in order (Chan, Golub and LeVeque 1979).
+pub fn statistics<T: Real>(x: &[T], c: usize, groups: usize, stats: &mut [T]) {
+    let size = x.len() / groups;
+    let block = block_size(c);
+    let (means, vars) = stats.split_at_mut(groups * c);
+    with_scratch(size.div_ceil(block) * 3 * c, |partials: &mut [T]| {
+        for (group, x) in x.chunks_exact(size).enumerate() {
+            partials.par_chunks_mut(3 * c).zip(x.par_chunks(block)).for_each(|(partial, x)| {
+                vectorised(
+                    #[inline(always)]
+                    || block_sums(x, c, partial),
+                );
+            });
+            let (mean, var) = (&mut means[group * c..][..c], &mut vars[group * c..][..c]);
+            for i in 0..c {
+                let (mut count, mut average, mut squares) = (0.0, 0.0, 0.0);
+                for (partial, x) in partials.chunks_exact(3 * c).zip(x.chunks(block)) {
+                    let n = (x.len() / c) as f64;
+                    let (sum, square) = (partial[c + i].f64(), partial[2 * c + i].f64());
+                    let delta = partial[i].f64() + sum / n - average;
+                    average += delta * n / (count + n);
+                    squares += square - sum * sum / n + delta * delta * count * n / (count + n);
+                    count += n;
+                }
+                mean[i] = T::of(average);
+                var[i] = T::of((squares / count).max(0.0));
+            }
+        }
+    });
+}
+
+/// Shift, sum of deviations from it and sum of their squares, `[3, C]`.
+#[inline(always)]
+fn block_sums<T: Real>(x: &[T], c: usize, partial: &mut [T]) {
+    let (shift, sums) = partial.split_at_mut(c);
+    let (sum, square) = sums.split_at_mut(c);
+    shift.fill(T::zero());
+    sum.fill(T::zero());
+    square.fill(T::zero());
+    let first = (x.len() / c).min(16);
+    let share = T::one() / T::of(first as f64);
+    for x in x.chunks_exact(c).take(first) {
+        for i in 0..c {
+            shift[i] += x[i] * share;
+        }
+    }
+    for x in x.chunks_exact(c) {
+        let (shift, sum, square) = (&shift[..c], &mut sum[..c], &mut square[..c]);
+        for i in 0..c {
+            let d = x[i] - shift[i];
+            sum[i] += d;
+            square[i] += d * d;
+        }
     }
 }
 
@@ -285,8 +343,7 @@ fn input_grads<T: Real, const RELU: bool, const RESIDUAL: bool>(
     }
 }
 
-/// Elements of a block of rows of `c` channels.
-pub(super) fn block_size(c: usize) -> usize {
+fn block_size(c: usize) -> usize {
     (BLOCK / c).max(1) * c
 }
 
@@ -375,6 +432,25 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn statistics_survive_a_mean_of_a_thousand_standard_deviations() {
+        let (m, c) = (20_000, 3);
+        let x: Vec<f32> = sequence::<f64>(m * c, 7).iter().map(|v| (1000.0 + v) as f32).collect();
+        let mut stats = vec![0.0f32; 2 * c];
+        statistics(&x, c, 1, &mut stats);
+        for i in 0..c {
+            let column = || x.iter().skip(i).step_by(c).map(|&v| f64::from(v));
+            let mean = column().sum::<f64>() / m as f64;
+            let var = column().map(|v| (v - mean).powi(2)).sum::<f64>() / m as f64;
+            assert!((f64::from(stats[i]) - mean).abs() < 1e-4, "mean {} expected {mean}", stats[i]);
+            assert!(
+                (f64::from(stats[c + i]) / var - 1.0).abs() < 1e-4,
+                "variance {} expected {var}",
+                stats[c + i]
+            );
         }
     }
 

@@ -19,8 +19,6 @@ use rayon::prelude::*;
 
 /// Elements of a gathered tile: 512 KiB of f32, half of a usual second-level cache.
 const TILE: usize = 1 << 17;
-/// Elements of y that a 1x1 convolution writes at a time: 4 MiB of f32.
-const LARGE_TILE: usize = 1 << 20;
 /// Pixels that a tile has at least, if there are enough for all threads.
 const TILE_PIXELS: usize = 128;
 
@@ -31,21 +29,9 @@ fn winograd<T: Real>(g: &Geometry) -> Option<Winograd> {
 
 /// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c]`
 pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
-    forward_then(g, x, w, y, &|_, _| {});
-}
-
-/// As [`forward`]; hands each piece of `y`, whole pixels from the `start`-th element on, to `then(start, piece)` once it
-/// is written, while it is in the cache of the core that wrote it.
-pub fn forward_then<T: Real>(
-    g: &Geometry,
-    x: &[T],
-    w: &[T],
-    y: &mut [T],
-    then: &(impl Fn(usize, &[T]) + Sync),
-) {
     match winograd::<T>(g) {
-        Some(algorithm) => algorithm.forward(g, x, w, y, then),
-        None => direct_forward(g, x, w, y, then),
+        Some(algorithm) => algorithm.forward(g, x, w, y),
+        None => direct_forward(g, x, w, y),
     }
 }
 
@@ -66,31 +52,13 @@ pub fn grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
 }
 
 /// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c]`
-///
-/// Pieces of `y` are handed on as in [`forward_then`].
-pub fn direct_forward<T: Real>(
-    g: &Geometry,
-    x: &[T],
-    w: &[T],
-    y: &mut [T],
-    then: &(impl Fn(usize, &[T]) + Sync),
-) {
-    let weights = Strided::new(w, g.depth(), true);
+pub fn direct_forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
     if g.is_pointwise() {
-        // All threads work on one product at a time, which packs the weights once for them.
-        let pixels = (LARGE_TILE / g.o.max(1)).max(TILE_PIXELS);
-        for (index, y) in y.chunks_mut((pixels * g.o).max(1)).enumerate() {
-            let (start, count) = (index * pixels, y.len() / g.o);
-            let x = Strided::new(&x[start * g.c..][..count * g.c], g.c, false);
-            product(count, g.o, g.c, x, weights, y, g.o, false, Parallelism::Rayon(0));
-            let piece = (count.div_ceil(2 * rayon::current_num_threads()) * g.o).max(1);
-            y.par_chunks(piece).enumerate().for_each(|(i, y)| then(start * g.o + i * piece, y));
-        }
-        return;
+        return matmul(false, true, g.pixels(), g.o, g.c, x, w, None, y);
     }
     let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
     // The product packs the weights as it reads them: cheaper than a transposed copy.
-    correlate(&[(gather, weights)], x, [g.oh, g.ow, g.o], y, then);
+    correlate(&[(gather, Strided::new(w, g.depth(), true))], x, [g.oh, g.ow, g.o], y);
 }
 
 /// `dx[n,a,b,c] = sum over all (i,j,ky,kx,o) with i s + ky d - p = a, j s + kx d - p = b of dy[n,i,j,o] w[o,ky,kx,c]`
@@ -118,7 +86,7 @@ pub fn direct_grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T])
                 parts.push((gather, Strided::new(&*part, g.c, false)));
             }
         }
-        correlate(&parts, dy, [g.h, g.w, g.c], dx, &|_, _| {});
+        correlate(&parts, dy, [g.h, g.w, g.c], dx);
     });
 }
 
@@ -209,13 +177,7 @@ unsafe impl<T> Sync for Blocks<T> {}
 
 /// Writes images `y` `[n, h, w, c]`: for each part, the positions of its gather, as gathered rows of `x` times the
 /// part's weights `[depth, c]`. The parts' positions together are all pixels of `y`.
-fn correlate<T: Real>(
-    parts: &[(Gather, Strided<T>)],
-    x: &[T],
-    [h, w, c]: [usize; 3],
-    y: &mut [T],
-    then: &(impl Fn(usize, &[T]) + Sync),
-) {
+fn correlate<T: Real>(parts: &[(Gather, Strided<T>)], x: &[T], [h, w, c]: [usize; 3], y: &mut [T]) {
     let lines = y.len() / (w * c).max(1);
     if lines == 0 {
         return;
@@ -262,7 +224,6 @@ fn correlate<T: Real>(
                 }
             });
         }
-        then(index * tile * w * c, y);
     });
 }
 

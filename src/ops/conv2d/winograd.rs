@@ -90,19 +90,12 @@ impl Winograd {
         self.outputs() + 2
     }
 
-    /// `y = x w` over the geometry's window; pieces of `y` are handed on as in [`forward_then`](super::twin::forward_then).
-    pub fn forward<T: Real>(
-        self,
-        g: &Geometry,
-        x: &[T],
-        w: &[T],
-        y: &mut [T],
-        then: &(impl Fn(usize, &[T]) + Sync),
-    ) {
+    /// `y = x w` over the geometry's window.
+    pub fn forward<T: Real>(self, g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
         let images = Images { data: x, size: [g.h, g.w], channels: g.c, padding: g.padding };
         match self {
-            Winograd::F2 => correlate::<F2, T>(&images, [g.oh, g.ow, g.o], w, false, y, then),
-            Winograd::F4 => correlate::<F4, T>(&images, [g.oh, g.ow, g.o], w, false, y, then),
+            Winograd::F2 => correlate::<F2, T>(&images, [g.oh, g.ow, g.o], w, false, y),
+            Winograd::F4 => correlate::<F4, T>(&images, [g.oh, g.ow, g.o], w, false, y),
         }
     }
 
@@ -111,8 +104,8 @@ impl Winograd {
         let padding = g.padding.map(|p| 2 - p);
         let images = Images { data: dy, size: [g.oh, g.ow], channels: g.o, padding };
         match self {
-            Winograd::F2 => correlate::<F2, T>(&images, [g.h, g.w, g.c], w, true, dx, &|_, _| {}),
-            Winograd::F4 => correlate::<F4, T>(&images, [g.h, g.w, g.c], w, true, dx, &|_, _| {}),
+            Winograd::F2 => correlate::<F2, T>(&images, [g.h, g.w, g.c], w, true, dx),
+            Winograd::F4 => correlate::<F4, T>(&images, [g.h, g.w, g.c], w, true, dx),
         }
     }
 
@@ -266,7 +259,6 @@ fn correlate<A: Algorithm, T: Real>(
     weights: &[T],
     back: bool,
     y: &mut [T],
-    then: &(impl Fn(usize, &[T]) + Sync),
 ) {
     let from = images.channels;
     let (o, c) = if back { (from, to) } else { (to, from) };
@@ -288,9 +280,9 @@ fn correlate<A: Algorithm, T: Real>(
             let rows = rows_before(task.end) - rows_before(task.start);
             let (mine, others) = std::mem::take(&mut rest).split_at_mut(rows * w * to);
             rest = others;
-            tasks.push((task, rows_before(first) * w * to, mine));
+            tasks.push((task, mine));
         }
-        tasks.into_par_iter().for_each(|(lines, start, y)| {
+        tasks.into_par_iter().for_each(|(lines, y)| {
             let tiles = lines.start * grid.across..lines.end * grid.across;
             let count = tiles.len();
             let (v_plane, m_plane) = (plane(count, from), plane(count, to));
@@ -313,7 +305,6 @@ fn correlate<A: Algorithm, T: Real>(
                     || write_outputs::<A, T>(grid, [h, w, to], tiles.clone(), m, m_plane, y),
                 );
             });
-            then(start, y);
         });
     });
 }
@@ -433,11 +424,9 @@ mod tests {
             let errors = a.iter().zip(&b).map(|(a, b)| (a - b.f64()).abs());
             errors.fold(0.0, |m, e| if e <= m { m } else { e }) / (terms as f64).sqrt()
         };
-        let y = worst(g.depth(), dy.len(), &|y| twin::direct_forward(g, &x, &w, y, &|_, _| {}), &|y| {
-            match algorithm {
-                Some(algorithm) => algorithm.forward(g, &x_t, &w_t, y, &|_, _| {}),
-                None => twin::direct_forward(g, &x_t, &w_t, y, &|_, _| {}),
-            }
+        let y = worst(g.depth(), dy.len(), &|y| twin::direct_forward(g, &x, &w, y), &|y| match algorithm {
+            Some(algorithm) => algorithm.forward(g, &x_t, &w_t, y),
+            None => twin::direct_forward(g, &x_t, &w_t, y),
         });
         let dx =
             worst(9 * g.o, x.len(), &|dx| twin::direct_grad_input(g, &w, &dy, dx), &|dx| match algorithm {
