@@ -1,6 +1,6 @@
 //! The `vista` command.
 
-mod memory;
+mod allocator;
 
 fn main() {
     std::process::exit(vista::cli::run());

@@ -232,7 +232,8 @@ impl Gpu {
         let largest = sizes.iter().copied().max().unwrap_or(1).max(1);
         // Bindings start on a multiple of 64 elements.
         let step = sizes.iter().map(|size| 64 >> size.trailing_zeros().min(6)).max().unwrap_or(1);
-        let fits = (self.max_binding as usize / 4 / largest / step * step).max(step);
+        let most = self.max_binding as usize / 4 / largest;
+        let fits = if n <= most { n.max(1) } else { (most / step * step).max(step) };
         (0..n).step_by(fits).map(|start| start..(start + fits).min(n)).collect()
     }
 

@@ -1,0 +1,301 @@
+//! Convolution on a GPU as implicit matrix products: what `shaders/conv2d.wgsl` is given for each of the three passes.
+
+use super::Conv2d;
+use super::gather::Axis;
+use super::geometry::Geometry;
+use crate::device::Gpu;
+use crate::device::deferred::Job;
+use crate::device::kernel::Dispatch;
+use crate::error::Result;
+use crate::ops::kernel::Kernel;
+use crate::ops::matmul::tiling::Tiling;
+use crate::ops::{SumParts, winograd as on_gpu};
+use crate::tensor::{Shape, Tensor};
+use bytemuck::{Pod, Zeroable, bytes_of};
+use std::ops::Range;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    part: u32,
+    parts: u32,
+    bias: u32,
+    cells: [u32; 2],
+    image: [u32; 2],
+    image_c: u32,
+    w_taps: i32,
+    taps: [u32; 2],
+    stride: [i32; 2],
+    first: [i32; 2],
+    dilation: [i32; 2],
+    w_step: [i32; 2],
+    w_first: i32,
+    y_image: u32,
+    y_step: [u32; 2],
+    y_first: u32,
+    y_part: u32,
+}
+
+/// What the shader computes: its constant `KIND`.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Forward = 0,
+    GradInput = 1,
+    GradWeight = 2,
+}
+
+impl Params {
+    /// The cells of two axes and what they see of images `[h, w, c]`.
+    fn cells(axes: [&Axis; 2], [h, w, c]: [usize; 3]) -> Params {
+        let between = |axis: &Axis| match axis.taps[..] {
+            [a, b, ..] => b.offset - a.offset,
+            _ => 1,
+        };
+        let each = |f: &dyn Fn(&Axis) -> isize| axes.map(|axis| f(axis) as i32);
+        Params {
+            cells: axes.map(|axis| axis.count as u32),
+            image: [h as u32, w as u32],
+            image_c: c as u32,
+            taps: axes.map(|axis| axis.taps.len() as u32),
+            stride: each(&|axis| axis.stride as isize),
+            first: each(&|axis| axis.taps.first().map_or(0, |tap| tap.offset)),
+            dilation: each(&between),
+            ..Params::zeroed()
+        }
+    }
+
+    /// The product's sizes, cut as `tiling` says.
+    fn sized(self, [m, n, k]: [usize; 3], tiling: &Tiling) -> Params {
+        let (part, parts) = (tiling.part as u32, tiling.parts as u32);
+        Params { m: m as u32, n: n as u32, k: k as u32, part, parts, ..self }
+    }
+}
+
+fn constants(kind: Kind, tiling: &Tiling, x_vec: bool, w_vec: bool) -> Vec<(&'static str, f64)> {
+    let flag = |on: bool| f64::from(u8::from(on));
+    let mut constants = vec![("KIND", f64::from(kind as u8)), ("X_VEC", flag(x_vec)), ("W_VEC", flag(w_vec))];
+    constants.extend(tiling.constants());
+    constants
+}
+
+/// One dense product that writes the pixels of `y` (with parts, through their sums): a forward pass or a phase of
+/// a gradient of the input, for the images of one block.
+struct Product<'a> {
+    kind: Kind,
+    params: Params,
+    sizes: [usize; 3],
+    vec: [bool; 2],
+    x: (&'a Tensor, Range<usize>),
+    w: &'a Tensor,
+    bias: Option<&'a Tensor>,
+    y: (&'a Tensor, Range<usize>),
+    /// Room for the mean and the squared deviations of each tile of rows, `[tiles, 2, n]`, instead of a bias.
+    statistics: Option<&'a Tensor>,
+}
+
+impl Product<'_> {
+    fn record(self, gpu: &Gpu) -> Result<()> {
+        let [m, n, k] = self.sizes;
+        let tiling = Tiling::choose(gpu, m, n, k);
+        let bias = u32::from(self.bias.is_some());
+        let params = Params { bias, ..self.params.sized(self.sizes, &tiling) };
+        let part_sums = match tiling.parts {
+            1 => None,
+            parts => Some(Tensor::uninit(self.y.0.device(), Shape::from([parts, m, n]))?),
+        };
+        let y = (self.y.0, Some(self.y.1));
+        let into = part_sums.as_ref().map_or(y.clone(), |parts| (parts, None));
+        gpu.run(Dispatch {
+            shader: Conv2d::NAME,
+            entry: if self.statistics.is_some() { "tiled_statistics" } else { tiling.entry },
+            constants: constants(self.kind, &tiling, self.vec[0], self.vec[1]),
+            params: bytes_of(&params),
+            tensors: vec![
+                (self.x.0, Some(self.x.1)),
+                (self.w, None),
+                (self.statistics.or(self.bias).unwrap_or(self.w), None),
+                into,
+            ],
+            groups: tiling.groups(m, n) as u64,
+            work: (m * n * k) as u64,
+        })?;
+        match &part_sums {
+            Some(parts) => sum_parts(gpu, &params, parts, self.bias, y),
+            None => Ok(()),
+        }
+    }
+}
+
+fn sum_parts(
+    gpu: &Gpu,
+    params: &Params,
+    parts: &Tensor,
+    bias: Option<&Tensor>,
+    y: (&Tensor, Option<Range<usize>>),
+) -> Result<()> {
+    gpu.run(Dispatch {
+        shader: Conv2d::NAME,
+        entry: "sum_parts",
+        constants: Vec::new(),
+        params: bytes_of(params),
+        tensors: vec![(parts, None), (bias.unwrap_or(parts), None), y],
+        groups: (u64::from(params.m) * u64::from(params.n)).div_ceil(256),
+        work: 0,
+    })
+}
+
+pub(in crate::ops) fn forward(
+    gpu: &Gpu,
+    g: &Geometry,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    y: &Tensor,
+) -> Result<()> {
+    match on_gpu::choose(gpu, g, false) {
+        Some(algorithm) => on_gpu::forward(gpu, algorithm, g, [x, w], bias, y),
+        None => products(gpu, g, [x, w, y], bias, None),
+    }
+}
+
+/// The rows of y `[rows, o]` in one tile of a forward pass whose tiles can note the statistics of their columns; `None` if
+/// they can't: where a tile is a part of a sum or would reach over the end of a group of rows, or where Winograd's algorithm
+/// is taken.
+pub(in crate::ops) fn rows_of_statistics(gpu: &Gpu, g: &Geometry, groups: usize) -> Option<usize> {
+    if on_gpu::choose(gpu, g, false).is_some() {
+        return None;
+    }
+    let tiling = Tiling::choose(gpu, g.pixels(), g.o, g.depth());
+    let rows = tiling.tile[0];
+    let whole = groups == 1 || (g.pixels() / groups).is_multiple_of(rows);
+    let blocks = gpu.batches(g.n, &[g.h * g.w * g.c, g.oh * g.ow * g.o]).len();
+    (tiling.entry == "tiled" && tiling.parts == 1 && blocks == 1 && whole).then_some(rows)
+}
+
+/// A forward pass that writes the mean and the squared deviations of every [so many rows](rows_of_statistics) of y to
+/// `blocks` `[tiles, 2, o]`.
+pub(in crate::ops) fn forward_with_statistics(
+    gpu: &Gpu,
+    g: &Geometry,
+    [x, w, y, blocks]: [&Tensor; 4],
+) -> Result<()> {
+    products(gpu, g, [x, w, y], None, Some(blocks))
+}
+
+fn products(
+    gpu: &Gpu,
+    g: &Geometry,
+    [x, w, y]: [&Tensor; 3],
+    bias: Option<&Tensor>,
+    statistics: Option<&Tensor>,
+) -> Result<()> {
+    let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
+    let params = Params { y_step: [g.ow as u32, 1], ..Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]) };
+    let (from, to) = (g.h * g.w * g.c, g.oh * g.ow * g.o);
+    gpu.batches(g.n, &[from, to]).into_iter().try_for_each(|images| {
+        Product {
+            kind: Kind::Forward,
+            params,
+            sizes: [images.len() * g.oh * g.ow, g.o, g.depth()],
+            vec: [g.c.is_multiple_of(4); 2],
+            x: (x, images.start * from..images.end * from),
+            w,
+            bias,
+            y: (y, images.start * to..images.end * to),
+            statistics,
+        }
+        .record(gpu)
+    })
+}
+
+/// Input pixels with the same remainders by the stride are one dense product: see [`Axis::backward`]. Where no tap
+/// reaches, zeros are written first.
+pub(super) fn grad_input(gpu: &Gpu, g: &Geometry, w: &Tensor, dy: &Tensor, dx: &Tensor) -> Result<()> {
+    if let Some(algorithm) = on_gpu::choose(gpu, g, true) {
+        return on_gpu::grad_input(gpu, algorithm, g, [w, dy], dx);
+    }
+    let (ys, xs) = (Axis::backward(g, 0), Axis::backward(g, 1));
+    let (from, to) = (g.oh * g.ow * g.o, g.h * g.w * g.c);
+    let reached = |axis: &&Axis| !axis.taps.is_empty();
+    if !ys.iter().chain(&xs).all(|axis| reached(&axis)) {
+        gpu.clear(dx.gpu_buffer(), dx.start()..dx.start() + dx.elements());
+    }
+    let phases = ys.iter().filter(reached).flat_map(|v| xs.iter().filter(reached).map(move |h| (v, h)));
+    for (v, h) in phases {
+        let first = |axis: &Axis| axis.taps.first().map_or(0, |tap| tap.index);
+        let between = |axis: &Axis| match axis.taps[..] {
+            [a, b, ..] => b.index as i32 - a.index as i32,
+            _ => 1,
+        };
+        let params = Params {
+            w_taps: (g.kh * g.kw) as i32,
+            w_first: (first(v) * g.kw + first(h)) as i32,
+            w_step: [between(v) * g.kw as i32, between(h)],
+            y_image: (g.h * g.w) as u32,
+            y_first: (v.first * g.w + h.first) as u32,
+            y_step: [(v.step * g.w) as u32, h.step as u32],
+            ..Params::cells([v, h], [g.oh, g.ow, g.o])
+        };
+        for images in gpu.batches(g.n, &[from, to]) {
+            Product {
+                kind: Kind::GradInput,
+                params,
+                sizes: [images.len() * v.count * h.count, g.c, v.taps.len() * h.taps.len() * g.o],
+                vec: [g.o.is_multiple_of(4), g.c.is_multiple_of(4)],
+                x: (dy, images.start * from..images.end * from),
+                w,
+                bias: None,
+                y: (dx, images.start * to..images.end * to),
+                statistics: None,
+            }
+            .record(gpu)?;
+        }
+    }
+    Ok(())
+}
+
+/// Each block of images adds its parts to one list, which is summed in ascending order.
+pub(super) fn grad_weight(gpu: &Gpu, g: &Geometry, x: &Tensor, dy: &Tensor, dw: &Tensor) -> Result<()> {
+    let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
+    let cells = Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]);
+    let (m, n) = (g.o, g.depth());
+    let all = [g.h * g.w * g.c, g.oh * g.ow * g.o];
+    let blocks: Vec<(Range<usize>, Tiling)> = gpu
+        .batches(g.n, &all)
+        .into_iter()
+        .map(|images| (images.clone(), Tiling::choose(gpu, m, n, images.len() * g.oh * g.ow)))
+        .collect();
+    let total: usize = blocks.iter().map(|(_, tiling)| tiling.parts).sum();
+    let part_sums = match total {
+        1 => None,
+        total => Some(Tensor::uninit(dw.device(), Shape::from([total, m, n]))?),
+    };
+    let mut y_part = 0;
+    for (images, tiling) in &blocks {
+        let sizes = [m, n, images.len() * g.oh * g.ow];
+        let params = Params { y_part, ..cells.sized(sizes, tiling) };
+        let dy = (dy, Some(images.start * all[1]..images.end * all[1]));
+        y_part += params.parts;
+        gpu.run(Dispatch {
+            shader: Conv2d::NAME,
+            entry: tiling.entry,
+            constants: constants(Kind::GradWeight, tiling, g.c.is_multiple_of(4), g.o.is_multiple_of(4)),
+            params: bytes_of(&params),
+            tensors: vec![
+                (x, Some(images.start * all[0]..images.end * all[0])),
+                dy.clone(),
+                dy,
+                (part_sums.as_ref().unwrap_or(dw), None),
+            ],
+            groups: tiling.groups(m, n) as u64,
+            work: sizes.iter().product::<usize>() as u64,
+        })?;
+    }
+    // No one reads a weight's gradient before the others are there too.
+    part_sums.map_or(Ok(()), |parts| {
+        gpu.defer(Job { record: SumParts::record, most: SumParts::MOST, tensors: [parts, dw.clone()] })
+    })
+}
