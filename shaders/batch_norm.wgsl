@@ -1,9 +1,9 @@
 // batch_norm.wgsl -- batch normalisation of rows x[groups * rows, C], fused with residual add and relu
 // entries   statistics_blocks : x -> blocks[groups * B, 2, S]
 //           forward : x, blocks, gamma[C], beta[C], residual -> y, stats[2,groups,C]
-//           merge_blocks : blocks of any rows -> stats[2,groups,C]; C divides by 4
-//           forward_given : x, mean[groups,C], var[groups,C], gamma, beta, residual -> y; one group for any C
-//           gradient_blocks : x, y, dy, mean, var, gamma -> blocks[groups * B, 2, S], then coefs[groups, 3, S]
+//           merge_blocks : blocks of any rows, gamma, beta -> coefs[4,groups,C]: mean, variance, scale, shift
+//           forward_given : x, mean[C], var[C], gamma, beta, residual -> y; with COEFS x, coefs[4,groups,C], residual -> y
+//           gradient_blocks : x, y, dy, mean, var, gamma -> blocks[groups * B, 2, S], then factors[groups, 3, S]
 //           backward : x, y, dy, blocks -> dx, dresidual, dgamma[C], dbeta[C]
 //           zero : -> dmean[C] or dvar[C], which are constants
 //           forward_odd, forward_given_odd, backward_odd : the same for any C, the others need VEC off
@@ -34,6 +34,8 @@ struct Params {
 override VEC: bool = true; // C divides by 4
 override RELU: bool = false;
 override RESIDUAL: bool = false;
+override COEFS: bool = false; // forward_given: the statistics are those of merge_blocks
+override BETA: bool = false;  // backward with RELU: y was not kept, beta is bound in its place
 
 override QUADS: u32 = 8u;           // neighbouring vec4s of channels
 override PARTS: u32 = 256u / QUADS; // shares of the rows
@@ -130,7 +132,7 @@ fn statistics_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
 @group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;    // [C]
 @group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;     // [C]
 @group(0) @binding(5) var<storage, read> residual: array<vec4<f32>>; // [M, C], read if RESIDUAL
-@group(0) @binding(6) var<storage, read_write> stats: array<f32>;    // [2, groups, C]: mean, biased variance
+@group(0) @binding(6) var<storage, read_write> stats: array<f32>;    // [2, groups, C]: mean, biased variance, or coefs
 @group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;  // [M, C]
 @group(0) @binding(7) var<storage, read_write> y_odd: array<f32>;    // the same
 
@@ -235,14 +237,36 @@ fn merge_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let c = (flat % tiles * QUADS + lane % QUADS) * 4u;
     let at = Place(0u, flat / tiles, c, c < params.channels, lane / QUADS, 0u, 0u);
     let both = statistics(at, lane);
-    if (at.inside && at.part == 0u) { store_statistics(at, both); }
+    if (!at.inside || at.part > 0u) { return; }
+    store_statistics(at, both);
+    let scale = gamma[c / 4u] / sqrt(both.b + params.eps);
+    let shift = beta[c / 4u];
+    let size = params.groups * params.channels;
+    let to = 2u * size + at.group * params.channels + c;
+    for (var k = 0u; k < min(4u, params.channels - c); k++) {
+        stats[to + k] = scale[k];
+        stats[to + size + k] = shift[k];
+    }
 }
 
-@group(0) @binding(2) var<storage, read> given_mean: array<vec4<f32>>;     // [groups, C]
-@group(0) @binding(6) var<storage, read> given_variance: array<vec4<f32>>; // from var_at: [groups, C]
+@group(0) @binding(2) var<storage, read> given_mean: array<vec4<f32>>;     // [C], or coefs
+@group(0) @binding(6) var<storage, read> given_variance: array<vec4<f32>>; // [C], not read with COEFS
 
-/// Where a group's four channels are in a list of all groups'.
-fn given_at(at: Place) -> u32 { return (at.group * params.channels + at.c) / 4u; }
+/// y = scale (x - mean) + shift
+struct Given { mean: vec4<f32>, scale: vec4<f32>, shift: vec4<f32> }
+
+/// Four channels of one of the four lists of coefs.
+fn coef_quad(list: u32, at: Place) -> vec4<f32> {
+    let i = (list * params.groups + at.group) * params.channels + at.c;
+    if (VEC) { return given_mean[i / 4u]; }
+    return vec4(given_mean[i / 4u][i % 4u], given_mean[(i + 1u) / 4u][(i + 1u) % 4u], given_mean[(i + 2u) / 4u][(i + 2u) % 4u], given_mean[(i + 3u) / 4u][(i + 3u) % 4u]);
+}
+
+fn given(at: Place) -> Given {
+    if (COEFS) { return Given(coef_quad(0u, at), coef_quad(2u, at), coef_quad(3u, at)); }
+    let scale = gamma[at.c / 4u] / sqrt(given_variance[at.c / 4u] + params.eps);
+    return Given(given_mean[at.c / 4u], scale, beta[at.c / 4u]);
+}
 
 @compute @workgroup_size(256)
 fn forward_given(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -250,12 +274,10 @@ fn forward_given(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     let flat = flat_group(group, groups);
     let at = place(flat, lane);
     if (idle(flat) || !at.inside) { return; }
-    let mean = given_mean[given_at(at)];
-    let scale = gamma[at.c / 4u] / sqrt(given_variance[params.var_at / 4u + given_at(at)] + params.eps);
-    let offset = beta[at.c / 4u];
+    let by = given(at);
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
-        y[i / 4u] = normalised(i, mean, scale, offset);
+        y[i / 4u] = normalised(i, by.mean, by.scale, by.shift);
     }
 }
 
@@ -265,16 +287,14 @@ fn forward_given_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
     let flat = flat_group(group, groups);
     let at = place(flat, lane);
     if (idle(flat) || !at.inside) { return; }
-    let mean = given_mean[given_at(at)];
-    let scale = gamma[at.c / 4u] / sqrt(given_variance[params.var_at / 4u + given_at(at)] + params.eps);
-    let offset = beta[at.c / 4u];
+    let by = given(at);
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
-        store_odd(i, at.c, normalised(i, mean, scale, offset));
+        store_odd(i, at.c, normalised(i, by.mean, by.scale, by.shift));
     }
 }
 
-@group(0) @binding(2) var<storage, read> value: array<vec4<f32>>;           // y [M, C], read with RELU
+@group(0) @binding(2) var<storage, read> value: array<vec4<f32>>;           // y [M, C], read with RELU; with BETA beta [C]
 @group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;              // [M, C]
 @group(0) @binding(4) var<storage, read> mean_of: array<f32>;               // [groups, C]
 @group(0) @binding(5) var<storage, read> variance_of: array<f32>;           // from var_at: [groups, C]
@@ -290,15 +310,16 @@ fn dy_quad(i: u32) -> vec4<f32> {
     return vec4(dy[i / 4u][i % 4u], dy[(i + 1u) / 4u][(i + 1u) % 4u], dy[(i + 2u) / 4u][(i + 2u) % 4u], dy[(i + 3u) / 4u][(i + 3u) % 4u]);
 }
 
-/// The gradient behind the relu.
-fn dz_quad(i: u32) -> vec4<f32> {
+/// The gradient behind the relu: `d` where y, or `scale (x - mean) + beta`, is positive.
+fn dz_quad(i: u32, c: u32, mean: vec4<f32>, scale: vec4<f32>) -> vec4<f32> {
     let d = dy_quad(i);
-    if (RELU) { return select(vec4(0.0), d, value_quad(i) > vec4(0.0)); }
-    return d;
+    if (!RELU) { return d; }
+    if (BETA) { return select(vec4(0.0), d, (x_quad(i) - mean) * scale + value[c / 4u] > vec4(0.0)); }
+    return select(vec4(0.0), d, value_quad(i) > vec4(0.0));
 }
 
-/// Where in the blocks' tensor a group's coefficients are: mean, 1 / sqrt(var + eps), gamma times that.
-fn coefs_at(group: u32, c: u32) -> u32 {
+/// Where in the blocks' tensor a group's factors are: mean, 1 / sqrt(var + eps), gamma times that.
+fn factors_at(group: u32, c: u32) -> u32 {
     return ((params.groups * params.blocks * 2u + group * 3u) * params.stride + c) / 4u;
 }
 
@@ -310,12 +331,18 @@ fn gradient_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     let at = place(flat, lane);
     let s = at.group * params.channels + at.c;
     var mean = vec4(0.0);
+    var variance = vec4(0.0);
+    for (var k = 0u; k < min(4u, params.channels - select(params.channels, at.c, at.inside)); k++) {
+        mean[k] = mean_of[s + k];
+        variance[k] = variance_of[params.var_at + s + k];
+    }
+    let rstd = 1.0 / sqrt(variance + params.eps);
+    let scale = scale_gamma[select(0u, at.c / 4u, at.inside)] * rstd;
     var sums = Pair(vec4(0.0), vec4(0.0));
     if (at.inside) {
-        for (var k = 0u; k < min(4u, params.channels - at.c); k++) { mean[k] = mean_of[s + k]; }
         for (var row = at.row + at.part; row < at.end; row += PARTS) {
             let i = element(row, at.c);
-            let dz = dz_quad(i);
+            let dz = dz_quad(i, at.c, mean, scale);
             sums.a += dz;
             sums.b += dz * (x_quad(i) - mean);
         }
@@ -326,18 +353,15 @@ fn gradient_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
         blocks_out[to] = total.a;
         blocks_out[to + params.stride / 4u] = total.b;
         if (at.block % params.blocks == 0u) {
-            var variance = vec4(0.0);
-            for (var k = 0u; k < min(4u, params.channels - at.c); k++) { variance[k] = variance_of[params.var_at + s + k]; }
-            let rstd = 1.0 / sqrt(variance + params.eps);
-            let coef = coefs_at(at.group, at.c);
-            blocks_out[coef] = mean;
-            blocks_out[coef + params.stride / 4u] = rstd;
-            blocks_out[coef + params.stride / 2u] = scale_gamma[at.c / 4u] * rstd;
+            let factor = factors_at(at.group, at.c);
+            blocks_out[factor] = mean;
+            blocks_out[factor + params.stride / 4u] = rstd;
+            blocks_out[factor + params.stride / 2u] = scale;
         }
     }
 }
 
-@group(0) @binding(4) var<storage, read> grads: array<vec4<f32>>;           // [groups B, 2, S] and [groups, 3, S]
+@group(0) @binding(4) var<storage, read> grads: array<vec4<f32>>;           // [groups B, 2, S] and factors [groups, 3, S]
 @group(0) @binding(5) var<storage, read_write> dx: array<vec4<f32>>;        // [M, C]
 @group(0) @binding(5) var<storage, read_write> dx_odd: array<f32>;          // the same
 @group(0) @binding(6) var<storage, read_write> dresidual: array<vec4<f32>>; // [M, C], written if RESIDUAL
@@ -364,11 +388,11 @@ struct Gradient { mean: vec4<f32>, scale: vec4<f32>, offset: vec4<f32>, slope: v
 /// All lanes must call it.
 fn gradient(at: Place, lane: u32) -> Gradient {
     let sums = gradient_sums(at.group, at, lane);
-    let coef = coefs_at(at.group, select(0u, at.c, at.inside));
-    let rstd = grads[coef + params.stride / 4u];
+    let factor = factors_at(at.group, select(0u, at.c, at.inside));
+    let rstd = grads[factor + params.stride / 4u];
     let share = select(0.0, 1.0 / f32(params.rows), params.batch_stats != 0u);
-    let scale = grads[coef + params.stride / 2u];
-    return Gradient(grads[coef], scale, scale * sums.a * share, scale * sums.b * share * rstd * rstd);
+    let scale = grads[factor + params.stride / 2u];
+    return Gradient(grads[factor], scale, scale * sums.a * share, scale * sums.b * share * rstd * rstd);
 }
 
 /// dgamma and dbeta, summed over the groups; by the workgroups of the very first block.
@@ -376,7 +400,7 @@ fn store_vectors(at: Place, lane: u32) {
     var whole = Pair(vec4(0.0), vec4(0.0));
     for (var group = 0u; group < params.groups; group++) {
         let sums = gradient_sums(group, at, lane);
-        let rstd = grads[coefs_at(group, select(0u, at.c, at.inside)) + params.stride / 4u];
+        let rstd = grads[factors_at(group, select(0u, at.c, at.inside)) + params.stride / 4u];
         whole.a += sums.a;
         whole.b += sums.b * rstd;
     }
@@ -399,7 +423,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     if (!at.inside) { return; }
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
-        let dz = dz_quad(i);
+        let dz = dz_quad(i, at.c, g.mean, g.scale);
         dx[i / 4u] = g.scale * dz - (g.offset + (x_quad(i) - g.mean) * g.slope);
         if (RESIDUAL) { dresidual[i / 4u] = dz; }
     }
@@ -416,7 +440,7 @@ fn backward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     if (!at.inside) { return; }
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
-        let dz = dz_quad(i);
+        let dz = dz_quad(i, at.c, g.mean, g.scale);
         let d = g.scale * dz - (g.offset + (x_quad(i) - g.mean) * g.slope);
         for (var k = 0u; k < min(4u, params.channels - at.c); k++) {
             dx_odd[i + k] = d[k];

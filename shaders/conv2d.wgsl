@@ -4,6 +4,7 @@
 //           tiled_statistics : as tiled, and blocks[m / 8 TY,2,n] instead of reading a bias: mean and squared
 //                              deviations of each column in each tile
 //           direct    : as tiled_odd, for adapters that are CPUs
+//           all four with NORM : x is normalised as it is read, relu(scale[group,c] (x - mean[group,c]) + shift[group,c])
 //           sum_parts : parts[p,m,n], bias[n] -> y, but for grad_weight, whose parts are summed by sum_parts.wgsl
 //           KIND 0, forward     : rows are cells (n,oh,ow), columns o, steps (kh,kw,i); x image, w weight
 //           KIND 1, grad_input  : rows are cells (n,ih,iw) of one phase, columns i, steps (kh,kw,o); x is dy, w weight
@@ -12,7 +13,7 @@
 //           of `part` steps, one per group, that are added in ascending order. With stride s, grad_input is s*s
 //           dense products, one per phase (ih mod s, iw mod s), each over the taps that reach that phase
 // numerics  f32 fma in ascending k inside a part
-// limits    512 (TY + TX) bytes of workgroup memory, 4 bindings, TY and TX powers of two from 4 to 16
+// limits    512 (TY + TX) bytes of workgroup memory, 5 bindings, TY and TX powers of two from 4 to 16
 // twin      src/ops/conv2d.rs
 
 struct Params {
@@ -36,6 +37,9 @@ struct Params {
     y_step: vec2<u32>, // between two cells,
     y_first: u32,      // before cell 0
     y_part: u32, // parts before this dispatch's
+    group: u32,  // NORM: elements of x in a group,
+    channels: u32, // and elements of one list of `norm`: groups times image_c
+    spare: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -44,8 +48,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;    // [n]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [pixels,n], [m,n] or [parts,m,n]
 @group(0) @binding(4) var<storage, read_write> y_odd: array<f32>;   // the same
+@group(0) @binding(5) var<storage, read> norm: array<vec4<f32>>; // [4,groups,image_c]: mean, variance, scale, shift
 
 override KIND: u32 = 0u;
+override NORM: bool = false;    // x is normalised on load; X_VEC is on
+override GROUPED: bool = false; // NORM: images belong to more than one group
 override TY: u32 = 16u;
 override TX: u32 = 16u;
 override X_VEC: bool = true; // image_c divides by 4
@@ -100,6 +107,17 @@ fn seen(c: vec3<i32>, tap: Digits) -> Seen {
     return Seen(inside, u32(c.z + elements));
 }
 
+/// Four channels of x, from element `i` and from `channel` of its pixel on, normalised.
+fn normalised(v: vec4<f32>, i: u32, channel: u32) -> vec4<f32> {
+    if !NORM { return v; }
+    var at = channel / 4u;
+    if GROUPED { at += i / params.group * (params.image_c / 4u); }
+    let list = params.channels / 4u;
+    let z = (v - norm[at]) * norm[at + 2u * list] + norm[at + 3u * list];
+    // Not max(): that may turn NaN into 0.
+    return select(z, vec4(0.0), z < vec4(0.0));
+}
+
 fn x_one(c: vec3<i32>, tap: Digits) -> f32 {
     let s = seen(c, tap);
     let i = select(0u, s.i, s.inside);
@@ -110,8 +128,8 @@ fn x_one(c: vec3<i32>, tap: Digits) -> f32 {
 fn x_quad(c: vec3<i32>, tap: Digits) -> vec4<f32> {
     if X_VEC {
         let s = seen(c, tap);
-        let quad = x[select(0u, s.i / 4u, s.inside)];
-        return select(vec4(0.0), quad, s.inside);
+        let i = select(0u, s.i, s.inside);
+        return select(vec4(0.0), normalised(x[i / 4u], i, tap.low), s.inside);
     }
     let base = tap_base();
     return vec4(x_one(c, tap), x_one(c, ahead(tap, 1u, base)), x_one(c, ahead(tap, 2u, base)), x_one(c, ahead(tap, 3u, base)));

@@ -1,5 +1,7 @@
 // half.wgsl -- f32 values kept as IEEE 754 binary16, two in a word
 // entries   pack : x[n] -> words[n/2]     unpack : words[n/2] -> y[n]
+//           pack_before_relu : x[groups,..,C], coefs[4,groups,C] -> words[n/2], each on its element's side of where
+//                              scale (x - mean) + shift becomes positive
 // parallel  one thread per four elements
 // numerics  whole-number operations on bits: pack2x16float may round either way and does not say what becomes of
 //           infinities, NaNs and subnormals. Nearest, ties to even; nothing but zero becomes zero, nothing finite
@@ -9,6 +11,10 @@
 
 struct Params {
     vec4s: u32,
+    first: u32,    // element that this dispatch starts at
+    channels: u32, // C
+    group: u32,    // elements of x in a group
+    list: u32,     // groups C
     spare0: u32,
     spare1: u32,
     spare2: u32,
@@ -57,6 +63,36 @@ fn pack(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (i >= params.vec4s) { return; }
     let v = x[i];
     words[i] = vec2<u32>(to_half(v.x) | (to_half(v.y) << 16u), to_half(v.z) | (to_half(v.w) << 16u));
+}
+
+@group(0) @binding(3) var<storage, read> coefs: array<f32>; // [4,groups,C]: mean, variance, scale, shift
+
+fn positive(bits: u32, at: u32) -> bool {
+    return (bitcast<f32>(bits) - coefs[at]) * coefs[2u * params.list + at] + coefs[3u * params.list + at] > 0.0;
+}
+
+/// The f16 of element i on its side, if that is finite.
+fn to_half_before_relu(bits: u32, i: u32) -> u32 {
+    let half = to_half(bits);
+    let at = i / params.group * params.channels + i % params.channels;
+    let kept = from_half(half);
+    if (positive(bits, at) == positive(kept, at)) { return half; }
+    let above = bitcast<f32>(bits) > bitcast<f32>(kept);
+    let zero = select(0x8001u, 0x0001u, above);
+    let away = above == (half < 0x8000u);
+    let next = select(select(half - 1u, half + 1u, away), zero, (half & 0x7fffu) == 0u);
+    return select(next, half, (next & 0x7fffu) >= 0x7c00u);
+}
+
+@compute @workgroup_size(256)
+fn pack_before_relu(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                    @builtin(local_invocation_index) lane: u32) {
+    let i = flat_group(group, groups) * 256u + lane;
+    if (i >= params.vec4s) { return; }
+    let v = x[i];
+    let e = params.first + 4u * i;
+    let low = to_half_before_relu(v.x, e) | (to_half_before_relu(v.y, e + 1u) << 16u);
+    words[i] = vec2<u32>(low, to_half_before_relu(v.z, e + 2u) | (to_half_before_relu(v.w, e + 3u) << 16u));
 }
 
 @group(0) @binding(1) var<storage, read> packed: array<vec2<u32>>;

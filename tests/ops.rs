@@ -22,7 +22,7 @@ fn cases() -> Vec<AnyCase> {
     all_cases().into_iter().filter(|c| only.is_empty() || only.split(',').any(|o| o == c.op)).collect()
 }
 
-const PRODUCTS: [&str; 4] = ["matmul", "conv2d", "winograd", "conv_batch_norm"];
+const PRODUCTS: [&str; 5] = ["matmul", "conv2d", "winograd", "norm_conv2d", "conv_statistics"];
 
 #[test]
 fn f64_twins_have_the_gradient_that_differences_show() {
@@ -124,15 +124,23 @@ fn kernels_of_a_real_gpu_agree_with_the_f64_twins() {
 
 #[test]
 fn tensors_over_the_binding_limit_are_cut_into_blocks() {
-    let options = GpuOptions { max_binding: Some(16_384), ..Default::default() };
-    let device = Device::gpu_named(None, options).expect("device");
     let cut = [
         "conv2d/many pixels",
         "winograd/F2",
         "batch_norm/several tiles and blocks",
-        "conv_batch_norm/groups of whole tiles",
+        "conv_statistics/groups of whole tiles",
+        "conv_statistics/coefficients, groups",
+        "norm_conv2d/three groups",
+        "half/round before a relu, groups over a block",
     ];
-    assert_parity_of(&device, |c| cut.contains(&c.full_name().as_str()));
+    let limited = |as_real| {
+        let options = GpuOptions { max_binding: Some(16_384), as_real, ..Default::default() };
+        Device::gpu_named(None, options).expect("device")
+    };
+    let device = limited(false);
+    for device in [&device, &limited(true)] {
+        assert_parity_of(device, |c| cut.contains(&c.full_name().as_str()));
+    }
     let product = |device: &Device| {
         let values: Vec<f32> = (0..3600).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
         let a = Tensor::new(device, [300, 12], &values).expect("a");
@@ -163,40 +171,55 @@ fn two_runs_give_the_same_bits_on_each_device() {
     }
 }
 
-/// Value, gradients and running statistics of a layer for random input, residual and upstream gradient.
-fn layer_results(device: &Device, splits: usize, fused: bool) -> Vec<Vec<f64>> {
+/// Value, gradients and running statistics of three layers with a residual, for random input and upstream gradient.
+fn chain_results(device: &Device, splits: usize, fused: bool) -> Vec<Vec<f64>> {
     let rng = &mut StdRng::seed_from_u64(3);
-    let layer = ConvNorm::new(device, rng, ["conv", "norm"], [8, 12], [3, 1], 1.0).expect("layer");
+    let layers = [([8, 12], [3, 1]), ([12, 16], [1, 1]), ([16, 20], [3, 2])].map(|(channels, kernel)| {
+        ConvNorm::new(device, rng, ["conv", "norm"], channels, kernel, 1.0).expect("layer")
+    });
     let mut normal = |shape: [usize; 4]| {
         let values = vista::tensor::init::normal(rng, shape.iter().product(), 1.0);
         Tensor::new(device, shape, &values).expect("tensor")
     };
-    let (x, residual, dy) = (normal([4, 8, 8, 8]), normal([4, 8, 8, 12]), normal([4, 8, 8, 12]));
+    let (x, residual, dy) = (normal([4, 8, 8, 8]), normal([4, 4, 4, 20]), normal([4, 4, 4, 20]));
+    for layer in &layers {
+        // Neither 1 nor 0, so that no factor is missed.
+        let channels = layer.norm.bias.get().elements();
+        for param in [&layer.norm.weight, &layer.norm.bias] {
+            param.set(normal([1, 1, 1, channels]).reshape([channels]).expect("vector")).expect("set");
+        }
+    }
     let tape = Tape::new(device);
     let (x, residual) = (tape.leaf(x), tape.leaf(residual));
     let mode = Mode::Train { splits };
     let y = match fused {
-        true => layer.forward_add_relu(&x, &residual, mode),
-        false => layer.norm.forward_add_relu(&layer.conv.forward(&x).expect("conv"), &residual, mode),
+        true => ConvNorm::chain(&layers, &x, mode, true, Some(&residual)),
+        false => layers[..2]
+            .iter()
+            .try_fold(x.clone(), |x, layer| layer.norm.forward_relu(&layer.conv.forward(&x)?, mode))
+            .and_then(|x| layers[2].conv.forward(&x))
+            .and_then(|x| layers[2].norm.forward_add_relu(&x, &residual, mode)),
     };
     let y = y.expect("forward");
     let grads = y.backward_with(dy).expect("backward");
     Observation::apply(&tape.take_observations()).expect("statistics");
     let mut all = vec![y.value().clone()];
     all.extend([&x, &residual].map(|leaf| grads.of(leaf).expect("a gradient").clone()));
-    all.extend(layer.trained().iter().map(|p| grads.of_param(p).expect("a gradient").clone()));
-    all.extend([&layer.norm.running.mean, &layer.norm.running.var].map(|p| p.get()));
+    for layer in &layers {
+        all.extend(layer.trained().iter().map(|p| grads.of_param(p).expect("a gradient").clone()));
+        all.extend([&layer.norm.running.mean, &layer.norm.running.var].map(|p| p.get()));
+    }
     all.iter().map(|t| t.to_f64().expect("values")).collect()
 }
 
 #[test]
-fn a_fused_layer_is_its_convolution_and_its_norm() {
+fn fused_layers_are_their_convolutions_and_norms() {
     let real = Device::gpu_named(None, GpuOptions { as_real: true, ..Default::default() }).expect("device");
     for splits in [1, 2] {
-        let expected = layer_results(&Device::reference(), splits, false);
+        let expected = chain_results(&Device::reference(), splits, false);
         for device in [&Device::reference(), &Device::cpu(), gpu(), &real] {
-            let got = layer_results(device, splits, true);
-            assert_eq!(got.len(), 8);
+            let got = chain_results(device, splits, true);
+            assert_eq!(got.len(), 18);
             for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 let error = relative_l2(got, expected);
                 assert!(error < 1e-4, "{}, {splits} splits: result {i} off by {error:.1e}", device.name());

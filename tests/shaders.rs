@@ -90,12 +90,13 @@ fn a_broken_shader_is_refused_with_its_line() {
     assert!(error.to_string().contains("broken.wgsl"), "{error}");
 }
 
-/// The text of an op: `src/ops/<name>.rs` and what lies in a folder of that name.
+/// The text of an op: `src/ops/<name>.rs` and the files in a folder of that name.
 fn op_text(name: &str) -> String {
     let base = format!("{}/src/ops/{name}", env!("CARGO_MANIFEST_DIR"));
     let mut text = std::fs::read_to_string(format!("{base}.rs")).expect("the op's file");
-    for entry in std::fs::read_dir(&base).into_iter().flatten() {
-        text += &std::fs::read_to_string(entry.expect("entry").path()).expect("the op's file");
+    let paths = std::fs::read_dir(&base).into_iter().flatten().map(|entry| entry.expect("entry").path());
+    for path in paths.filter(|path| path.is_file()) {
+        text += &std::fs::read_to_string(path).expect("the op's file");
     }
     text
 }

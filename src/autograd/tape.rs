@@ -196,7 +196,7 @@ impl Tape {
         values: impl Iterator<Item = (&'a Tensor, Option<usize>)> + Clone,
     ) -> Result<()> {
         let Some(halves) = &self.halves else { return Ok(()) };
-        saved.halve(|x| {
+        saved.halve(|x, coefficients| {
             match values.clone().find(|(value, _)| value.shares(x)) {
                 _ if x.elements() < LEAST_PACKED => Ok(None),
                 // Whoever gave a constant keeps it anyway.
@@ -206,11 +206,11 @@ impl Tape {
                     if let Some(packed) = halves.get(&node) {
                         return Ok(Some(packed.clone()));
                     }
-                    let packed = Packed::new(x)?;
+                    let packed = Packed::before_relu(x, coefficients)?;
                     halves.insert(node, packed.clone());
                     Ok(Some(packed))
                 }
-                None => Ok(Some(Packed::new(x)?)),
+                None => Ok(Some(Packed::before_relu(x, coefficients)?)),
             }
         })
     }

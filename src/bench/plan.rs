@@ -3,11 +3,11 @@
 //! The step is recorded on a [plan](Device::plan): the same ops choose the same kernels, and each dispatch is counted
 //! where a GPU would record it. It is the second step, whose momentum buffers exist.
 //!
-//! **Least bytes.** Each op reads every input once and writes every result once, in f32. Batch norm by the batch's
-//! statistics must read its input twice, since it needs the mean before it can write the first result; backward it
-//! must read `x`, `y` and `dy` twice, since it needs two sums over the batch. So convolution and batch norm are separate
-//! ops here: the convolution's output is written, read for the statistics, read again and written normalised. A kernel
-//! that does two ops at once may need less; then the ratio falls below 1.
+//! **Least bytes.** Each op reads every input once and writes every result once, in f32. A convolution gathers the
+//! statistics that batch norm needs while it writes its output, and may normalise what it reads: nothing is read or written
+//! for that. Backward, batch norm must read `x`, `y` and `dy` twice, since it needs two sums over the batch, and so must a
+//! convolution with the norm before it in one op; the gradient between the two, which must be written and read twice more,
+//! is not counted there.
 //!
 //! **Moved bytes.** Each dispatch reads every binding once and writes every binding once, whatever it reads again from
 //! caches: partial sums and repeated reads by several kernels count, the traffic between tiles of one kernel does not.
@@ -229,17 +229,27 @@ mod tests {
             (pool.least_bytes, pool.moved_bytes),
             (4 * (input + 2 * output), 4 * (input + 2 * output))
         );
-        let norm = op(forward, "conv_batch_norm");
-        // z written and read, and y of each; residuals of eight blocks; gamma, beta, mean and variance; x and weights.
-        let stages = [4 * 8 * 8 * 4, 5 * 4 * 4 * 8, 5 * 2 * 2 * 16, 5 * 32].iter().sum::<u64>();
-        let residuals = 2 * (8 * 8 * 4 + 4 * 4 * 8 + 2 * 2 * 16 + 32);
+        // Of each convolution: x, weights, gamma, beta, four vectors of its output's channels and, behind a block's first
+        // convolution, of its input's, and what it writes.
         let [a, b, c, d] = [8 * 8 * 4, 4 * 4 * 8, 2 * 2 * 16, 32];
         let inputs = 2 * (32 * 32 * 3 + 4 * a + (2 * a + 3 * b) + (2 * b + 3 * c) + (2 * c + 3 * d));
         let exact = 588 + 4 * 144 + (288 + 3 * 576 + 32) * (1 + 4 + 16);
-        let least = 3 * (input + 2 * stages) + 2 * residuals + 4 * channels + inputs + exact;
-        assert_eq!((norm.calls, norm.least_bytes), (20, 4 * least));
-        assert!(norm.moved_bytes >= norm.least_bytes && norm.dispatches >= 20);
-        assert_eq!(op(phase(&plan, "backward"), "conv2d backward").calls, 20);
+        let outputs = input + 2 * (4 * a + 5 * (b + c + d));
+        let inner = 2 * (4 + 8 + 16 + 32);
+        let conv = op(forward, "conv_statistics");
+        let least = inputs + exact + 6 * channels + 4 * inner + outputs;
+        assert_eq!((conv.calls, conv.least_bytes), (20, 4 * least));
+        assert!(conv.moved_bytes >= conv.least_bytes && conv.dispatches >= 20);
+        // Of the norms that are not the next convolution's: x, four vectors, y, and the residuals of eight blocks.
+        let normed = input + 2 * (2 * a + 3 * (b + c + d));
+        let residuals = 2 * 2 * (a + b + c + d);
+        let norm = op(forward, "normalize");
+        let least = 2 * normed + 4 * (channels - inner) + residuals;
+        assert_eq!((norm.calls, norm.least_bytes), (12, 4 * least));
+        assert_eq!(norm.moved_bytes, norm.least_bytes);
+        let backward = phase(&plan, "backward");
+        assert_eq!(op(backward, "conv2d backward").calls, 12);
+        assert_eq!(op(backward, "norm_conv2d backward").calls, 8);
     }
 
     #[test]

@@ -129,8 +129,10 @@ mod tests {
         let shares: f64 = profile.ops.iter().filter_map(|op| op.share).sum();
         assert!((shares - 1.0).abs() < 1e-9, "{shares}");
         let calls = |name: &str| profile.ops.iter().find(|op| op.op == name).map(|op| op.calls.round());
-        assert_eq!(calls("conv_batch_norm"), Some(20.0));
-        assert_eq!(calls("batch_norm backward"), Some(20.0));
+        assert_eq!(calls("conv_statistics"), Some(20.0));
+        assert_eq!(calls("normalize"), Some(12.0));
+        assert_eq!(calls("batch_norm backward"), Some(12.0));
+        assert_eq!(calls("norm_conv2d backward"), Some(8.0));
         assert_eq!(calls("sgd"), Some(60.0), "on the CPU one parameter at a time");
         assert!(device.take_trace().expect("trace").ops.is_empty(), "the trace is off");
     }

@@ -5,6 +5,7 @@ use crate::autograd::Var;
 use crate::device::Device;
 use crate::error::Result;
 use crate::ops::{self, run};
+use crate::tensor::Tensor;
 use rand::Rng;
 
 /// `y = norm(conv(x))`, with the residual sum and the relu that may follow.
@@ -57,21 +58,86 @@ impl ConvNorm {
         self.apply(x, mode, true, Some(residual))
     }
 
-    /// In training one kernel makes what the tape then notes as two ops, each with its own backward.
     fn apply<'t>(&self, x: &Var<'t>, mode: Mode, relu: bool, residual: Option<&Var<'t>>) -> Result<Var<'t>> {
+        ConvNorm::chain(std::slice::from_ref(self), x, mode, relu, residual)
+    }
+
+    /// The layers one behind the other, a relu between each two, then perhaps the residual sum and a relu.
+    ///
+    /// In training what a layer hands to the next is not normalised: the next does that as it reads it.
+    ///
+    /// # Errors
+    /// As [`ConvNorm::forward`].
+    ///
+    /// # Panics
+    /// Without layers.
+    pub fn chain<'t>(
+        layers: &[ConvNorm],
+        x: &Var<'t>,
+        mode: Mode,
+        relu: bool,
+        residual: Option<&Var<'t>>,
+    ) -> Result<Var<'t>> {
+        let (last, rest) = layers.split_last().expect("a chain has layers");
         let Mode::Train { splits } = mode else {
-            return self.norm.apply(&self.conv.forward(x)?, mode, relu, residual);
+            let mut x = x.clone();
+            for layer in rest {
+                x = layer.norm.forward_relu(&layer.conv.forward(&x)?, mode)?;
+            }
+            return last.norm.apply(&last.conv.forward(&x)?, mode, relu, residual);
         };
+        let mut waiting: Option<Waiting> = None;
+        for layer in layers {
+            waiting = Some(layer.convolve(x, waiting, splits)?);
+        }
+        waiting.expect("a chain has layers").normalize(splits, relu, residual)
+    }
+
+    /// The convolution of x, or of what waits for its norm and relu.
+    fn convolve<'l, 't>(
+        &'l self,
+        x: &Var<'t>,
+        before: Option<Waiting<'l, 't>>,
+        splits: usize,
+    ) -> Result<Waiting<'l, 't>> {
         let tape = x.tape();
-        let (w, gamma, beta) =
-            (tape.param(&self.conv.weight), tape.param(&self.norm.weight), tape.param(&self.norm.bias));
-        let op = ops::ConvBatchNorm { conv: self.conv.op(), norm: BatchNorm::op(splits, relu) };
-        let inputs = [x, &w, &gamma, &beta].into_iter().chain(residual).map(Var::value);
-        let [y, z, statistics] = run(&op, &inputs.collect::<Vec<_>>())?.try_into().expect("three outputs");
-        let (z, _) = tape.record(op.conv, &[x, &w], vec![z])?;
-        self.norm.observe(tape, z.shape(), statistics.clone());
-        let inputs: Vec<&Var> = [&z, &gamma, &beta].into_iter().chain(residual).collect();
-        Ok(tape.record(op.norm, &inputs, vec![y, statistics])?.0)
+        let w = tape.param(&self.conv.weight);
+        let (conv, ops::BatchNorm { groups, eps, .. }) = (self.conv.op(), BatchNorm::op(splits, false));
+        let (gamma, beta) = (self.norm.weight.get(), self.norm.bias.get());
+        let mut inputs = vec![before.as_ref().map_or(x, |b| &b.x).value(), w.value(), &gamma, &beta];
+        inputs.extend(before.as_ref().map(|b| &b.coefficients));
+        let made = run(&ops::ConvStatistics { conv, groups, eps }, &inputs)?;
+        let [y, coefficients] = made.try_into().expect("two outputs");
+        self.norm.observe(tape, y.shape(), coefficients.head(2));
+        // The tape notes two ops, each with its own backward, whose outputs one kernel has made.
+        let (x, _) = match before {
+            None => tape.record(conv, &[x, &w], vec![y])?,
+            Some(Waiting { x, coefficients, norm }) => {
+                let (gamma, beta) = (tape.param(&norm.weight), tape.param(&norm.bias));
+                let op = ops::NormConv2d { groups, eps, conv };
+                tape.record(op, &[&x, &w, &gamma, &beta], vec![y, coefficients])?
+            }
+        };
+        Ok(Waiting { x, coefficients, norm: &self.norm })
+    }
+}
+
+/// A convolution's output that waits for its batch norm, whose coefficients are there.
+struct Waiting<'l, 't> {
+    x: Var<'t>,
+    coefficients: Tensor,
+    norm: &'l BatchNorm,
+}
+
+impl<'t> Waiting<'_, 't> {
+    fn normalize(self, splits: usize, relu: bool, residual: Option<&Var<'t>>) -> Result<Var<'t>> {
+        let Waiting { x, coefficients, norm } = self;
+        let tape = x.tape();
+        let (gamma, beta) = (tape.param(&norm.weight), tape.param(&norm.bias));
+        let inputs = [x.value(), &coefficients].into_iter().chain(residual.map(Var::value));
+        let y = run(&ops::Normalize { relu }, &inputs.collect::<Vec<_>>())?.swap_remove(0);
+        let inputs: Vec<&Var> = [&x, &gamma, &beta].into_iter().chain(residual).collect();
+        Ok(tape.record(BatchNorm::op(splits, relu), &inputs, vec![y, coefficients.head(2)])?.0)
     }
 }
 

@@ -64,15 +64,16 @@ impl ResNetConfig {
         8 * self.width * self.architecture.expansion()
     }
 
-    /// Side and channels of the output of each convolution for a square image, and of the pooling: what a forward pass
-    /// keeps, and what it costs.
-    pub fn outputs(&self, size: usize) -> Vec<[usize; 2]> {
+    /// Side and channels of the output of each convolution for a square image, and of the pooling, and how many tensors
+    /// of that size a forward pass keeps: two where batch norm's output is kept as well, or the pooling's indices; one
+    /// where the next convolution normalises what it reads.
+    pub fn outputs(&self, size: usize) -> Vec<[usize; 3]> {
         let halved = |side: usize| side.div_ceil(2);
         let mut side = if self.stem == Stem::Imagenet { halved(size) } else { size };
-        let mut outputs = vec![[side, self.width]];
+        let mut outputs = vec![[side, self.width, 2]];
         if self.stem != Stem::Cifar {
             side = halved(side);
-            outputs.push([side, self.width]);
+            outputs.push([side, self.width, 2]);
         }
         let mut channels = self.width;
         for (stage, depth) in self.architecture.depths().into_iter().enumerate() {
@@ -84,11 +85,11 @@ impl ResNetConfig {
                 let width = self.width << stage;
                 let last = width * self.architecture.expansion();
                 if self.architecture == Architecture::Resnet50 {
-                    outputs.push([before, width]);
+                    outputs.push([before, width, 1]);
                 }
-                outputs.extend([[side, width], [side, last]]);
+                outputs.extend([[side, width, 1], [side, last, 2]]);
                 if channels != last || before != side {
-                    outputs.push([side, last]);
+                    outputs.push([side, last, 2]);
                 }
                 channels = last;
             }
@@ -195,12 +196,7 @@ impl Block {
             Some(layer) => layer.forward(x, mode)?,
             None => x.clone(),
         };
-        let (last, rest) = self.layers.split_last().expect("a block has layers");
-        let mut y = x.clone();
-        for layer in rest {
-            y = layer.forward_relu(&y, mode)?;
-        }
-        last.forward_add_relu(&y, &shortcut, mode)
+        ConvNorm::chain(&self.layers, x, mode, true, Some(&shortcut))
     }
 }
 

@@ -26,7 +26,7 @@ use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
 use bytemuck::bytes_of;
-use plan::{Bound::Block, Bound::Whole, Plan};
+use plan::{Bound::Block, Bound::Whole, Mask, Plan};
 use twin::{Grads, Norm, Stats};
 
 const NAME: &str = "batch_norm";
@@ -93,23 +93,61 @@ impl BatchNorm {
         Norm { gamma, beta, groups: self.groups, eps: f64::from(self.eps), relu: self.relu }
     }
 
-    /// Room for the means and squared deviations of blocks of so many rows of `x`, for [`BatchNorm::gpu_from_blocks`].
+    fn plan(&self, gpu: &Gpu, x: &Tensor) -> Plan {
+        Plan::new(gpu, x.shape(), self.groups, self.eps, self.relu, true)
+    }
+
+    /// Shape of the coefficients of a norm of C channels, `[4, groups, C]`: mean, biased variance,
+    /// `scale = gamma / sqrt(var + eps)`, `shift = beta`.
+    pub(super) fn coefficients_shape(&self, channels: usize) -> Shape {
+        Shape::from([4, self.groups, channels])
+    }
+
+    /// Records the coefficients of x.
+    pub(super) fn coefficients(&self, gpu: &Gpu, [x, gamma, beta, coefficients]: [&Tensor; 4]) -> Result<()> {
+        let plan = self.plan(gpu, x);
+        let blocks = plan.table(x, 2 * plan.groups * plan.blocks)?;
+        plan.over_blocks(gpu, "statistics_blocks", &[], &[Block(x), Whole(&blocks)])?;
+        plan.merge(gpu, [&blocks, gamma, beta, coefficients])
+    }
+
+    /// Room for the means and squared deviations of blocks of so many rows of `x`.
     pub(super) fn blocks(&self, gpu: &Gpu, x: &Tensor, rows: usize) -> Result<Tensor> {
-        let plan = Plan::new(gpu, x.shape(), self.groups, self.eps, self.relu, true).cut(rows);
+        let plan = self.plan(gpu, x).cut(rows);
         plan.table(x, 2 * plan.groups * plan.blocks)
     }
 
-    /// As [`Kernel::gpu`], given the blocks' statistics.
-    pub(super) fn gpu_from_blocks(
+    /// Records the coefficients of x from the statistics of its blocks of so many rows.
+    pub(super) fn merge(
         &self,
         gpu: &Gpu,
-        x: &[&Tensor],
+        x: &Tensor,
         rows: usize,
-        [blocks, stats, y]: [&Tensor; 3],
+        [blocks, gamma, beta, coefficients]: [&Tensor; 4],
     ) -> Result<()> {
-        let plan = Plan::new(gpu, x[0].shape(), self.groups, self.eps, self.relu, true);
-        plan.cut(rows).merge(gpu, blocks, stats)?;
-        plan.normalise(gpu, x, [stats, stats], y)
+        self.plan(gpu, x).cut(rows).merge(gpu, [blocks, gamma, beta, coefficients])
+    }
+
+    /// Records `y = act(scale (x - mean) + shift + residual)`.
+    pub(super) fn normalise(
+        &self,
+        gpu: &Gpu,
+        [x, coefficients, y]: [&Tensor; 3],
+        residual: Option<&Tensor>,
+    ) -> Result<()> {
+        self.plan(gpu, x).normalise(gpu, [x, y], [coefficients; 4], residual)
+    }
+
+    /// Records the backward pass where y was not kept: by x, gamma, beta and the coefficients.
+    pub(super) fn backward_without_y(
+        &self,
+        gpu: &Gpu,
+        [x, gamma, beta, coefficients]: [&Tensor; 4],
+        dy: &Tensor,
+        grads: [&Option<Tensor>; 3],
+    ) -> Result<()> {
+        let mask = Mask::Beta(beta);
+        self.plan(gpu, x).backward(gpu, [x, dy], mask, [gamma, coefficients, coefficients], grads, None)
     }
 }
 
@@ -140,9 +178,9 @@ impl Kernel for BatchNorm {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        let plan = Plan::new(gpu, x[0].shape(), self.groups, self.eps, self.relu, true);
+        let plan = self.plan(gpu, x[0]);
         let blocks = plan.table(x[0], 2 * plan.groups * plan.blocks)?;
-        plan.over_blocks(gpu, "statistics_blocks", false, &[Block(x[0]), Whole(&blocks)])?;
+        plan.over_blocks(gpu, "statistics_blocks", &[], &[Block(x[0]), Whole(&blocks)])?;
         let residual = x.get(3).copied();
         let tensors = [
             Block(x[0]),
@@ -153,7 +191,8 @@ impl Kernel for BatchNorm {
             Whole(&y[1]),
             Block(&y[0]),
         ];
-        plan.over_blocks(gpu, plan.entry(["forward", "forward_odd"]), residual.is_some(), &tensors)
+        let residual = residual.map(|_| "RESIDUAL");
+        plan.over_blocks(gpu, plan.entry(["forward", "forward_odd"]), residual.as_slice(), &tensors)
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -205,9 +244,9 @@ impl Differentiable for BatchNorm {
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let (x, gamma, stats) = (saved[0], saved[1], saved[2]);
-        let plan = Plan::new(gpu, x.shape(), self.groups, self.eps, self.relu, true);
-        let y = saved.get(3).copied().unwrap_or(dy);
-        plan.backward(gpu, [x, y, dy], gamma, [stats, stats], [&dx[0], &dx[1], &dx[2]], dx.get(3))
+        let mask = Mask::Y(saved.get(3).copied().unwrap_or(dy));
+        let grads = [&dx[0], &dx[1], &dx[2]];
+        self.plan(gpu, x).backward(gpu, [x, dy], mask, [gamma, stats, stats], grads, dx.get(3))
     }
 }
 
@@ -232,8 +271,7 @@ impl Kernel for BatchNormEval {
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let plan = Plan::new(gpu, x[0].shape(), 1, self.eps, self.relu, false);
-        let inputs = [&x[..3], &x[5..]].concat();
-        plan.normalise(gpu, &inputs, [x[3], x[4]], &y[0])
+        plan.normalise(gpu, [x[0], &y[0]], [x[3], x[1], x[2], x[4]], x.get(5).copied())
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -278,19 +316,19 @@ impl Differentiable for BatchNormEval {
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let plan = Plan::new(gpu, saved[0].shape(), 1, self.eps, self.relu, false);
-        let y = saved.get(4).copied().unwrap_or(dy);
+        let mask = Mask::Y(saved.get(4).copied().unwrap_or(dy));
         for constant in dx[3..5].iter().flatten() {
             let params = plan.params();
             let groups = plan.channels.div_ceil(64);
             gpu.run(Dispatch::new(NAME, "zero", bytes_of(&params), &[constant], groups))?;
         }
         let grads = [&dx[0], &dx[1], &dx[2]];
-        plan.backward(gpu, [saved[0], y, dy], saved[1], [saved[2], saved[3]], grads, dx.get(5))
+        plan.backward(gpu, [saved[0], dy], mask, [saved[1], saved[2], saved[3]], grads, dx.get(5))
     }
 }
 
 /// The twin's view of the wanted gradients.
-fn twin_grads<'a, T>(
+pub(super) fn twin_grads<'a, T>(
     dx: &'a mut Option<ViewMut<'_, T>>,
     dgamma: &'a mut Option<ViewMut<'_, T>>,
     dbeta: &'a mut Option<ViewMut<'_, T>>,

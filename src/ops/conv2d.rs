@@ -2,12 +2,14 @@
 
 mod gather;
 pub mod geometry;
+mod images;
 mod implicit;
 mod transforms;
 pub mod twin;
 mod winograd;
 
-pub(super) use implicit::{forward, forward_with_statistics, rows_of_statistics};
+pub(super) use images::Images;
+pub(super) use implicit::{forward, forward_with_statistics, grad_input, grad_weight, rows_of_statistics};
 pub use winograd::Winograd;
 
 use super::kernel::{Differentiable, Kernel};
@@ -17,7 +19,6 @@ use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
 use geometry::Geometry;
-use implicit::{grad_input, grad_weight};
 use rayon::prelude::*;
 
 /// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c] (+ bias[o])`
@@ -98,7 +99,7 @@ impl Kernel for Conv2d {
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let g = self.known(x[0].shape(), x[1].shape());
-        forward(gpu, &g, x[0], x[1], x.get(2).copied(), &y[0])
+        forward(gpu, &g, x[0].into(), [x[1], &y[0]], x.get(2).copied())
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -157,7 +158,7 @@ impl Differentiable for Conv2d {
             let Some(dx) = dx else { continue };
             match input {
                 0 => grad_input(gpu, &g, w, dy, dx)?,
-                1 => grad_weight(gpu, &g, x, dy, dx)?,
+                1 => grad_weight(gpu, &g, x.into(), [dy, dx])?,
                 _ => sum_rows(gpu, dy, dx)?,
             }
         }

@@ -8,6 +8,10 @@
 //! | `abs(x) > 65,504` | 65,504 with its sign, the largest f16 |
 //! | others | the nearest f16, ties to even |
 //!
+//! A relu further on sees the same: given the coefficients by which x is normalised before it (mean, variance, scale, shift,
+//! as [`ConvStatistics`](super::ConvStatistics) returns them), a value whose nearest f16 is on the other side of where
+//! `scale (x - mean) + shift` becomes positive is kept as the f16 next to it that is not.
+//!
 //! The error is at most `2^-11 abs(x)` where `2^-14 <= abs(x) <= 65,504`, and at most 2^-24 below. [`Half`] has no
 //! gradient; what is kept on a tape in half is treated as the value it stands for.
 
@@ -28,8 +32,8 @@ use std::ops::Range;
 ///
 /// | op | input | value |
 /// |---|---|---|
-/// | `Round` | `x` of any shape | as `x`, each element what it is kept as |
-/// | `Pack` | `x` of n elements | `[n/2]`, rounded up: words whose bits are two f16, the first in the low half |
+/// | `Round` | `x` of any shape, perhaps coefficients `[4, groups, C]` | as `x`, each element what it is kept as |
+/// | `Pack` | `x` of n elements, perhaps coefficients | `[n/2]`, rounded up: words whose bits are two f16, the first in the low half |
 /// | `Unpack(shape)` | those words, in any shape | the n elements |
 #[derive(Clone, Debug, PartialEq)]
 pub enum Half {
@@ -55,7 +59,17 @@ impl Packed {
     /// # Errors
     /// The device's.
     pub fn new(x: &Tensor) -> Result<Packed> {
-        let (shape, words) = (x.shape().clone(), run(&Half::Pack, &[x])?.swap_remove(0));
+        Packed::before_relu(x, None)
+    }
+
+    /// The f16 copy of a tensor `[n, .., C]` that keeps each element on its side of where `scale (x - mean) + shift` becomes
+    /// positive, with coefficients `[4, groups, C]`: mean, variance, scale, shift.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the coefficients do not fit; the device's.
+    pub fn before_relu(x: &Tensor, coefficients: Option<&Tensor>) -> Result<Packed> {
+        let inputs: Vec<&Tensor> = [x].into_iter().chain(coefficients).collect();
+        let (shape, words) = (x.shape().clone(), run(&Half::Pack, &inputs)?.swap_remove(0));
         let row = shape.row();
         let in_rows = !shape.is_empty() && row.is_multiple_of(2);
         let words = if in_rows { words.reshape([shape[0], row / 2])? } else { words };
@@ -171,11 +185,62 @@ fn widen<T: Real>(halves: &[f16], y: &mut [T]) {
     });
 }
 
-fn pack<T: Real>(x: &[T], words: &mut [T]) {
-    words.par_chunks_mut(BLOCKS * BLOCK / 2).zip(x.par_chunks(BLOCKS * BLOCK)).for_each(|(words, x)| {
-        for (words, x) in words.chunks_mut(BLOCK / 2).zip(x.chunks(BLOCK)) {
+/// Where `scale (x - mean) + shift` of an element becomes positive, by coefficients `[4, groups, C]` of elements
+/// `[groups, .., C]`.
+struct Sides<'a, T> {
+    lists: [&'a [T]; 3],
+    channels: usize,
+    /// Elements of a group.
+    group: usize,
+}
+
+impl<'a, T: Real> Sides<'a, T> {
+    fn new(coefficients: View<'a, T>, elements: usize) -> Sides<'a, T> {
+        let (groups, channels) = (coefficients.shape[1], coefficients.shape[2]);
+        let lists = [0, 2, 3].map(|list| &coefficients.data[list * groups * channels..][..groups * channels]);
+        Sides { lists, channels, group: elements / groups }
+    }
+
+    /// Moves each f16 of the elements from `first` on to its element's side.
+    fn keep(&self, first: usize, x: &[T], halves: &mut [f16]) {
+        for (i, (&x, half)) in (first..).zip(x.iter().zip(halves)) {
+            let at = i / self.group * self.channels + i % self.channels;
+            let [mean, scale, shift] = self.lists.map(|list| list[at]);
+            let positive = |v: T| (v - mean) * scale + shift > T::zero();
+            let kept = T::of(f64::from(half.to_f32()));
+            if positive(x) != positive(kept) {
+                *half = neighbour(*half, x > kept);
+            }
+        }
+    }
+}
+
+/// The next f16 above or below, if it is finite.
+fn neighbour(half: f16, above: bool) -> f16 {
+    let bits = half.to_bits();
+    let next = match (bits & 0x7fff == 0, above == half.is_sign_positive()) {
+        (true, _) => {
+            if above {
+                0x0001
+            } else {
+                0x8001
+            }
+        }
+        (false, true) => bits + 1,
+        (false, false) => bits - 1,
+    };
+    Some(f16::from_bits(next)).filter(|next| next.is_finite()).unwrap_or(half)
+}
+
+fn pack<T: Real>(x: &[T], sides: Option<&Sides<T>>, words: &mut [T]) {
+    let tasks = words.par_chunks_mut(BLOCKS * BLOCK / 2).zip(x.par_chunks(BLOCKS * BLOCK));
+    tasks.enumerate().for_each(|(task, (words, x))| {
+        for (block, (words, x)) in words.chunks_mut(BLOCK / 2).zip(x.chunks(BLOCK)).enumerate() {
             let mut halves = [f16::ZERO; BLOCK];
             narrow(x, &mut halves);
+            if let Some(sides) = sides {
+                sides.keep((task * BLOCKS + block) * BLOCK, x, &mut halves);
+            }
             for (word, pair) in words.iter_mut().zip(halves.chunks_exact(2)) {
                 *word = T::from_word(u32::from(pair[0].to_bits()) | u32::from(pair[1].to_bits()) << 16);
             }
@@ -196,12 +261,27 @@ fn unpack<T: Real>(words: &[T], y: &mut [T]) {
     });
 }
 
-fn round<T: Real>(x: &[T], y: &mut [T]) {
-    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
+fn round<T: Real>(x: &[T], sides: Option<&Sides<T>>, y: &mut [T]) {
+    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).enumerate().for_each(|(block, (y, x))| {
         let mut halves = [f16::ZERO; BLOCK];
         narrow(x, &mut halves);
+        if let Some(sides) = sides {
+            sides.keep(block * BLOCK, x, &mut halves);
+        }
         widen(&halves, y);
     });
+}
+
+/// Whether coefficients `[4, groups, C]` fit x `[n, .., C]`.
+fn fit(x: &Shape, coefficients: &[&Shape]) -> bool {
+    match coefficients {
+        [] => true,
+        [only] => {
+            matches!(only[..], [4, groups, c] if groups > 0 && x.len() > 1
+                && x[0].is_multiple_of(groups) && x.last() == Some(&c) && c > 0)
+        }
+        _ => false,
+    }
 }
 
 impl Kernel for Half {
@@ -209,73 +289,117 @@ impl Kernel for Half {
 
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
         match (self, inputs) {
-            (Half::Round, [x]) => Ok(vec![(*x).clone()]),
-            (Half::Pack, [x]) => Ok(vec![Shape::from([x.elements().div_ceil(2)])]),
+            (Half::Round, [x, rest @ ..]) if fit(x, rest) => Ok(vec![(*x).clone()]),
+            (Half::Pack, [x, rest @ ..]) if fit(x, rest) => Ok(vec![Shape::from([x.elements().div_ceil(2)])]),
             (Half::Unpack(y), [words]) if words.elements() == y.elements().div_ceil(2) => Ok(vec![y.clone()]),
             _ => Err(Error::shape(
                 Self::NAME,
-                format!("{self:?} cannot take {inputs:?}: give one tensor that fits"),
+                format!(
+                    "{self:?} cannot take {inputs:?}: give one tensor that fits, and coefficients [4,groups,C]"
+                ),
             )),
         }
     }
 
     fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        let sides = x.get(1).map(|&coefficients| Sides::new(coefficients, x[0].data.len()));
         let (x, y) = (x[0].data, &mut *y[0].data);
         match self {
-            Half::Round => round(x, y),
-            Half::Pack => pack(x, y),
+            Half::Round => round(x, sides.as_ref(), y),
+            Half::Pack => pack(x, sides.as_ref(), y),
             Half::Unpack(_) => unpack(x, y),
         }
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        let coefficients = x.get(1).copied();
         match self {
             Half::Round => {
                 let words = Tensor::uninit(x[0].device(), Shape::from([x[0].elements().div_ceil(2)]))?;
-                dispatch(gpu, "pack", x[0].elements(), x[0], &words)?;
-                dispatch(gpu, "unpack", x[0].elements(), &words, &y[0])
+                gpu_pack(gpu, x[0], coefficients, &words)?;
+                gpu_unpack(gpu, &words, &y[0])
             }
-            Half::Pack => dispatch(gpu, "pack", x[0].elements(), x[0], &y[0]),
-            Half::Unpack(_) => dispatch(gpu, "unpack", y[0].elements(), x[0], &y[0]),
+            Half::Pack => gpu_pack(gpu, x[0], coefficients, &y[0]),
+            Half::Unpack(_) => gpu_unpack(gpu, x[0], &y[0]),
         }
     }
 
     /// Of both directions together: words alone are bits, which no two number types share.
     fn cases() -> Vec<Case<Self>> {
         let normal = |scale| Draw::Normal { scale, offset: 0.0 };
+        let before_relu = |name, x: &[usize], groups, scale| {
+            let coefficients = Input::of([4, groups, x[x.len() - 1]], Draw::Constant);
+            Case::new(name, Half::Round, vec![Input::of(x, normal(scale)), coefficients])
+        };
         vec![
             Case::new("round", Half::Round, vec![Input::normal([3, 5, 7])]),
             Case::new("round, over a block", Half::Round, vec![Input::normal([2, 33_001])]),
             Case::new("round, one element", Half::Round, vec![Input::normal([])]),
             Case::new("round, subnormal", Half::Round, vec![Input::of([1025], normal(1e-6))]),
             Case::new("round, out of range", Half::Round, vec![Input::of([514], normal(1e5))]),
+            before_relu("round before a relu", &[6, 37, 5], 1, 1.0),
+            before_relu("round before a relu, groups over a block", &[4, 301, 28], 2, 1.0),
+            before_relu("round before a relu, out of range", &[4, 9, 7], 2, 1e5),
         ]
     }
 }
 
 #[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
 struct Params {
     vec4s: u32,
+    first: u32,
+    channels: u32,
+    group: u32,
+    list: u32,
     spare0: u32,
     spare1: u32,
     spare2: u32,
 }
 
-/// Runs one entry point over `elements` values, in chunks that one binding holds.
-fn dispatch(gpu: &Gpu, entry: &'static str, elements: usize, from: &Tensor, into: &Tensor) -> Result<()> {
+fn gpu_pack(gpu: &Gpu, x: &Tensor, coefficients: Option<&Tensor>, words: &Tensor) -> Result<()> {
+    let Some(coefficients) = coefficients else {
+        return chunks(gpu, "pack", x.elements(), Params::default(), |values, pairs| {
+            vec![(x, Some(values)), (words, Some(pairs))]
+        });
+    };
+    let (groups, channels) = (coefficients.shape()[1], coefficients.shape()[2]);
+    let params = Params {
+        channels: channels as u32,
+        group: (x.elements() / groups) as u32,
+        list: (groups * channels) as u32,
+        ..Params::default()
+    };
+    chunks(gpu, "pack_before_relu", x.elements(), params, |values, pairs| {
+        vec![(x, Some(values)), (words, Some(pairs)), (coefficients, None)]
+    })
+}
+
+fn gpu_unpack(gpu: &Gpu, words: &Tensor, y: &Tensor) -> Result<()> {
+    chunks(gpu, "unpack", y.elements(), Params::default(), |values, pairs| {
+        vec![(words, Some(pairs)), (y, Some(values))]
+    })
+}
+
+/// Runs one entry point over so many values, in chunks that one binding holds: `tensors` gets the values and the words.
+fn chunks<'a>(
+    gpu: &Gpu,
+    entry: &'static str,
+    elements: usize,
+    params: Params,
+    tensors: impl Fn(Range<usize>, Range<usize>) -> Vec<(&'a Tensor, Option<Range<usize>>)>,
+) -> Result<()> {
     // Words are half as many as values and their bindings too start on a multiple of 64: chunks of pairs.
     for pairs in gpu.row_chunks(elements.div_ceil(2), 2) {
         let values = 2 * pairs.start..elements.min(2 * pairs.end);
         let vec4s = values.len().div_ceil(4);
-        let params = Params { vec4s: vec4s as u32, spare0: 0, spare1: 0, spare2: 0 };
-        let (from_range, into_range) = if entry == "pack" { (values, pairs) } else { (pairs, values) };
+        let params = Params { vec4s: vec4s as u32, first: values.start as u32, ..params };
         gpu.run(Dispatch {
             shader: Half::NAME,
             entry,
             constants: Vec::new(),
             params: bytes_of(&params),
-            tensors: vec![(from, Some(from_range)), (into, Some(into_range))],
+            tensors: tensors(values, pairs),
             groups: vec4s.div_ceil(256) as u64,
             work: 0,
         })?;

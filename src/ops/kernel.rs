@@ -61,6 +61,12 @@ pub trait Differentiable: Kernel {
         &[]
     }
 
+    /// Which of those holds the coefficients by which the first activation is normalised before a relu, so that its f16
+    /// copy stays [on the same side](Packed::before_relu).
+    fn before_relu(&self) -> Option<usize> {
+        None
+    }
+
     /// The twin's backward: writes every element of every wanted `dx[i]`.
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]);
 
@@ -144,6 +150,7 @@ pub struct Saved {
     tensors: Vec<Kept>,
     pub(super) input_shapes: Vec<Shape>,
     activations: &'static [usize],
+    before_relu: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -158,23 +165,32 @@ impl Saved {
         input_shapes: Vec<Shape>,
         activations: &'static [usize],
     ) -> Saved {
-        Saved { tensors: tensors.into_iter().map(Kept::Whole).collect(), input_shapes, activations }
+        let tensors = tensors.into_iter().map(Kept::Whole).collect();
+        Saved { tensors, input_shapes, activations, before_relu: None }
     }
 
     /// What an op's backward needs, of its inputs and outputs.
     pub(crate) fn of<K: Differentiable>(op: &K, x: &[&Tensor], y: &[Tensor]) -> Saved {
         let input_shapes = x.iter().map(|t| t.shape().clone()).collect();
-        Saved::new(op.save(x, y), input_shapes, op.activations())
+        let saved = Saved::new(op.save(x, y), input_shapes, op.activations());
+        Saved { before_relu: op.before_relu(), ..saved }
     }
 
-    /// Keeps activations as f16 where `pack` gives a copy of them.
-    pub(crate) fn halve(&mut self, mut pack: impl FnMut(&Tensor) -> Result<Option<Packed>>) -> Result<()> {
-        for &place in self.activations {
-            if let Some(kept) = self.tensors.get_mut(place)
-                && let Kept::Whole(x) = kept
-                && let Some(packed) = pack(x)?
+    /// Keeps activations as f16 where `pack` gives a copy of them, which it is to make with these coefficients.
+    pub(crate) fn halve(
+        &mut self,
+        mut pack: impl FnMut(&Tensor, Option<&Tensor>) -> Result<Option<Packed>>,
+    ) -> Result<()> {
+        let whole = |tensors: &[Kept], place: usize| match tensors.get(place) {
+            Some(Kept::Whole(x)) => Some(x.clone()),
+            _ => None,
+        };
+        for (i, &place) in self.activations.iter().enumerate() {
+            let coefficients = self.before_relu.filter(|_| i == 0).and_then(|at| whole(&self.tensors, at));
+            if let Some(x) = whole(&self.tensors, place)
+                && let Some(packed) = pack(&x, coefficients.as_ref())?
             {
-                *kept = Kept::Half(packed);
+                self.tensors[place] = Kept::Half(packed);
             }
         }
         Ok(())

@@ -45,6 +45,7 @@ op_list! {
         winograd::WinogradConv2d,
         smooth_ap::SmoothAp,
         batch_norm::BatchNorm and BatchNormEval,
+        norm_conv2d::NormConv2d,
         max_pool::MaxPool,
         avg_pool::AvgPool,
         l2_normalize::L2Normalize,
@@ -53,7 +54,8 @@ op_list! {
         log_softmax::LogSoftmax,
         bilinear_resize::BilinearResize;
     others:
-        conv_batch_norm::ConvBatchNorm,
+        conv_statistics::ConvStatistics,
+        normalize::Normalize,
         running_stats::RunningStats,
         sum_parts::SumParts,
         top_k::TopK,

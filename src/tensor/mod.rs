@@ -206,6 +206,13 @@ impl Tensor {
         Ok(copy)
     }
 
+    /// The first rows (of the first dimension), not copied.
+    pub(crate) fn head(&self, rows: usize) -> Tensor {
+        let mut dims = self.shape.to_vec();
+        dims[0] = rows.min(dims[0]);
+        Tensor { shape: dims.into(), ..self.clone() }
+    }
+
     /// Tensors below each other: `[n_i, ..] -> [sum n_i, ..]`; a single one is shared, not copied.
     ///
     /// # Errors

@@ -119,11 +119,15 @@ pub(super) fn rows_at_once(config: &Config) -> usize {
     rows.min(chunk(config))
 }
 
-/// Bytes that a ResNet keeps of one image of side `size` for its backward pass: the output of every convolution and
-/// of the batch norm behind it, and of the pooling; in f32 or with `half` in f16.
+/// Bytes that a ResNet keeps of one image of side `size` for its backward pass ([`ResNetConfig::outputs`]), in f32 or with
+/// `half` in f16.
 pub fn activation_bytes(config: &ResNetConfig, size: usize, half: bool) -> u64 {
     let bytes = if half { 2 } else { 4 };
-    config.outputs(size).iter().map(|[side, channels]| 2 * bytes * (side * side * channels) as u64).sum()
+    config
+        .outputs(size)
+        .iter()
+        .map(|[side, channels, kept]| bytes * (side * side * channels * kept) as u64)
+        .sum()
 }
 
 /// A sentence where a chunk is smaller than a group of batch norm, so that it becomes one itself.

@@ -41,6 +41,7 @@ pub(super) struct Plan {
 }
 
 /// What a kernel over blocks of rows binds.
+#[derive(Clone, Copy)]
 pub(super) enum Bound<'a> {
     /// The rows of the blocks, of a tensor like x.
     Block(&'a Tensor),
@@ -48,6 +49,15 @@ pub(super) enum Bound<'a> {
     Whole(&'a Tensor),
 }
 use Bound::{Block, Whole};
+
+/// How backward knows what a relu let through.
+#[derive(Clone, Copy)]
+pub(super) enum Mask<'a> {
+    /// By y. Without a relu any tensor like x may stand for it.
+    Y(&'a Tensor),
+    /// By computing y again, with beta.
+    Beta(&'a Tensor),
+}
 
 impl<'a> Bound<'a> {
     fn over(&self, block: Range<usize>) -> (&'a Tensor, Option<Range<usize>>) {
@@ -107,12 +117,12 @@ impl Plan {
         Tensor::uninit(x.device(), Shape::from([vectors, self.stride()]))
     }
 
-    /// A kernel over blocks of rows, as many at once as a binding holds.
+    /// A kernel over blocks of rows, as many at once as a binding holds. `flags` are constants that are on.
     pub fn over_blocks(
         &self,
         gpu: &Gpu,
         entry: &'static str,
-        residual: bool,
+        flags: &[&'static str],
         tensors: &[Bound],
     ) -> Result<()> {
         let Some(Block(x)) = tensors.first() else { unreachable!("x comes first") };
@@ -120,6 +130,8 @@ impl Plan {
         let fits = (gpu.max_binding() as usize / 4).saturating_sub(64) / (self.block_rows * self.channels);
         let row = |block: usize| block / self.blocks * self.rows + block % self.blocks * self.block_rows;
         let flag = |on: bool| f64::from(u8::from(on));
+        let mut constants = vec![("VEC", flag(self.channels.is_multiple_of(4))), ("RELU", flag(self.relu))];
+        constants.extend(flags.iter().map(|&name| (name, 1.0)));
         for first in (0..total).step_by(fits.max(1)) {
             let count = fits.max(1).min(total - first);
             // Bindings start on a multiple of 64 elements.
@@ -130,11 +142,7 @@ impl Plan {
             gpu.run(Dispatch {
                 shader: NAME,
                 entry,
-                constants: vec![
-                    ("VEC", flag(self.channels.is_multiple_of(4))),
-                    ("RELU", flag(self.relu)),
-                    ("RESIDUAL", flag(residual)),
-                ],
+                constants: constants.clone(),
                 params: bytes_of(&params),
                 tensors: tensors.iter().map(|bound| bound.over(base..end)).collect(),
                 groups: (count * self.channels.div_ceil(32)) as u64,
@@ -144,8 +152,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Statistics of the groups from those of their blocks.
-    pub fn merge(&self, gpu: &Gpu, blocks: &Tensor, stats: &Tensor) -> Result<()> {
+    /// Writes the coefficients `[4, groups, C]` of the groups, from the statistics of their blocks.
+    pub fn merge(&self, gpu: &Gpu, [blocks, gamma, beta, coefficients]: [&Tensor; 4]) -> Result<()> {
         gpu.run(Dispatch {
             // As many workgroups as there can be: there may be thousands of blocks.
             constants: vec![("QUADS", 1.0)],
@@ -153,38 +161,41 @@ impl Plan {
                 NAME,
                 "merge_blocks",
                 bytes_of(&self.params()),
-                &[blocks, stats],
+                &[blocks, gamma, beta, coefficients],
                 self.groups * self.channels.div_ceil(4),
             )
         })
     }
 
-    /// Writes `y` from x, gamma, beta and perhaps a residual, and from the mean and variance.
-    pub fn normalise(&self, gpu: &Gpu, x: &[&Tensor], [mean, var]: [&Tensor; 2], y: &Tensor) -> Result<()> {
-        let residual = x.get(3).copied();
+    /// Writes `y` from x and perhaps a residual, by mean, gamma, beta and variance, or by coefficients alone, which then
+    /// stand for all four.
+    pub fn normalise(
+        &self,
+        gpu: &Gpu,
+        [x, y]: [&Tensor; 2],
+        [mean, gamma, beta, var]: [&Tensor; 4],
+        residual: Option<&Tensor>,
+    ) -> Result<()> {
         let tensors = [
-            Block(x[0]),
+            Block(x),
             Whole(mean),
-            Whole(x[1]),
-            Whole(x[2]),
-            Block(residual.unwrap_or(x[0])),
+            Whole(gamma),
+            Whole(beta),
+            Block(residual.unwrap_or(x)),
             Whole(var),
             Block(y),
         ];
-        self.over_blocks(
-            gpu,
-            self.entry(["forward_given", "forward_given_odd"]),
-            residual.is_some(),
-            &tensors,
-        )
+        let by_coefficients = mean.shares(var).then_some("COEFS");
+        let flags = [by_coefficients, residual.map(|_| "RESIDUAL")].into_iter().flatten().collect::<Vec<_>>();
+        self.over_blocks(gpu, self.entry(["forward_given", "forward_given_odd"]), &flags, &tensors)
     }
 
     pub fn backward(
         &self,
         gpu: &Gpu,
-        [x, y, dy]: [&Tensor; 3],
-        gamma: &Tensor,
-        [mean, var]: [&Tensor; 2],
+        [x, dy]: [&Tensor; 2],
+        mask: Mask,
+        [gamma, mean, var]: [&Tensor; 3],
         [dx, dgamma, dbeta]: [&Option<Tensor>; 3],
         dresidual: Option<&Option<Tensor>>,
     ) -> Result<()> {
@@ -199,13 +210,17 @@ impl Plan {
             or_scratch(dbeta, gamma.shape())?,
         );
         let blocks = self.table(x, (2 * self.blocks + 3) * self.groups)?;
-        let tensors = [Block(x), Block(y), Block(dy), Whole(mean), Whole(var), Whole(gamma), Whole(&blocks)];
-        self.over_blocks(gpu, "gradient_blocks", false, &tensors)?;
+        let (value, beta) = match mask {
+            Mask::Y(y) => (Block(y), None),
+            Mask::Beta(beta) => (Whole(beta), Some("BETA")),
+        };
+        let tensors = [Block(x), value, Block(dy), Whole(mean), Whole(var), Whole(gamma), Whole(&blocks)];
+        self.over_blocks(gpu, "gradient_blocks", beta.as_slice(), &tensors)?;
         let dresidual = dresidual.and_then(Option::as_ref);
         let unused = self.table(x, 1)?;
         let tensors = [
             Block(x),
-            Block(y),
+            value,
             Block(dy),
             Whole(&blocks),
             Block(&dx),
@@ -213,6 +228,7 @@ impl Plan {
             Whole(&dgamma),
             Whole(&dbeta),
         ];
-        self.over_blocks(gpu, self.entry(["backward", "backward_odd"]), dresidual.is_some(), &tensors)
+        let flags = [beta, dresidual.map(|_| "RESIDUAL")].into_iter().flatten().collect::<Vec<_>>();
+        self.over_blocks(gpu, self.entry(["backward", "backward_odd"]), &flags, &tensors)
     }
 }

@@ -127,7 +127,6 @@ pub fn forward<T: Real>(norm: &Norm<T>, x: &[T], residual: Option<&[T]>, y: &mut
 /// Normalises rows with given statistics (evaluation: one group, running mean and variance).
 pub fn normalise<T: Real>(norm: &Norm<T>, stats: Stats<T>, x: &[T], residual: Option<&[T]>, y: &mut [T]) {
     let (c, size) = (norm.gamma.len(), x.len() / norm.groups);
-    let block = block_size(c);
     if x.is_empty() {
         return;
     }
@@ -135,21 +134,65 @@ pub fn normalise<T: Real>(norm: &Norm<T>, stats: Stats<T>, x: &[T], residual: Op
         for group in 0..norm.groups {
             stats.rstd(group, norm.eps, scale);
             scale.iter_mut().zip(norm.gamma).for_each(|(s, &g)| *s *= g);
-            let (mean, scale, beta) = (stats.mean(group, c), &*scale, norm.beta);
-            y[group * size..][..size].par_chunks_mut(block).enumerate().for_each(|(index, y)| {
-                let at = part(group * size + index * block, y.len());
-                let (x, residual) = (&x[at.clone()], residual.map(|residual| &residual[at]));
-                vectorised(
-                    #[inline(always)]
-                    || match (residual, norm.relu) {
-                        (None, false) => rows::<T, false, false>(x, x, mean, scale, beta, y),
-                        (None, true) => rows::<T, false, true>(x, x, mean, scale, beta, y),
-                        (Some(residual), false) => rows::<T, true, false>(x, residual, mean, scale, beta, y),
-                        (Some(residual), true) => rows::<T, true, true>(x, residual, mean, scale, beta, y),
-                    },
-                );
-            });
+            let by = [stats.mean(group, c), &*scale, norm.beta];
+            normalise_group(part(group * size, size), norm.relu, by, x, residual, y);
         }
+    });
+}
+
+/// Writes the coefficients `[4, groups, C]` of the rows `x`: mean, biased variance, `scale = gamma / sqrt(var + eps)`,
+/// `shift = beta`.
+pub fn coefficients<T: Real>(norm: &Norm<T>, x: &[T], coefficients: &mut [T]) {
+    let (stats, factors) = coefficients.split_at_mut(coefficients.len() / 2);
+    let (scales, shifts) = factors.split_at_mut(factors.len() / 2);
+    let c = norm.gamma.len();
+    statistics(x, c, norm.groups, stats);
+    let stats = Stats::new(stats);
+    for (group, (scale, shift)) in scales.chunks_exact_mut(c).zip(shifts.chunks_exact_mut(c)).enumerate() {
+        stats.rstd(group, norm.eps, scale);
+        scale.iter_mut().zip(norm.gamma).for_each(|(s, &g)| *s *= g);
+        shift.copy_from_slice(norm.beta);
+    }
+}
+
+/// `y = act(scale (x - mean) + shift + residual)` by the coefficients `[4, groups, C]`.
+pub fn apply<T: Real>(
+    [groups, c]: [usize; 2],
+    relu: bool,
+    coefficients: &[T],
+    x: &[T],
+    residual: Option<&[T]>,
+    y: &mut [T],
+) {
+    let size = x.len() / groups;
+    for group in 0..groups {
+        let [mean, scale, shift] = [0, 2, 3].map(|list| &coefficients[(list * groups + group) * c..][..c]);
+        normalise_group(part(group * size, size), relu, [mean, scale, shift], x, residual, y);
+    }
+}
+
+/// Writes rows `whole` of y, a group's.
+fn normalise_group<T: Real>(
+    whole: Range<usize>,
+    relu: bool,
+    [mean, scale, shift]: [&[T]; 3],
+    x: &[T],
+    residual: Option<&[T]>,
+    y: &mut [T],
+) {
+    let (start, block) = (whole.start, block_size(mean.len()));
+    y[whole].par_chunks_mut(block).enumerate().for_each(|(index, y)| {
+        let at = part(start + index * block, y.len());
+        let (x, residual) = (&x[at.clone()], residual.map(|residual| &residual[at]));
+        vectorised(
+            #[inline(always)]
+            || match (residual, relu) {
+                (None, false) => rows::<T, false, false>(x, x, mean, scale, shift, y),
+                (None, true) => rows::<T, false, true>(x, x, mean, scale, shift, y),
+                (Some(residual), false) => rows::<T, true, false>(x, residual, mean, scale, shift, y),
+                (Some(residual), true) => rows::<T, true, true>(x, residual, mean, scale, shift, y),
+            },
+        );
     });
 }
 

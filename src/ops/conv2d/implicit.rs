@@ -3,6 +3,7 @@
 use super::Conv2d;
 use super::gather::Axis;
 use super::geometry::Geometry;
+use super::images::Images;
 use crate::device::Gpu;
 use crate::device::deferred::Job;
 use crate::device::kernel::Dispatch;
@@ -37,6 +38,9 @@ struct Params {
     y_step: [u32; 2],
     y_first: u32,
     y_part: u32,
+    group: u32,
+    channels: u32,
+    spare: [u32; 2],
 }
 
 /// What the shader computes: its constant `KIND`.
@@ -67,6 +71,13 @@ impl Params {
         }
     }
 
+    /// Where groups of images begin, in the images and in their coefficients.
+    fn grouped(self, images: &Images) -> Params {
+        let groups = images.groups().max(1);
+        let (group, channels) = (images.x.elements() / groups, self.image_c as usize * groups);
+        Params { group: group as u32, channels: channels as u32, ..self }
+    }
+
     /// The product's sizes, cut as `tiling` says.
     fn sized(self, [m, n, k]: [usize; 3], tiling: &Tiling) -> Params {
         let (part, parts) = (tiling.part as u32, tiling.parts as u32);
@@ -74,9 +85,15 @@ impl Params {
     }
 }
 
-fn constants(kind: Kind, tiling: &Tiling, x_vec: bool, w_vec: bool) -> Vec<(&'static str, f64)> {
+fn constants(kind: Kind, tiling: &Tiling, images: &Images, vec: [bool; 2]) -> Vec<(&'static str, f64)> {
     let flag = |on: bool| f64::from(u8::from(on));
-    let mut constants = vec![("KIND", f64::from(kind as u8)), ("X_VEC", flag(x_vec)), ("W_VEC", flag(w_vec))];
+    let mut constants = vec![
+        ("KIND", f64::from(kind as u8)),
+        ("X_VEC", flag(vec[0])),
+        ("W_VEC", flag(vec[1])),
+        ("NORM", flag(images.groups() > 0)),
+        ("GROUPED", flag(images.groups() > 1)),
+    ];
     constants.extend(tiling.constants());
     constants
 }
@@ -88,7 +105,7 @@ struct Product<'a> {
     params: Params,
     sizes: [usize; 3],
     vec: [bool; 2],
-    x: (&'a Tensor, Range<usize>),
+    x: (Images<'a>, Range<usize>),
     w: &'a Tensor,
     bias: Option<&'a Tensor>,
     y: (&'a Tensor, Range<usize>),
@@ -101,7 +118,8 @@ impl Product<'_> {
         let [m, n, k] = self.sizes;
         let tiling = Tiling::choose(gpu, m, n, k);
         let bias = u32::from(self.bias.is_some());
-        let params = Params { bias, ..self.params.sized(self.sizes, &tiling) };
+        let (images, x) = (self.x.0, (self.x.0.x, Some(self.x.1)));
+        let params = Params { bias, ..self.params.sized(self.sizes, &tiling).grouped(&images) };
         let part_sums = match tiling.parts {
             1 => None,
             parts => Some(Tensor::uninit(self.y.0.device(), Shape::from([parts, m, n]))?),
@@ -111,13 +129,14 @@ impl Product<'_> {
         gpu.run(Dispatch {
             shader: Conv2d::NAME,
             entry: if self.statistics.is_some() { "tiled_statistics" } else { tiling.entry },
-            constants: constants(self.kind, &tiling, self.vec[0], self.vec[1]),
+            constants: constants(self.kind, &tiling, &images, self.vec),
             params: bytes_of(&params),
             tensors: vec![
-                (self.x.0, Some(self.x.1)),
+                x.clone(),
                 (self.w, None),
                 (self.statistics.or(self.bias).unwrap_or(self.w), None),
                 into,
+                images.coefficients.map_or(x, |coefficients| (coefficients, None)),
             ],
             groups: tiling.groups(m, n) as u64,
             work: (m * n * k) as u64,
@@ -150,15 +169,16 @@ fn sum_parts(
 pub(in crate::ops) fn forward(
     gpu: &Gpu,
     g: &Geometry,
-    x: &Tensor,
-    w: &Tensor,
+    images: Images,
+    [w, y]: [&Tensor; 2],
     bias: Option<&Tensor>,
-    y: &Tensor,
 ) -> Result<()> {
-    match on_gpu::choose(gpu, g, false) {
-        Some(algorithm) => on_gpu::forward(gpu, algorithm, g, [x, w], bias, y),
-        None => products(gpu, g, [x, w, y], bias, None),
-    }
+    let algorithm = on_gpu::choose(gpu, g, false);
+    let on_load = algorithm.is_none() && images.suit_loading(gpu, g);
+    images.read(gpu, on_load, |images| match algorithm {
+        Some(algorithm) => on_gpu::forward(gpu, algorithm, g, [images.x, w], bias, y),
+        None => products(gpu, g, images, [w, y], bias, None),
+    })
 }
 
 /// The rows of y `[rows, o]` in one tile of a forward pass whose tiles can note the statistics of their columns; `None` if
@@ -180,31 +200,34 @@ pub(in crate::ops) fn rows_of_statistics(gpu: &Gpu, g: &Geometry, groups: usize)
 pub(in crate::ops) fn forward_with_statistics(
     gpu: &Gpu,
     g: &Geometry,
-    [x, w, y, blocks]: [&Tensor; 4],
+    images: Images,
+    [w, y, blocks]: [&Tensor; 3],
 ) -> Result<()> {
-    products(gpu, g, [x, w, y], None, Some(blocks))
+    images
+        .read(gpu, images.suit_loading(gpu, g), |images| products(gpu, g, images, [w, y], None, Some(blocks)))
 }
 
 fn products(
     gpu: &Gpu,
     g: &Geometry,
-    [x, w, y]: [&Tensor; 3],
+    images: Images,
+    [w, y]: [&Tensor; 2],
     bias: Option<&Tensor>,
     statistics: Option<&Tensor>,
 ) -> Result<()> {
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
     let params = Params { y_step: [g.ow as u32, 1], ..Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]) };
     let (from, to) = (g.h * g.w * g.c, g.oh * g.ow * g.o);
-    gpu.batches(g.n, &[from, to]).into_iter().try_for_each(|images| {
+    gpu.batches(g.n, &[from, to]).into_iter().try_for_each(|block| {
         Product {
             kind: Kind::Forward,
             params,
-            sizes: [images.len() * g.oh * g.ow, g.o, g.depth()],
+            sizes: [block.len() * g.oh * g.ow, g.o, g.depth()],
             vec: [g.c.is_multiple_of(4); 2],
-            x: (x, images.start * from..images.end * from),
+            x: (images, block.start * from..block.end * from),
             w,
             bias,
-            y: (y, images.start * to..images.end * to),
+            y: (y, block.start * to..block.end * to),
             statistics,
         }
         .record(gpu)
@@ -213,7 +236,13 @@ fn products(
 
 /// Input pixels with the same remainders by the stride are one dense product: see [`Axis::backward`]. Where no tap
 /// reaches, zeros are written first.
-pub(super) fn grad_input(gpu: &Gpu, g: &Geometry, w: &Tensor, dy: &Tensor, dx: &Tensor) -> Result<()> {
+pub(in crate::ops) fn grad_input(
+    gpu: &Gpu,
+    g: &Geometry,
+    w: &Tensor,
+    dy: &Tensor,
+    dx: &Tensor,
+) -> Result<()> {
     if let Some(algorithm) = on_gpu::choose(gpu, g, true) {
         return on_gpu::grad_input(gpu, algorithm, g, [w, dy], dx);
     }
@@ -245,7 +274,7 @@ pub(super) fn grad_input(gpu: &Gpu, g: &Geometry, w: &Tensor, dy: &Tensor, dx: &
                 params,
                 sizes: [images.len() * v.count * h.count, g.c, v.taps.len() * h.taps.len() * g.o],
                 vec: [g.o.is_multiple_of(4), g.c.is_multiple_of(4)],
-                x: (dy, images.start * from..images.end * from),
+                x: (dy.into(), images.start * from..images.end * from),
                 w,
                 bias: None,
                 y: (dx, images.start * to..images.end * to),
@@ -257,16 +286,25 @@ pub(super) fn grad_input(gpu: &Gpu, g: &Geometry, w: &Tensor, dy: &Tensor, dx: &
     Ok(())
 }
 
+pub(in crate::ops) fn grad_weight(
+    gpu: &Gpu,
+    g: &Geometry,
+    images: Images,
+    [dy, dw]: [&Tensor; 2],
+) -> Result<()> {
+    images.read(gpu, images.suit_loading(gpu, g), |images| weight_products(gpu, g, images, [dy, dw]))
+}
+
 /// Each block of images adds its parts to one list, which is summed in ascending order.
-pub(super) fn grad_weight(gpu: &Gpu, g: &Geometry, x: &Tensor, dy: &Tensor, dw: &Tensor) -> Result<()> {
+fn weight_products(gpu: &Gpu, g: &Geometry, images: Images, [dy, dw]: [&Tensor; 2]) -> Result<()> {
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
-    let cells = Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]);
+    let cells = Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]).grouped(&images);
     let (m, n) = (g.o, g.depth());
     let all = [g.h * g.w * g.c, g.oh * g.ow * g.o];
     let blocks: Vec<(Range<usize>, Tiling)> = gpu
         .batches(g.n, &all)
         .into_iter()
-        .map(|images| (images.clone(), Tiling::choose(gpu, m, n, images.len() * g.oh * g.ow)))
+        .map(|block| (block.clone(), Tiling::choose(gpu, m, n, block.len() * g.oh * g.ow)))
         .collect();
     let total: usize = blocks.iter().map(|(_, tiling)| tiling.parts).sum();
     let part_sums = match total {
@@ -274,21 +312,28 @@ pub(super) fn grad_weight(gpu: &Gpu, g: &Geometry, x: &Tensor, dy: &Tensor, dw: 
         total => Some(Tensor::uninit(dw.device(), Shape::from([total, m, n]))?),
     };
     let mut y_part = 0;
-    for (images, tiling) in &blocks {
-        let sizes = [m, n, images.len() * g.oh * g.ow];
+    for (block, tiling) in &blocks {
+        let sizes = [m, n, block.len() * g.oh * g.ow];
         let params = Params { y_part, ..cells.sized(sizes, tiling) };
-        let dy = (dy, Some(images.start * all[1]..images.end * all[1]));
+        let x = (images.x, Some(block.start * all[0]..block.end * all[0]));
+        let dy = (dy, Some(block.start * all[1]..block.end * all[1]));
         y_part += params.parts;
         gpu.run(Dispatch {
             shader: Conv2d::NAME,
             entry: tiling.entry,
-            constants: constants(Kind::GradWeight, tiling, g.c.is_multiple_of(4), g.o.is_multiple_of(4)),
+            constants: constants(
+                Kind::GradWeight,
+                tiling,
+                &images,
+                [g.c.is_multiple_of(4), g.o.is_multiple_of(4)],
+            ),
             params: bytes_of(&params),
             tensors: vec![
-                (x, Some(images.start * all[0]..images.end * all[0])),
+                x.clone(),
                 dy.clone(),
                 dy,
                 (part_sums.as_ref().unwrap_or(dw), None),
+                images.coefficients.map_or(x, |coefficients| (coefficients, None)),
             ],
             groups: tiling.groups(m, n) as u64,
             work: sizes.iter().product::<usize>() as u64,
