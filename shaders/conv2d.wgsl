@@ -1,10 +1,11 @@
 // conv2d.wgsl -- convolution, images NHWC and weights OHWI, as an implicit matrix product of m rows, n columns, k steps
 // entries   tiled     : x, w, bias[n], y or parts[p,m,n]              n divides by 4
-//           tiled_odd : the same for any n
+//           tiled_add : x, w -> y, which it adds to
+//           tiled_odd : as tiled for any n
 //           tiled_statistics : as tiled, and blocks[m / 8 TY,2,n] instead of reading a bias: mean and squared
 //                              deviations of each column in each tile
 //           direct    : as tiled_odd, for adapters that are CPUs
-//           all four with NORM : x is normalised as it is read, relu(scale[group,c] (x - mean[group,c]) + shift[group,c])
+//           all of them with NORM : x is normalised as it is read, relu(scale[group,c] (x - mean[group,c]) + shift[group,c])
 //           sum_parts : parts[p,m,n], bias[n] -> y, but for grad_weight, whose parts are summed by sum_parts.wgsl
 //           KIND 0, forward     : rows are cells (n,oh,ow), columns o, steps (kh,kw,i); x image, w weight
 //           KIND 1, grad_input  : rows are cells (n,ih,iw) of one phase, columns i, steps (kh,kw,o); x is dy, w weight
@@ -332,6 +333,24 @@ fn tiled(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3
             let first = y_row(at.part, row);
             if c0 < params.n { y[(first + c0) / 4u] = acc[i * 2u] + bias0; }
             if c1 < params.n { y[(first + c1) / 4u] = acc[i * 2u + 1u] + bias1; }
+        }
+    }
+}
+
+@compute @workgroup_size(THREADS)
+fn tiled_add(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let at = place(flat_group(wid, n), TY * 8u, TX * 8u);
+    if at.part >= params.parts { return; }
+    var acc: array<vec4<f32>, 16>;
+    accumulate(at, thread, &acc);
+    let c0 = at.column + thread % TX * 4u;
+    let c1 = c0 + TX * 4u;
+    for (var i = 0u; i < 8u; i++) {
+        let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
+        if row < params.m {
+            let first = y_row(at.part, row);
+            if c0 < params.n { y[(first + c0) / 4u] += acc[i * 2u]; }
+            if c1 < params.n { y[(first + c1) / 4u] += acc[i * 2u + 1u]; }
         }
     }
 }

@@ -171,6 +171,42 @@ fn two_runs_give_the_same_bits_on_each_device() {
     }
 }
 
+#[test]
+fn gradients_are_added_to_what_is_there() {
+    let real = Device::gpu_named(None, GpuOptions { as_real: true, ..Default::default() }).expect("device");
+    for device in [&Device::reference(), &Device::cpu(), gpu(), &real] {
+        for case in cases().into_iter().filter(|case| case.inputs[0].differentiable()) {
+            let Some(op) = case.op() else { continue };
+            let inputs = case.tensors(device, 7).expect("inputs");
+            let (y, saved) = op.forward(&inputs.iter().collect::<Vec<_>>()).expect("forward");
+            let rng = &mut StdRng::seed_from_u64(8);
+            let mut normal = |shape: &[usize]| {
+                let values = vista::tensor::init::normal(rng, shape.iter().product(), 1.0);
+                Tensor::new(device, shape, &values).expect("tensor")
+            };
+            let (dy, sum) = (normal(y[0].shape()), normal(inputs[0].shape()));
+            let wants: Vec<bool> = case.inputs.iter().map(|input| input.differentiable()).collect();
+            let values = |dx: Vec<Option<Tensor>>| -> Vec<Vec<f64>> {
+                dx.into_iter().flatten().map(|d| d.to_f64().expect("values")).collect()
+            };
+            let mut expected = values(op.backward(&saved, &dy, &wants).expect("backward"));
+            for (d, sum) in expected[0].iter_mut().zip(sum.to_f64().expect("values")) {
+                *d += sum;
+            }
+            // Once where others hold the sum too, once where no one does.
+            let shared = op.backward_onto(&saved, &dy, &wants, Some(sum.clone())).expect("backward");
+            let alone = op.backward_onto(&saved, &dy, &wants, Some(sum)).expect("backward");
+            for got in [values(shared), values(alone)] {
+                assert_eq!(got.len(), expected.len());
+                for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    let error = relative_l2(got, expected);
+                    assert!(error < 1e-5, "{} input {i}: {error:.1e} on {}", case.full_name(), device.name());
+                }
+            }
+        }
+    }
+}
+
 /// Value, gradients and running statistics of three layers with a residual, for random input and upstream gradient.
 fn chain_results(device: &Device, splits: usize, fused: bool) -> Vec<Vec<f64>> {
     let rng = &mut StdRng::seed_from_u64(3);

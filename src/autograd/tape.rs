@@ -270,7 +270,9 @@ fn pull_back(node: &Node, id: usize, grads: &mut [Option<Tensor>]) -> Result<()>
     let Node::Op { op, inputs, saved } = node else { return Ok(()) };
     let Some(dy) = grads[id].take() else { return Ok(()) };
     let wants: Vec<bool> = inputs.iter().map(Option::is_some).collect();
-    for (input, dx) in inputs.iter().zip(op.backward(saved, &dy, &wants)?) {
+    // What other ops have found for the first input already: a convolution adds to it in place.
+    let sum = inputs[0].and_then(|id| grads[id].take());
+    for (input, dx) in inputs.iter().zip(op.backward_onto(saved, &dy, &wants, sum)?) {
         if let (Some(id), Some(dx)) = (input, dx) {
             accumulate(&mut grads[*id], dx)?;
         }

@@ -33,6 +33,9 @@ pub trait Real:
     fn wrap(buffer: Arc<Buffer<Self>>) -> Storage;
     #[doc(hidden)]
     fn unwrap(storage: &Storage) -> &Buffer<Self>;
+    /// The buffer if nothing else shares it.
+    #[doc(hidden)]
+    fn unwrap_sole(storage: &mut Storage) -> Option<&mut Buffer<Self>>;
 }
 
 impl Real for f32 {
@@ -77,6 +80,12 @@ impl Real for f32 {
             _ => panic!("an f32 tensor was expected"),
         }
     }
+    fn unwrap_sole(storage: &mut Storage) -> Option<&mut Buffer<f32>> {
+        match storage {
+            Storage::F32(buffer) => Arc::get_mut(buffer),
+            _ => panic!("an f32 tensor was expected"),
+        }
+    }
 }
 
 impl Real for f64 {
@@ -104,6 +113,12 @@ impl Real for f64 {
     fn unwrap(storage: &Storage) -> &Buffer<f64> {
         match storage {
             Storage::F64(buffer) => buffer,
+            _ => panic!("an f64 tensor was expected"),
+        }
+    }
+    fn unwrap_sole(storage: &mut Storage) -> Option<&mut Buffer<f64>> {
+        match storage {
+            Storage::F64(buffer) => Arc::get_mut(buffer),
             _ => panic!("an f64 tensor was expected"),
         }
     }

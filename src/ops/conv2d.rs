@@ -14,7 +14,7 @@ pub use winograd::Winograd;
 
 use super::kernel::{Differentiable, Kernel};
 use super::matmul::{sum_rows, sum_rows_twin};
-use super::{Case, Input};
+use super::{Case, Elementwise, Input};
 use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
@@ -130,6 +130,8 @@ impl Kernel for Conv2d {
 }
 
 impl Differentiable for Conv2d {
+    const ADDS: bool = true;
+
     fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
         vec![x[0].clone(), x[1].clone()]
     }
@@ -144,7 +146,7 @@ impl Differentiable for Conv2d {
         for (input, dx) in dx.iter_mut().enumerate() {
             let Some(dx) = dx else { continue };
             match input {
-                0 => twin::grad_input(&g, w.data, dy.data, dx.data),
+                0 => twin::grad_input(&g, w.data, dy.data, dx.data, false),
                 1 => twin::grad_weight(&g, x.data, dy.data, dx.data),
                 _ => sum_rows_twin(dy.data, dx.data),
             }
@@ -157,11 +159,30 @@ impl Differentiable for Conv2d {
         for (input, dx) in dx.iter().enumerate() {
             let Some(dx) = dx else { continue };
             match input {
-                0 => grad_input(gpu, &g, w, dy, dx)?,
+                0 => grad_input(gpu, &g, [w, dy, dx], false)?,
                 1 => grad_weight(gpu, &g, x.into(), [dy, dx])?,
                 _ => sum_rows(gpu, dy, dx)?,
             }
         }
         Ok(())
+    }
+
+    fn twin_add<T: Real>(&self, saved: &[View<T>], dy: View<T>, sum: &mut [T]) {
+        let (x, w) = (saved[0], saved[1]);
+        twin::grad_input(&self.known(x.shape, w.shape), w.data, dy.data, sum, true);
+    }
+
+    fn gpu_add(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, sum: Tensor) -> Result<Tensor> {
+        let (x, w) = (saved[0], saved[1]);
+        let g = self.known(x.shape(), w.shape());
+        if implicit::adds(gpu, &g) {
+            grad_input(gpu, &g, [w, dy, &sum], true)?;
+            return Ok(sum);
+        }
+        let dx = Tensor::uninit(sum.device(), sum.shape().clone())?;
+        grad_input(gpu, &g, [w, dy, &dx], false)?;
+        let both = Tensor::uninit(sum.device(), sum.shape().clone())?;
+        Elementwise::Add.gpu(gpu, &[&sum, &dx], std::slice::from_ref(&both))?;
+        Ok(both)
     }
 }

@@ -3,6 +3,7 @@
 //! An op implements [`Kernel`] (and [`Differentiable`]); the framework checks shapes, allocates outputs from
 //! the device's pool and picks the twin or the shader. The tape sees ops through the object-safe [`Op`].
 
+use super::Elementwise;
 use super::case::Case;
 use super::half::Packed;
 use crate::device::{Device, Gpu, OpRun, Precision, real::Real};
@@ -52,6 +53,10 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
 
 /// An op with a gradient: that of `sum(dy * y)` for its value `y`, with respect to each input.
 pub trait Differentiable: Kernel {
+    /// Whether the gradient of the first input can be added to what is there: [`Differentiable::twin_add`] and
+    /// [`Differentiable::gpu_add`].
+    const ADDS: bool = false;
+
     /// What backward needs, picked from inputs and outputs.
     fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor>;
 
@@ -75,6 +80,20 @@ pub trait Differentiable: Kernel {
     /// # Errors
     /// [`Error::Limit`] if a tensor is over what the adapter can bind.
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()>;
+
+    /// Adds the gradient of the first input to `sum`. Called only of an op that [adds](Differentiable::ADDS).
+    fn twin_add<T: Real>(&self, _saved: &[View<T>], _dy: View<T>, _sum: &mut [T]) {
+        unreachable!("{} does not add", Self::NAME);
+    }
+
+    /// `sum`, which no one else holds, or another tensor, once the recorded kernels have added the gradient of the first
+    /// input to it. Called only of an op that [adds](Differentiable::ADDS).
+    ///
+    /// # Errors
+    /// As [`Differentiable::gpu_backward`].
+    fn gpu_add(&self, _gpu: &Gpu, _saved: &[&Tensor], _dy: &Tensor, _sum: Tensor) -> Result<Tensor> {
+        unreachable!("{} does not add", Self::NAME);
+    }
 }
 
 /// Runs an op forward: all outputs, the value first.
@@ -222,6 +241,26 @@ pub trait Op: Debug {
     /// # Errors
     /// [`Error::Shape`] if `dy` does not have the value's shape; the device's errors.
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>>;
+
+    /// As [`Op::backward`], with `sum` added to the gradient of the first input, which must be wanted then.
+    ///
+    /// # Errors
+    /// As [`Op::backward`].
+    fn backward_onto(
+        &self,
+        saved: &Saved,
+        dy: &Tensor,
+        wants: &[bool],
+        sum: Option<Tensor>,
+    ) -> Result<Vec<Option<Tensor>>> {
+        let mut dx = self.backward(saved, dy, wants)?;
+        if let Some(sum) = sum
+            && let Some(first) = dx[0].take()
+        {
+            dx[0] = Some(run(&Elementwise::Add, &[&sum, &first])?.swap_remove(0));
+        }
+        Ok(dx)
+    }
 }
 
 impl<K: Differentiable> Op for K {
@@ -236,9 +275,25 @@ impl<K: Differentiable> Op for K {
     }
 
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        self.backward_onto(saved, dy, wants, None)
+    }
+
+    fn backward_onto(
+        &self,
+        saved: &Saved,
+        dy: &Tensor,
+        wants: &[bool],
+        sum: Option<Tensor>,
+    ) -> Result<Vec<Option<Tensor>>> {
+        // In place if it can be; else the two are added once both are there.
+        let (onto, aside) = sum.map_or((None, None), |sum| match K::ADDS && sum.is_sole() {
+            true => (Some(sum), None),
+            false => (None, Some(sum)),
+        });
         let device = dy.device();
         let (tensors, shapes) = (saved.tensors()?, &saved.input_shapes);
         let tensors: Vec<&Tensor> = tensors.iter().collect();
+        let added = bytes(onto.iter().map(Tensor::shape));
         let describe = || {
             let inputs: Vec<&Shape> = shapes.iter().collect();
             let wanted = inputs.iter().zip(wants).filter(|(_, want)| **want).map(|(shape, _)| *shape);
@@ -247,27 +302,50 @@ impl<K: Differentiable> Op for K {
                 op: K::NAME,
                 backward: true,
                 work: self.work(&inputs) * wants.iter().take(2).filter(|want| **want).count() as u64,
-                bytes: K::READS * distinct_bytes(&read) + bytes(wanted),
+                bytes: K::READS * distinct_bytes(&read) + bytes(wanted) + added,
                 milliseconds: None,
             }
         };
-        device.trace().op(describe, || match device {
+        let mut wants = wants.to_vec();
+        wants[0] &= onto.is_none();
+        let mut dx = device.trace().op(describe, || match device {
             Device::Cpu(cpu) => match cpu.precision {
-                Precision::F32 => backward_twin::<K, f32>(self, &tensors, shapes, dy, wants),
-                Precision::F64 => backward_twin::<K, f64>(self, &tensors, shapes, dy, wants),
+                Precision::F32 => backward_twin::<K, f32>(self, &tensors, shapes, dy, &wants, onto),
+                Precision::F64 => backward_twin::<K, f64>(self, &tensors, shapes, dy, &wants, onto),
             },
-            Device::Gpu(gpu) => {
-                let wanted = shapes.iter().zip(wants);
-                let dx = wanted
-                    .map(|(s, want)| want.then(|| Tensor::uninit(device, s.clone())).transpose())
-                    .collect::<Result<Vec<_>>>()?;
-                if gpu.records() {
-                    self.gpu_backward(gpu, &tensors, dy, &dx)?;
-                }
-                Ok(dx)
-            }
-        })
+            Device::Gpu(gpu) => backward_gpu(self, gpu, &tensors, shapes, dy, &wants, onto),
+        })?;
+        if let Some(sum) = aside
+            && let Some(first) = dx[0].take()
+        {
+            dx[0] = Some(run(&Elementwise::Add, &[&sum, &first])?.swap_remove(0));
+        }
+        Ok(dx)
     }
+}
+
+fn backward_gpu<K: Differentiable>(
+    op: &K,
+    gpu: &Gpu,
+    saved: &[&Tensor],
+    shapes: &[Shape],
+    dy: &Tensor,
+    wants: &[bool],
+    sum: Option<Tensor>,
+) -> Result<Vec<Option<Tensor>>> {
+    let wanted = shapes.iter().zip(wants);
+    let mut dx = wanted
+        .map(|(s, want)| want.then(|| Tensor::uninit(dy.device(), s.clone())).transpose())
+        .collect::<Result<Vec<_>>>()?;
+    if gpu.records() {
+        op.gpu_backward(gpu, saved, dy, &dx)?;
+    }
+    match sum {
+        Some(sum) if gpu.records() => dx[0] = Some(op.gpu_add(gpu, saved, dy, sum)?),
+        Some(sum) => dx[0] = Some(sum),
+        None => {}
+    }
+    Ok(dx)
 }
 
 fn backward_twin<K: Differentiable, T: Real>(
@@ -276,6 +354,7 @@ fn backward_twin<K: Differentiable, T: Real>(
     shapes: &[Shape],
     dy: &Tensor,
     wants: &[bool],
+    sum: Option<Tensor>,
 ) -> Result<Vec<Option<Tensor>>> {
     let device = dy.device();
     let Device::Cpu(cpu) = device else { unreachable!("twins run on the CPU") };
@@ -290,5 +369,11 @@ fn backward_twin<K: Differentiable, T: Real>(
     op.twin_backward(&views, dy.view(), &mut dx);
     drop(dx);
     let tensors = shapes.iter().zip(buffers);
-    Ok(tensors.map(|(s, b)| b.map(|b| Tensor::from_buffer(device, s.clone(), b))).collect())
+    let mut dx: Vec<Option<Tensor>> =
+        tensors.map(|(s, b)| b.map(|b| Tensor::from_buffer(device, s.clone(), b))).collect();
+    if let Some(mut sum) = sum {
+        op.twin_add(&views, dy.view(), sum.view_mut().expect("the only holder of a sum"));
+        dx[0] = Some(sum);
+    }
+    Ok(dx)
 }

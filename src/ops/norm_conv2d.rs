@@ -124,7 +124,7 @@ impl Differentiable for NormConv2d {
                 return;
             }
             with_scratch(x.data.len(), |da: &mut [T]| {
-                conv2d::twin::grad_input(&g, w.data, dy.data, da);
+                conv2d::twin::grad_input(&g, w.data, dy.data, da, false);
                 let grads = batch_norm::twin_grads(dx, dgamma, dbeta, &mut []);
                 let stats = batch_norm::twin::Stats::new(&coefficients.data[..coefficients.data.len() / 2]);
                 let norm = self.norm().norm(gamma.data, beta.data);
@@ -145,7 +145,7 @@ impl Differentiable for NormConv2d {
             return Ok(());
         }
         let da = Tensor::uninit(x.device(), x.shape().clone())?;
-        conv2d::grad_input(gpu, &g, w, dy, &da)?;
+        conv2d::grad_input(gpu, &g, [w, dy, &da], false)?;
         self.norm().backward_without_y(gpu, [x, gamma, beta, coefficients], &da, [dx, dgamma, dbeta])
     }
 }

@@ -319,6 +319,21 @@ impl Tensor {
         View { shape: &self.shape, data }
     }
 
+    /// The elements for a twin to change, if no other tensor shares them.
+    pub(crate) fn view_mut<T: Real>(&mut self) -> Option<&mut [T]> {
+        let elements = self.start..self.start + self.elements();
+        T::unwrap_sole(&mut self.storage).map(|buffer| &mut buffer[elements])
+    }
+
+    /// Whether no other tensor shares the elements.
+    pub(crate) fn is_sole(&self) -> bool {
+        match &self.storage {
+            Storage::F32(buffer) => Arc::strong_count(buffer) == 1,
+            Storage::F64(buffer) => Arc::strong_count(buffer) == 1,
+            Storage::Gpu(buffer) => Arc::strong_count(buffer) == 1,
+        }
+    }
+
     /// The GPU buffer behind a tensor of a GPU device.
     pub(crate) fn gpu_buffer(&self) -> &Arc<GpuBuffer> {
         match &self.storage {

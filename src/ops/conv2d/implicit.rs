@@ -107,42 +107,54 @@ struct Product<'a> {
     vec: [bool; 2],
     x: (Images<'a>, Range<usize>),
     w: &'a Tensor,
-    bias: Option<&'a Tensor>,
     y: (&'a Tensor, Range<usize>),
-    /// Room for the mean and the squared deviations of each tile of rows, `[tiles, 2, n]`, instead of a bias.
-    statistics: Option<&'a Tensor>,
+    ending: Ending<'a>,
+}
+
+/// What a product does with its results.
+#[derive(Clone, Copy)]
+enum Ending<'a> {
+    /// Writes them, with a bias.
+    Write(Option<&'a Tensor>),
+    /// Adds them to what is there.
+    Add,
+    /// Writes them, and the mean and the squared deviations of each tile of rows, `[tiles, 2, n]`.
+    Statistics(&'a Tensor),
 }
 
 impl Product<'_> {
     fn record(self, gpu: &Gpu) -> Result<()> {
         let [m, n, k] = self.sizes;
         let tiling = Tiling::choose(gpu, m, n, k);
-        let bias = u32::from(self.bias.is_some());
+        let (entry, third) = match self.ending {
+            Ending::Write(bias) => (tiling.entry, Some(bias.unwrap_or(self.w))),
+            Ending::Add => ("tiled_add", None),
+            Ending::Statistics(blocks) => ("tiled_statistics", Some(blocks)),
+        };
+        let bias = if let Ending::Write(bias) = self.ending { bias } else { None };
         let (images, x) = (self.x.0, (self.x.0.x, Some(self.x.1)));
-        let params = Params { bias, ..self.params.sized(self.sizes, &tiling).grouped(&images) };
+        let params = self.params.sized(self.sizes, &tiling).grouped(&images);
+        let params = Params { bias: u32::from(bias.is_some()), ..params };
         let part_sums = match tiling.parts {
             1 => None,
             parts => Some(Tensor::uninit(self.y.0.device(), Shape::from([parts, m, n]))?),
         };
         let y = (self.y.0, Some(self.y.1));
-        let into = part_sums.as_ref().map_or(y.clone(), |parts| (parts, None));
+        let mut tensors = vec![x.clone(), (self.w, None)];
+        tensors.extend(third.map(|tensor| (tensor, None)));
+        tensors.push(part_sums.as_ref().map_or(y.clone(), |parts| (parts, None)));
+        tensors.push(images.coefficients.map_or(x, |coefficients| (coefficients, None)));
         gpu.run(Dispatch {
             shader: Conv2d::NAME,
-            entry: if self.statistics.is_some() { "tiled_statistics" } else { tiling.entry },
+            entry,
             constants: constants(self.kind, &tiling, &images, self.vec),
             params: bytes_of(&params),
-            tensors: vec![
-                x.clone(),
-                (self.w, None),
-                (self.statistics.or(self.bias).unwrap_or(self.w), None),
-                into,
-                images.coefficients.map_or(x, |coefficients| (coefficients, None)),
-            ],
+            tensors,
             groups: tiling.groups(m, n) as u64,
             work: (m * n * k) as u64,
         })?;
         match &part_sums {
-            Some(parts) => sum_parts(gpu, &params, parts, self.bias, y),
+            Some(parts) => sum_parts(gpu, &params, parts, bias, y),
             None => Ok(()),
         }
     }
@@ -177,7 +189,7 @@ pub(in crate::ops) fn forward(
     let on_load = algorithm.is_none() && images.suit_loading(gpu, g);
     images.read(gpu, on_load, |images| match algorithm {
         Some(algorithm) => on_gpu::forward(gpu, algorithm, g, [images.x, w], bias, y),
-        None => products(gpu, g, images, [w, y], bias, None),
+        None => products(gpu, g, images, [w, y], Ending::Write(bias)),
     })
 }
 
@@ -203,18 +215,12 @@ pub(in crate::ops) fn forward_with_statistics(
     images: Images,
     [w, y, blocks]: [&Tensor; 3],
 ) -> Result<()> {
-    images
-        .read(gpu, images.suit_loading(gpu, g), |images| products(gpu, g, images, [w, y], None, Some(blocks)))
+    images.read(gpu, images.suit_loading(gpu, g), |images| {
+        products(gpu, g, images, [w, y], Ending::Statistics(blocks))
+    })
 }
 
-fn products(
-    gpu: &Gpu,
-    g: &Geometry,
-    images: Images,
-    [w, y]: [&Tensor; 2],
-    bias: Option<&Tensor>,
-    statistics: Option<&Tensor>,
-) -> Result<()> {
+fn products(gpu: &Gpu, g: &Geometry, images: Images, [w, y]: [&Tensor; 2], ending: Ending) -> Result<()> {
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
     let params = Params { y_step: [g.ow as u32, 1], ..Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]) };
     let (from, to) = (g.h * g.w * g.c, g.oh * g.ow * g.o);
@@ -226,34 +232,58 @@ fn products(
             vec: [g.c.is_multiple_of(4); 2],
             x: (images, block.start * from..block.end * from),
             w,
-            bias,
             y: (y, block.start * to..block.end * to),
-            statistics,
+            ending,
         }
         .record(gpu)
     })
 }
 
-/// Input pixels with the same remainders by the stride are one dense product: see [`Axis::backward`]. Where no tap
-/// reaches, zeros are written first.
+/// The phases of a gradient of the input: input pixels with the same remainders by the stride are one dense product, over
+/// the taps that reach them ([`Axis::backward`]).
+fn phases(g: &Geometry) -> Vec<[Axis; 2]> {
+    let reached = |axis: &Axis| !axis.taps.is_empty();
+    let (ys, xs) = (Axis::backward(g, 0), Axis::backward(g, 1));
+    let rows = ys.into_iter().filter(reached);
+    rows.flat_map(|y| xs.iter().filter(|x| reached(x)).map(move |x| [y.clone(), x.clone()])).collect()
+}
+
+/// Rows, columns and steps of the product of a phase, for some images.
+fn phase_sizes(g: &Geometry, [v, h]: &[Axis; 2], images: usize) -> [usize; 3] {
+    [images * v.count * h.count, g.c, v.taps.len() * h.taps.len() * g.o]
+}
+
+/// Whether [`grad_input`] can add to what is there: where each product writes its result at once.
+pub(super) fn adds(gpu: &Gpu, g: &Geometry) -> bool {
+    let blocks = gpu.batches(g.n, &[g.oh * g.ow * g.o, g.h * g.w * g.c]);
+    on_gpu::choose(gpu, g, true).is_none()
+        && phases(g).iter().all(|phase| {
+            blocks.iter().all(|images| {
+                let [m, n, k] = phase_sizes(g, phase, images.len());
+                let tiling = Tiling::choose(gpu, m, n, k);
+                tiling.entry == "tiled" && tiling.parts == 1
+            })
+        })
+}
+
+/// The gradient of the input; with `add`, where that is [possible](adds), added to what `dx` holds.
 pub(in crate::ops) fn grad_input(
     gpu: &Gpu,
     g: &Geometry,
-    w: &Tensor,
-    dy: &Tensor,
-    dx: &Tensor,
+    [w, dy, dx]: [&Tensor; 3],
+    add: bool,
 ) -> Result<()> {
     if let Some(algorithm) = on_gpu::choose(gpu, g, true) {
         return on_gpu::grad_input(gpu, algorithm, g, [w, dy], dx);
     }
-    let (ys, xs) = (Axis::backward(g, 0), Axis::backward(g, 1));
+    let phases = phases(g);
     let (from, to) = (g.oh * g.ow * g.o, g.h * g.w * g.c);
-    let reached = |axis: &&Axis| !axis.taps.is_empty();
-    if !ys.iter().chain(&xs).all(|axis| reached(&axis)) {
+    let reached: usize = phases.iter().map(|[v, h]| v.count * h.count).sum();
+    if reached < g.h * g.w && !add {
         gpu.clear(dx.gpu_buffer(), dx.start()..dx.start() + dx.elements());
     }
-    let phases = ys.iter().filter(reached).flat_map(|v| xs.iter().filter(reached).map(move |h| (v, h)));
-    for (v, h) in phases {
+    for phase in &phases {
+        let [v, h] = phase;
         let first = |axis: &Axis| axis.taps.first().map_or(0, |tap| tap.index);
         let between = |axis: &Axis| match axis.taps[..] {
             [a, b, ..] => b.index as i32 - a.index as i32,
@@ -272,13 +302,12 @@ pub(in crate::ops) fn grad_input(
             Product {
                 kind: Kind::GradInput,
                 params,
-                sizes: [images.len() * v.count * h.count, g.c, v.taps.len() * h.taps.len() * g.o],
+                sizes: phase_sizes(g, phase, images.len()),
                 vec: [g.o.is_multiple_of(4), g.c.is_multiple_of(4)],
                 x: (dy.into(), images.start * from..images.end * from),
                 w,
-                bias: None,
                 y: (dx, images.start * to..images.end * to),
-                statistics: None,
+                ending: if add { Ending::Add } else { Ending::Write(None) },
             }
             .record(gpu)?;
         }

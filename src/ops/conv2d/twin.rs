@@ -36,10 +36,12 @@ pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
 }
 
 /// `dx[n,a,b,c] = sum over all (i,j,ky,kx,o) with i s + ky d - p = a, j s + kx d - p = b of dy[n,i,j,o] w[o,ky,kx,c]`
-pub fn grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
+///
+/// With `add` it is added to what `dx` holds.
+pub fn grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T], add: bool) {
     match winograd::<T>(g) {
-        Some(algorithm) => algorithm.grad_input(g, w, dy, dx),
-        None => direct_grad_input(g, w, dy, dx),
+        Some(algorithm) => algorithm.grad_input(g, w, dy, dx, add),
+        None => direct_grad_input(g, w, dy, dx, add),
     }
 }
 
@@ -58,16 +60,17 @@ pub fn direct_forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
     }
     let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
     // The product packs the weights as it reads them: cheaper than a transposed copy.
-    correlate(&[(gather, Strided::new(w, g.depth(), true))], x, [g.oh, g.ow, g.o], y);
+    correlate(&[(gather, Strided::new(w, g.depth(), true))], x, [g.oh, g.ow, g.o], false, y);
 }
 
 /// `dx[n,a,b,c] = sum over all (i,j,ky,kx,o) with i s + ky d - p = a, j s + kx d - p = b of dy[n,i,j,o] w[o,ky,kx,c]`
 ///
 /// Input pixels whose coordinates have the same remainders by the stride are reached by the same taps: for each pair
 /// of remainders this is a convolution of `dy` of stride 1 with those taps, flipped, and input and output exchanged.
-pub fn direct_grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
+pub fn direct_grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T], add: bool) {
     if g.is_pointwise() {
-        return matmul(false, false, g.pixels(), g.c, g.o, dy, w, None, dx);
+        let (dy, w) = (Strided::new(dy, g.o, false), Strided::new(w, g.c, false));
+        return product(g.pixels(), g.c, g.o, dy, w, dx, g.c, add, Parallelism::Rayon(0));
     }
     let (ys, xs) = (Axis::backward(g, 0), Axis::backward(g, 1));
     with_scratch(g.depth() * g.o, |mut weights: &mut [T]| {
@@ -86,7 +89,7 @@ pub fn direct_grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T])
                 parts.push((gather, Strided::new(&*part, g.c, false)));
             }
         }
-        correlate(&parts, dy, [g.h, g.w, g.c], dx);
+        correlate(&parts, dy, [g.h, g.w, g.c], add, dx);
     });
 }
 
@@ -176,8 +179,14 @@ impl<T> Blocks<T> {
 unsafe impl<T> Sync for Blocks<T> {}
 
 /// Writes images `y` `[n, h, w, c]`: for each part, the positions of its gather, as gathered rows of `x` times the
-/// part's weights `[depth, c]`. The parts' positions together are all pixels of `y`.
-fn correlate<T: Real>(parts: &[(Gather, Strided<T>)], x: &[T], [h, w, c]: [usize; 3], y: &mut [T]) {
+/// part's weights `[depth, c]`, or with `add` adds them. The parts' positions together are all pixels of `y`.
+fn correlate<T: Real>(
+    parts: &[(Gather, Strided<T>)],
+    x: &[T],
+    [h, w, c]: [usize; 3],
+    add: bool,
+    y: &mut [T],
+) {
     let lines = y.len() / (w * c).max(1);
     if lines == 0 {
         return;
@@ -191,7 +200,8 @@ fn correlate<T: Real>(parts: &[(Gather, Strided<T>)], x: &[T], [h, w, c]: [usize
     let tile = lines.div_ceil(tiles).next_multiple_of(step);
     y.par_chunks_mut(tile * w * c).enumerate().for_each(|(index, y)| {
         let tile_lines = index * tile..index * tile + y.len() / (w * c);
-        for (gather, weights) in parts {
+        // Nothing is added where no tap reaches.
+        for (gather, weights) in parts.iter().filter(|(gather, _)| !add || gather.depth() > 0) {
             let (depth, across) = (gather.depth(), gather.x.count);
             let mine = |line: &usize| line % h % gather.y.step == gather.y.first;
             let positions = tile_lines.clone().filter(mine).count() * across;
@@ -213,14 +223,19 @@ fn correlate<T: Real>(parts: &[(Gather, Strided<T>)], x: &[T], [h, w, c]: [usize
                 );
                 let cells = Strided::new(cells, depth, false);
                 if (gather.y.step, gather.x.step) == (1, 1) {
-                    return product(positions, c, depth, cells, *weights, y, c, false, Parallelism::None);
+                    return product(positions, c, depth, cells, *weights, y, c, add, Parallelism::None);
                 }
                 product(positions, c, depth, cells, *weights, result, c, false, Parallelism::None);
                 let mut pixels = result.chunks_exact(c);
                 for line in tile_lines.clone().filter(mine) {
                     let y = &mut y[(line - tile_lines.start) * w * c..][..w * c];
                     let places = y.chunks_exact_mut(c).skip(gather.x.first).step_by(gather.x.step);
-                    places.zip(&mut pixels).for_each(|(y, pixel)| y.copy_from_slice(pixel));
+                    for (y, pixel) in places.zip(&mut pixels) {
+                        match add {
+                            true => y.iter_mut().zip(pixel).for_each(|(y, &pixel)| *y += pixel),
+                            false => y.copy_from_slice(pixel),
+                        }
+                    }
                 }
             });
         }
@@ -275,7 +290,12 @@ mod tests {
             assert!(error < bound, "{g:?}: off by {error}");
         };
         compare(&y, &|y| forward(g, &x, &w, y));
-        compare(&dx, &|dx| grad_input(g, &w, &dy, dx));
+        compare(&dx, &|dx| grad_input(g, &w, &dy, dx, false));
+        let sums: Vec<f64> = dx.iter().map(|d| d + 3.0).collect();
+        compare(&sums, &|dx| {
+            dx.fill(T::of(3.0));
+            grad_input(g, &w, &dy, dx, true);
+        });
         compare(&dw, &|dw| grad_weight(g, &x, &dy, dw));
     }
 

@@ -94,18 +94,18 @@ impl Winograd {
     pub fn forward<T: Real>(self, g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
         let images = Images { data: x, size: [g.h, g.w], channels: g.c, padding: g.padding };
         match self {
-            Winograd::F2 => correlate::<F2, T>(&images, [g.oh, g.ow, g.o], w, false, y),
-            Winograd::F4 => correlate::<F4, T>(&images, [g.oh, g.ow, g.o], w, false, y),
+            Winograd::F2 => correlate::<F2, T>(&images, [g.oh, g.ow, g.o], w, [false; 2], y),
+            Winograd::F4 => correlate::<F4, T>(&images, [g.oh, g.ow, g.o], w, [false; 2], y),
         }
     }
 
-    /// The gradient of the input.
-    pub fn grad_input<T: Real>(self, g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
+    /// The gradient of the input; with `add` it is added to what `dx` holds.
+    pub fn grad_input<T: Real>(self, g: &Geometry, w: &[T], dy: &[T], dx: &mut [T], add: bool) {
         let padding = g.padding.map(|p| 2 - p);
         let images = Images { data: dy, size: [g.oh, g.ow], channels: g.o, padding };
         match self {
-            Winograd::F2 => correlate::<F2, T>(&images, [g.h, g.w, g.c], w, true, dx),
-            Winograd::F4 => correlate::<F4, T>(&images, [g.h, g.w, g.c], w, true, dx),
+            Winograd::F2 => correlate::<F2, T>(&images, [g.h, g.w, g.c], w, [true, add], dx),
+            Winograd::F4 => correlate::<F4, T>(&images, [g.h, g.w, g.c], w, [true, add], dx),
         }
     }
 
@@ -251,13 +251,13 @@ fn transform_weights<A: Algorithm, T: Real>(w: &[T], o: usize, c: usize, flipped
     });
 }
 
-/// Writes outputs `y` `[n, h, w, to]`: the images under the weights `[o, 3, 3, c]`, where `back` exchanges o and c and
-/// turns the kernel.
+/// Writes outputs `y` `[n, h, w, to]`, or with `add` adds them: the images under the weights `[o, 3, 3, c]`, where `back`
+/// exchanges o and c and turns the kernel.
 fn correlate<A: Algorithm, T: Real>(
     images: &Images<T>,
     [h, w, to]: [usize; 3],
     weights: &[T],
-    back: bool,
+    [back, add]: [bool; 2],
     y: &mut [T],
 ) {
     let from = images.channels;
@@ -302,14 +302,14 @@ fn correlate<A: Algorithm, T: Real>(
                 }
                 vectorised(
                     #[inline(always)]
-                    || write_outputs::<A, T>(grid, [h, w, to], tiles.clone(), m, m_plane, y),
+                    || write_outputs::<A, T>(grid, [h, w, to], tiles.clone(), m, m_plane, add, y),
                 );
             });
         });
     });
 }
 
-/// Writes `A' m A` of some tiles to `y`, whose first row is the first tile's.
+/// Writes `A' m A` of some tiles to `y`, or adds it, whose first row is the first tile's.
 #[inline(always)]
 fn write_outputs<A: Algorithm, T: Real>(
     grid: Grid,
@@ -317,6 +317,7 @@ fn write_outputs<A: Algorithm, T: Real>(
     tiles: Range<usize>,
     m: &[T],
     plane: usize,
+    add: bool,
     y: &mut [T],
 ) {
     let row = |(n, [i, _]): (usize, [usize; 2])| n * h + i;
@@ -329,8 +330,9 @@ fn write_outputs<A: Algorithm, T: Real>(
             let load = |i: usize, j: usize| Lanes::load(&m[(i * A::IN + j) * plane + at..]);
             both_axes([A::IN, A::OUT], load, A::output, |i, j, value| {
                 if top + i < h && left + j < w {
-                    let at = ((top_row + i) * w + left + j) * channels + c;
-                    value.store(&mut y[at..]);
+                    let y = &mut y[((top_row + i) * w + left + j) * channels + c..];
+                    let value = if add { Lanes::load(y) + value } else { value };
+                    value.store(y);
                 }
             });
         }

@@ -26,10 +26,16 @@ fn error<T: Real>(algorithm: Option<Winograd>, g: &Geometry) -> f64 {
         Some(algorithm) => algorithm.forward(g, &x_t, &w_t, y),
         None => twin::direct_forward(g, &x_t, &w_t, y),
     });
-    let dx = worst(9 * g.o, x.len(), &|dx| twin::direct_grad_input(g, &w, &dy, dx), &|dx| match algorithm {
-        Some(algorithm) => algorithm.grad_input(g, &w_t, &dy_t, dx),
-        None => twin::direct_grad_input(g, &w_t, &dy_t, dx),
-    });
+    let dx =
+        worst(
+            9 * g.o,
+            x.len(),
+            &|dx| twin::direct_grad_input(g, &w, &dy, dx, false),
+            &|dx| match algorithm {
+                Some(algorithm) => algorithm.grad_input(g, &w_t, &dy_t, dx, false),
+                None => twin::direct_grad_input(g, &w_t, &dy_t, dx, false),
+            },
+        );
     let dw =
         worst(g.pixels(), w.len(), &|dw| twin::direct_grad_weight(g, &x, &dy, dw), &|dw| match algorithm {
             Some(algorithm) => algorithm.grad_weight(g, &x_t, &dy_t, dw),
