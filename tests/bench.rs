@@ -1,13 +1,17 @@
 //! A plan counts what a GPU does: the same kernels, the same bytes, the same memory.
 
 use vista::Device;
-use vista::bench::TrainingStep;
+use vista::bench::{StepConfig, TrainingStep};
 use vista::device::{Events, GpuOptions, KernelRun};
 use vista::nn::Architecture;
 
 /// The second step of a tiny ResNet-18, and the most bytes of tensors in use.
 fn traced(device: &Device) -> (Events, u64) {
-    let mut step = TrainingStep::new(device, Architecture::Resnet18, 4, [2, 32]).expect("network");
+    let mut step = TrainingStep::new(
+        device,
+        StepConfig { width: 4, ..StepConfig::new(Architecture::Resnet18, [2, 32]) },
+    )
+    .expect("network");
     step.run(|_| Ok(())).expect("first step");
     device.start_trace();
     step.run(|_| Ok(())).expect("second step");

@@ -13,7 +13,7 @@ mod workload;
 
 pub use plan::{KernelRow, OpRow, PhaseRow, Plan};
 pub use profile::{OpTime, Profile};
-pub use step::{TrainingStep, parse_architecture};
+pub use step::{StepConfig, TrainingStep, parse_architecture};
 pub use timing::{Timing, peak_resident, reset_peak_resident};
 pub use workload::{KINDS, Kind, Name, Workload};
 

@@ -15,10 +15,9 @@
 //!
 //! **FLOPs.** 2 for each multiply-add of a convolution or matrix product, by its definition.
 
-use super::{TrainingStep, label, step};
+use super::{StepConfig, TrainingStep, label, step};
 use crate::device::{Device, Events};
 use crate::error::Result;
-use crate::nn::Architecture;
 use crate::optim::ema_update;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -81,6 +80,8 @@ pub struct Plan {
     pub batch: usize,
     /// Their side, pixels.
     pub image_size: usize,
+    /// Whether activations are kept as f16.
+    pub half: bool,
     /// The most bytes of tensors in use at once: parameters, momentum buffers, activations, gradients, key encoder.
     pub peak_tensor_bytes: u64,
     /// In the order of the step; the last is the total.
@@ -93,14 +94,10 @@ impl Plan {
     /// # Errors
     /// [`crate::Error::Shape`] if the images are too small for batch statistics; [`crate::Error::Limit`] if a tensor is
     /// larger than what a GPU binds.
-    pub fn of(
-        (model, architecture): (&str, Architecture),
-        width: usize,
-        [batch, image_size]: [usize; 2],
-    ) -> Result<Plan> {
+    pub fn of(config: StepConfig) -> Result<Plan> {
         let device = Device::plan();
-        let mut training = TrainingStep::new(&device, architecture, width, [batch, image_size])?;
-        let key = step::network(&device, architecture, width)?;
+        let mut training = TrainingStep::new(&device, config)?;
+        let key = step::network(&device, config.architecture, config.width)?;
         training.run(|_| Ok(()))?;
         device.start_trace();
         let mut phases = Vec::new();
@@ -111,7 +108,9 @@ impl Plan {
         ema_update(&key, &training.net, 0.99)?;
         phases.push(PhaseRow::of("ema", &device.take_trace()?));
         phases.push(PhaseRow::total(&phases));
-        Ok(Plan { model: model.to_string(), batch, image_size, peak_tensor_bytes: device.usage().1, phases })
+        let StepConfig { architecture, batch, image_size, half, .. } = config;
+        let model = architecture.to_string();
+        Ok(Plan { model, batch, image_size, half, peak_tensor_bytes: device.usage().1, phases })
     }
 }
 
@@ -168,10 +167,11 @@ impl PhaseRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::Architecture;
 
     /// A ResNet-18 of width 4 on two images of 32 pixels: sides 16, 8 (pooled and first stage), 4, 2, 1.
     fn tiny() -> Plan {
-        Plan::of(("resnet18", Architecture::Resnet18), 4, [2, 32]).expect("plan")
+        Plan::of(StepConfig { width: 4, ..StepConfig::new(Architecture::Resnet18, [2, 32]) }).expect("plan")
     }
 
     fn phase<'a>(plan: &'a Plan, name: &str) -> &'a PhaseRow {
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_step_of_five_gigabytes_is_planned_without_them() {
-        let plan = Plan::of(("resnet50", Architecture::Resnet50), 64, [64, 224]).expect("plan");
+        let plan = Plan::of(StepConfig::new(Architecture::Resnet50, [64, 224])).expect("plan");
         assert!(plan.peak_tensor_bytes > 5_000_000_000);
         // 4.09 billion multiply-adds an image are the usual figure of a ResNet-50.
         let forward = phase(&plan, "forward").flops as f64 / 2.0 / 64.0;

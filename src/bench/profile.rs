@@ -1,9 +1,8 @@
 //! A training step by op: time, share, rates.
 
-use super::{Timing, TrainingStep, label, peak_resident, reset_peak_resident};
+use super::{StepConfig, Timing, TrainingStep, label, peak_resident, reset_peak_resident};
 use crate::device::{Device, Events};
 use crate::error::Result;
-use crate::nn::Architecture;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -33,6 +32,8 @@ pub struct Profile {
     pub batch: usize,
     /// Their side, pixels.
     pub image_size: usize,
+    /// Whether activations are kept as f16.
+    pub half: bool,
     /// Whole steps, without a trace.
     pub step: Timing,
     /// Images in a second.
@@ -52,13 +53,8 @@ impl Profile {
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if the images are too small for batch statistics; the device's.
-    pub fn of(
-        device: &Device,
-        (model, architecture): (&str, Architecture),
-        [batch, image_size]: [usize; 2],
-        [warmup, repeats]: [usize; 2],
-    ) -> Result<Profile> {
-        let mut training = TrainingStep::new(device, architecture, 64, [batch, image_size])?;
+    pub fn of(device: &Device, config: StepConfig, [warmup, repeats]: [usize; 2]) -> Result<Profile> {
+        let mut training = TrainingStep::new(device, config)?;
         reset_peak_resident();
         let mut run = || {
             training.run(|_| Ok(()))?;
@@ -71,10 +67,12 @@ impl Profile {
         let events = traced?;
         let steps = step.repeats as f64;
         let forward: u64 = events.ops.iter().filter(|op| !op.backward).map(|op| op.work).sum();
+        let StepConfig { architecture, batch, image_size, half, .. } = config;
         Ok(Profile {
-            model: model.to_string(),
+            model: architecture.to_string(),
             batch,
             image_size,
+            half,
             images_per_second: batch as f64 * 1e3 / step.median_ms,
             gflops: 6.0 * forward as f64 / steps / 1e6 / step.median_ms,
             step,
@@ -119,12 +117,13 @@ fn by_op(events: &Events, steps: f64) -> Vec<OpTime> {
 mod tests {
     use super::*;
     use crate::device::{KernelRun, OpRun};
+    use crate::nn::Architecture;
 
     #[test]
     fn the_shares_of_a_step_on_the_cpu_add_up_to_one_and_its_ops_to_less_than_the_step() {
         let device = Device::cpu();
         let profile =
-            Profile::of(&device, ("resnet18", Architecture::Resnet18), [2, 32], [0, 2]).expect("profile");
+            Profile::of(&device, StepConfig::new(Architecture::Resnet18, [2, 32]), [0, 2]).expect("profile");
         assert!(profile.is_timed() && profile.gflops > 0.0 && profile.peak_tensor_bytes > 4 * 11_000_000);
         let shares: f64 = profile.ops.iter().filter_map(|op| op.share).sum();
         assert!((shares - 1.0).abs() < 1e-9, "{shares}");

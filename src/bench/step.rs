@@ -22,6 +22,28 @@ pub fn parse_architecture(name: &str) -> Result<Architecture> {
     }
 }
 
+/// What a training step is of: a ResNet with torchvision's stem, and square images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepConfig {
+    /// The network.
+    pub architecture: Architecture,
+    /// Channels of its first stage; 64 is usual.
+    pub width: usize,
+    /// Images in the step.
+    pub batch: usize,
+    /// Their side, pixels.
+    pub image_size: usize,
+    /// Whether activations are kept as f16.
+    pub half: bool,
+}
+
+impl StepConfig {
+    /// A step of a network of the usual width, in f32.
+    pub fn new(architecture: Architecture, [batch, image_size]: [usize; 2]) -> StepConfig {
+        StepConfig { architecture, width: 64, batch, image_size, half: false }
+    }
+}
+
 /// Forward, mean of squares of the pooled features, backward, running statistics, SGD with momentum; random images.
 #[derive(Debug)]
 pub struct TrainingStep {
@@ -30,26 +52,23 @@ pub struct TrainingStep {
     device: Device,
     optimizer: Sgd,
     images: Tensor,
+    half: bool,
 }
 
 impl TrainingStep {
-    /// A network of the given first-stage width (64 is usual) with torchvision's stem, and `batch` images of `size`
-    /// pixels squared.
+    /// The network and the images.
     ///
     /// # Errors
     /// [`Error::Shape`] if that is more than 2^31 values; the device's.
-    pub fn new(
-        device: &Device,
-        architecture: Architecture,
-        width: usize,
-        [batch, size]: [usize; 2],
-    ) -> Result<TrainingStep> {
+    pub fn new(device: &Device, config: StepConfig) -> Result<TrainingStep> {
+        let StepConfig { architecture, width, batch, image_size: size, half } = config;
         let images = super::ops::tensors(device, &[Input::normal([batch, size, size, 3])])?.swap_remove(0);
         Ok(TrainingStep {
             net: network(device, architecture, width)?,
             device: device.clone(),
             optimizer: Sgd::new(SgdConfig::default()),
             images,
+            half,
         })
     }
 
@@ -59,7 +78,7 @@ impl TrainingStep {
     /// # Errors
     /// [`Error::Shape`] if the images are too small for batch statistics; the device's errors; those of `after`.
     pub fn run(&mut self, mut after: impl FnMut(&'static str) -> Result<()>) -> Result<()> {
-        let tape = Tape::new(&self.device);
+        let tape = if self.half { Tape::half(&self.device) } else { Tape::new(&self.device) };
         let loss = self.loss(&tape)?;
         after("forward")?;
         let mut grads = loss.backward()?;
@@ -90,7 +109,7 @@ pub(super) fn network(device: &Device, architecture: Architecture, width: usize)
 /// [`Error::Shape`] if the images are too small for batch statistics.
 pub(super) fn forward_work(architecture: Architecture, sizes: [usize; 2]) -> Result<u64> {
     let device = Device::plan();
-    let step = TrainingStep::new(&device, architecture, 64, sizes)?;
+    let step = TrainingStep::new(&device, StepConfig::new(architecture, sizes))?;
     device.start_trace();
     step.loss(&Tape::inert(&device))?;
     Ok(device.take_trace()?.ops.iter().map(|op| op.work).sum())

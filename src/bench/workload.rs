@@ -214,7 +214,7 @@ pub const KINDS: &[Kind] = &[
 fn training(device: &Device, architecture: Architecture, sizes: &[usize]) -> Result<Workload> {
     let sizes = [sizes[0], sizes[1]];
     let work = 3 * step::forward_work(architecture, sizes)?;
-    let mut step = step::TrainingStep::new(device, architecture, 64, sizes)?;
+    let mut step = step::TrainingStep::new(device, step::StepConfig::new(architecture, sizes))?;
     let device = device.clone();
     Ok(Workload::new(move || {
         step.run(|_| Ok(()))?;

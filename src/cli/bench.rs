@@ -2,7 +2,8 @@
 
 use super::judged::check_folder_of;
 use crate::bench::{
-    KINDS, Name, OpTime, Plan, Profile, Timing, parse_architecture, peak_resident, reset_peak_resident,
+    KINDS, Name, OpTime, Plan, Profile, StepConfig, Timing, parse_architecture, peak_resident,
+    reset_peak_resident,
 };
 use crate::device::Device;
 use crate::error::{Error, Result, readable_bytes};
@@ -29,6 +30,9 @@ pub(super) struct Args {
     /// Their side in pixels.
     #[arg(long, value_name = "N", default_value = "96", value_parser = clap::value_parser!(u32).range(1..=8192))]
     image_size: u32,
+    /// Keep the activations of a step as f16 until its backward.
+    #[arg(long, conflicts_with = "tests")]
+    half: bool,
     /// Runs before the first that counts.
     #[arg(long, value_name = "N", default_value = "2")]
     warmup: usize,
@@ -55,19 +59,21 @@ fn kinds() -> String {
 pub(super) fn run(args: &Args) -> Result<()> {
     args.json.as_deref().map_or(Ok(()), |path| check_folder_of(path, "--json"))?;
     let sizes = [args.batch as usize, args.image_size as usize];
+    let step = |model: &str| {
+        Ok(StepConfig { half: args.half, ..StepConfig::new(parse_architecture(model)?, sizes) })
+    };
     let figures = match &args.plan {
-        Some(model) => json!({ "plan": plan(model, sizes)? }),
+        Some(model) => json!({ "plan": plan(step(model)?)? }),
         None => {
             let names = args.tests.iter().map(|name| Name::parse(name)).collect::<Result<Vec<_>>>()?;
-            let models = args.model.iter().map(|m| Ok((m.as_str(), parse_architecture(m)?)));
-            let models = models.collect::<Result<Vec<_>>>()?;
+            let models = args.model.iter().map(|model| step(model)).collect::<Result<Vec<_>>>()?;
             // One of its own for each: pooled memory of one measurement is not held in the next.
             let open = || Device::open(&args.device);
             let device = open()?.name();
             println!("device  {device}");
             let runs = [args.warmup, args.repeats as usize];
             let (key, rows) = if names.is_empty() {
-                let profile = |model| Ok(json!(profile(&open()?, model, sizes, runs)?));
+                let profile = |model| Ok(json!(profile(&open()?, model, runs)?));
                 ("steps", models.into_iter().map(profile).collect::<Result<Vec<Value>>>()?)
             } else {
                 println!("{:36} {:>28} {:>9}", "test", "median ms (least - most)", "GFLOP/s");
@@ -117,18 +123,14 @@ fn figure(value: Option<f64>) -> String {
     value.map_or("-".into(), |value| format!("{value:.1}"))
 }
 
-fn profile(
-    device: &Device,
-    model: (&str, crate::nn::Architecture),
-    sizes: [usize; 2],
-    runs: [usize; 2],
-) -> Result<Profile> {
-    let profile = Profile::of(device, model, sizes, runs)?;
+fn profile(device: &Device, config: StepConfig, runs: [usize; 2]) -> Result<Profile> {
+    let profile = Profile::of(device, config, runs)?;
     let Timing { median_ms, least_ms, most_ms, .. } = profile.step;
     println!();
     println!(
-        "{}, {} x 3 x {size} x {size}: {median_ms:.1} ms ({least_ms:.1} - {most_ms:.1}), {:.1} images/s, {:.1} GFLOP/s",
+        "{}{}, {} x 3 x {size} x {size}: {median_ms:.1} ms ({least_ms:.1} - {most_ms:.1}), {:.1} images/s, {:.1} GFLOP/s",
         profile.model,
+        half_note(profile.half),
         profile.batch,
         profile.images_per_second,
         profile.gflops,
@@ -159,10 +161,17 @@ fn profile(
     Ok(profile)
 }
 
-fn plan(model: &str, sizes: [usize; 2]) -> Result<Plan> {
-    let plan = Plan::of((model, parse_architecture(model)?), 64, sizes)?;
-    let [batch, size] = sizes;
-    println!("{model}, {batch} x 3 x {size} x {size}, one training step on a discrete GPU, not run");
+fn half_note(half: bool) -> &'static str {
+    if half { " with activations in f16" } else { "" }
+}
+
+fn plan(config: StepConfig) -> Result<Plan> {
+    let plan = Plan::of(config)?;
+    let Plan { model, batch, image_size: size, .. } = &plan;
+    println!(
+        "{model}{}, {batch} x 3 x {size} x {size}, one training step on a discrete GPU, not run",
+        half_note(plan.half)
+    );
     println!("memory: tensors {}", readable_bytes(plan.peak_tensor_bytes));
     println!("least: every op reads each input once (batch norm twice) and writes each result once;");
     println!("moved: every dispatch reads and writes each of its bindings once");

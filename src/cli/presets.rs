@@ -1,6 +1,6 @@
 //! `vista pretrain --presets`: each setting with its source, and how long it would take on this machine.
 
-use crate::bench::{Plan, Timing, TrainingStep};
+use crate::bench::{Plan, StepConfig, Timing, TrainingStep};
 use crate::device::Device;
 use crate::error::Result;
 use crate::nn::Architecture;
@@ -35,14 +35,14 @@ pub(super) fn list() -> Result<()> {
 
 /// FLOPs a second of a training step here.
 fn speed() -> Result<f64> {
-    let (batch, size) = (16, 64);
     let device = Device::open("auto")?;
-    let mut step = TrainingStep::new(&device, Architecture::Resnet18, 64, [batch, size])?;
+    let config = StepConfig::new(Architecture::Resnet18, [16, 64]);
+    let mut step = TrainingStep::new(&device, config)?;
     let timing = Timing::of(1, 3, || {
         step.run(|_| Ok(()))?;
         device.wait()
     })?;
-    Ok(total(&Plan::of(("resnet18", Architecture::Resnet18), 64, [batch, size])?) / (timing.median_ms / 1e3))
+    Ok(total(&Plan::of(config)?) / (timing.median_ms / 1e3))
 }
 
 fn total(plan: &Plan) -> f64 {
@@ -62,7 +62,10 @@ fn flops(name: &str, config: &Config, known: &mut BTreeMap<(usize, usize, usize)
         let key = (resnet.architecture as usize, resnet.width, view.size);
         let step = match known.get(&key) {
             Some(&step) => step,
-            None => total(&Plan::of((name, resnet.architecture), resnet.width, [2, view.size])?) / 2.0,
+            None => {
+                let config = StepConfig::new(resnet.architecture, [2, view.size]);
+                total(&Plan::of(StepConfig { width: resnet.width, ..config })?) / 2.0
+            }
         };
         known.insert(key, step);
         image += step * keys.get(i).copied().unwrap_or(1.0);

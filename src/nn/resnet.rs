@@ -19,6 +19,16 @@ pub enum Architecture {
     Resnet50,
 }
 
+impl std::fmt::Display for Architecture {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Architecture::Resnet18 => "resnet18",
+            Architecture::Resnet34 => "resnet34",
+            Architecture::Resnet50 => "resnet50",
+        })
+    }
+}
+
 impl Architecture {
     pub(crate) fn depths(self) -> [usize; 4] {
         match self {

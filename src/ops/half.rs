@@ -201,16 +201,30 @@ impl<'a, T: Real> Sides<'a, T> {
         Sides { lists, channels, group: elements / groups }
     }
 
-    /// Moves each f16 of the elements from `first` on to its element's side.
+    /// Moves each f16 of up to [`BLOCK`] elements, from `first` on, to its element's side.
     fn keep(&self, first: usize, x: &[T], halves: &mut [f16]) {
-        for (i, (&x, half)) in (first..).zip(x.iter().zip(halves)) {
-            let at = i / self.group * self.channels + i % self.channels;
-            let [mean, scale, shift] = self.lists.map(|list| list[at]);
-            let positive = |v: T| (v - mean) * scale + shift > T::zero();
-            let kept = T::of(f64::from(half.to_f32()));
-            if positive(x) != positive(kept) {
-                *half = neighbour(*half, x > kept);
+        let mut kept = [T::zero(); BLOCK];
+        widen(&halves[..x.len()], &mut kept[..x.len()]);
+        let mut at = 0;
+        // Neighbouring channels of one pixel at a time.
+        while at < x.len() {
+            let i = first + at;
+            let length = (self.channels - i % self.channels).min(x.len() - at);
+            let channel = i / self.group * self.channels + i % self.channels;
+            let [mean, scale, shift] = self.lists.map(|list| &list[channel..][..length]);
+            let (x, kept) = (&x[at..][..length], &kept[at..][..length]);
+            let differs = |j: usize| {
+                let positive = |v: T| (v - mean[j]) * scale[j] + shift[j] > T::zero();
+                positive(x[j]) != positive(kept[j])
+            };
+            let any = vectorised(
+                #[inline(always)]
+                || (0..length).fold(false, |any, j| any | differs(j)),
+            );
+            for j in (0..length).filter(|&j| any && differs(j)) {
+                halves[at + j] = neighbour(halves[at + j], x[j] > kept[j]);
             }
+            at += length;
         }
     }
 }
