@@ -133,7 +133,9 @@ fn batch(device: &Device, seed: u64, method: &str, views: usize) -> Batch {
         Tensor::new(device, [rows, size, size, 3], &values).expect("views")
     };
     let query = match method {
-        "swav" => vec![tensor(2 * BATCH, SIZE), tensor(2 * BATCH, SIZE / 2)],
+        // Of crops of half the side, the last batch norm would see one pixel in each of four images: the variance of four
+        // values makes much of rounding.
+        "swav" => vec![tensor(2 * BATCH, SIZE), tensor(2 * BATCH, SIZE * 3 / 4)],
         _ => vec![tensor(views * BATCH, SIZE)],
     };
     let (key, shuffle) = match method {
@@ -204,7 +206,7 @@ fn a_step_in_chunks_equals_a_step_in_one_pass() {
                 assert!(error <= 1e-9, "{method} in chunks of {chunk}: {name} is off by {error:.1e}");
             }
             // In f32 the gradient as a whole, since single biases are small sums of large terms; at this rate what is left
-            // of the parameters does not round it. SwAV's codes alone make f32 differ from f64 by more than 1e-5.
+            // of the parameters does not round it.
             let movement = |device: &Device, chunk: usize| -> Vec<f64> {
                 let before = after(device, method, 0, 0, 0.0).1;
                 let after = after(device, method, chunk, 1, 1e4).1;
@@ -218,8 +220,7 @@ fn a_step_in_chunks_equals_a_step_in_one_pass() {
             let rounding = vista::ops::relative_l2(&whole, &movement(&f64s, 0));
             let error = vista::ops::relative_l2(&movement(&f32s, chunk), &whole);
             println!("{method} in chunks of {chunk}: off by {error:.1e}, f32 itself by {rounding:.1e}");
-            let bound = if method == "swav" { rounding.max(1e-5) } else { 1e-5 };
-            assert!(error <= bound, "{method} in chunks of {chunk}: the f32 gradient is off by {error:.1e}");
+            assert!(error <= 1e-5, "{method} in chunks of {chunk}: the f32 gradient is off by {error:.1e}");
         }
     }
 }
