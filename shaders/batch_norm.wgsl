@@ -3,8 +3,8 @@
 //           forward : x, blocks, gamma[C], beta[C], residual -> y, stats[2,groups,C]
 //           merge_blocks : blocks of any rows, gamma, beta -> coefs[4,groups,C]: mean, variance, scale, shift
 //           forward_given : x, mean[C], var[C], gamma, beta, residual -> y; with COEFS x, coefs[4,groups,C], residual -> y
-//           gradient_blocks : x, y, dy, mean, var, gamma -> blocks[groups * B, 2, S], then factors[groups, 3, S]
-//           backward : x, y, dy, blocks -> dx, dresidual, dgamma[C], dbeta[C]
+//           gradient_blocks : x, y or coefs, dy, mean, var, gamma -> blocks[groups * B, 2, S], then factors[groups, 3, S]
+//           backward : x, y or coefs, dy, blocks -> dx, dresidual, dgamma[C], dbeta[C]
 //           zero : -> dmean[C] or dvar[C], which are constants
 //           forward_odd, forward_given_odd, backward_odd : the same for any C, the others need VEC off
 // parallel  one workgroup per 32 channels and block of rows: 8 vec4s of channels, 32 shares of the rows, fixed trees.
@@ -34,8 +34,8 @@ struct Params {
 override VEC: bool = true; // C divides by 4
 override RELU: bool = false;
 override RESIDUAL: bool = false;
-override COEFS: bool = false; // forward_given: the statistics are those of merge_blocks
-override BETA: bool = false;  // backward with RELU: y was not kept, beta is bound in its place
+// forward_given: coefs are bound instead of a mean. gradient_blocks and backward: y was not kept, and they are bound for it.
+override COEFS: bool = false;
 
 override QUADS: u32 = 8u;           // neighbouring vec4s of channels
 override PARTS: u32 = 256u / QUADS; // shares of the rows
@@ -255,15 +255,16 @@ fn merge_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
 /// y = scale (x - mean) + shift
 struct Given { mean: vec4<f32>, scale: vec4<f32>, shift: vec4<f32> }
 
-/// Four channels of one of the four lists of coefs.
-fn coef_quad(list: u32, at: Place) -> vec4<f32> {
-    let i = (list * params.groups + at.group) * params.channels + at.c;
+/// Where a group's four channels begin in one of the four lists of coefs.
+fn coef_at(list: u32, at: Place) -> u32 { return (list * params.groups + at.group) * params.channels + at.c; }
+
+fn coef_quad(i: u32) -> vec4<f32> {
     if (VEC) { return given_mean[i / 4u]; }
     return vec4(given_mean[i / 4u][i % 4u], given_mean[(i + 1u) / 4u][(i + 1u) % 4u], given_mean[(i + 2u) / 4u][(i + 2u) % 4u], given_mean[(i + 3u) / 4u][(i + 3u) % 4u]);
 }
 
 fn given(at: Place) -> Given {
-    if (COEFS) { return Given(coef_quad(0u, at), coef_quad(2u, at), coef_quad(3u, at)); }
+    if (COEFS) { return Given(coef_quad(coef_at(0u, at)), coef_quad(coef_at(2u, at)), coef_quad(coef_at(3u, at))); }
     let scale = gamma[at.c / 4u] / sqrt(given_variance[at.c / 4u] + params.eps);
     return Given(given_mean[at.c / 4u], scale, beta[at.c / 4u]);
 }
@@ -294,7 +295,7 @@ fn forward_given_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
     }
 }
 
-@group(0) @binding(2) var<storage, read> value: array<vec4<f32>>;           // y [M, C], read with RELU; with BETA beta [C]
+@group(0) @binding(2) var<storage, read> value: array<vec4<f32>>;           // y [M, C], read with RELU; or coefs [4, groups, C]
 @group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;              // [M, C]
 @group(0) @binding(4) var<storage, read> mean_of: array<f32>;               // [groups, C]
 @group(0) @binding(5) var<storage, read> variance_of: array<f32>;           // from var_at: [groups, C]
@@ -310,11 +311,17 @@ fn dy_quad(i: u32) -> vec4<f32> {
     return vec4(dy[i / 4u][i % 4u], dy[(i + 1u) / 4u][(i + 1u) % 4u], dy[(i + 2u) / 4u][(i + 2u) % 4u], dy[(i + 3u) / 4u][(i + 3u) % 4u]);
 }
 
-/// The gradient behind the relu: `d` where y, or `scale (x - mean) + beta`, is positive.
-fn dz_quad(i: u32, c: u32, mean: vec4<f32>, scale: vec4<f32>) -> vec4<f32> {
+/// What tells which results the relu let through, if not they themselves.
+fn mask_given(at: Place) -> Given {
+    if (!COEFS || !at.inside) { return Given(vec4(0.0), vec4(0.0), vec4(0.0)); }
+    return Given(value_quad(coef_at(0u, at)), value_quad(coef_at(2u, at)), value_quad(coef_at(3u, at)));
+}
+
+/// The gradient behind the relu.
+fn dz_quad(i: u32, by: Given) -> vec4<f32> {
     let d = dy_quad(i);
     if (!RELU) { return d; }
-    if (BETA) { return select(vec4(0.0), d, (x_quad(i) - mean) * scale + value[c / 4u] > vec4(0.0)); }
+    if (COEFS) { return select(vec4(0.0), d, (x_quad(i) - by.mean) * by.scale + by.shift > vec4(0.0)); }
     return select(vec4(0.0), d, value_quad(i) > vec4(0.0));
 }
 
@@ -330,19 +337,14 @@ fn gradient_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     if (idle(flat)) { return; }
     let at = place(flat, lane);
     let s = at.group * params.channels + at.c;
+    let by = mask_given(at);
     var mean = vec4(0.0);
-    var variance = vec4(0.0);
-    for (var k = 0u; k < min(4u, params.channels - select(params.channels, at.c, at.inside)); k++) {
-        mean[k] = mean_of[s + k];
-        variance[k] = variance_of[params.var_at + s + k];
-    }
-    let rstd = 1.0 / sqrt(variance + params.eps);
-    let scale = scale_gamma[select(0u, at.c / 4u, at.inside)] * rstd;
     var sums = Pair(vec4(0.0), vec4(0.0));
     if (at.inside) {
+        for (var k = 0u; k < min(4u, params.channels - at.c); k++) { mean[k] = mean_of[s + k]; }
         for (var row = at.row + at.part; row < at.end; row += PARTS) {
             let i = element(row, at.c);
-            let dz = dz_quad(i, at.c, mean, scale);
+            let dz = dz_quad(i, by);
             sums.a += dz;
             sums.b += dz * (x_quad(i) - mean);
         }
@@ -353,10 +355,13 @@ fn gradient_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
         blocks_out[to] = total.a;
         blocks_out[to + params.stride / 4u] = total.b;
         if (at.block % params.blocks == 0u) {
+            var variance = vec4(0.0);
+            for (var k = 0u; k < min(4u, params.channels - at.c); k++) { variance[k] = variance_of[params.var_at + s + k]; }
+            let rstd = 1.0 / sqrt(variance + params.eps);
             let factor = factors_at(at.group, at.c);
             blocks_out[factor] = mean;
             blocks_out[factor + params.stride / 4u] = rstd;
-            blocks_out[factor + params.stride / 2u] = scale;
+            blocks_out[factor + params.stride / 2u] = scale_gamma[at.c / 4u] * rstd;
         }
     }
 }
@@ -419,11 +424,12 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     if (idle(flat)) { return; }
     let at = place(flat, lane);
     let g = gradient(at, lane);
+    let by = mask_given(at);
     if (at.block == 0u) { store_vectors(at, lane); }
     if (!at.inside) { return; }
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
-        let dz = dz_quad(i, at.c, g.mean, g.scale);
+        let dz = dz_quad(i, by);
         dx[i / 4u] = g.scale * dz - (g.offset + (x_quad(i) - g.mean) * g.slope);
         if (RESIDUAL) { dresidual[i / 4u] = dz; }
     }
@@ -436,11 +442,12 @@ fn backward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     if (idle(flat)) { return; }
     let at = place(flat, lane);
     let g = gradient(at, lane);
+    let by = mask_given(at);
     if (at.block == 0u) { store_vectors(at, lane); }
     if (!at.inside) { return; }
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
-        let dz = dz_quad(i, at.c, g.mean, g.scale);
+        let dz = dz_quad(i, by);
         let d = g.scale * dz - (g.offset + (x_quad(i) - g.mean) * g.slope);
         for (var k = 0u; k < min(4u, params.channels - at.c); k++) {
             dx_odd[i + k] = d[k];

@@ -74,13 +74,13 @@ fn positive(bits: u32, at: u32) -> bool {
 /// The f16 of element i on its side, if that is finite.
 fn to_half_before_relu(bits: u32, i: u32) -> u32 {
     let half = to_half(bits);
-    let at = i / params.group * params.channels + i % params.channels;
+    // Behind an odd end there are no coefficients.
+    let at = min(i / params.group * params.channels + i % params.channels, params.list - 1u);
     let kept = from_half(half);
     if (positive(bits, at) == positive(kept, at)) { return half; }
     let above = bitcast<f32>(bits) > bitcast<f32>(kept);
-    let zero = select(0x8001u, 0x0001u, above);
-    let away = above == (half < 0x8000u);
-    let next = select(select(half - 1u, half + 1u, away), zero, (half & 0x7fffu) == 0u);
+    // Only zero itself is kept as zero, so that this is no zero.
+    let next = select(half - 1u, half + 1u, above == (half < 0x8000u));
     return select(next, half, (next & 0x7fffu) >= 0x7c00u);
 }
 

@@ -100,6 +100,32 @@ fn rows_are_written_and_read_alone_and_odd_ones_are_refused() {
 }
 
 #[test]
+fn what_waits_before_a_relu_keeps_its_side() {
+    let (rows, channels) = (6000, 12);
+    for device in devices() {
+        let x = random(&device, 1, &[rows, channels]);
+        let coefficients = random(&device, 2, &[4, 2, channels]);
+        let [values, factors] = [&x, &coefficients].map(|t| t.to_f64().expect("values"));
+        let open = |values: &[f64]| -> Vec<bool> {
+            let z = |(i, &v): (usize, &f64)| {
+                let at = |list: usize| factors[(2 * list + 2 * i / values.len()) * channels + i % channels];
+                (v - at(0)) * at(2) + at(3) > 0.0
+            };
+            values.iter().enumerate().map(z).collect()
+        };
+        let differ = |inputs: &[&Tensor]| {
+            let kept = run(&Half::Round, inputs).expect("rounded")[0].to_f64().expect("values");
+            open(&kept).iter().zip(open(&values)).filter(|(a, b)| **a != *b).count()
+        };
+        assert!(differ(&[&x]) > 0, "no value lies close enough to the kink for this to show anything");
+        assert_eq!(differ(&[&x, &coefficients]), 0, "on {}", device.name());
+        let packed = Packed::before_relu(&x, Some(&coefficients)).and_then(|packed| packed.unpack());
+        let packed = packed.expect("unpacked").to_f64().expect("values");
+        assert_eq!(open(&packed), open(&values), "on {}", device.name());
+    }
+}
+
+#[test]
 fn products_with_a_ring_in_half_are_those_of_its_rounded_keys_in_f32() {
     let slots = 2500; // three blocks, the last one short
     for device in devices() {

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use vista::autograd::{Observation, Tape};
 use vista::device::GpuOptions;
 use vista::nn::{ConvNorm, Mode, Module};
-use vista::ops::{AnyCase, Matmul, Op, all_cases, relative_l2};
+use vista::ops::{AnyCase, Matmul, Op, all_cases, relative_l2, run};
 use vista::{Device, Tensor};
 
 fn gpu() -> &'static Device {
@@ -113,12 +113,22 @@ fn shaders_agree_with_the_f64_twins() {
 #[test]
 fn kernels_of_a_real_gpu_agree_with_the_f64_twins() {
     let options = || GpuOptions { as_real: true, ..Default::default() };
-    let only = |c: &AnyCase| PRODUCTS.contains(&c.op) || c.op == "batch_norm";
+    let only = |c: &AnyCase| PRODUCTS.contains(&c.op) || ["batch_norm", "normalize"].contains(&c.op);
     assert_parity_of(&Device::gpu_named(None, options()).expect("device"), only);
     let checked = GpuOptions { checked: true, ..options() };
     let checked = Device::gpu_named(None, checked).expect("device");
     assert_parity_of(&checked, |c| {
-        only(c) && ["nt odd", "stem", "3x3 odd channels", "F4, odd"].contains(&c.name)
+        only(c)
+            && [
+                "nt odd",
+                "stem",
+                "3x3 odd channels",
+                "F4, odd",
+                "three groups",
+                "coefficients, groups",
+                "groups of whole tiles",
+            ]
+            .contains(&c.name)
     });
 }
 
@@ -172,9 +182,29 @@ fn two_runs_give_the_same_bits_on_each_device() {
 }
 
 #[test]
+fn one_tensor_may_be_both_mean_and_variance() {
+    let op = vista::ops::BatchNormEval { eps: 1e-5, relu: true };
+    let of = |device: &Device| {
+        let tensor = |shape: &[usize], scale: f32| {
+            let values: Vec<f32> = (0..shape.iter().product()).map(|i| scale * (i % 7 + 1) as f32).collect();
+            Tensor::new(device, shape, &values).expect("tensor")
+        };
+        let (x, gamma, both) = (tensor(&[3, 4, 8], 0.5), tensor(&[8], -0.3), tensor(&[8], 0.7));
+        run(&op, &[&x, &gamma, &gamma, &both, &both]).expect("run")[0].to_f64().expect("values")
+    };
+    let expected = of(&Device::reference());
+    for device in [&Device::cpu(), gpu()] {
+        assert!(relative_l2(&of(device), &expected) < 1e-5, "{}", device.name());
+    }
+}
+
+#[test]
 fn gradients_are_added_to_what_is_there() {
-    let real = Device::gpu_named(None, GpuOptions { as_real: true, ..Default::default() }).expect("device");
-    for device in [&Device::reference(), &Device::cpu(), gpu(), &real] {
+    let as_real = |checked| {
+        let options = GpuOptions { as_real: true, checked, ..Default::default() };
+        Device::gpu_named(None, options).expect("device")
+    };
+    for device in [&Device::reference(), &Device::cpu(), gpu(), &as_real(false), &as_real(true)] {
         for case in cases().into_iter().filter(|case| case.inputs[0].differentiable()) {
             let Some(op) = case.op() else { continue };
             let inputs = case.tensors(device, 7).expect("inputs");

@@ -5,9 +5,9 @@
 //!
 //! **Least bytes.** Each op reads every input once and writes every result once, in f32. A convolution gathers the
 //! statistics that batch norm needs while it writes its output, and may normalise what it reads: nothing is read or written
-//! for that. Backward, batch norm must read `x`, `y` and `dy` twice, since it needs two sums over the batch, and so must a
-//! convolution with the norm before it in one op; the gradient between the two, which must be written and read twice more,
-//! is not counted there.
+//! for that. Backward, batch norm must read what it reads twice, since it needs two sums over the batch, and so must a
+//! convolution with the norm before it, `norm_conv2d`. The gradient between those two is no input and no result, so that it
+//! is not counted, though it has to be written once and read twice.
 //!
 //! **Moved bytes.** Each dispatch reads every binding once and writes every binding once, whatever it reads again from
 //! caches: partial sums and repeated reads by several kernels count, the traffic between tiles of one kernel does not.

@@ -173,7 +173,9 @@ fn plan(config: StepConfig) -> Result<Plan> {
         half_note(plan.half)
     );
     println!("memory: tensors {}", readable_bytes(plan.peak_tensor_bytes));
-    println!("least: every op reads each input once (batch norm twice) and writes each result once;");
+    println!(
+        "least: every op reads each input once (backward of batch norm twice) and writes each result once;"
+    );
     println!("moved: every dispatch reads and writes each of its bindings once");
     println!(
         "{:34} {:>6} {:>10} {:>9} {:>9} {:>6} {:>8}",

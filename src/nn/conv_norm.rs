@@ -62,15 +62,13 @@ impl ConvNorm {
         ConvNorm::chain(std::slice::from_ref(self), x, mode, relu, residual)
     }
 
-    /// The layers one behind the other, a relu between each two, then perhaps the residual sum and a relu.
+    /// Layers one behind the other, `x_k+1 = relu(norm_k(conv_k(x_k)))`; behind the last of them the relu is left out without
+    /// `relu`, and a residual of its output's shape is added before it. No layers give x.
     ///
     /// In training what a layer hands to the next is not normalised: the next does that as it reads it.
     ///
     /// # Errors
-    /// As [`ConvNorm::forward`].
-    ///
-    /// # Panics
-    /// Without layers.
+    /// As [`ConvNorm::forward`], and [`crate::Error::Shape`] if the residual has another shape.
     pub fn chain<'t>(
         layers: &[ConvNorm],
         x: &Var<'t>,
@@ -78,7 +76,7 @@ impl ConvNorm {
         relu: bool,
         residual: Option<&Var<'t>>,
     ) -> Result<Var<'t>> {
-        let (last, rest) = layers.split_last().expect("a chain has layers");
+        let Some((last, rest)) = layers.split_last() else { return Ok(x.clone()) };
         let Mode::Train { splits } = mode else {
             let mut x = x.clone();
             for layer in rest {
@@ -86,11 +84,11 @@ impl ConvNorm {
             }
             return last.norm.apply(&last.conv.forward(&x)?, mode, relu, residual);
         };
-        let mut waiting: Option<Waiting> = None;
-        for layer in layers {
+        let mut waiting = None;
+        for layer in rest {
             waiting = Some(layer.convolve(x, waiting, splits)?);
         }
-        waiting.expect("a chain has layers").normalize(splits, relu, residual)
+        last.convolve(x, waiting, splits)?.normalize(splits, relu, residual)
     }
 
     /// The convolution of x, or of what waits for its norm and relu.

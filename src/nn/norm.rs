@@ -79,7 +79,7 @@ impl BatchNorm {
 
     /// Notes the statistics `[2, groups, C]` of a batch of this shape.
     pub(super) fn observe(&self, tape: &Tape, x: &Shape, statistics: Tensor) {
-        let count = x.elements() / statistics.elements().max(1) * 2;
+        let count = 2 * x.elements() / statistics.elements().max(1);
         tape.observe(Observation { running: self.running.clone(), statistics, count, momentum: MOMENTUM });
     }
 
@@ -113,5 +113,24 @@ impl Module for BatchNorm {
         f(&self.bias);
         f(&self.running.mean);
         f(&self.running.var);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_odd_number_of_values_is_counted_whole() {
+        let device = Device::reference();
+        let norm = BatchNorm::new(&device, "norm", 1, 1.0).expect("norm");
+        let tape = Tape::new(&device);
+        let x = tape.constant(Tensor::new(&device, [3, 1, 1, 1], &[1.0, 2.0, 6.0]).expect("values"));
+        norm.forward(&x, Mode::Train { splits: 1 }).expect("forward");
+        Observation::apply(&tape.take_observations()).expect("statistics");
+        let value = |param: &Param| f64::from(param.get().item().expect("one value"));
+        assert!((value(&norm.running.mean) - 0.1 * 3.0).abs() < 1e-6);
+        // The sum of squared deviations, 4 + 1 + 9, over n - 1 = 2.
+        assert!((value(&norm.running.var) - (0.9 + 0.1 * 7.0)).abs() < 1e-6);
     }
 }

@@ -76,7 +76,7 @@ impl ResNetConfig {
 
     /// Side and channels of the output of each convolution for a square image, and of the pooling, and how many tensors
     /// of that size a forward pass keeps: two where batch norm's output is kept as well, or the pooling's indices; one
-    /// where the next convolution normalises what it reads.
+    /// where the next convolution normalises what it reads, and in a shortcut, which has no relu.
     pub fn outputs(&self, size: usize) -> Vec<[usize; 3]> {
         let halved = |side: usize| side.div_ceil(2);
         let mut side = if self.stem == Stem::Imagenet { halved(size) } else { size };
@@ -99,7 +99,7 @@ impl ResNetConfig {
                 }
                 outputs.extend([[side, width, 1], [side, last, 2]]);
                 if channels != last || before != side {
-                    outputs.push([side, last, 2]);
+                    outputs.push([side, last, 1]);
                 }
                 channels = last;
             }

@@ -26,7 +26,7 @@ use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
 use bytemuck::bytes_of;
-use plan::{Bound::Block, Bound::Whole, Mask, Plan};
+use plan::{Bound::Block, Bound::Whole, Given, Mask, Plan};
 use twin::{Grads, Norm, Stats};
 
 const NAME: &str = "batch_norm";
@@ -128,25 +128,15 @@ impl BatchNorm {
         self.plan(gpu, x).cut(rows).merge(gpu, [blocks, gamma, beta, coefficients])
     }
 
-    /// Records `y = act(scale (x - mean) + shift + residual)`.
-    pub(super) fn normalise(
-        &self,
-        gpu: &Gpu,
-        [x, coefficients, y]: [&Tensor; 3],
-        residual: Option<&Tensor>,
-    ) -> Result<()> {
-        self.plan(gpu, x).normalise(gpu, [x, y], [coefficients; 4], residual)
-    }
-
-    /// Records the backward pass where y was not kept: by x, gamma, beta and the coefficients.
+    /// Records the backward pass where y was not kept: by x, gamma and the coefficients.
     pub(super) fn backward_without_y(
         &self,
         gpu: &Gpu,
-        [x, gamma, beta, coefficients]: [&Tensor; 4],
+        [x, gamma, coefficients]: [&Tensor; 3],
         dy: &Tensor,
         grads: [&Option<Tensor>; 3],
     ) -> Result<()> {
-        let mask = Mask::Beta(beta);
+        let mask = Mask::Coefficients(coefficients);
         self.plan(gpu, x).backward(gpu, [x, dy], mask, [gamma, coefficients, coefficients], grads, None)
     }
 }
@@ -250,6 +240,17 @@ impl Differentiable for BatchNorm {
     }
 }
 
+/// Records `y = act(scale (x - mean) + shift + residual)` by the coefficients: [`twin::apply`] on a GPU.
+pub(super) fn apply(
+    gpu: &Gpu,
+    [x, coefficients, y]: [&Tensor; 3],
+    relu: bool,
+    residual: Option<&Tensor>,
+) -> Result<()> {
+    let plan = Plan::new(gpu, x.shape(), coefficients.shape()[1], 0.0, relu, true);
+    plan.normalise(gpu, [x, y], Given::Coefficients(coefficients), residual)
+}
+
 impl BatchNormEval {
     fn norm<'a, T: Real>(&self, gamma: &'a [T], beta: &'a [T]) -> Norm<'a, T> {
         Norm { gamma, beta, groups: 1, eps: f64::from(self.eps), relu: self.relu }
@@ -271,7 +272,7 @@ impl Kernel for BatchNormEval {
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let plan = Plan::new(gpu, x[0].shape(), 1, self.eps, self.relu, false);
-        plan.normalise(gpu, [x[0], &y[0]], [x[3], x[1], x[2], x[4]], x.get(5).copied())
+        plan.normalise(gpu, [x[0], &y[0]], Given::Statistics([x[3], x[1], x[2], x[4]]), x.get(5).copied())
     }
 
     fn cases() -> Vec<Case<Self>> {

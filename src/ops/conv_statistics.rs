@@ -53,6 +53,9 @@ impl Kernel for ConvStatistics {
         let y = Shape::from(g.output());
         self.norm().shapes(&[&y, gamma, beta])?;
         match inputs.get(4) {
+            Some(_) if x.elements() == 0 => {
+                Err(Error::shape(Self::NAME, format!("x {x} is empty and has no coefficients")))
+            }
             Some(coefficients) if **coefficients != self.norm().coefficients_shape(g.c) => {
                 let detail =
                     format!("coefficients {coefficients} of {} groups do not fit x {x}", self.groups);

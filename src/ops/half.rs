@@ -8,9 +8,9 @@
 //! | `abs(x) > 65,504` | 65,504 with its sign, the largest f16 |
 //! | others | the nearest f16, ties to even |
 //!
-//! A relu further on sees the same: given the coefficients by which x is normalised before it (mean, variance, scale, shift,
+//! A relu further on sees the same, but for values beyond 65,504 and below 2^-24: given the coefficients by which x is normalised before it (mean, variance, scale, shift,
 //! as [`ConvStatistics`](super::ConvStatistics) returns them), a value whose nearest f16 is on the other side of where
-//! `scale (x - mean) + shift` becomes positive is kept as the f16 next to it that is not.
+//! `scale (x - mean) + shift` becomes positive is kept as the f16 next to it that is not, be it zero.
 //!
 //! The error is at most `2^-11 abs(x)` where `2^-14 <= abs(x) <= 65,504`, and at most 2^-24 below. [`Half`] has no
 //! gradient; what is kept on a tape in half is treated as the value it stands for.
@@ -233,13 +233,9 @@ impl<'a, T: Real> Sides<'a, T> {
 fn neighbour(half: f16, above: bool) -> f16 {
     let bits = half.to_bits();
     let next = match (bits & 0x7fff == 0, above == half.is_sign_positive()) {
-        (true, _) => {
-            if above {
-                0x0001
-            } else {
-                0x8001
-            }
-        }
+        // Of f64s that are too small for f32.
+        (true, _) if above => 0x0001,
+        (true, _) => 0x8001,
         (false, true) => bits + 1,
         (false, false) => bits - 1,
     };

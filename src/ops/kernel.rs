@@ -242,10 +242,10 @@ pub trait Op: Debug {
     /// [`Error::Shape`] if `dy` does not have the value's shape; the device's errors.
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>>;
 
-    /// As [`Op::backward`], with `sum` added to the gradient of the first input, which must be wanted then.
+    /// As [`Op::backward`], with `sum`, of the first input's shape, added to that input's gradient, which must be wanted then.
     ///
     /// # Errors
-    /// As [`Op::backward`].
+    /// As [`Op::backward`], and [`Error::Shape`] if the sum has another shape.
     fn backward_onto(
         &self,
         saved: &Saved,
@@ -254,13 +254,19 @@ pub trait Op: Debug {
         sum: Option<Tensor>,
     ) -> Result<Vec<Option<Tensor>>> {
         let mut dx = self.backward(saved, dy, wants)?;
-        if let Some(sum) = sum
-            && let Some(first) = dx[0].take()
-        {
-            dx[0] = Some(run(&Elementwise::Add, &[&sum, &first])?.swap_remove(0));
-        }
+        add_to_first(&mut dx, sum)?;
         Ok(dx)
     }
+}
+
+fn add_to_first(dx: &mut [Option<Tensor>], sum: Option<Tensor>) -> Result<()> {
+    if let (Some(sum), Some(first)) = (sum, dx.first_mut()) {
+        *first = Some(match first.take() {
+            Some(first) => run(&Elementwise::Add, &[&sum, &first])?.swap_remove(0),
+            None => sum,
+        });
+    }
+    Ok(())
 }
 
 impl<K: Differentiable> Op for K {
@@ -285,6 +291,12 @@ impl<K: Differentiable> Op for K {
         wants: &[bool],
         sum: Option<Tensor>,
     ) -> Result<Vec<Option<Tensor>>> {
+        if let (Some(sum), Some(shape)) = (&sum, saved.input_shapes.first())
+            && sum.shape() != shape
+        {
+            let detail = format!("the sum is {}, the gradient {shape}", sum.shape());
+            return Err(Error::shape(K::NAME, detail));
+        }
         // In place if it can be; else the two are added once both are there.
         let (onto, aside) = sum.map_or((None, None), |sum| match K::ADDS && sum.is_sole() {
             true => (Some(sum), None),
@@ -315,11 +327,7 @@ impl<K: Differentiable> Op for K {
             },
             Device::Gpu(gpu) => backward_gpu(self, gpu, &tensors, shapes, dy, &wants, onto),
         })?;
-        if let Some(sum) = aside
-            && let Some(first) = dx[0].take()
-        {
-            dx[0] = Some(run(&Elementwise::Add, &[&sum, &first])?.swap_remove(0));
-        }
+        add_to_first(&mut dx, aside)?;
         Ok(dx)
     }
 }

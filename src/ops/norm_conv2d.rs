@@ -1,5 +1,6 @@
-//! A convolution of what batch norm and relu make of its input, which is never written: on a GPU it is normalised again
-//! wherever it is read, in the forward pass and in the gradient of the weight.
+//! A convolution of what batch norm and relu make of its input, which no one keeps: it is made again wherever it is read, in
+//! the forward pass and in the gradient of the weight. On a GPU that is on load where it is faster, else, and on the CPU, a
+//! pass into memory that is free again at once.
 
 use super::kernel::{Differentiable, Kernel};
 use super::{BatchNorm, Case, Conv2d, Input, batch_norm, conv2d};
@@ -100,7 +101,7 @@ impl Kernel for NormConv2d {
 
 impl Differentiable for NormConv2d {
     fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone(), x[2].clone(), x[3].clone(), y[1].clone()]
+        vec![x[0].clone(), x[1].clone(), x[2].clone(), y[1].clone()]
     }
 
     fn activations(&self) -> &'static [usize] {
@@ -108,11 +109,11 @@ impl Differentiable for NormConv2d {
     }
 
     fn before_relu(&self) -> Option<usize> {
-        Some(4)
+        Some(3)
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
-        let [x, w, gamma, beta, coefficients] = saved else { unreachable!("five saved tensors") };
+        let [x, w, gamma, coefficients] = saved else { unreachable!("four saved tensors") };
         let g = self.conv.known(x.shape, w.shape);
         with_scratch(x.data.len(), |a: &mut [T]| {
             batch_norm::twin::apply([self.groups, g.c], true, coefficients.data, x.data, None, a);
@@ -127,14 +128,14 @@ impl Differentiable for NormConv2d {
                 conv2d::twin::grad_input(&g, w.data, dy.data, da, false);
                 let grads = batch_norm::twin_grads(dx, dgamma, dbeta, &mut []);
                 let stats = batch_norm::twin::Stats::new(&coefficients.data[..coefficients.data.len() / 2]);
-                let norm = self.norm().norm(gamma.data, beta.data);
+                let norm = self.norm().norm(gamma.data, &[]);
                 batch_norm::twin::backward(&norm, true, stats, x.data, a, da, grads);
             });
         });
     }
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
-        let &[x, w, gamma, beta, coefficients] = saved else { unreachable!("five saved tensors") };
+        let &[x, w, gamma, coefficients] = saved else { unreachable!("four saved tensors") };
         let [dx, dw, dgamma, dbeta] = dx else { unreachable!("four inputs") };
         let g = self.conv.known(x.shape(), w.shape());
         if let Some(dw) = dw {
@@ -146,6 +147,6 @@ impl Differentiable for NormConv2d {
         }
         let da = Tensor::uninit(x.device(), x.shape().clone())?;
         conv2d::grad_input(gpu, &g, [w, dy, &da], false)?;
-        self.norm().backward_without_y(gpu, [x, gamma, beta, coefficients], &da, [dx, dgamma, dbeta])
+        self.norm().backward_without_y(gpu, [x, gamma, coefficients], &da, [dx, dgamma, dbeta])
     }
 }

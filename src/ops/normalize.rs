@@ -1,12 +1,12 @@
 //! Batch norm by coefficients that are there already.
 
 use super::kernel::Kernel;
-use super::{BatchNorm, Case, Draw, Input, batch_norm};
+use super::{Case, Draw, Input, batch_norm};
 use crate::device::{Gpu, real::Real};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, View, ViewMut};
 
-/// `y = act(scale (x - mean) + shift + residual)`, act being relu or nothing: what is left of a [`BatchNorm`] once
+/// `y = act(scale (x - mean) + shift + residual)`, act being relu or nothing: what is left of a [`BatchNorm`](super::BatchNorm) once
 /// [`ConvStatistics`](super::ConvStatistics) has the coefficients.
 ///
 /// | value | shape |
@@ -16,7 +16,8 @@ use crate::tensor::{Shape, Tensor, View, ViewMut};
 /// | `residual` (may be left out) | as `x` |
 /// | returns `y` | as `x` |
 ///
-/// It has no gradient of its own: a tape [records](crate::autograd::Tape::record) its output as that of a [`BatchNorm`].
+/// It has no gradient of its own: a tape [records](crate::autograd::Tape::record) its output as that of a
+/// [`BatchNorm`](super::BatchNorm).
 ///
 /// # Errors
 /// [`Error::Shape`] if the shapes do not fit together.
@@ -53,8 +54,7 @@ impl Kernel for Normalize {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        let norm = BatchNorm { groups: x[1].shape()[1], eps: 0.0, relu: self.relu };
-        norm.normalise(gpu, [x[0], x[1], &y[0]], x.get(2).copied())
+        batch_norm::apply(gpu, [x[0], x[1], &y[0]], self.relu, x.get(2).copied())
     }
 
     fn cases() -> Vec<Case<Self>> {

@@ -55,8 +55,17 @@ use Bound::{Block, Whole};
 pub(super) enum Mask<'a> {
     /// By y. Without a relu any tensor like x may stand for it.
     Y(&'a Tensor),
-    /// By computing y again, with beta.
-    Beta(&'a Tensor),
+    /// By computing y again, with the coefficients.
+    Coefficients(&'a Tensor),
+}
+
+/// What rows are normalised by.
+#[derive(Clone, Copy)]
+pub(super) enum Given<'a> {
+    /// Mean, variance, scale and shift of each group, `[4, groups, C]`.
+    Coefficients(&'a Tensor),
+    /// Mean, gamma, beta and variance, each `[C]`.
+    Statistics([&'a Tensor; 4]),
 }
 
 impl<'a> Bound<'a> {
@@ -167,15 +176,18 @@ impl Plan {
         })
     }
 
-    /// Writes `y` from x and perhaps a residual, by mean, gamma, beta and variance, or by coefficients alone, which then
-    /// stand for all four.
+    /// Writes `y` from x and perhaps a residual.
     pub fn normalise(
         &self,
         gpu: &Gpu,
         [x, y]: [&Tensor; 2],
-        [mean, gamma, beta, var]: [&Tensor; 4],
+        by: Given,
         residual: Option<&Tensor>,
     ) -> Result<()> {
+        let ([mean, gamma, beta, var], by_coefficients) = match by {
+            Given::Coefficients(all) => ([all; 4], Some("COEFS")),
+            Given::Statistics(each) => (each, None),
+        };
         let tensors = [
             Block(x),
             Whole(mean),
@@ -185,7 +197,6 @@ impl Plan {
             Whole(var),
             Block(y),
         ];
-        let by_coefficients = mean.shares(var).then_some("COEFS");
         let flags = [by_coefficients, residual.map(|_| "RESIDUAL")].into_iter().flatten().collect::<Vec<_>>();
         self.over_blocks(gpu, self.entry(["forward_given", "forward_given_odd"]), &flags, &tensors)
     }
@@ -210,12 +221,12 @@ impl Plan {
             or_scratch(dbeta, gamma.shape())?,
         );
         let blocks = self.table(x, (2 * self.blocks + 3) * self.groups)?;
-        let (value, beta) = match mask {
+        let (value, by_coefficients) = match mask {
             Mask::Y(y) => (Block(y), None),
-            Mask::Beta(beta) => (Whole(beta), Some("BETA")),
+            Mask::Coefficients(all) => (Whole(all), Some("COEFS")),
         };
         let tensors = [Block(x), value, Block(dy), Whole(mean), Whole(var), Whole(gamma), Whole(&blocks)];
-        self.over_blocks(gpu, "gradient_blocks", beta.as_slice(), &tensors)?;
+        self.over_blocks(gpu, "gradient_blocks", by_coefficients.as_slice(), &tensors)?;
         let dresidual = dresidual.and_then(Option::as_ref);
         let unused = self.table(x, 1)?;
         let tensors = [
@@ -228,7 +239,8 @@ impl Plan {
             Whole(&dgamma),
             Whole(&dbeta),
         ];
-        let flags = [beta, dresidual.map(|_| "RESIDUAL")].into_iter().flatten().collect::<Vec<_>>();
+        let flags =
+            [by_coefficients, dresidual.map(|_| "RESIDUAL")].into_iter().flatten().collect::<Vec<_>>();
         self.over_blocks(gpu, self.entry(["backward", "backward_odd"]), &flags, &tensors)
     }
 }

@@ -3,7 +3,7 @@
 use super::geometry::Geometry;
 use crate::device::Gpu;
 use crate::error::Result;
-use crate::ops::BatchNorm;
+use crate::ops::batch_norm;
 use crate::tensor::Tensor;
 
 /// Images `[n, h, w, c]`, and with coefficients `[4, groups, c]` (mean, variance, scale, shift of each group of images)
@@ -41,8 +41,7 @@ impl Images<'_> {
     pub fn read(self, gpu: &Gpu, on_load: bool, f: impl FnOnce(Images) -> Result<()>) -> Result<()> {
         let Some(coefficients) = self.coefficients.filter(|_| !on_load) else { return f(self) };
         let y = Tensor::uninit(self.x.device(), self.x.shape().clone())?;
-        let norm = BatchNorm { groups: self.groups(), eps: 0.0, relu: true };
-        norm.normalise(gpu, [self.x, coefficients, &y], None)?;
+        batch_norm::apply(gpu, [self.x, coefficients, &y], true, None)?;
         f(Images::from(&y))
     }
 }

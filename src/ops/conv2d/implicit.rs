@@ -274,6 +274,7 @@ pub(in crate::ops) fn grad_input(
     add: bool,
 ) -> Result<()> {
     if let Some(algorithm) = on_gpu::choose(gpu, g, true) {
+        assert!(!add, "Winograd's algorithm writes: ask `adds` first");
         return on_gpu::grad_input(gpu, algorithm, g, [w, dy], dx);
     }
     let phases = phases(g);

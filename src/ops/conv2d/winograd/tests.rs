@@ -76,3 +76,16 @@ fn the_choice_follows_the_shape() {
     let strided = Geometry::new(&[16, 24, 24, 64], &[64, 3, 3, 64], [2, 2], [1, 1], [1, 1]);
     assert_eq!(Winograd::choose(&strided.expect("sizes that fit")), None);
 }
+
+#[test]
+fn a_gradient_is_added_to_what_is_there() {
+    let g = geometry([2, 7, 9, 16], 24, [1, 1]);
+    let (w, dy) = (sequence::<f32>(g.o * g.depth(), 1), sequence::<f32>(g.pixels() * g.o, 2));
+    let sum = sequence::<f32>(g.n * g.h * g.w * g.c, 3);
+    for algorithm in [Winograd::F2, Winograd::F4] {
+        let (mut dx, mut both) = (vec![f32::NAN; sum.len()], sum.clone());
+        algorithm.grad_input(&g, &w, &dy, &mut dx, false);
+        algorithm.grad_input(&g, &w, &dy, &mut both, true);
+        assert!(both.iter().zip(sum.iter().zip(&dx)).all(|(both, (sum, dx))| *both == sum + dx));
+    }
+}
