@@ -1,6 +1,7 @@
 //! Gaussian blur.
 
 use crate::data::Rgb;
+use crate::device::vector::vectorised;
 
 /// Blurs an image with an exact separable Gaussian; floats in 0..255, `[height, width, 3]`, unrounded.
 ///
@@ -39,17 +40,15 @@ impl Blur {
             self.padded_row.extend((0..radius * 3).map(|i| row[i % 3].into()));
             self.padded_row.extend(row.iter().map(|&v| v.into()));
             self.padded_row.extend((0..radius * 3).map(|i| row[stride - 3 + i % 3].into()));
-            blurred.fill(0.0);
-            for (i, &w) in self.weights.iter().enumerate() {
-                add_scaled(blurred, &self.padded_row[i * 3..], w);
-            }
+            let taps = |i: usize| &self.padded_row[i * 3..];
+            weighted_sum(blurred, &self.weights, taps);
         }
         for (y, blurred) in out.chunks_exact_mut(stride).enumerate() {
-            blurred.fill(0.0);
-            for (i, &w) in self.weights.iter().enumerate() {
+            let taps = |i: usize| {
                 let from = (y + i).saturating_sub(radius).min(height - 1);
-                add_scaled(blurred, &self.rows[from * stride..], w);
-            }
+                &self.rows[from * stride..]
+            };
+            weighted_sum(blurred, &self.weights, taps);
         }
     }
 
@@ -64,9 +63,23 @@ impl Blur {
     }
 }
 
-/// `y += w x`, over the length of `y`.
-fn add_scaled(y: &mut [f32], x: &[f32], w: f32) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += w * x;
-    }
+/// `y = sum of w_i x_i`, over the length of `y`, in ascending order.
+fn weighted_sum<'a>(y: &mut [f32], weights: &[f32], x: impl Fn(usize) -> &'a [f32]) {
+    /// Elements that stay in registers.
+    const PART: usize = 64;
+    vectorised(
+        #[inline(always)]
+        || {
+            for (part, y) in y.chunks_mut(PART).enumerate() {
+                let mut sums = [0.0; PART];
+                for (i, &w) in weights.iter().enumerate() {
+                    let x = &x(i)[part * PART..][..y.len()];
+                    for (sum, &x) in sums.iter_mut().zip(x) {
+                        *sum += w * x;
+                    }
+                }
+                y.copy_from_slice(&sums[..y.len()]);
+            }
+        },
+    );
 }
