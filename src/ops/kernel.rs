@@ -239,7 +239,7 @@ pub trait Op: Debug {
     /// Gradients of the wanted inputs from that of the value.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `dy` does not have the value's shape; the device's errors.
+    /// The device's; `dy` must have the value's shape, which a [tape](crate::autograd::Tape::backward) sees to.
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>>;
 
     /// As [`Op::backward`], with `sum`, of the first input's shape, added to that input's gradient, which must be wanted then.
