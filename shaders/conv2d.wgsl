@@ -187,18 +187,29 @@ fn step_corner(cell: Digits, step: u32) -> vec3<i32> {
     return vec3(select(NOWHERE.x, c.x, step < params.k), c.y, c.z);
 }
 
-/// One step of k: 64 multiply-adds on 16 values of the tiles.
+/// One step of k: 64 multiply-adds on 16 values of the tiles. Every index of `acc` is a constant, here and where it is read:
+/// one that is not would put the whole array in memory instead of registers.
 fn step(ia: u32, ib: u32, acc: ptr<function, array<vec4<f32>, 16>>) {
     let a0 = a_tile[ia];
     let a1 = a_tile[ia + TY];
     let b0 = b_tile[ib];
     let b1 = b_tile[ib + TX];
-    for (var r = 0u; r < 4u; r++) {
-        (*acc)[r * 2u] = fma(vec4(a0[r]), b0, (*acc)[r * 2u]);
-        (*acc)[r * 2u + 1u] = fma(vec4(a0[r]), b1, (*acc)[r * 2u + 1u]);
-        (*acc)[r * 2u + 8u] = fma(vec4(a1[r]), b0, (*acc)[r * 2u + 8u]);
-        (*acc)[r * 2u + 9u] = fma(vec4(a1[r]), b1, (*acc)[r * 2u + 9u]);
-    }
+    (*acc)[0] = fma(vec4(a0.x), b0, (*acc)[0]);
+    (*acc)[1] = fma(vec4(a0.x), b1, (*acc)[1]);
+    (*acc)[2] = fma(vec4(a0.y), b0, (*acc)[2]);
+    (*acc)[3] = fma(vec4(a0.y), b1, (*acc)[3]);
+    (*acc)[4] = fma(vec4(a0.z), b0, (*acc)[4]);
+    (*acc)[5] = fma(vec4(a0.z), b1, (*acc)[5]);
+    (*acc)[6] = fma(vec4(a0.w), b0, (*acc)[6]);
+    (*acc)[7] = fma(vec4(a0.w), b1, (*acc)[7]);
+    (*acc)[8] = fma(vec4(a1.x), b0, (*acc)[8]);
+    (*acc)[9] = fma(vec4(a1.x), b1, (*acc)[9]);
+    (*acc)[10] = fma(vec4(a1.y), b0, (*acc)[10]);
+    (*acc)[11] = fma(vec4(a1.y), b1, (*acc)[11]);
+    (*acc)[12] = fma(vec4(a1.z), b0, (*acc)[12]);
+    (*acc)[13] = fma(vec4(a1.z), b1, (*acc)[13]);
+    (*acc)[14] = fma(vec4(a1.w), b0, (*acc)[14]);
+    (*acc)[15] = fma(vec4(a1.w), b1, (*acc)[15]);
 }
 
 /// Four steps from `now`, the `k`-th, of four columns: [step]. `tap` is what the first column sees in grad_weight.
@@ -237,6 +248,8 @@ fn row_corners(row: u32) -> array<vec3<i32>, 4> {
 /// Tiles are filled in blocks of 4x4, at most two of each a thread: lower threads start with a, upper ones with b.
 fn accumulate(at: Place, thread: u32, acc: ptr<function, array<vec4<f32>, 16>>) {
     let other = (thread + THREADS / 2u) % THREADS;
+    // LIMIT: indexed by j, so that they lie in memory and leave the registers to the sums (H200: in registers a ResNet-50
+    // step took 74 ms instead of 65).
     var corners: array<array<vec3<i32>, 4>, 2>; // forward, grad_input: of the rows this thread loads
     var taps: array<Digits, 2>;                 // grad_weight: of the columns this thread loads
     for (var j = 0u; j * THREADS < TY * 8u; j++) {
@@ -317,6 +330,17 @@ fn bias_quad(column: u32) -> vec4<f32> {
     return vec4(bias_at(column), bias_at(column + 1u), bias_at(column + 2u), bias_at(column + 3u));
 }
 
+/// Writes row `i` of a thread's eight: two quads of columns.
+fn write_row(at: Place, thread: u32, i: u32, left: vec4<f32>, right: vec4<f32>) {
+    let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
+    if row >= params.m { return; }
+    let first = y_row(at.part, row);
+    let c0 = at.column + thread % TX * 4u;
+    let c1 = c0 + TX * 4u;
+    if c0 < params.n { y[(first + c0) / 4u] = left; }
+    if c1 < params.n { y[(first + c1) / 4u] = right; }
+}
+
 @compute @workgroup_size(THREADS)
 fn tiled(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let at = place(flat_group(wid, n), TY * 8u, TX * 8u);
@@ -324,17 +348,27 @@ fn tiled(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3
     var acc: array<vec4<f32>, 16>;
     accumulate(at, thread, &acc);
     let c0 = at.column + thread % TX * 4u;
+    let left = bias_quad(c0);
+    let right = bias_quad(c0 + TX * 4u);
+    write_row(at, thread, 0u, acc[0] + left, acc[1] + right);
+    write_row(at, thread, 1u, acc[2] + left, acc[3] + right);
+    write_row(at, thread, 2u, acc[4] + left, acc[5] + right);
+    write_row(at, thread, 3u, acc[6] + left, acc[7] + right);
+    write_row(at, thread, 4u, acc[8] + left, acc[9] + right);
+    write_row(at, thread, 5u, acc[10] + left, acc[11] + right);
+    write_row(at, thread, 6u, acc[12] + left, acc[13] + right);
+    write_row(at, thread, 7u, acc[14] + left, acc[15] + right);
+}
+
+/// Adds to row `i` of a thread's eight.
+fn add_row(at: Place, thread: u32, i: u32, left: vec4<f32>, right: vec4<f32>) {
+    let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
+    if row >= params.m { return; }
+    let first = y_row(at.part, row);
+    let c0 = at.column + thread % TX * 4u;
     let c1 = c0 + TX * 4u;
-    let bias0 = bias_quad(c0);
-    let bias1 = bias_quad(c1);
-    for (var i = 0u; i < 8u; i++) {
-        let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
-        if row < params.m {
-            let first = y_row(at.part, row);
-            if c0 < params.n { y[(first + c0) / 4u] = acc[i * 2u] + bias0; }
-            if c1 < params.n { y[(first + c1) / 4u] = acc[i * 2u + 1u] + bias1; }
-        }
-    }
+    if c0 < params.n { y[(first + c0) / 4u] += left; }
+    if c1 < params.n { y[(first + c1) / 4u] += right; }
 }
 
 @compute @workgroup_size(THREADS)
@@ -343,16 +377,14 @@ fn tiled_add(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: 
     if at.part >= params.parts { return; }
     var acc: array<vec4<f32>, 16>;
     accumulate(at, thread, &acc);
-    let c0 = at.column + thread % TX * 4u;
-    let c1 = c0 + TX * 4u;
-    for (var i = 0u; i < 8u; i++) {
-        let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
-        if row < params.m {
-            let first = y_row(at.part, row);
-            if c0 < params.n { y[(first + c0) / 4u] += acc[i * 2u]; }
-            if c1 < params.n { y[(first + c1) / 4u] += acc[i * 2u + 1u]; }
-        }
-    }
+    add_row(at, thread, 0u, acc[0], acc[1]);
+    add_row(at, thread, 1u, acc[2], acc[3]);
+    add_row(at, thread, 2u, acc[4], acc[5]);
+    add_row(at, thread, 3u, acc[6], acc[7]);
+    add_row(at, thread, 4u, acc[8], acc[9]);
+    add_row(at, thread, 5u, acc[10], acc[11]);
+    add_row(at, thread, 6u, acc[12], acc[13]);
+    add_row(at, thread, 7u, acc[14], acc[15]);
 }
 
 @group(0) @binding(3) var<storage, read_write> blocks: array<vec4<f32>>; // [tiles of rows,2,n]
@@ -373,6 +405,12 @@ fn column_sums(thread: u32, a: vec4<f32>, b: vec4<f32>) -> array<vec4<f32>, 2> {
     return array(a_tile[thread % TX * 2u], a_tile[thread % TX * 2u + 1u]);
 }
 
+/// The squares of deviations in row `i` of a thread's eight; 0 past the end.
+fn squared(at: Place, thread: u32, i: u32, d: vec4<f32>) -> vec4<f32> {
+    let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
+    return select(vec4(0.0), d * d, row < params.m);
+}
+
 @compute @workgroup_size(THREADS)
 fn tiled_statistics(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let at = place(flat_group(wid, n), TY * 8u, TX * 8u);
@@ -382,31 +420,31 @@ fn tiled_statistics(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgrou
     let c0 = at.column + thread % TX * 4u;
     let c1 = c0 + TX * 4u;
     // Rows past the end are zero.
-    var s0 = vec4(0.0);
-    var s1 = vec4(0.0);
-    for (var i = 0u; i < 8u; i++) {
-        s0 += acc[i * 2u];
-        s1 += acc[i * 2u + 1u];
-    }
-    let sums = column_sums(thread, s0, s1);
+    let sums = column_sums(
+        thread,
+        acc[0] + acc[2] + acc[4] + acc[6] + acc[8] + acc[10] + acc[12] + acc[14],
+        acc[1] + acc[3] + acc[5] + acc[7] + acc[9] + acc[11] + acc[13] + acc[15],
+    );
     let count = f32(min(TY * 8u, params.m - at.row));
     let mean0 = sums[0] / count;
     let mean1 = sums[1] / count;
-    s0 = vec4(0.0);
-    s1 = vec4(0.0);
-    for (var i = 0u; i < 8u; i++) {
-        let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
-        if row < params.m {
-            let first = y_row(at.part, row);
-            let d0 = acc[i * 2u] - mean0;
-            let d1 = acc[i * 2u + 1u] - mean1;
-            s0 += d0 * d0;
-            s1 += d1 * d1;
-            if c0 < params.n { y[(first + c0) / 4u] = acc[i * 2u]; }
-            if c1 < params.n { y[(first + c1) / 4u] = acc[i * 2u + 1u]; }
-        }
-    }
-    let squares = column_sums(thread, s0, s1);
+    write_row(at, thread, 0u, acc[0], acc[1]);
+    write_row(at, thread, 1u, acc[2], acc[3]);
+    write_row(at, thread, 2u, acc[4], acc[5]);
+    write_row(at, thread, 3u, acc[6], acc[7]);
+    write_row(at, thread, 4u, acc[8], acc[9]);
+    write_row(at, thread, 5u, acc[10], acc[11]);
+    write_row(at, thread, 6u, acc[12], acc[13]);
+    write_row(at, thread, 7u, acc[14], acc[15]);
+    let left = squared(at, thread, 0u, acc[0] - mean0) + squared(at, thread, 1u, acc[2] - mean0)
+        + squared(at, thread, 2u, acc[4] - mean0) + squared(at, thread, 3u, acc[6] - mean0)
+        + squared(at, thread, 4u, acc[8] - mean0) + squared(at, thread, 5u, acc[10] - mean0)
+        + squared(at, thread, 6u, acc[12] - mean0) + squared(at, thread, 7u, acc[14] - mean0);
+    let right = squared(at, thread, 0u, acc[1] - mean1) + squared(at, thread, 1u, acc[3] - mean1)
+        + squared(at, thread, 2u, acc[5] - mean1) + squared(at, thread, 3u, acc[7] - mean1)
+        + squared(at, thread, 4u, acc[9] - mean1) + squared(at, thread, 5u, acc[11] - mean1)
+        + squared(at, thread, 6u, acc[13] - mean1) + squared(at, thread, 7u, acc[15] - mean1);
+    let squares = column_sums(thread, left, right);
     let to = at.row / (TY * 8u) * 2u * params.n;
     if thread < TX && c0 < params.n {
         blocks[(to + c0) / 4u] = mean0;
@@ -418,19 +456,30 @@ fn tiled_statistics(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgrou
     }
 }
 
+/// Writes row `i` of a thread's eight, for any n.
+fn write_row_odd(at: Place, thread: u32, i: u32, left: vec4<f32>, right: vec4<f32>) {
+    let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
+    if row >= params.m { return; }
+    let first = y_row(at.part, row);
+    let c0 = at.column + thread % TX * 4u;
+    store(first, c0, left);
+    store(first, c0 + TX * 4u, right);
+}
+
 @compute @workgroup_size(THREADS)
 fn tiled_odd(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let at = place(flat_group(wid, n), TY * 8u, TX * 8u);
     if at.part >= params.parts { return; }
     var acc: array<vec4<f32>, 16>;
     accumulate(at, thread, &acc);
-    for (var i = 0u; i < 16u; i++) {
-        let row = at.row + (i / 8u * TY + thread / TX) * 4u + i / 2u % 4u;
-        let column = at.column + (i % 2u * TX + thread % TX) * 4u;
-        if row < params.m {
-            store(y_row(at.part, row), column, acc[i]);
-        }
-    }
+    write_row_odd(at, thread, 0u, acc[0], acc[1]);
+    write_row_odd(at, thread, 1u, acc[2], acc[3]);
+    write_row_odd(at, thread, 2u, acc[4], acc[5]);
+    write_row_odd(at, thread, 3u, acc[6], acc[7]);
+    write_row_odd(at, thread, 4u, acc[8], acc[9]);
+    write_row_odd(at, thread, 5u, acc[10], acc[11]);
+    write_row_odd(at, thread, 6u, acc[12], acc[13]);
+    write_row_odd(at, thread, 7u, acc[14], acc[15]);
 }
 
 /// One thread takes 8 rows and 12 columns straight from memory, four steps of k at a time: a CPU has no workgroup

@@ -145,18 +145,29 @@ fn place(group: u32, height: u32, width: u32) -> Place {
     return Place(tile / down, tile % down * height, group % across * width);
 }
 
-/// One step of k: 64 multiply-adds on 16 values of the tiles.
+/// One step of k: 64 multiply-adds on 16 values of the tiles. Every index of `acc` is a constant, here and where it is read:
+/// one that is not would put the whole array in memory instead of registers.
 fn step(ia: u32, ib: u32, acc: ptr<function, array<vec4<f32>, 16>>) {
     let a0 = a_tile[ia];
     let a1 = a_tile[ia + TY];
     let b0 = b_tile[ib];
     let b1 = b_tile[ib + TX];
-    for (var r = 0u; r < 4u; r++) {
-        (*acc)[r * 2u] = fma(vec4(a0[r]), b0, (*acc)[r * 2u]);
-        (*acc)[r * 2u + 1u] = fma(vec4(a0[r]), b1, (*acc)[r * 2u + 1u]);
-        (*acc)[r * 2u + 8u] = fma(vec4(a1[r]), b0, (*acc)[r * 2u + 8u]);
-        (*acc)[r * 2u + 9u] = fma(vec4(a1[r]), b1, (*acc)[r * 2u + 9u]);
-    }
+    (*acc)[0] = fma(vec4(a0.x), b0, (*acc)[0]);
+    (*acc)[1] = fma(vec4(a0.x), b1, (*acc)[1]);
+    (*acc)[2] = fma(vec4(a0.y), b0, (*acc)[2]);
+    (*acc)[3] = fma(vec4(a0.y), b1, (*acc)[3]);
+    (*acc)[4] = fma(vec4(a0.z), b0, (*acc)[4]);
+    (*acc)[5] = fma(vec4(a0.z), b1, (*acc)[5]);
+    (*acc)[6] = fma(vec4(a0.w), b0, (*acc)[6]);
+    (*acc)[7] = fma(vec4(a0.w), b1, (*acc)[7]);
+    (*acc)[8] = fma(vec4(a1.x), b0, (*acc)[8]);
+    (*acc)[9] = fma(vec4(a1.x), b1, (*acc)[9]);
+    (*acc)[10] = fma(vec4(a1.y), b0, (*acc)[10]);
+    (*acc)[11] = fma(vec4(a1.y), b1, (*acc)[11]);
+    (*acc)[12] = fma(vec4(a1.z), b0, (*acc)[12]);
+    (*acc)[13] = fma(vec4(a1.z), b1, (*acc)[13]);
+    (*acc)[14] = fma(vec4(a1.w), b0, (*acc)[14]);
+    (*acc)[15] = fma(vec4(a1.w), b1, (*acc)[15]);
 }
 
 /// Sums over the part's steps. Rows 4 ty.. and 4 (TY + ty).., columns 4 tx.. and 4 (TX + tx)..
@@ -204,6 +215,17 @@ fn bias_quad(column: u32) -> vec4<f32> {
     return vec4(bias_at(column), bias_at(column + 1u), bias_at(column + 2u), bias_at(column + 3u));
 }
 
+/// Writes row `i` of a thread's eight: two quads of columns.
+fn write_row(at: Place, thread: u32, i: u32, left: vec4<f32>, right: vec4<f32>) {
+    let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
+    if row >= params.m { return; }
+    let first = first_of(at.part, row);
+    let c0 = at.column + thread % TX * 4u;
+    let c1 = c0 + TX * 4u;
+    if c0 < params.n { put((first + c0) / 4u, left); }
+    if c1 < params.n { put((first + c1) / 4u, right); }
+}
+
 @compute @workgroup_size(THREADS)
 fn tiled(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let at = place(flat_group(wid, n), TY * 8u, TX * 8u);
@@ -211,17 +233,25 @@ fn tiled(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3
     var acc: array<vec4<f32>, 16>;
     accumulate(at, thread, &acc);
     let c0 = at.column + thread % TX * 4u;
-    let c1 = c0 + TX * 4u;
-    let bias0 = bias_quad(c0);
-    let bias1 = bias_quad(c1);
-    for (var i = 0u; i < 8u; i++) {
-        let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
-        if row < params.m {
-            let first = first_of(at.part, row);
-            if c0 < params.n { put((first + c0) / 4u, acc[i * 2u] + bias0); }
-            if c1 < params.n { put((first + c1) / 4u, acc[i * 2u + 1u] + bias1); }
-        }
-    }
+    let left = bias_quad(c0);
+    let right = bias_quad(c0 + TX * 4u);
+    write_row(at, thread, 0u, acc[0] + left, acc[1] + right);
+    write_row(at, thread, 1u, acc[2] + left, acc[3] + right);
+    write_row(at, thread, 2u, acc[4] + left, acc[5] + right);
+    write_row(at, thread, 3u, acc[6] + left, acc[7] + right);
+    write_row(at, thread, 4u, acc[8] + left, acc[9] + right);
+    write_row(at, thread, 5u, acc[10] + left, acc[11] + right);
+    write_row(at, thread, 6u, acc[12] + left, acc[13] + right);
+    write_row(at, thread, 7u, acc[14] + left, acc[15] + right);
+}
+
+/// As [write_row] for any n.
+fn write_row_odd(at: Place, thread: u32, i: u32, left: vec4<f32>, right: vec4<f32>) {
+    let row = at.row + (i / 4u * TY + thread / TX) * 4u + i % 4u;
+    if row >= params.m { return; }
+    let c0 = at.column + thread % TX * 4u;
+    store(first_of(at.part, row), c0, left);
+    store(first_of(at.part, row), c0 + TX * 4u, right);
 }
 
 @compute @workgroup_size(THREADS)
@@ -230,13 +260,14 @@ fn tiled_odd(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: 
     if at.part >= params.parts { return; }
     var acc: array<vec4<f32>, 16>;
     accumulate(at, thread, &acc);
-    for (var i = 0u; i < 16u; i++) {
-        let row = at.row + (i / 8u * TY + thread / TX) * 4u + i / 2u % 4u;
-        let column = at.column + (i % 2u * TX + thread % TX) * 4u;
-        if row < params.m {
-            store(first_of(at.part, row), column, acc[i]);
-        }
-    }
+    write_row_odd(at, thread, 0u, acc[0], acc[1]);
+    write_row_odd(at, thread, 1u, acc[2], acc[3]);
+    write_row_odd(at, thread, 2u, acc[4], acc[5]);
+    write_row_odd(at, thread, 3u, acc[6], acc[7]);
+    write_row_odd(at, thread, 4u, acc[8], acc[9]);
+    write_row_odd(at, thread, 5u, acc[10], acc[11]);
+    write_row_odd(at, thread, 6u, acc[12], acc[13]);
+    write_row_odd(at, thread, 7u, acc[14], acc[15]);
 }
 
 /// One thread takes 8 rows and 12 columns straight from memory, four steps of k at a time: a CPU has no workgroup

@@ -29,7 +29,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let q = params.first + row;
     let start = row * params.n;
     let image = q - q % params.views;           // its first view
-    var sum_ap = 0.0;
+    var lost = 0.0;
     for (var p = 0u; p < params.views - 1u; p += 1u) {
         let i = image + p + select(0u, 1u, image + p >= q);         // the query is skipped
         let at = s[start + i];
@@ -44,14 +44,15 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
         }
         let rank = 1.0 + tree_sum(positives, lane);
         let over = tree_sum(negatives, lane);
-        sum_ap += rank / (rank + over);
+        // PRECISION: a GPU's division may be off by 2.5 ulp, so that rank / rank is not 1; 0 / rank is 0.
+        lost += over / (rank + over);
         if (lane == 0u) {
             let slot = 2u * (row * (params.views - 1u) + p);
             ranks[slot] = rank;
             ranks[slot + 1u] = over;
         }
     }
-    if (lane == 0u) { ap[row] = sum_ap / f32(params.views - 1u); }
+    if (lane == 0u) { ap[row] = 1.0 - lost / f32(params.views - 1u); }
 }
 
 @group(0) @binding(2) var<storage, read> saved: array<f32>;         // [queries, K-1, 2]

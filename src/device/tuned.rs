@@ -51,7 +51,7 @@ impl Class {
     pub fn candidates(self) -> &'static [Choice] {
         use Choice::{Side, Tile};
         match self {
-            Class::Product(_) => &[Tile([16, 16]), Tile([8, 8]), Tile([16, 4]), Tile([4, 16])],
+            Class::Product(_) => &[Tile([16, 16]), Tile([8, 16]), Tile([8, 8]), Tile([16, 4]), Tile([4, 16])],
             Class::Conv3x3(_) | Class::Conv3x3Back(_) => &[Side(1), Side(2), Side(4)],
         }
     }

@@ -193,7 +193,7 @@ mod tests {
         let Device::Gpu(gpu) = &device else { unreachable!("a GPU was asked for") };
         let timings = product.tune(&device, gpu, 1).expect("tune");
         let candidates: Vec<usize> = timings.iter().map(|timing| timing.times.len()).collect();
-        assert_eq!(candidates, [4, 3], "tiles, and Winograd's algorithms beside the implicit product");
+        assert_eq!(candidates, [5, 3], "tiles, and Winograd's algorithms beside the implicit product");
         let [tile, algorithm] = [product.classes()[0].0, product.classes()[1].0];
         gpu.set_tuned(tile, Choice::Tile([4, 16]));
         gpu.set_tuned(algorithm, Choice::Side(1));
