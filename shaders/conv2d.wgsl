@@ -248,8 +248,6 @@ fn row_corners(row: u32) -> array<vec3<i32>, 4> {
 /// Tiles are filled in blocks of 4x4, at most two of each a thread: lower threads start with a, upper ones with b.
 fn accumulate(at: Place, thread: u32, acc: ptr<function, array<vec4<f32>, 16>>) {
     let other = (thread + THREADS / 2u) % THREADS;
-    // LIMIT: indexed by j, so that they lie in memory and leave the registers to the sums (H200: in registers a ResNet-50
-    // step took 74 ms instead of 65).
     var corners: array<array<vec3<i32>, 4>, 2>; // forward, grad_input: of the rows this thread loads
     var taps: array<Digits, 2>;                 // grad_weight: of the columns this thread loads
     for (var j = 0u; j * THREADS < TY * 8u; j++) {

@@ -12,8 +12,8 @@ struct Params {
     part: u32,          // columns (entry rows) or rows (entry columns) in one part
     parts: u32,         // parts of a row, or of the rows bound
     y_at: u32,          // where the outputs of this block start
-    factor: f32,        // y = offset + factor * sum
-    offset: f32,
+    factor: f32,        // y = factor * (sum - less)
+    less: f32,
     spare: u32,
 }
 
@@ -32,7 +32,7 @@ fn rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var sum = 0.0;
     for (var c = first + lane; c < last; c += 256u) { sum += x[row * params.columns + c]; }
     sum = tree_sum(sum, lane);
-    if (lane == 0u) { y[params.y_at + index] = params.offset + params.factor * sum; }
+    if (lane == 0u) { y[params.y_at + index] = params.factor * (sum - params.less); }
 }
 
 @compute @workgroup_size(256)
@@ -55,7 +55,7 @@ fn columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
         workgroupBarrier();
     }
     if (lane < 32u && c < params.columns) {
-        y[params.y_at + part * params.columns + c] = params.offset + params.factor * tree[lane];
+        y[params.y_at + part * params.columns + c] = params.factor * (tree[lane] - params.less);
     }
 }
 

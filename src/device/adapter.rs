@@ -1,5 +1,7 @@
 //! The adapters of this machine, ranked.
 
+use std::sync::OnceLock;
+
 /// What `vista devices` shows of an adapter.
 #[derive(Clone, Debug)]
 pub struct AdapterSummary {
@@ -49,10 +51,14 @@ impl AdapterSummary {
     }
 }
 
-fn instance() -> wgpu::Instance {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    wgpu::Instance::new(descriptor)
+/// One for the process: a driver that is loaded anew for each device was not found any more after some thirty (NVIDIA 580).
+fn instance() -> &'static wgpu::Instance {
+    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+    INSTANCE.get_or_init(|| {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+        wgpu::Instance::new(descriptor)
+    })
 }
 
 pub(super) fn ranked() -> Vec<(AdapterSummary, wgpu::Adapter)> {

@@ -47,7 +47,7 @@ struct Params {
     parts: u32,
     y_at: u32,
     factor: f32,
-    offset: f32,
+    less: f32,
     spare: u32,
 }
 
@@ -71,12 +71,12 @@ const COLUMN_PART: usize = 512;
 /// Elements per parallel task of the twin.
 const CHUNK: usize = 1 << 14;
 
-/// `offset + factor * sum` of everything: the last pass of a loss.
+/// `factor * (sum - less)` of everything: the last pass of a loss.
 ///
 /// # Errors
 /// [`Error::Limit`] if a tensor is over what the adapter can bind.
-pub(super) fn sum_all(gpu: &Gpu, x: &Tensor, factor: f32, offset: f32, y: &Tensor) -> Result<()> {
-    sum_rows(gpu, x, [1, x.elements()], factor, offset, y)
+pub(super) fn sum_all(gpu: &Gpu, x: &Tensor, factor: f32, less: f32, y: &Tensor) -> Result<()> {
+    sum_rows(gpu, x, [1, x.elements()], factor, less, y)
 }
 
 fn sum_rows(
@@ -84,16 +84,16 @@ fn sum_rows(
     x: &Tensor,
     [rows, columns]: [usize; 2],
     factor: f32,
-    offset: f32,
+    less: f32,
     y: &Tensor,
 ) -> Result<()> {
     let parts = columns.div_ceil(ROW_PART);
     if parts == 1 {
-        return rows_pass(gpu, x, [rows, columns], factor, offset, y);
+        return rows_pass(gpu, x, [rows, columns], factor, less, y);
     }
     let sums = Tensor::uninit(x.device(), Shape::from([rows, parts]))?;
     rows_pass(gpu, x, [rows, columns], 1.0, 0.0, &sums)?;
-    sum_rows(gpu, &sums, [rows, parts], factor, offset, y)
+    sum_rows(gpu, &sums, [rows, parts], factor, less, y)
 }
 
 fn rows_pass(
@@ -101,7 +101,7 @@ fn rows_pass(
     x: &Tensor,
     [rows, columns]: [usize; 2],
     factor: f32,
-    offset: f32,
+    less: f32,
     y: &Tensor,
 ) -> Result<()> {
     let run = |rows: usize, columns: usize, y_at: usize, bound| {
@@ -113,7 +113,7 @@ fn rows_pass(
             parts: parts as u32,
             y_at: y_at as u32,
             factor,
-            offset,
+            less,
             spare: 0,
         };
         gpu.run(Dispatch {
@@ -147,7 +147,7 @@ fn sum_columns(gpu: &Gpu, x: &Tensor, [rows, columns]: [usize; 2], factor: f32, 
                 parts: block.len() as u32,
                 y_at: (block.start * columns) as u32,
                 factor,
-                offset: 0.0,
+                less: 0.0,
                 spare: 0,
             };
             let groups = block.len() * columns.div_ceil(32);

@@ -8,9 +8,9 @@ use crate::device::Gpu;
 use crate::device::deferred::Job;
 use crate::device::kernel::Dispatch;
 use crate::error::Result;
-use crate::ops::kernel::{Differentiable, Kernel};
+use crate::ops::kernel::Kernel;
 use crate::ops::matmul::tiling::Tiling;
-use crate::ops::{Concat, SumParts, winograd as on_gpu};
+use crate::ops::{SumParts, winograd as on_gpu};
 use crate::tensor::{Shape, Tensor};
 use bytemuck::{Pod, Zeroable, bytes_of};
 use std::ops::Range;
@@ -220,30 +220,7 @@ pub(in crate::ops) fn forward_with_statistics(
     })
 }
 
-/// The convolution with its channels rounded up to a multiple of 4, so that a GPU reads four at a time; `None` where they are
-/// one already. Images of 3 channels took ten times as long in the gradient of the weight.
-fn widened(gpu: &Gpu, g: &Geometry) -> Option<Geometry> {
-    (!g.c.is_multiple_of(4) && !gpu.is_cpu()).then(|| Geometry { c: g.c.next_multiple_of(4), ..*g })
-}
-
-/// Images or a weight with channels of zeros behind their own.
-fn filled(gpu: &Gpu, t: &Tensor, channels: usize) -> Result<Tensor> {
-    let with = |channels: usize| {
-        let mut shape = t.shape().to_vec();
-        shape[3] = channels;
-        Tensor::uninit(t.device(), Shape::from(shape))
-    };
-    let (zeros, wide) = (with(channels - t.shape()[3])?, with(channels)?);
-    gpu.clear(zeros.gpu_buffer(), zeros.start()..zeros.start() + zeros.elements());
-    Concat.gpu(gpu, &[t, &zeros], std::slice::from_ref(&wide))?;
-    Ok(wide)
-}
-
 fn products(gpu: &Gpu, g: &Geometry, images: Images, [w, y]: [&Tensor; 2], ending: Ending) -> Result<()> {
-    if let Some(g) = widened(gpu, g) {
-        let [x, w] = [filled(gpu, images.x, g.c)?, filled(gpu, w, g.c)?];
-        return products(gpu, &g, Images::from(&x), [&w, y], ending);
-    }
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
     let params = Params { y_step: [g.ow as u32, 1], ..Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]) };
     let (from, to) = (g.h * g.w * g.c, g.oh * g.ow * g.o);
@@ -350,12 +327,6 @@ pub(in crate::ops) fn grad_weight(
 
 /// Each block of images adds its parts to one list, which is summed in ascending order.
 fn weight_products(gpu: &Gpu, g: &Geometry, images: Images, [dy, dw]: [&Tensor; 2]) -> Result<()> {
-    if let Some(g) = widened(gpu, g) {
-        let wide = Tensor::uninit(dw.device(), Shape::from([g.o, g.kh, g.kw, g.c]))?;
-        let x = filled(gpu, images.x, g.c)?;
-        weight_products(gpu, &g, Images::from(&x), [dy, &wide])?;
-        return Concat.gpu_backward(gpu, &[], &wide, &[Some(dw.clone()), None]);
-    }
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
     let cells = Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]).grouped(&images);
     let (m, n) = (g.o, g.depth());
