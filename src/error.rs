@@ -108,7 +108,7 @@ impl Error {
 }
 
 /// A text without line breaks and other controls, which names of files may have.
-fn one_line(text: String) -> String {
+pub(crate) fn one_line(text: String) -> String {
     if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }
 

@@ -92,20 +92,6 @@ fn folders_without_photos_are_one_clear_line() {
 }
 
 #[test]
-#[cfg(unix)]
-fn an_unreadable_folder_is_one_clear_line() {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = folder_of(2);
-    let closed = folder.path().join("closed");
-    fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
-    if fs::read_dir(&closed).is_err() {
-        assert_input_error(Photos::folder(folder.path()), &["not allowed to read", "closed"]);
-    }
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
-}
-
-#[test]
 fn class_folders_give_labels() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["dog/1.png", "cat/deep/2.png", "cat/1.png", "cat-like/1.png"] {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 
 use crate::data::{Photos, Rgb};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::rng::KeyedRng;
 use crate::views::{CropBox, ViewConfig, ViewMaker, resized_crop};
 
@@ -91,6 +91,36 @@ impl Album {
         broken.iter().map(|(&id, why)| (self.photos.name(id).to_string(), why.clone())).collect()
     }
 
+    /// The photos found undecodable so far, and the classes that have no other photo, a line each.
+    pub fn left_out(&self) -> Vec<String> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sound = vec![0; self.photos.classes().len()];
+        let mut lost = sound.clone();
+        for id in 0..self.photos.len() {
+            let counts = if broken.contains_key(&id) { &mut lost } else { &mut sound };
+            self.photos.labels(id).iter().for_each(|&class| counts[class] += 1);
+        }
+        let place = self.photos.place();
+        let photo =
+            |(&id, why): (&usize, &String)| format!("{place}: {}: left out ({why})", self.photos.name(id));
+        let class = |(class, name): (usize, &String)| {
+            let none = sound[class] == 0 && lost[class] > 0;
+            none.then(|| format!("{place}: no photo of class {name} can be decoded"))
+        };
+        let classes = self.photos.classes().iter().enumerate().filter_map(class);
+        broken.iter().map(photo).chain(classes).map(one_line).collect()
+    }
+
+    /// The same behind what the reader of the photos left out.
+    pub fn all_left_out(&self) -> Vec<String> {
+        self.photos.warnings().iter().cloned().map(one_line).chain(self.left_out()).collect()
+    }
+
+    /// How many photos there are but for those found undecodable so far.
+    pub fn used(&self) -> usize {
+        self.photos.len() - self.broken.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// One decoded photo, from memory if it is kept; the reason if it can't be decoded.
     pub fn photo(&self, id: usize) -> Result<Arc<Photo>, String> {
         if let Some(photo) = self.kept[id].get() {
@@ -160,6 +190,26 @@ impl Album {
     /// # Errors
     /// [`Error::Input`] if the configuration is invalid or no photo among `ids` can be decoded.
     pub fn center_views(&self, ids: &[usize], config: &ViewConfig) -> Result<(Vec<f32>, Vec<usize>)> {
+        let (views, kept) = self.sound_views(ids, config)?;
+        if kept.is_empty() && !ids.is_empty() {
+            return Err(self.nothing_decodable());
+        }
+        Ok((views, kept))
+    }
+
+    /// The error of photos of which none can be decoded, with a reason.
+    pub(crate) fn nothing_decodable(&self) -> Error {
+        let example = self.broken().into_iter().next();
+        let example = example.map(|(name, why)| format!(", such as {name} ({why})")).unwrap_or_default();
+        Error::input(
+            format!("no photo can be decoded{example}"),
+            self.photos.place(),
+            "give JPEG or PNG files",
+        )
+    }
+
+    /// [`Album::center_views`] of what can be decoded, perhaps of nothing.
+    pub(crate) fn sound_views(&self, ids: &[usize], config: &ViewConfig) -> Result<(Vec<f32>, Vec<usize>)> {
         let maker = ViewMaker::new(config.clone())?;
         let length = config.size * config.size * 3;
         let view = |maker: &mut ViewMaker, &id: &usize| {
@@ -174,13 +224,6 @@ impl Album {
         for (view, id) in made.into_iter().flatten() {
             views.extend_from_slice(&view);
             kept.push(id);
-        }
-        if kept.is_empty() && !ids.is_empty() {
-            return Err(Error::input(
-                "no photo can be decoded",
-                self.photos.place(),
-                "give JPEG or PNG files",
-            ));
         }
         Ok((views, kept))
     }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::data::Album;
+use crate::data::tally::allowed;
 use crate::error::{Error, Result};
 use crate::rng::KeyedRng;
 use crate::topic::Topic;
@@ -258,7 +259,7 @@ impl Loader {
     fn judge(&mut self, batch: Batch) -> Result<Batch> {
         self.broken.extend(batch.replaced.iter().map(|r| r.name.clone()));
         let (n, fraction) = (self.shared.album.photos().len(), self.shared.options.max_broken);
-        let allowed = if fraction > 0.0 { ((n as f64 * fraction) as usize).max(1) } else { 0 };
+        let allowed = allowed(n, fraction);
         match batch.replaced.first() {
             Some(first) if self.broken.len() > allowed => Err(Error::input(
                 format!("{} of {n} photos can't be decoded, {allowed} may be", self.broken.len()),

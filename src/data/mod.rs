@@ -14,21 +14,27 @@
 //! stands in for it, chosen by the seed, counted and named.
 //!
 //! **The test.** `batches_are_the_same_for_one_and_four_threads`, `a_loader_goes_on_from_any_batch` in `tests/data.rs`; damaged
-//! photos in `tests/wild`.
+//! photos in `tests/wild`; sets as people have them in `tests/found.rs`.
 
 mod album;
 mod bundled;
 mod cifar10;
 mod coco;
 mod decode;
+mod endings;
 mod files;
+mod folder;
 mod header;
 mod list;
 mod loader;
+mod loose;
 mod open;
+mod part;
 mod photos;
+mod shelf;
 mod source;
 mod stl10;
+mod tally;
 mod voc;
 
 pub use album::{Album, AlbumOptions, Photo};

@@ -25,11 +25,12 @@ pub struct Source {
     /// The folder that was given, if `path` was found in it.
     given: Option<PathBuf>,
     follow_links: bool,
+    pub(super) max_broken: f64,
 }
 
 impl<P: AsRef<Path>> From<P> for Source {
     fn from(path: P) -> Source {
-        Source { path: path.as_ref().to_path_buf(), given: None, follow_links: false }
+        Source { path: path.as_ref().to_path_buf(), given: None, follow_links: false, max_broken: 0.01 }
     }
 }
 
@@ -39,10 +40,16 @@ impl Source {
         Source { follow_links, ..self }
     }
 
+    /// The same with another share of a list's entries that may be unusable before the set is refused: 0.01 unless
+    /// set, and always one unless it is 0.
+    pub fn max_broken(self, max_broken: f64) -> Source {
+        Source { max_broken, ..self }
+    }
+
     /// A part of this set: its links may lead anywhere in the whole.
     pub(super) fn part(&self, path: PathBuf) -> Source {
         let given = Some(self.given.as_ref().unwrap_or(&self.path).clone());
-        Source { path, given, follow_links: self.follow_links }
+        Source { path, given, ..self.clone() }
     }
 
     /// The fence around a folder of this set: that which was given, if it was found in it.

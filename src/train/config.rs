@@ -85,7 +85,8 @@ pub struct DataConfig {
     pub cache_mib: usize,
     /// Scale photos down once so that the short side is at most this; 0 leaves them alone.
     pub shrink_to: usize,
-    /// Fraction of photos that may be undecodable before the run stops.
+    /// Fraction of photos that may be undecodable before the run stops, and of a list's entries that may be unusable before
+    /// it is refused.
     pub max_broken: f64,
 }
 

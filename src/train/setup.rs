@@ -20,9 +20,9 @@ pub(crate) fn album(config: &Config, photos: Photos) -> Album {
     Album::new(photos, AlbumOptions { cache_bytes: config.data.cache_mib << 20, shrink_to })
 }
 
-/// A path of the configuration, with links as it wants them.
+/// A path of the configuration, with links and broken entries as it wants them.
 fn source(config: &Config, path: &Path) -> Source {
-    Source::from(path).follow_links(config.data.follow_links)
+    Source::from(path).follow_links(config.data.follow_links).max_broken(config.data.max_broken)
 }
 
 /// The photos to learn from.
