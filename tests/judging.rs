@@ -188,3 +188,138 @@ fn what_cannot_be_judged_is_refused_in_one_line() {
     refused(&with("finetune", &["--batch", "1"]), &["--batch"]);
     refused(&["voc", "--checkpoint", name(&checkpoint), "--labelled", "/no/list.csv"], &["/no/list.csv"]);
 }
+
+#[test]
+fn every_command_names_what_is_left_out_and_counts_what_is_used() {
+    let folder = tempfile::tempdir().expect("folder");
+    let checkpoint = checkpoint(folder.path());
+    let set = colour_folder(folder.path(), &[("red", RED), ("blue", BLUE)]);
+    for name in ["test/red/0.png", "test/red/1.png", "train/blue/3.png"] {
+        std::fs::write(set.join(name), "text").expect("a file");
+    }
+    for name in ["train/red/x.heic", "test/green/x.heic", "train/green/x.heic"] {
+        std::fs::create_dir_all(set.join(name).parent().expect("a folder")).expect("a folder");
+        std::fs::write(set.join(name), "another format").expect("a file");
+    }
+    let all = [
+        "red/0.png: left out",
+        "red/1.png: left out",
+        "blue/3.png: left out",
+        "2 files of ending .heic are left out",
+        "class folder green holds no photo",
+    ];
+    let told = |args: &[&str], words: &[&str]| -> String {
+        let output = vista(args);
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {said}");
+        for word in words {
+            let lines =
+                said.lines().filter(|line| line.starts_with("warning: ") && line.contains(word)).count();
+            assert_eq!(lines, if word.contains("green") { 2 } else { 1 }, "{args:?} on {word:?}: {said}");
+        }
+        text(&output.stdout)
+    };
+    let json = folder.path().join("figures.json");
+    for more in [
+        &["knn", "--k", "3"][..],
+        &["probe", "--epochs", "1"],
+        &["probe", "--epochs", "1", "--protocol", "sgd"],
+        &["finetune", "--epochs", "1", "--batch", "8"],
+    ] {
+        let args = [
+            "--checkpoint",
+            name(&checkpoint),
+            "--labelled",
+            name(&set),
+            "--device",
+            "cpu",
+            "--json",
+            name(&json),
+        ];
+        let said = told(&[more, &args[..]].concat(), &all);
+        assert!(said.contains("23 train and 8 test photos"), "{said}");
+        let report: Value =
+            serde_json::from_str(&std::fs::read_to_string(&json).expect("a file")).expect("JSON");
+        let set = &report["dataset"];
+        assert!(set["train_photos"] == 23 && set["test_photos"] == 8 && set["undecodable"] == 3, "{set}");
+        let warnings = set["warnings"].to_string();
+        assert!(all.iter().all(|word| warnings.contains(word)), "{warnings}");
+    }
+    let features = folder.path().join("f.safetensors");
+    let shared = ["--checkpoint", name(&checkpoint), "--device", "cpu"];
+    let train = set.join("train");
+    let some = &["blue/3.png: left out", "2 files of ending .heic are left out"];
+    told(&[&["embed", name(&train), "--out", name(&features)], &shared[..]].concat(), some);
+    let metadata = std::fs::read(&features).expect("a file");
+    assert!(String::from_utf8_lossy(&metadata).contains("blue/3.png: left out"));
+    let query = set.join("test/red/3.png");
+    told(&[&["search", name(&train), "--photo", name(&query)], &shared[..]].concat(), some);
+    let out = folder.path().join("drawn");
+    let args = [
+        "figures",
+        "--checkpoint",
+        name(&checkpoint),
+        "--data",
+        name(&train),
+        "--out",
+        name(&out),
+        "--slots",
+        "23",
+    ];
+    told(&[&args[..], &["--device", "cpu"]].concat(), some);
+    let drawn = std::fs::read_to_string(out.join("fig3_scores.json")).expect("a file");
+    assert!(drawn.contains("blue/3.png: left out"), "{drawn}");
+    // A run that is judged on them says so too.
+    let run = folder.path().join("judged");
+    let args = [
+        "pretrain",
+        "--data",
+        name(&train),
+        "--labelled",
+        name(&set),
+        "--device",
+        "cpu",
+        "--out",
+        name(&run),
+    ];
+    let tiny =
+        ["--set", "model.width=4", "--image-size", "16", "--batch", "2", "--views", "2", "--steps", "1"];
+    told(&[&args[..], &tiny[..], &["--set", "eval.knn_k=3"]].concat(), &all[..3]);
+    // A class that can't be judged any more.
+    for i in 0..5 {
+        std::fs::write(set.join(format!("test/red/{i}.png")), "text").expect("a file");
+    }
+    let args = ["knn", "--k", "3", "--labelled", name(&set), "--json", name(&json)];
+    told(&[&args[..], &shared[..]].concat(), &["no photo of class red can be decoded"]);
+}
+
+#[test]
+fn a_multi_label_list_names_what_is_left_out() {
+    let folder = tempfile::tempdir().expect("folder");
+    let checkpoint = checkpoint(folder.path());
+    let list = colour_list(folder.path());
+    std::fs::write(list.with_file_name("40.png"), "text").expect("a file");
+    let lines = std::fs::read_to_string(&list).expect("a list");
+    std::fs::write(&list, lines + "gone.png,red,test\n3.png,red,holdout\n").expect("a list");
+    let args = [
+        "voc",
+        "--checkpoint",
+        name(&checkpoint),
+        "--labelled",
+        name(&list),
+        "--costs",
+        "1",
+        "--device",
+        "cpu",
+    ];
+    let output = vista(&args);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let words = ["40.png: left out", "gone.png: left out", "unknown split \"holdout\""];
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    assert!(text(&output.stdout).contains("32 train and 15 test photos"), "{}", text(&output.stdout));
+    let json = std::fs::read_to_string(checkpoint.with_file_name("voc.json")).expect("a file");
+    let set = &serde_json::from_str::<Value>(&json).expect("JSON")["dataset"];
+    assert!(set["test_photos"] == 15 && set["undecodable"] == 2, "{set}");
+    assert!(set["warnings"].to_string().contains("holdout"), "{set}");
+}

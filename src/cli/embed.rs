@@ -1,7 +1,7 @@
 //! `vista embed`.
 
-use super::judged::{Chosen, Opened, check_folder_of, embed_all};
-use crate::data::{Album, AlbumOptions, Photos};
+use super::judged::{Chosen, Opened, check_folder_of, embed_all, warn, warn_of_undecodable};
+use crate::data::{Album, AlbumOptions, Photos, Source};
 use crate::error::{Error, Result};
 use crate::eval::FeatureTable;
 use std::path::PathBuf;
@@ -13,6 +13,9 @@ pub(super) struct Args {
     /// photos if absent.
     #[arg(value_name = "PHOTOS")]
     photos: Option<PathBuf>,
+    /// Follow links that lead out of the folder of photos.
+    #[arg(long)]
+    follow_links: bool,
     #[command(flatten)]
     chosen: Chosen,
     /// File to write: `.safetensors` (`features` [N, C] and the photos' names as a JSON list in the metadata) or `.csv`.
@@ -34,7 +37,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         return Err(Error::input("views do not fit into a list", place(), "write .safetensors"));
     }
     check_folder_of(&args.out, "--out")?;
-    let album = album(args.photos.as_ref())?;
+    let album = album(args.photos.as_ref(), args.follow_links)?;
     let opened = args.chosen.open()?;
     let (table, kept) = table(&opened, &album)?;
     if is_list {
@@ -42,6 +45,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     } else {
         let pixels = args.views.then(|| album.center_views(&kept, &opened.views)).transpose()?;
         let facts = [
+            ("warnings".to_string(), serde_json::json!(album.all_left_out()).to_string()),
             ("photos".to_string(), album.photos().place().to_string()),
             ("checkpoint".to_string(), args.chosen.checkpoint.display().to_string()),
             ("image_size".to_string(), opened.views.size.to_string()),
@@ -54,8 +58,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 /// The photos at a path, or the built-in ones.
-pub(super) fn album(photos: Option<&PathBuf>) -> Result<Album> {
-    let photos = photos.map_or_else(|| Ok(Photos::bundled_pretrain()), |path| Photos::open(path, None))?;
+pub(super) fn album(photos: Option<&PathBuf>, follow_links: bool) -> Result<Album> {
+    let photos = match photos {
+        None => Photos::bundled_pretrain(),
+        Some(path) => Photos::open(Source::from(path).follow_links(follow_links), None)?,
+    };
+    warn(&photos);
     // Each photo is seen once.
     Ok(Album::new(photos, AlbumOptions { cache_bytes: 0, shrink_to: None }))
 }
@@ -63,9 +71,7 @@ pub(super) fn album(photos: Option<&PathBuf>) -> Result<Album> {
 /// Features of all photos, and the ids of those that could be decoded; the others are named.
 pub(super) fn table(opened: &Opened, album: &Album) -> Result<(FeatureTable, Vec<usize>)> {
     let found = embed_all(&opened.encoder.backbone, album, &opened.views, &opened.device, "photos")?;
-    for (name, why) in album.broken() {
-        eprintln!("warning: {name}: left out ({why})");
-    }
+    warn_of_undecodable([album]);
     if !found.values.iter().all(|v| v.is_finite()) {
         return Err(Error::Run("a feature is not finite: the encoder has diverged, use another".into()));
     }

@@ -1,6 +1,7 @@
 //! `vista figures`.
 
-use crate::data::{Photos, Source};
+use crate::cli::judged::{warn, warn_of_undecodable};
+use crate::data::{Album, Photos, Source};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
@@ -70,6 +71,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let log = args.log.clone().unwrap_or_else(|| beside.join("log.jsonl"));
     let history = if args.log.is_some() || log.exists() { Some(History::read(&log)?) } else { None };
     let (photos, labelled) = args.photos(&config)?;
+    [Some(&photos), labelled.as_ref()].into_iter().flatten().for_each(warn);
     let out = args.out.clone().unwrap_or_else(|| beside.join("figures"));
     std::fs::create_dir_all(&out).map_err(|e| Error::io(&out, e))?;
 
@@ -80,23 +82,26 @@ pub(super) fn run(args: &Args) -> Result<()> {
         encoders,
         &config,
     )?;
-    save(&out, &main.scores()?)?;
-    save(&out, &main.neighbours(args.queries)?)?;
+    let labelled = labelled.map(|photos| album(&config, photos));
+    save(&out, main.scores()?, &photos)?;
+    save(&out, main.neighbours(args.queries)?, &photos)?;
     let k = config.objective.k;
-    let purity = match labelled.map(|photos| album(&config, photos)) {
+    let judged = labelled.as_ref().unwrap_or(&photos);
+    let purity = match &labelled {
         None => main.purity(k)?,
         Some(album) => {
-            let sampler = Sampler { album: &album, views: &config.views, seed, device: &device };
+            let sampler = Sampler { album, views: &config.views, seed, device: &device };
             args.study(&sampler, encoders, &config)?.purity(k)?
         }
     };
+    warn_of_undecodable([&photos].into_iter().chain(&labelled));
     match purity {
-        Some(figure) => save(&out, &figure)?,
+        Some(figure) => save(&out, figure, judged)?,
         None => println!("no purity.svg: no labels are known; give --labelled DIR"),
     }
     let curves = history.map(|h| curves(&h.terms(), &|field| h.series(field))).transpose()?.flatten();
     match curves {
-        Some(figure) => save(&out, &figure)?,
+        Some(figure) => save(&out, figure, &photos)?,
         None => println!("no curves.svg: {} is not there or holds no step; give --log FILE", log.display()),
     }
     Ok(())
@@ -113,12 +118,9 @@ impl Args {
         let photos = pretraining_photos(&config)?;
         let (labelled, place) = match (&self.labelled, &config.data.labelled) {
             (Some(path), _) => {
+                let source = Source::from(path).follow_links(config.data.follow_links);
                 let inner = if path.join("train").is_dir() { path.join("train") } else { path.clone() };
-                let is_list = path.extension().is_some_and(|e| e == "csv");
-                let source = |path: &Path| Source::from(path).follow_links(config.data.follow_links);
-                let labelled =
-                    if is_list { Photos::open(source(path), None) } else { Photos::labelled(source(&inner)) };
-                (Some(labelled?), Some(inner))
+                (Some(Photos::known(source)?), Some(inner))
             }
             (None, own) => {
                 let known = (0..photos.len()).any(|id| !photos.labels(id).is_empty());
@@ -164,8 +166,11 @@ impl Args {
     }
 }
 
-/// Writes the drawing and its numbers, and says so.
-fn save(out: &Path, figure: &Figure) -> Result<()> {
+/// Writes the drawing and its numbers, with what was left out of its photos, and says so.
+fn save(out: &Path, mut figure: Figure, album: &Album) -> Result<()> {
+    if let Some(json) = figure.json.as_object_mut() {
+        json.insert("warnings".into(), album.all_left_out().into());
+    }
     let json = serde_json::to_string_pretty(&figure.json)
         .map_err(|e| Error::Run(format!("{}: {e}", figure.name)))?;
     let path = out.join(format!("{}.json", figure.name));

@@ -1,6 +1,6 @@
 //! `vista finetune`.
 
-use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset};
+use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset, warn_of_undecodable};
 use crate::encoder::copy_state;
 use crate::error::{Error, Result};
 use crate::eval::finetune::{Finetune, FinetuneProgress, FinetuneSchedule};
@@ -97,6 +97,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if let Some(watch) = watch {
         watch.end();
     }
+    warn_of_undecodable(albums.both());
     for (class, right) in albums.test.photos().classes().iter().zip(&result.classes) {
         let right = right.map_or("no test photo".into(), |r| format!("{r:.3}"));
         println!("  {class:24} {right}");
@@ -105,6 +106,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     println!("fine-tuned from {start} for {} epochs, {} steps", args.epochs, result.steps);
     println!("after the last epoch: top-1 {:.4}, mean per class {:.4}", result.top1, result.balanced);
     println!("best on test (chosen by looking at the test photos): top-1 {:.4}", result.best_on_test);
+    println!("{} train and {} test photos", albums.train.used(), albums.test.used());
     if let Some(out) = &args.out {
         let reached = checkpoint::Progress { epoch: args.epochs, step: result.steps };
         checkpoint::save(out, &opened.encoder, &opened.config, reached)?;
@@ -113,7 +115,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     report.write(json!({
         "encoder": opened.facts(),
         "random_init": args.random_init,
-        "dataset": dataset(&albums),
+        "dataset": dataset(albums.both()),
         "protocol": finetune,
         "results": result,
     }))

@@ -3,7 +3,7 @@
 use crate::data::{Album, AlbumOptions, Photos, Source, Split, labelled_split};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::eval::{Features, LabelledAlbums, labelled_features};
 use crate::nn::ResNet;
 use crate::train::{Config, Progress, checkpoint};
@@ -121,7 +121,7 @@ impl Opened {
 /// Where labelled photos come from: one class each.
 #[derive(Debug, clap::Args)]
 pub(super) struct LabelledPhotos {
-    /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10; the built-in classes if absent.
+    /// Folder with `train/CLASS/` and `test/CLASS/` (or `val/CLASS/`), or of STL-10 or CIFAR-10; the built-in classes if absent.
     #[arg(long, value_name = "DIR")]
     labelled: Option<PathBuf>,
     /// Follow links that lead out of it.
@@ -135,6 +135,7 @@ impl LabelledPhotos {
             Some(folder) => labelled_split(Source::from(folder).follow_links(self.follow_links))?,
             None => [Split::Train, Split::Test].map(Photos::bundled_labelled),
         };
+        photos.iter().for_each(warn);
         let [train, test] = photos.map(|p| Arc::new(Album::new(p, AlbumOptions::default())));
         let albums = LabelledAlbums { train, test };
         albums.check()?;
@@ -142,15 +143,26 @@ impl LabelledPhotos {
     }
 }
 
-/// What the report says of photos: place, classes, counts, and what could not be decoded.
-pub(super) fn dataset(albums: &LabelledAlbums) -> Value {
-    let LabelledAlbums { train, test } = albums;
+/// Says what the reader of some photos left out.
+pub(super) fn warn(photos: &Photos) {
+    photos.warnings().iter().for_each(|warning| eprintln!("warning: {}", one_line(warning.clone())));
+}
+
+/// Names the photos that could not be decoded, once all have been looked at.
+pub(super) fn warn_of_undecodable<'a>(albums: impl IntoIterator<Item = &'a Album>) {
+    albums.into_iter().flat_map(Album::left_out).for_each(|line| eprintln!("warning: {line}"));
+}
+
+/// What the report says of train and test photos: where they are, how many were used, and what was left out.
+pub(super) fn dataset([train, test]: [&Album; 2]) -> Value {
+    let warnings: Vec<String> = [train, test].map(Album::all_left_out).concat();
     json!({
         "train": train.photos().place(),
         "test": test.photos().place(),
-        "train_photos": train.photos().len(),
-        "test_photos": test.photos().len(),
+        "train_photos": train.used(),
+        "test_photos": test.used(),
         "undecodable": train.broken().len() + test.broken().len(),
+        "warnings": warnings,
         "classes": train.photos().classes(),
     })
 }

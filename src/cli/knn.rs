@@ -1,6 +1,6 @@
 //! `vista knn`.
 
-use crate::cli::judged::{Judged, LabelledPhotos, dataset};
+use crate::cli::judged::{Judged, LabelledPhotos, dataset, warn_of_undecodable};
 use crate::error::Result;
 use crate::eval::Knn;
 use serde_json::json;
@@ -28,12 +28,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
     knn.check(albums.train.photos().len())?;
     let opened = args.judged.open()?;
     let [train, test] = opened.features(&albums)?;
+    warn_of_undecodable(albums.both());
     let votes = knn.classify(&train.labelled(), &test.labelled())?;
     println!("kNN k {} tau {}: top-1 {:.4}, balanced {:.4}", args.k, args.tau, votes.top1, votes.balanced);
     println!("{} train and {} test photos", train.labels.len(), test.labels.len());
     report.write(json!({
         "encoder": opened.facts(),
-        "dataset": dataset(&albums),
+        "dataset": dataset(albums.both()),
         "protocol": knn,
         "results": { "top1": votes.top1, "balanced": votes.balanced },
     }))

@@ -254,6 +254,7 @@ fn as_json(summary: &Summary) -> serde_json::Value {
         "steps": summary.steps,
         "checkpoint": summary.checkpoint,
         "log": summary.log,
+        "warnings": summary.left_out,
         "knn": { "untrained": score(0), "trained": score(1), "colour": score(2) },
     })
 }

@@ -1,6 +1,6 @@
 //! `vista probe`.
 
-use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset};
+use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset, warn_of_undecodable};
 use crate::error::{Error, Result};
 use crate::eval::{Probe, ProbeResult, SgdProbe};
 use serde_json::{Value, json};
@@ -69,13 +69,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
             (json!({ "name": "sgd", "standardised": true, "constants": probe }), result)
         }
     };
+    warn_of_undecodable(albums.both());
     println!("protocol {protocol}");
     println!("linear probe after the last epoch: top-1 {:.4}, balanced {:.4}", result.top1, result.balanced);
     println!("best on test (chosen by looking at the test photos): top-1 {:.4}", result.best_on_test);
-    println!("{} train and {} test photos", albums.train.photos().len(), albums.test.photos().len());
+    println!("{} train and {} test photos", albums.train.used(), albums.test.used());
     report.write(json!({
         "encoder": opened.facts(),
-        "dataset": dataset(&albums),
+        "dataset": dataset(albums.both()),
         "protocol": protocol,
         "results": result,
     }))

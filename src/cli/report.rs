@@ -60,5 +60,7 @@ fn embedded(run: &Path, args: &Args) -> Result<report::Gallery> {
     if let Some(watch) = watch {
         watch.end();
     }
+    let warnings = gallery.as_ref().ok().and_then(|gallery| gallery.json()["warnings"].as_array());
+    warnings.into_iter().flatten().filter_map(|w| w.as_str()).for_each(|line| eprintln!("warning: {line}"));
     gallery
 }

@@ -15,6 +15,9 @@ pub(super) struct Args {
     /// The photos to search, as for `vista embed`; the built-in photos if absent.
     #[arg(value_name = "PHOTOS")]
     photos: Option<PathBuf>,
+    /// Follow links that lead out of the folder of photos.
+    #[arg(long)]
+    follow_links: bool,
     /// The photo whose neighbours are wanted.
     #[arg(long, value_name = "FILE")]
     photo: PathBuf,
@@ -43,7 +46,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let (all, photos) = match &args.features {
         Some(path) => (FeatureTable::read(path)?, None),
         None => {
-            let album = album(args.photos.as_ref())?;
+            let album = album(args.photos.as_ref(), args.follow_links)?;
             let (all, kept) = table(&opened, &album)?;
             (all, Some((album, kept)))
         }

@@ -1,6 +1,6 @@
 //! `vista voc`.
 
-use crate::cli::judged::{Judged, Opened, Watch, embed_all};
+use crate::cli::judged::{Judged, Opened, Watch, dataset, embed_all, warn, warn_of_undecodable};
 use crate::data::{Album, AlbumOptions, Photos, Source, multi_label_split};
 use crate::error::{Error, Result};
 use crate::eval::{Embedded, MultiLabelled, Voc, VocResult, handmade_features};
@@ -51,6 +51,7 @@ struct Task {
 pub(super) fn run(args: &Args) -> Result<()> {
     let report = args.judged.report("voc")?;
     let photos = multi_label_split(Source::from(&args.labelled).follow_links(args.follow_links))?;
+    photos.iter().for_each(warn);
     let classes = chosen_classes(args, &photos)?;
     let usual = Voc::default();
     let mut costs = if args.costs.is_empty() { usual.costs } else { args.costs.clone() };
@@ -68,21 +69,20 @@ pub(super) fn run(args: &Args) -> Result<()> {
         floors.push(("hand-made", task.judge_handmade()?));
     }
     let names = task.names();
+    warn_of_undecodable(&task.albums);
     print_table(&trained, &names, &floors);
     let [train, test] = &task.albums;
+    println!("{} train and {} test photos", train.used(), test.used());
     let floors: Value = floors.iter().map(|(name, found)| (name.to_string(), summary(found))).collect();
+    let mut set = dataset([train, test]);
+    set["list"] = json!(args.labelled.display().to_string());
+    set["classes"] = json!(names.len());
+    set["classes_file"] = json!(args.classes.as_ref().map(|p| p.display().to_string()));
+    set["min_train"] = json!(args.min_train);
+    set["min_test"] = json!(args.min_test);
     report.write(json!({
         "encoder": opened.facts(),
-        "dataset": {
-            "list": args.labelled.display().to_string(),
-            "train_photos": train.photos().len(),
-            "test_photos": test.photos().len(),
-            "undecodable": train.broken().len() + test.broken().len(),
-            "classes": names.len(),
-            "classes_file": args.classes.as_ref().map(|p| p.display().to_string()),
-            "min_train": args.min_train,
-            "min_test": args.min_test,
-        },
+        "dataset": set,
         "protocol": task.voc,
         "results": {
             "map_area": trained.map_area,

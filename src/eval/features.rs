@@ -5,7 +5,7 @@ use crate::autograd::Tape;
 use crate::data::Album;
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::nn::{Mode, ResNet};
 use crate::tensor::Tensor;
 use crate::views::ViewConfig;
@@ -70,7 +70,7 @@ pub struct Embedded {
 /// `watch` hears how many photos are done.
 ///
 /// # Errors
-/// [`crate::Error::Input`] if the view makes no sense or a whole batch can't be decoded; the device's errors.
+/// [`crate::Error::Input`] if the view makes no sense or no photo can be decoded; the device's errors.
 pub fn embed(
     backbone: &ResNet,
     album: &Album,
@@ -81,7 +81,11 @@ pub fn embed(
 ) -> Result<Embedded> {
     let mut all = Embedded::default();
     for (batch, ids) in ids.chunks(BATCH).enumerate() {
-        let (images, kept) = album.center_views(ids, views)?;
+        let (images, kept) = album.sound_views(ids, views)?;
+        if kept.is_empty() {
+            watch(batch * BATCH + ids.len());
+            continue;
+        }
         let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
         let tape = Tape::inert(device);
         let g = backbone.forward(&tape.constant(images), Mode::Eval)?;
@@ -89,20 +93,25 @@ pub fn embed(
         all.kept.extend(kept);
         watch(batch * BATCH + ids.len());
     }
+    if all.kept.is_empty() && !ids.is_empty() {
+        return Err(album.nothing_decodable());
+    }
     Ok(all)
 }
 
-/// Colour histograms of every labelled photo: the baseline that a good encoder must beat.
+/// Colour histograms of every labelled photo that can be decoded: the baseline that a good encoder must beat.
 ///
 /// # Errors
-/// [`crate::Error::Input`] if a photo can't be decoded.
+/// [`crate::Error::Input`] if none can be decoded.
 pub fn colour_features(album: &Album) -> Result<Features> {
     let mut all = Features::default();
     for id in labelled_photos(album) {
-        let photo =
-            album.photo(id).map_err(|why| Error::input(why, album.photos().name(id), "remove the photo"))?;
+        let Ok(photo) = album.photo(id) else { continue };
         all.values.extend(colour::histogram(&photo.image.data));
         all.labels.extend(album.photos().label(id));
+    }
+    if all.labels.is_empty() && !album.photos().is_empty() {
+        return Err(album.nothing_decodable());
     }
     Ok(all)
 }

@@ -43,6 +43,21 @@ impl Judge {
         self.score(&colour_features(&self.train)?, &colour_features(&self.test)?)
     }
 
+    /// What its photos' reader left out.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        [&self.train, &self.test].into_iter().flat_map(|album| album.photos().warnings())
+    }
+
+    /// What could not be decoded so far: see [`Album::left_out`].
+    pub fn left_out(&self) -> Vec<String> {
+        [&self.train, &self.test].into_iter().flat_map(Album::left_out).collect()
+    }
+
+    /// The same behind the warnings of its photos' reader.
+    pub fn all_left_out(&self) -> Vec<String> {
+        [&self.train, &self.test].map(Album::all_left_out).concat()
+    }
+
     fn score(&self, train: &Features, test: &Features) -> Result<Score> {
         let votes = self.knn.classify(&train.labelled(), &test.labelled())?;
         Ok(Score { top1: votes.top1, balanced: votes.balanced })

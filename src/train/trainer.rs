@@ -38,6 +38,8 @@ pub struct Summary {
     pub scores: Option<[Score; 3]>,
     /// The device that it ended on.
     pub device: Device,
+    /// What was left out of its photos and of those it was judged on, a line each.
+    pub left_out: Vec<String>,
 }
 
 /// What is called with a run's folder after an epoch.
@@ -185,6 +187,7 @@ impl Trainer {
     /// Warnings about the configuration and the photos that a person should read before a long run.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.album.photos().warnings().to_vec();
+        warnings.extend(self.judge.iter().flat_map(Judge::warnings).cloned());
         let photos = self.album.photos().len();
         let slots = self.learner.queue.as_ref().map_or(0, |queue| queue.slots());
         let crowded = (2 * slots > photos).then(|| {
@@ -255,6 +258,8 @@ impl Trainer {
         let course = Course { total, limit, warmup: self.config.optimizer.warmup_steps };
         let mut progress = Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.quiet);
         let colour = self.judge.as_ref().map(Judge::colour).transpose()?;
+        let left_out = self.judge.iter().flat_map(Judge::left_out);
+        left_out.for_each(|line| progress.say(&format!("warning: {line}")));
         let mut clock = Clock::after(self.state.seconds);
         let (mut saved, mut shown) = (Instant::now(), None);
         if self.state.step == 0 {
@@ -337,7 +342,9 @@ impl Trainer {
         };
         let checkpoint = self.folder.checkpoint();
         let (log, steps, device) = (log.path().to_path_buf(), self.state.step, self.device.clone());
-        Ok(Summary { checkpoint, log, steps, scores, device })
+        let mut left_out = self.album.all_left_out();
+        left_out.extend(self.judge.iter().flat_map(Judge::all_left_out));
+        Ok(Summary { checkpoint, log, steps, scores, device, left_out })
     }
 
     fn loader(&self) -> Result<Loader> {
