@@ -114,9 +114,7 @@ fn normalised(v: vec4<f32>, i: u32, channel: u32) -> vec4<f32> {
     var at = channel / 4u;
     if GROUPED { at += i / params.group * (params.image_c / 4u); }
     let list = params.channels / 4u;
-    let z = (v - norm[at]) * norm[at + 2u * list] + norm[at + 3u * list];
-    // Not max(): that may turn NaN into 0.
-    return select(z, vec4(0.0), z < vec4(0.0));
+    return relu((v - norm[at]) * norm[at + 2u * list] + norm[at + 3u * list]);
 }
 
 fn x_one(c: vec3<i32>, tap: Digits) -> f32 {
