@@ -33,9 +33,10 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let i = flat_group(group, groups) * WG + lane;
     if (i >= params.count * params.columns) { return; }
     let row = index[i / params.columns];
-    if (row >= f32(params.start) && row < f32(params.end)) {
+    let named = is_index(row, params.rows);
+    if (named && row >= f32(params.start) && row < f32(params.end)) {
         y[i] = x[(u32(row) - params.start) * params.columns + i % params.columns];
-    } else if (params.first == 1u && !(row >= 0.0 && row < f32(params.rows))) {
+    } else if (params.first == 1u && !named) {
         y[i] = bitcast<f32>(params.nan_bits);
     }
 }

@@ -83,9 +83,10 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
             let e = exp(-abs(s[start + j] - at) * params.per_tau);
             let slope = e / ((1.0 + e) * (1.0 + e));
             let same = j - image < params.views;
-            let weight = select(for_negatives, select(for_positives, 0.0, j == i || j == q), same);
-            ds[start + j] += weight * slope;
-            pushed += weight * slope;
+            // Chosen last: what is not a candidate may be NaN.
+            let push = select(select(for_negatives, for_positives, same) * slope, 0.0, j == i || j == q);
+            ds[start + j] += push;
+            pushed += push;
         }
         pushed = tree_sum(pushed, lane);
         if (i % 256u == lane) { ds[start + i] -= pushed; }
