@@ -34,6 +34,7 @@
 
 pub mod error;
 mod files;
+mod shell;
 pub mod topic;
 
 pub mod device;

@@ -36,7 +36,7 @@ impl Trainer {
         }
         ended.map_err(|error| match error {
             Error::DeviceLost(why) => {
-                let folder = self.folder.path().display();
+                let folder = crate::shell::path(self.folder.path());
                 let on = match self.folder.checkpoint().exists() {
                     true => {
                         format!("`vista pretrain --resume --out {folder}` goes on from the last checkpoint")

@@ -18,6 +18,7 @@ use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
 use crate::nn::Module;
 use crate::optim::CosineSchedule;
+use crate::shell;
 use crate::tensor::Tensor;
 use crate::topic::Topic;
 use std::path::{Path, PathBuf};
@@ -322,7 +323,7 @@ impl Trainer {
                 return Err(Error::Interrupted(format!(
                     "interrupted after step {}, which is saved: go on with `vista pretrain --resume --out {}`",
                     self.state.step,
-                    self.folder.path().display()
+                    shell::path(self.folder.path())
                 )));
             }
             loader.recycle(views);
