@@ -21,12 +21,15 @@ pub(crate) const MAX_TEXT: usize = 1 << 18;
 pub struct Config {
     /// Seed of parameters, order, views and shuffles.
     pub seed: u64,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` or `gpu:NAME`.
     pub device: String,
     /// File whose encoder the run starts from: a checkpoint, or another library's weights
     /// ([`start_from`](crate::interop::start_from)); random parameters if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
+    /// What stands before the names of that encoder, where the file holds several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_prefix: Option<String>,
     /// Photos to learn from and to be judged on.
     pub data: DataConfig,
     /// The encoder.

@@ -23,6 +23,7 @@ fn known() -> Result<Vec<String>> {
     let mut full = Config::preset("swav-stl10-r18")?; // the one with small views
     full.second_view = Some(full.views.clone());
     full.init = Some("encoder.safetensors".into());
+    full.init_prefix = Some("backbone.".into());
     full.data.photos = Some("photos".into());
     full.data.labelled = Some("labelled".into());
     let table = toml::from_str(&full.to_toml()).map_err(|e| Error::Run(format!("configuration: {e}")))?;

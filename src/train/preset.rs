@@ -123,6 +123,7 @@ impl Config {
             seed: 0,
             device: "auto".into(),
             init: None,
+            init_prefix: None,
             data: DataConfig {
                 photos: None,
                 labelled: None,

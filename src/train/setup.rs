@@ -53,7 +53,7 @@ const KEY_SEED: u64 = 0x6B65_7973;
 pub fn starting_encoder(config: &Config, device: &Device) -> Result<ResNetEncoder> {
     let encoder = config.encoder(device)?;
     if let Some(path) = &config.init {
-        interop::start_from(&encoder, path)?;
+        interop::start_from(&encoder, config, path)?;
     }
     Ok(encoder)
 }
