@@ -4,7 +4,7 @@
 //! submission nears a desktop driver's time-out). A plan is a GPU without an adapter: ops choose and record the same
 //! kernels, which are counted and go no further; its tensors have no elements.
 
-use super::adapter::{AdapterSummary, ranked};
+use super::adapter::{self, AdapterSummary};
 use super::cache;
 use super::deferred::{Deferred, Job};
 use super::kernel::Dispatch;
@@ -14,7 +14,6 @@ use super::trace::{self, KernelRun, Trace};
 use super::tuned::{Choice, Class, Tuned};
 use crate::error::{Error, Result, readable_bytes};
 use crate::tensor::Tensor;
-use crate::topic::Topic;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,20 +115,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] if there is none or it can't be opened.
     pub fn open(name: Option<&str>, options: GpuOptions) -> Result<Gpu> {
-        let all = ranked();
-        let names = all.iter().map(|(s, _)| s.name.clone()).collect::<Vec<_>>().join(", ");
-        let wanted = name.unwrap_or("").to_lowercase();
-        let found = all.into_iter().find(|(s, _)| s.name.to_lowercase().contains(&wanted));
-        let Some((summary, adapter)) = found else {
-            let advice = if names.is_empty() {
-                "no Vulkan, Metal or DirectX 12 driver was found: install one (a software one on Debian and \
-                 Ubuntu: apt-get install mesa-vulkan-drivers) or use --device cpu"
-                    .to_string()
-            } else {
-                format!("no GPU is named like `{wanted}`: there are {names}")
-            };
-            return Err(Error::Device(advice).see(Topic::Devices));
-        };
+        let (summary, adapter) = adapter::find(name)?;
         if trace::level() >= 1 {
             eprintln!("adapter {summary:?}");
         }
