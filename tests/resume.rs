@@ -311,7 +311,7 @@ fn a_checkpoint_that_cannot_be_written_does_not_end_the_run() {
     let out = folder.path();
     let config = config("s2r2", &["device=cpu", "train.steps=6", "train.save_steps=1"]);
     let trainer = Trainer::new(config, out).expect("trainer");
-    let in_the_way = out.join("next.tmp");
+    let in_the_way = out.join(".next.safetensors.part");
     fs::create_dir(&in_the_way).expect("in the way");
     let folder = out.to_path_buf();
     let remover = std::thread::spawn(move || {

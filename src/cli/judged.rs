@@ -1,5 +1,6 @@
 //! What the judging commands share: their arguments, progress, and the JSON that each leaves behind.
 
+use super::paths::{Files, Input, Mark, Output};
 use crate::data::{Album, AlbumOptions, Photos, Source, Split, labelled_split};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
@@ -10,7 +11,7 @@ use crate::train::{Config, Progress, checkpoint};
 use crate::views::ViewConfig;
 use indicatif::HumanDuration;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +20,11 @@ use std::time::{Duration, Instant};
 pub(super) struct Chosen {
     /// A checkpoint of `vista pretrain` or `vista import`.
     #[arg(long, value_name = "FILE")]
-    pub(super) checkpoint: PathBuf,
+    pub(super) checkpoint: Input,
     /// Side of a view in pixels; the checkpoint's own if absent.
     #[arg(long, value_name = "N")]
     image_size: Option<usize>,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
     #[arg(long, default_value = "auto")]
     device: String,
 }
@@ -33,9 +34,10 @@ pub(super) struct Chosen {
 pub(super) struct Judged {
     #[command(flatten)]
     pub(super) chosen: Chosen,
-    /// File for protocol, seeds and figures; beside the checkpoint if absent, named after the command.
+    /// File for protocol, seeds and figures; beside the checkpoint if absent, named after the command; `-` prints them to
+    /// standard output, and all else to standard error.
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    json: Option<Output>,
 }
 
 /// An encoder ready to be judged.
@@ -63,25 +65,25 @@ impl Judged {
         self.chosen.open()
     }
 
-    /// Where the command's figures go; refused before any work if that can't be.
-    pub(super) fn report(&self, command: &'static str) -> Result<Report> {
-        let checkpoint = &self.chosen.checkpoint;
+    /// The file of the command's figures.
+    pub(super) fn files(&self, [command, mark]: [&'static str; 2]) -> Result<Files> {
+        let checkpoint = &*self.chosen.checkpoint;
         std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
-        let beside = checkpoint.with_file_name(format!("{command}.json"));
-        let path = self.json.clone().unwrap_or(beside);
-        check_folder_of(&path, "--json")?;
-        Ok(Report { command, path, checkpoint: checkpoint.display().to_string(), began: Instant::now() })
+        let path = self.report([command, mark]).path;
+        Ok(path.map_or(Files::none(), |path| Files::none().file("--json", &path, Mark::Words(mark))))
     }
-}
 
-/// Refuses a file whose folder is not there; `flag` names another.
-pub(super) fn check_folder_of(file: &Path, flag: &str) -> Result<()> {
-    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if folder.is_dir() {
-        return Ok(());
+    /// Where the command's figures go.
+    pub(super) fn report(&self, [command, _]: [&'static str; 2]) -> Report {
+        let checkpoint = &self.chosen.checkpoint;
+        let beside = checkpoint.with_file_name(format!("{command}.json"));
+        let path = match &self.json {
+            Some(path) if path.is_printed() => None,
+            Some(path) => Some(path.to_path_buf()),
+            None => Some(beside),
+        };
+        Report { command, path, checkpoint: checkpoint.display().to_string(), began: Instant::now() }
     }
-    let place = folder.display().to_string();
-    Err(Error::input("no such folder", place, format!("make it, or name another file by {flag}")))
 }
 
 impl Opened {
@@ -123,7 +125,7 @@ impl Opened {
 pub(super) struct LabelledPhotos {
     /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10; the built-in classes if absent.
     #[arg(long, value_name = "DIR")]
-    labelled: Option<PathBuf>,
+    labelled: Option<Input>,
     /// Follow links that lead out of it.
     #[arg(long)]
     follow_links: bool,
@@ -132,7 +134,7 @@ pub(super) struct LabelledPhotos {
 impl LabelledPhotos {
     pub(super) fn open(&self) -> Result<LabelledAlbums> {
         let photos = match &self.labelled {
-            Some(folder) => labelled_split(Source::from(folder).follow_links(self.follow_links))?,
+            Some(folder) => labelled_split(Source::from(&**folder).follow_links(self.follow_links))?,
             None => [Split::Train, Split::Test].map(Photos::bundled_labelled),
         };
         let [train, test] = photos.map(|p| Arc::new(Album::new(p, AlbumOptions::default())));
@@ -158,7 +160,8 @@ pub(super) fn dataset(albums: &LabelledAlbums) -> Value {
 /// The JSON of one command.
 pub(super) struct Report {
     command: &'static str,
-    path: PathBuf,
+    /// `None` for standard output.
+    path: Option<PathBuf>,
     checkpoint: String,
     began: Instant,
 }
@@ -175,8 +178,12 @@ impl Report {
         if let (Some(all), Value::Object(facts)) = (all.as_object_mut(), facts) {
             all.extend(facts);
         }
-        std::fs::write(&self.path, format!("{all:#}\n")).map_err(|e| Error::io(&self.path, e))?;
-        println!("figures  {}", self.path.display());
+        let Some(path) = &self.path else {
+            println!("{all:#}");
+            return Ok(());
+        };
+        std::fs::write(path, format!("{all:#}\n")).map_err(|e| Error::io(path, e))?;
+        println!("figures  {}", path.display());
         Ok(())
     }
 }

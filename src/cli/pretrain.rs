@@ -1,13 +1,15 @@
 //! `vista pretrain`.
 
+use super::paths::{Files, Input, Mark, Output};
 use super::presets;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::report;
+use crate::shell;
 use crate::train::{Config, Found, MAX_TEXT, Summary, Trainer};
 use indicatif::HumanDuration;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,7 +27,7 @@ pub(super) struct Args {
     flags: Flags,
     /// Folder for configuration, log and checkpoints.
     #[arg(long, value_name = "DIR", default_value = "runs/pretrain")]
-    out: PathBuf,
+    out: Output,
     /// Go on with the run in `--out` from its newest sound checkpoint, as if it had never stopped. Its configuration is
     /// kept; only `train.epochs`, `train.steps`, `train.minutes`, `train.memory_limit_mib`, `train.save_minutes`,
     /// `train.save_steps`, `train.on_nan`,
@@ -54,21 +56,24 @@ pub(super) struct Flags {
     preset: Option<String>,
     /// TOML file with keys to replace.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Option<Input>,
     /// Replace one key, as in `--set objective.tau=0.1`; may be given again.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// Folder of photos (nested, JPEG and PNG), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the
     /// built-in photos if absent.
     #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    data: Option<Input>,
     /// Start from the encoder in this file: a checkpoint, or weights of torchvision, timm, MoCo or DenseCL as
     /// safetensors.
     #[arg(long, value_name = "FILE")]
-    init: Option<PathBuf>,
+    init: Option<Input>,
+    /// What stands before the names of the encoder in that file, where it holds several.
+    #[arg(long)]
+    prefix: Option<String>,
     /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10, to judge the encoder by kNN.
     #[arg(long, value_name = "DIR")]
-    labelled: Option<PathBuf>,
+    labelled: Option<Input>,
     /// Follow links and lists that lead out of these folders.
     #[arg(long)]
     follow_links: bool,
@@ -107,7 +112,7 @@ pub(super) struct Flags {
     /// Stop after so many minutes of training.
     #[arg(long, value_name = "N")]
     minutes: Option<f64>,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
     #[arg(long)]
     device: Option<String>,
     /// What to do with a step whose loss or gradient is not finite: `stop`, or `skip` it, at most three in a row. It moves
@@ -147,10 +152,11 @@ impl Flags {
         let text = |flag: &str, key: &str, value: Option<&str>| {
             value.map(|v| (format!("{key} = {}", toml::Value::String(v.into())), format!("--{flag} {v}")))
         };
-        let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
+        let path = |p: &Option<Input>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
         let flags = [
             text("data", "data.photos", path(&self.data).as_deref()),
             text("init", "init", path(&self.init).as_deref()),
+            text("prefix", "init_prefix", self.prefix.as_deref()),
             text("labelled", "data.labelled", path(&self.labelled).as_deref()),
             text("backbone", "model.backbone", self.backbone.as_deref()),
             text("device", "device", self.device.as_deref()),
@@ -176,6 +182,48 @@ impl Flags {
         }
         self.settings.iter().try_fold(config, |config, setting| config.with(setting))
     }
+}
+
+/// What a run writes into its folder, and how it knows its own. That a run is there which must stay is told by itself.
+pub(super) fn run_files() -> Vec<(&'static str, Mark)> {
+    vec![
+        ("config.toml", Mark::Beginning(is_resolved)),
+        ("log.jsonl", Mark::Words("{\"kind\":\"")),
+        ("report.html", Mark::Words(report::MARK)),
+        ("lock", Mark::Beginning(<[u8]>::is_empty)),
+        ("checkpoint.safetensors", Mark::Any),
+        ("previous.safetensors", Mark::Any),
+        ("best.safetensors", Mark::Any),
+        ("next.safetensors", Mark::Any),
+        ("kept.tmp", Mark::Any),
+        (".next.safetensors.part", Mark::Any),
+    ]
+}
+
+/// Whether a file is a whole configuration as this program writes it, without a comment or anything else of a person.
+fn is_resolved(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let config = Config::preset("demo").and_then(|demo| demo.merged(text, "config.toml"));
+    config.is_ok_and(|config| config.to_toml() == text)
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    if args.presets || args.dry_run {
+        return Ok(Files::none());
+    }
+    let any = run_files().into_iter().map(|(name, _)| (name, Mark::Any));
+    if args.resume {
+        // A run may go on with the configuration in its folder after a change of it: nothing of that is lost.
+        let config = std::fs::read(args.out.join("config.toml"));
+        let stays = config.is_ok_and(|text| is_resolved(&text));
+        let any = any.filter(|(name, _)| !stays || *name != "config.toml");
+        return Ok(Files::none().folder("--out", &args.out, any));
+    }
+    if args.overwrite {
+        return Ok(Files::none().folder("--out", &args.out, any).with_config(&args.flags.config()?));
+    }
+    let files = Files::none().folder("--out", &args.out, run_files());
+    Ok(files.with_config(&args.flags.config()?).or(", or replace it by --overwrite"))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -305,8 +353,11 @@ fn tell(summary: &Summary, page: Option<&Path>) {
     if let Some(page) = page {
         println!("report     {}", page.display());
     }
+    let (vista, checkpoint) = (shell::program(), shell::path(&summary.checkpoint));
     println!("next:");
-    println!("  vista probe --checkpoint {checkpoint}                  a linear classifier on its features");
-    println!("  vista knn --checkpoint {checkpoint} --labelled DIR     judge it on your own classes");
-    println!("  vista pretrain --data DIR --image-size 64 --minutes 30      pretrain on your own photos");
+    println!(
+        "  {vista} probe --checkpoint {checkpoint}                  # a linear classifier on its features"
+    );
+    println!("  {vista} knn --checkpoint {checkpoint} --labelled DIR     # judge it on your own classes");
+    println!("  {vista} pretrain --data DIR --image-size 64 --minutes 30      # pretrain on your own photos");
 }

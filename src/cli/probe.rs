@@ -1,6 +1,7 @@
 //! `vista probe`.
 
 use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset};
+use crate::cli::paths::Files;
 use crate::error::{Error, Result};
 use crate::eval::{Probe, ProbeResult, SgdProbe};
 use serde_json::{Value, json};
@@ -13,6 +14,9 @@ enum Protocol {
     /// Features of a new random crop of each photo in each epoch, SGD with momentum.
     Sgd,
 }
+
+/// Its name and the mark of its figures.
+const NAME: [&str; 2] = ["probe", "\"command\": \"probe\""];
 
 /// Judge a checkpoint by a linear classifier on its frozen features.
 #[derive(Debug, clap::Args)]
@@ -38,8 +42,12 @@ pub(super) struct Args {
     seed: u64,
 }
 
+pub(super) fn files(args: &Args) -> Result<Files> {
+    args.judged.files(NAME)
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
-    let report = args.judged.report("probe")?;
+    let report = args.judged.report(NAME);
     if args.lr.is_some_and(|lr| !(lr > 0.0 && lr.is_finite())) {
         return Err(Error::input("a learning rate that is not above 0", "--lr", "choose one such as 0.001"));
     }
@@ -69,10 +77,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
             (json!({ "name": "sgd", "standardised": true, "constants": probe }), result)
         }
     };
-    println!("protocol {protocol}");
-    println!("linear probe after the last epoch: top-1 {:.4}, balanced {:.4}", result.top1, result.balanced);
-    println!("best on test (chosen by looking at the test photos): top-1 {:.4}", result.best_on_test);
-    println!("{} train and {} test photos", albums.train.photos().len(), albums.test.photos().len());
+    say!("protocol {protocol}");
+    say!("linear probe after the last epoch: top-1 {:.4}, balanced {:.4}", result.top1, result.balanced);
+    say!("best on test (chosen by looking at the test photos): top-1 {:.4}", result.best_on_test);
+    say!("{} train and {} test photos", albums.train.photos().len(), albums.test.photos().len());
     report.write(json!({
         "encoder": opened.facts(),
         "dataset": dataset(&albums),

@@ -1,6 +1,7 @@
 //! `vista report`.
 
-use super::judged::{Watch, check_folder_of};
+use super::judged::Watch;
+use super::paths::{Files, Input, Mark, Output};
 use crate::device::Device;
 use crate::error::{Error, Result, readable_bytes};
 use crate::report::{self, RunFacts};
@@ -15,25 +16,34 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// Folders of runs.
     #[arg(value_name = "RUN", required = true)]
-    runs: Vec<PathBuf>,
+    runs: Vec<Input>,
     /// File to write; `report.html` in the run's folder if absent, here if several runs are compared.
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    out: Option<Output>,
     /// Photos on the page, drawn by the run's seed; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 500)]
     photos: usize,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`, to embed the photos.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`, to embed the photos.
     #[arg(long, default_value = "auto")]
     device: String,
 }
 
+impl Args {
+    fn page(&self) -> PathBuf {
+        match (&self.out, self.runs.as_slice()) {
+            (Some(out), _) => out.to_path_buf(),
+            (None, [run]) => run.join("report.html"),
+            (None, _) => PathBuf::from("report.html"),
+        }
+    }
+}
+
+pub(super) fn files(args: &Args) -> Files {
+    Files::none().file("--out", &args.page(), Mark::Words(report::MARK))
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
-    let usual = match args.runs.as_slice() {
-        [run] => run.join("report.html"),
-        _ => PathBuf::from("report.html"),
-    };
-    let out = args.out.clone().unwrap_or(usual);
-    check_folder_of(&out, "--out")?;
+    let out = args.page();
     let runs = args.runs.iter().map(|run| RunFacts::read(run)).collect::<Result<Vec<_>>>()?;
     let gallery = match args.runs.as_slice() {
         [_, _, ..] => Err("A comparison has no photos: make each run's own report.".to_string()),

@@ -1,13 +1,17 @@
 //! `vista voc`.
 
 use crate::cli::judged::{Judged, Opened, Watch, embed_all};
+use crate::cli::paths::{Files, Input};
 use crate::data::{Album, AlbumOptions, Photos, Source, multi_label_split};
 use crate::error::{Error, Result};
 use crate::eval::{Embedded, MultiLabelled, Voc, VocResult, handmade_features};
 use crate::nn::ResNet;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
+
+/// Its name and the mark of its figures.
+const NAME: [&str; 2] = ["voc", "\"command\": \"voc\""];
 
 /// Judge a checkpoint by multi-label classification of its frozen features: mean average precision.
 #[derive(Debug, clap::Args)]
@@ -16,14 +20,14 @@ pub(super) struct Args {
     judged: Judged,
     /// Csv list of photos: `file`, `labels` (joined by `;`), `split` (`train` and `test`).
     #[arg(long, value_name = "LIST")]
-    labelled: PathBuf,
+    labelled: Input,
     /// Follow links and lists that lead out of its folder.
     #[arg(long)]
     follow_links: bool,
     /// Judge these classes alone: a list of names, or a csv list with a column `word` (`class`, `name`) and perhaps
     /// `frequent`, of which those with 1 are taken.
     #[arg(long, value_name = "FILE")]
-    classes: Option<PathBuf>,
+    classes: Option<Input>,
     /// Leave out classes with fewer train photos.
     #[arg(long, value_name = "N", default_value_t = 1)]
     min_train: usize,
@@ -48,9 +52,13 @@ struct Task {
     voc: Voc,
 }
 
+pub(super) fn files(args: &Args) -> Result<Files> {
+    args.judged.files(NAME)
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
-    let report = args.judged.report("voc")?;
-    let photos = multi_label_split(Source::from(&args.labelled).follow_links(args.follow_links))?;
+    let report = args.judged.report(NAME);
+    let photos = multi_label_split(Source::from(&*args.labelled).follow_links(args.follow_links))?;
     let classes = chosen_classes(args, &photos)?;
     let usual = Voc::default();
     let mut costs = if args.costs.is_empty() { usual.costs } else { args.costs.clone() };
@@ -100,25 +108,22 @@ fn summary(found: &VocResult) -> Value {
 }
 
 fn print_table(trained: &VocResult, names: &[&str], floors: &[(&str, VocResult)]) {
-    println!("{:20} {:>6} {:>5} {:>8}  {:>6} {:>8}", "class", "train", "test", "cost", "area", "11-point");
+    say!("{:20} {:>6} {:>5} {:>8}  {:>6} {:>8}", "class", "train", "test", "cost", "area", "11-point");
     for (name, c) in names.iter().zip(&trained.classes) {
         let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
         let (area, eleven) = (number(c.area), number(c.eleven_point));
         let cost = format!("{:.1e}", c.cost);
-        println!(
-            "{name:20} {:>6} {:>5} {cost:>8}  {area:>6} {eleven:>8}",
-            c.train_positives, c.test_positives
-        );
+        say!("{name:20} {:>6} {:>5} {cost:>8}  {area:>6} {eleven:>8}", c.train_positives, c.test_positives);
     }
-    println!("mean average precision of {} classes   area  11-point", names.len());
+    say!("mean average precision of {} classes   area  11-point", names.len());
     let line = |name: &str, found: &VocResult| {
-        println!("{name:36} {:6.4}    {:6.4}", found.map_area, found.map_11point);
+        say!("{name:36} {:6.4}    {:6.4}", found.map_area, found.map_11point);
     };
     line("this checkpoint", trained);
     for (name, found) in floors {
         line(name, found);
     }
-    println!("{:36} {:6.4}", "random ranking (share of positives)", trained.chance);
+    say!("{:36} {:6.4}", "random ranking (share of positives)", trained.chance);
 }
 
 impl Task {

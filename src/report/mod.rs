@@ -28,6 +28,8 @@ use crate::train::{checkpoint, starting_encoder};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
+/// What stands at the beginning of every page.
+pub(crate) const MARK: &str = " - Vista</title>";
 const PAGE: &str = include_str!("assets/page.html");
 const STYLE: &str = include_str!("assets/style.css");
 const SCRIPTS: [&str; 2] = [include_str!("assets/charts.js"), include_str!("assets/photos.js")];

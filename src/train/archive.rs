@@ -9,9 +9,10 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What an array holds.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ const ZEROS: &str = "00000000";
 /// # Errors
 /// [`Error::Io`] if it can't be written, after which what was there is as it was; the device's errors.
 pub(super) fn write(path: &Path, entries: &[Entry], mut texts: HashMap<String, String>) -> Result<()> {
-    let beside = path.with_extension("tmp");
+    let beside = part_of(path);
     texts.insert(CHECKSUM.into(), ZEROS.into());
     texts.insert(VERSION.into(), env!("CARGO_PKG_VERSION").into());
     let written = write_whole(&beside, entries, texts).and_then(|()| rename(&beside, path));
@@ -53,6 +54,14 @@ pub(super) fn write(path: &Path, entries: &[Entry], mut texts: HashMap<String, S
         let _ = fs::remove_file(&beside);
     }
     written
+}
+
+/// Where a file is written before it is whole: by a name that no person gives.
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".part");
+    path.with_file_name(name)
 }
 
 fn write_whole(path: &Path, entries: &[Entry], texts: HashMap<String, String>) -> Result<()> {
@@ -308,9 +317,9 @@ mod tests {
         let path = folder.path().join("x.safetensors");
         write(&path, &entries(1.0), HashMap::new()).expect("written");
         let before = fs::read(&path).expect("bytes");
-        fs::create_dir(path.with_extension("tmp")).expect("in the way");
+        fs::create_dir(part_of(&path)).expect("in the way");
         let message = write(&path, &entries(2.0), HashMap::new()).unwrap_err().to_string();
-        assert!(message.contains("x.tmp"), "{message}");
+        assert!(message.contains(".x.safetensors.part"), "{message}");
         assert_eq!(fs::read(&path).expect("bytes"), before);
     }
 }
