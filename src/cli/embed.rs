@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Write the features of photos to a file: pooled backbone features of the middle of each photo.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Folder of photos (nested, JPEG and PNG), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the built-in
+    /// Folder of photos (nested; JPEG, PNG, WebP, GIF, BMP, TIFF), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the built-in
     /// photos if absent.
     #[arg(value_name = "PHOTOS")]
     photos: Option<PathBuf>,
@@ -65,6 +65,9 @@ pub(super) fn table(opened: &Opened, album: &Album) -> Result<(FeatureTable, Vec
     let found = embed_all(&opened.encoder.backbone, album, &opened.views, &opened.device, "photos")?;
     for (name, why) in album.broken() {
         eprintln!("warning: {name}: left out ({why})");
+    }
+    for (name, what) in album.mended() {
+        eprintln!("warning: {name}: read, but {what}");
     }
     if !found.values.iter().all(|v| v.is_finite()) {
         return Err(Error::Run("a feature is not finite: the encoder has diverged, use another".into()));

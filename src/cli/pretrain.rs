@@ -58,7 +58,7 @@ pub(super) struct Flags {
     /// Replace one key, as in `--set objective.tau=0.1`; may be given again.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// Folder of photos (nested, JPEG and PNG), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the
+    /// Folder of photos (nested; JPEG, PNG, WebP, GIF, BMP, TIFF), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the
     /// built-in photos if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,

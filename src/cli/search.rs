@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let bytes = std::fs::read(&args.photo).map_err(|e| Error::io(&args.photo, e))?;
     let name = args.photo.display().to_string();
     let query = decode(&bytes)
-        .map_err(|why| Error::input(why, name.as_str(), "give a JPEG or PNG file that a viewer can open"))?;
+        .map_err(|why| Error::input(why, name.as_str(), "give a photo that a viewer can open"))?;
     let opened = args.chosen.open()?;
     let one = Photos::from_bytes(vec![(name.clone(), bytes, Vec::new())], Vec::new());
     let (of_query, _) = table(&opened, &Album::new(one, AlbumOptions::default()))?;

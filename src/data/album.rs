@@ -58,6 +58,7 @@ pub struct Album {
     kept: Vec<OnceLock<Arc<Photo>>>,
     used_bytes: AtomicUsize,
     broken: Mutex<BTreeMap<usize, String>>,
+    mended: Mutex<BTreeMap<usize, &'static str>>,
 }
 
 /// A photo, or another in its place.
@@ -72,7 +73,7 @@ impl Album {
     /// Opens an album; nothing is decoded yet.
     pub fn new(photos: Photos, options: AlbumOptions) -> Album {
         let kept = (0..photos.len()).map(|_| OnceLock::new()).collect();
-        Album { photos, options, kept, used_bytes: AtomicUsize::new(0), broken: Mutex::default() }
+        Album { photos, options, kept, used_bytes: AtomicUsize::new(0), broken: Mutex::default(), mended: Mutex::default() }
     }
 
     /// The photos.
@@ -91,6 +92,12 @@ impl Album {
         broken.iter().map(|(&id, why)| (self.photos.name(id).to_string(), why.clone())).collect()
     }
 
+    /// The photos read so far though something of their file is missing, by name, each with what it is.
+    pub fn mended(&self) -> Vec<(String, &'static str)> {
+        let mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
+        mended.iter().map(|(&id, &what)| (self.photos.name(id).to_string(), what)).collect()
+    }
+
     /// One decoded photo, from memory if it is kept; the reason if it can't be decoded.
     pub fn photo(&self, id: usize) -> Result<Arc<Photo>, String> {
         if let Some(photo) = self.kept[id].get() {
@@ -99,8 +106,11 @@ impl Album {
         if let Some(why) = self.broken.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Err(why.clone());
         }
-        match self.photos.decode(id) {
-            Ok(image) => {
+        match self.photos.read(id) {
+            Ok((image, missing)) => {
+                if let Some(what) = missing {
+                    self.mended.lock().unwrap_or_else(PoisonError::into_inner).insert(id, what);
+                }
                 let photo = Arc::new(self.shrunk(image));
                 self.keep(id, &photo);
                 Ok(photo)
@@ -179,7 +189,7 @@ impl Album {
             return Err(Error::input(
                 "no photo can be decoded",
                 self.photos.place(),
-                "give JPEG or PNG files",
+                "give photos that a viewer can open",
             ));
         }
         Ok((views, kept))

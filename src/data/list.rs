@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::data::header::is_photo;
 use crate::data::photos::{Item, Origin};
 use crate::data::source::Fence;
 use crate::data::{Photos, Source};
@@ -52,10 +53,6 @@ pub(super) fn photo_files(folder: &Path, fence: &Fence) -> Result<(Vec<(String, 
     }
     files.sort();
     Ok((files, skipped))
-}
-
-fn is_photo(path: &Path) -> bool {
-    path.extension().is_some_and(|e| ["jpg", "jpeg", "png"].iter().any(|known| e.eq_ignore_ascii_case(known)))
 }
 
 /// Columns of a list: where the file name, the labels and the split stand.

@@ -342,7 +342,7 @@ fn make_sheet(
     let Some((id, shown)) = found.photo else {
         let example = replaced.first().map(|r| format!("{} ({})", r.name, r.reason)).unwrap_or_default();
         let what = format!("{} photos in a row can't be decoded, such as {example}", replaced.len());
-        return Err(Error::input(what, photos.place(), "give JPEG or PNG files"));
+        return Err(Error::input(what, photos.place(), "give photos that a viewer can open"));
     };
     let free = shared.free_sheets.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let mut pixels = free.unwrap_or_default();

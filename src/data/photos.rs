@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use crate::data::files::RawImage;
+use crate::data::header::ENDINGS;
 use crate::data::source::Fence;
-use crate::data::{Rgb, Source, decode, list};
+use crate::data::decode::{self, Read};
+use crate::data::{Rgb, Source, list};
 use crate::error::{Error, Result};
 
 /// Photos in a fixed order; a photo's index is its id everywhere (queues, batches, logs).
@@ -87,10 +89,10 @@ impl Photos {
         Photos { fence, ..self }
     }
 
-    /// Every JPEG and PNG below a folder, unlabelled.
+    /// Every photo below a folder, unlabelled.
     ///
-    /// Files are told by their extension (`jpg`, `jpeg`, `png`, in any case), sorted by path, hidden ones left
-    /// out. A folder that links back to one already seen is not entered again; links that lead out of the folder are
+    /// Files are told by their extension (`jpg`, `jpeg`, `jpe`, `jfif`, `png`, `webp`, `gif`, `bmp`, `tif`, `tiff`, in any
+    /// case), sorted by path, hidden ones left out. A folder that links back to one already seen is not entered again; links that lead out of the folder are
     /// left out and counted in [`Photos::warnings`], unless the [`Source`] follows them.
     ///
     /// # Errors
@@ -104,9 +106,7 @@ impl Photos {
             return Err(Error::input(
                 "no photo in this folder",
                 folder.display().to_string(),
-                format!(
-                    "give a folder that holds .jpg, .jpeg or .png files, in it or in folders below it{links}"
-                ),
+                format!("give a folder that holds photos (.{}), in it or in folders below it{links}", ENDINGS.join(", .")),
             ));
         }
         let items =
@@ -251,10 +251,15 @@ impl Photos {
 
     /// Reads and decodes one photo, uncached; the reason if that fails.
     pub fn decode(&self, photo: usize) -> Result<Rgb, String> {
+        self.read(photo).map(|(image, _)| image)
+    }
+
+    /// [`Photos::decode`], with what is missing of a file whose pixels are all there.
+    pub(super) fn read(&self, photo: usize) -> Result<Read, String> {
         match &self.items[photo].origin {
             Origin::File(path) => self.fence.decode(path),
-            Origin::Bytes(bytes) => decode(bytes),
-            Origin::Raw(image) => image.read(),
+            Origin::Bytes(bytes) => decode::read(bytes),
+            Origin::Raw(image) => image.read().map(|image| (image, None)),
         }
     }
 }

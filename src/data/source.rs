@@ -1,10 +1,10 @@
 //! Where a data set lies, and the fence around it: links lead out of its folder only if that was asked for.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::data::Rgb;
-use crate::data::decode::decode_from;
+use crate::data::decode::{self, Read};
 use crate::error::{Error, Result};
 use crate::files::{self, unusable};
 
@@ -106,7 +106,7 @@ impl Fence {
     }
 
     /// Decodes a photo inside; the reason as a sentence fragment if it can't be.
-    pub(super) fn decode(&self, path: &Path) -> Result<Rgb, String> {
+    pub(super) fn decode(&self, path: &Path) -> Result<Read, String> {
         if !self.holds(path).map_err(|e| e.to_string())? {
             return Err("outside the data folder (--follow-links allows it)".into());
         }
@@ -118,7 +118,9 @@ impl Fence {
         if length > MAX_FILE {
             return Err(format!("a file of more than {MAX_FILE} bytes"));
         }
-        decode_from(std::io::BufReader::with_capacity(1 << 16, file), length)
+        let mut bytes = Vec::with_capacity(length as usize);
+        file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        decode::read(&bytes)
     }
 
     /// A warning of links that were left out, if any were.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::data::files::{AGAIN, stays_inside};
+use crate::data::header::ENDINGS;
 use crate::data::photos::{Item, LabelledBox, Origin};
 use crate::data::source::Fence;
 use crate::data::{Photos, Source, Split};
@@ -153,7 +154,7 @@ fn photo(root: &Path, id: &str) -> (String, PathBuf) {
         let path = root.join("JPEGImages").join(&name);
         (name, path)
     };
-    ["jpg", "jpeg", "png"]
+    ENDINGS
         .map(named)
         .into_iter()
         .find(|(_, path)| path.is_file())
