@@ -279,7 +279,7 @@ fn broken_photos_are_replaced_counted_and_named() {
     let shown: Vec<_> = made.iter().flat_map(|b| &b.replaced).filter(|r| r.by.is_some()).collect();
     assert_eq!(shown.len(), 4); // two photos in each of two epochs
     assert!(shown.iter().any(|r| r.name == "cut.jpg" && r.reason == "truncated JPEG"));
-    assert!(shown.iter().any(|r| r.name == "text.jpg" && r.reason == "neither a JPEG nor a PNG"));
+    assert!(shown.iter().any(|r| r.name == "text.jpg" && r.reason == "a text, not a photo"));
 
     let strict = LoaderOptions { max_broken: 0.01, ..lenient }; // one of fifteen may be broken, two may not
     let last = Loader::new(album(folder.path()), strict.clone()).unwrap().last().unwrap();
@@ -296,7 +296,7 @@ fn a_folder_of_broken_photos_is_one_clear_line() {
     }
     let album = album(folder.path());
     let mut loader = Loader::new(album.clone(), LoaderOptions { max_broken: 1.0, ..options(2, 2) }).unwrap();
-    assert_input_error(loader.next().unwrap(), &["can't be decoded", "neither a JPEG nor a PNG"]);
+    assert_input_error(loader.next().unwrap(), &["can't be decoded", "a text, not a photo"]);
     assert!(loader.next().is_none());
     assert_input_error(album.center_views(&[0, 1], &ViewConfig::moco_v2(8)), &["no photo can be decoded"]);
 }
@@ -334,7 +334,7 @@ fn center_views_leave_broken_photos_out() {
     let album = album(folder.path());
     let (views, ids) = album.center_views(&[4, 2, 0], &ViewConfig::moco_v2(8)).unwrap();
     assert_eq!((ids, views.len()), (vec![4, 0], 2 * 8 * 8 * 3));
-    assert_eq!(album.broken(), [("002.png".to_string(), "neither a JPEG nor a PNG".to_string())]);
+    assert_eq!(album.broken(), [("002.png".to_string(), "a text, not a photo".to_string())]);
 }
 
 #[test]

@@ -73,7 +73,14 @@ impl Album {
     /// Opens an album; nothing is decoded yet.
     pub fn new(photos: Photos, options: AlbumOptions) -> Album {
         let kept = (0..photos.len()).map(|_| OnceLock::new()).collect();
-        Album { photos, options, kept, used_bytes: AtomicUsize::new(0), broken: Mutex::default(), mended: Mutex::default() }
+        Album {
+            photos,
+            options,
+            kept,
+            used_bytes: AtomicUsize::new(0),
+            broken: Mutex::default(),
+            mended: Mutex::default(),
+        }
     }
 
     /// The photos.

@@ -4,10 +4,10 @@ use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use crate::data::header::{believable, format};
 use crate::data::exif::{self, Png};
+use crate::data::header::{believable, format};
 use crate::data::jpeg;
 
 /// LIMIT: bytes of a PNG's colour profile, unpacked, and of its lines; real ones have less than 4 MiB. So of the tables of
@@ -97,16 +97,23 @@ fn by_image_crate(bytes: &[u8], format: ImageFormat) -> Result<(RgbImage, Option
     limits.max_alloc = Some(MAX_CHUNK); // of a PNG's chunks: its pixels are not counted
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits.clone());
-    let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+    let mut decoder = reader.into_decoder().map_err(reason)?;
     let (width, height) = decoder.dimensions();
     believable([width, height].map(u64::from), bytes.len() as u64)?;
     if format != ImageFormat::Png {
         limits.max_alloc = Some(MAX_CHUNK + u64::from(width) * u64::from(height) * MAX_PIXEL);
-        decoder.set_limits(limits).map_err(|e| e.to_string())?;
+        decoder.set_limits(limits).map_err(reason)?;
     }
     let exif = decoder.exif_metadata().ok().flatten();
     let orientation = exif.and_then(|block| exif::orientation(&block)).or_else(|| decoder.orientation().ok());
-    Ok((flatten(DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?), orientation))
+    Ok((flatten(DynamicImage::from_decoder(decoder).map_err(reason)?), orientation))
+}
+
+fn reason(error: ImageError) -> String {
+    match error {
+        ImageError::Unsupported(_) => format!("{error}: save it as JPEG or PNG"),
+        error => error.to_string(),
+    }
 }
 
 /// 8-bit RGB, transparency laid over white.

@@ -49,10 +49,15 @@ fn what(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(start).to_ascii_lowercase();
     let text = text.trim_start_matches(|c: char| c == '\u{feff}' || c.is_whitespace());
     let begins = |starts: &[&[u8]]| starts.iter().any(|s| start.starts_with(s));
-    let brand = start.strip_prefix(&[0; 3]).and_then(|rest| rest.get(1..9)).and_then(|rest| rest.strip_prefix(b"ftyp"));
+    let brand = start
+        .strip_prefix(&[0; 3])
+        .and_then(|rest| rest.get(1..9))
+        .and_then(|rest| rest.strip_prefix(b"ftyp"));
     let picture = match brand {
         Some(b"avif" | b"avis") => "an AVIF picture",
-        Some(b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1") => "a HEIC picture",
+        Some(b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1") => {
+            "a HEIC picture"
+        }
         Some(b"crx ") => "a raw picture of a camera",
         Some(_) => return "a video, not a photo".into(),
         None if begins(&[b"\0\0\0\x0cJXL ", b"\xFF\x0A"]) => "a JPEG XL picture",
@@ -73,10 +78,15 @@ fn what(bytes: &[u8]) -> String {
         () if text.starts_with("version https://git-lfs") => {
             "a Git LFS pointer, not the photo itself: fetch it (git lfs pull)"
         }
-        () if ["<!doctype html", "<html", "<head", "<body", "<script"].iter().any(|tag| text.starts_with(tag)) => {
+        () if ["<!doctype html", "<html", "<head", "<body", "<script"]
+            .iter()
+            .any(|tag| text.starts_with(tag)) =>
+        {
             "an HTML page, not a photo: download it again"
         }
-        () if begins(&[b"PK\x03\x04", b"\x1f\x8b", b"7z\xBC\xAF", b"Rar!"]) => "an archive, not a photo: unpack it",
+        () if begins(&[b"PK\x03\x04", b"\x1f\x8b", b"7z\xBC\xAF", b"Rar!"]) => {
+            "an archive, not a photo: unpack it"
+        }
         () if start.iter().all(|&b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => "a text, not a photo",
         () => "no photo of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF)",
     }

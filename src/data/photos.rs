@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use crate::data::decode::{self, Read};
 use crate::data::files::RawImage;
 use crate::data::header::ENDINGS;
 use crate::data::source::Fence;
-use crate::data::decode::{self, Read};
 use crate::data::{Rgb, Source, list};
 use crate::error::{Error, Result};
 
@@ -106,7 +106,10 @@ impl Photos {
             return Err(Error::input(
                 "no photo in this folder",
                 folder.display().to_string(),
-                format!("give a folder that holds photos (.{}), in it or in folders below it{links}", ENDINGS.join(", .")),
+                format!(
+                    "give a folder that holds photos (.{}), in it or in folders below it{links}",
+                    ENDINGS.join(", .")
+                ),
             ));
         }
         let items =

@@ -154,11 +154,7 @@ fn photo(root: &Path, id: &str) -> (String, PathBuf) {
         let path = root.join("JPEGImages").join(&name);
         (name, path)
     };
-    ENDINGS
-        .map(named)
-        .into_iter()
-        .find(|(_, path)| path.is_file())
-        .unwrap_or_else(|| named("jpg"))
+    ENDINGS.map(named).into_iter().find(|(_, path)| path.is_file()).unwrap_or_else(|| named("jpg"))
 }
 
 struct Object {

@@ -288,11 +288,11 @@ def markers():
     whole = cjpeg(picture(40, 33), "-quality", "90")
     frame = next(at for marker, at, _ in segments(whole) if marker == 0xC0)
     as_frame = lambda marker, precision=8: whole[: frame + 1] + bytes([marker]) + whole[frame + 2 : frame + 4] + bytes([precision]) + whole[frame + 5 :]
-    refuse("jpeg/arithmetic", jpegtran(whole, "-arithmetic"), "arithmetic")
-    refuse("jpeg/arithmetic_progressive", jpegtran(whole, "-arithmetic", "-progressive"), "arithmetic")
-    refuse("jpeg/12_bits", as_frame(0xC1, 12), "12 bits")
-    refuse("jpeg/lossless", as_frame(0xC3), "lossless")
-    refuse("jpeg/hierarchical", as_frame(0xC5), "hierarchical")
+    refuse("jpeg/arithmetic", jpegtran(whole, "-arithmetic"), "an arithmetic-coded JPEG: save it")
+    refuse("jpeg/arithmetic_progressive", jpegtran(whole, "-arithmetic", "-progressive"), "an arithmetic-coded JPEG: save it")
+    refuse("jpeg/12_bits", as_frame(0xC1, 12), "a 12-bit JPEG: save it")
+    refuse("jpeg/lossless", as_frame(0xC3), "a lossless JPEG")
+    refuse("jpeg/hierarchical", as_frame(0xC5), "a hierarchical JPEG")
     refuse("jpeg/ls", as_frame(0xF7), "JPEG-LS")
     refuse("jpeg/number_of_lines", whole[: frame + 5] + b"\0\0" + whole[frame + 7 :], "no pixels")
     for n, options in enumerate([[], ["-progressive"], ["-restart", "1B"]]):
@@ -426,7 +426,7 @@ def others():
     cmyk = Image.fromarray(picture(17, 9, 4), "CMYK")
     add("tiff/jpeg", saved(image.resize((33, 40)), "TIFF", compression="jpeg", quality=95))
     add("tiff/cmyk", saved(cmyk, "TIFF"))
-    refuse("tiff/palette", saved(palette, "TIFF"), "TIFF")
+    refuse("tiff/palette", saved(palette, "TIFF"), ": save it as JPEG or PNG")
     for name, picked in {"rgb": image, "tiny": tiny, "grey": grey, "rgba": clear}.items():
         add(f"webp/{name}/lossy", saved(picked, "WEBP", quality=80))
         add(f"webp/{name}/lossless", saved(picked, "WEBP", lossless=True))

@@ -56,7 +56,7 @@ fn damaged_photos_decode_or_give_a_reason_in_little_memory() {
 #[test]
 fn headers_that_promise_more_than_the_file_can_hold_are_refused_unread() {
     alone(|| {
-        for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::Bmp] {
             for size in [[2049, 2049], [4096, 4096], [11_000, 11_000], [65_535, 2000], [1, 65_535]] {
                 let mut bytes = photo(64, 48, format);
                 lie(&mut bytes, size);

@@ -39,6 +39,12 @@ impl<'a> Bits<'a> {
         self.made_up > self.count
     }
 
+    /// Whether the file ends here, or more bits were taken than there are.
+    #[cold]
+    pub(super) fn are_cut(&self) -> bool {
+        self.is_short() || self.made_up > 0 && self.at + 1 >= self.data.len()
+    }
+
     /// Makes sure of 32 bits: the longest code and its value.
     #[inline(always)]
     pub(super) fn refill(&mut self) {

@@ -254,11 +254,16 @@ impl<'a> Reader<'a> {
         let mcus = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis].max(1)));
         for part in parts.chunks_exact(3) {
             let factors = factors(part);
-            if factors.iter().any(|f| !(1..=4).contains(f)) || components.iter().any(|c: &Component| c.id == part[0]) {
+            if factors.iter().any(|f| !(1..=4).contains(f))
+                || components.iter().any(|c: &Component| c.id == part[0])
+            {
                 return Err(DAMAGED.into());
             }
             if (0..2).any(|axis| most[axis] % factors[axis] != 0) {
-                return Err("a JPEG with sampling factors in a broken ratio: save it as an ordinary JPEG or PNG".into());
+                return Err(
+                    "a JPEG with sampling factors in a broken ratio: save it as an ordinary JPEG or PNG"
+                        .into(),
+                );
             }
             let blocks = [0, 1].map(|axis| mcus[axis] * factors[axis]);
             let progressive = marker == 0xC2;
@@ -313,7 +318,11 @@ impl<'a> Reader<'a> {
             }
             // A band is sent once, then a bit at a time.
             for shift in &mut component.shifts[band[0]..=band[1]] {
-                let follows = if high == 0 { *shift == 255 || !frame.progressive } else { *shift == high && low + 1 == high };
+                let follows = if high == 0 {
+                    *shift == 255 || !frame.progressive
+                } else {
+                    *shift == high && low + 1 == high
+                };
                 if !follows {
                     return Err(DAMAGED.into());
                 }

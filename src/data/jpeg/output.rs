@@ -37,7 +37,13 @@ impl<'a> Rows<'a> {
     fn new(part: &'a Component, most: [usize; 2]) -> Rows<'a> {
         let columns = part.size[0];
         let row = vec![0; columns * (most[0] / part.factors[0])];
-        Rows { part, spread: Spread::of(part, most), repeat: most[1] / part.factors[1], sums: vec![0; columns], row }
+        Rows {
+            part,
+            spread: Spread::of(part, most),
+            repeat: most[1] / part.factors[1],
+            sums: vec![0; columns],
+            row,
+        }
     }
 
     /// Row `y` of the picture.

@@ -39,9 +39,12 @@ impl Scan<'_> {
         let parts = &mut frame.components;
         let restart = self.restart;
         match (frame.progressive, self.band[0], self.high) {
-            (false, ..) => grid.walk(&mut bits, restart, #[inline(always)] |bits, state, n, x, y| {
-                self.sequential(bits, state, n, &mut parts[self.components[n]], x, y)
-            }),
+            (false, ..) => grid.walk(
+                &mut bits,
+                restart,
+                #[inline(always)]
+                |bits, state, n, x, y| self.sequential(bits, state, n, &mut parts[self.components[n]], x, y),
+            ),
             (true, 0, 0) => grid.walk(&mut bits, restart, |bits, state, n, x, y| {
                 self.first_dc(bits, state, n, parts[self.components[n]].block(x, y))
             }),
@@ -51,12 +54,18 @@ impl Scan<'_> {
                 }
                 Ok(())
             }),
-            (true, _, 0) => grid.walk(&mut bits, restart, #[inline(always)] |bits, state, n, x, y| {
-                self.first_ac(bits, state, parts[self.components[n]].block(x, y))
-            }),
-            (true, ..) => grid.walk(&mut bits, restart, #[inline(always)] |bits, state, n, x, y| {
-                self.refine_ac(bits, state, parts[self.components[n]].block(x, y))
-            }),
+            (true, _, 0) => grid.walk(
+                &mut bits,
+                restart,
+                #[inline(always)]
+                |bits, state, n, x, y| self.first_ac(bits, state, parts[self.components[n]].block(x, y)),
+            ),
+            (true, ..) => grid.walk(
+                &mut bits,
+                restart,
+                #[inline(always)]
+                |bits, state, n, x, y| self.refine_ac(bits, state, parts[self.components[n]].block(x, y)),
+            ),
         }?;
         Ok(bits.at())
     }
@@ -73,7 +82,15 @@ impl Scan<'_> {
     }
 
     #[inline(always)]
-    fn sequential(&self, bits: &mut Bits, state: &mut State, n: usize, part: &mut Component, x: usize, y: usize) -> Outcome {
+    fn sequential(
+        &self,
+        bits: &mut Bits,
+        state: &mut State,
+        n: usize,
+        part: &mut Component,
+        x: usize,
+        y: usize,
+    ) -> Outcome {
         let mut block = [0; 64];
         block[0] = self.dc(bits, state, n)? as i16;
         let ac = self.ac[n].ok_or(DAMAGED)?;
@@ -232,7 +249,9 @@ impl Grid {
                 for (n, &[h, v]) in self.factors.iter().enumerate() {
                     for y in mcu_y * v..(mcu_y + 1) * v {
                         for x in mcu_x * h..(mcu_x + 1) * h {
-                            block(bits, &mut state, n, x, y)?;
+                            if let Err(why) = block(bits, &mut state, n, x, y) {
+                                return Err(if bits.are_cut() { TRUNCATED } else { why });
+                            }
                         }
                     }
                 }
