@@ -69,6 +69,9 @@ fn every_cut_through_a_jpeg_is_refused_or_gives_all_its_pixels() {
                 Err(why) if cut >= 3 => assert_eq!(why, "truncated JPEG", "{name} cut at {cut}"),
                 Err(_) => {}
             }
+            // As a broken download leaves it: in full length, filled up with zeros.
+            let filled = [&bytes[..cut], &[0; 4096]].concat();
+            assert!(decode(&filled).is_err(), "{name} cut at {cut} and filled up");
         }
     }
 }

@@ -28,9 +28,9 @@ impl<'a> Bits<'a> {
         Bits { data, at, buffer: 0, count: 0, made_up: 0 }
     }
 
-    /// Where the data lie that are not yet loaded: at a marker once all before it are.
+    /// Where whole bytes are left, or else a marker or the end.
     pub(super) fn at(&self) -> usize {
-        self.at
+        self.at - (self.count.saturating_sub(self.made_up) / 8) as usize
     }
 
     /// Whether more bits were taken than there are.

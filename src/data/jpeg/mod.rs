@@ -163,9 +163,11 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Goes behind the next marker and its segment; whether the picture goes on.
     fn segment(&mut self) -> Result<bool, String> {
+        let scanned = self.at;
         let Some(marker) = self.marker() else {
-            // Where a scan has been read, nothing but the end marker is missing.
-            return if self.scans > 0 { Ok(false) } else { Err(TRUNCATED.into()) };
+            // Nothing but the end marker may be missing: a file that was filled up with zeros is cut off.
+            let ends_here = matches!(self.bytes.get(scanned..), Some([] | [0xFF]));
+            return if self.scans > 0 && ends_here { Ok(false) } else { Err(TRUNCATED.into()) };
         };
         match marker {
             0xD9 => {
