@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use safetensors::SafeTensors;
 use vista::data::decode;
+use vista::rng::KeyedRng;
 
 const VARIANTS: &[u8] = include_bytes!("variants.safetensors");
 
@@ -72,6 +73,33 @@ fn every_cut_through_a_jpeg_is_refused_or_gives_all_its_pixels() {
             // As a broken download leaves it: in full length, filled up with zeros.
             let filled = [&bytes[..cut], &[0; 4096]].concat();
             assert!(decode(&filled).is_err(), "{name} cut at {cut} and filled up");
+        }
+    }
+}
+
+#[test]
+fn damaged_pictures_of_every_kind_decode_or_give_a_reason_soon() {
+    let file = SafeTensors::deserialize(VARIANTS).unwrap();
+    let names: Vec<&str> = file.names().into_iter().filter(|name| !name.ends_with(".rgb")).collect();
+    for (i, name) in names.into_iter().enumerate() {
+        let sound = file.tensor(name).unwrap().data().to_vec();
+        let mut rng = KeyedRng::new("damage", 9, [i as u64, 0, 0]);
+        for _ in 0..if sound.is_empty() { 0 } else { 40 } {
+            let mut bytes = sound.clone();
+            let mut any = |n: usize| rng.below(n as u64) as usize;
+            for _ in 0..=any(4) {
+                let at = any(bytes.len());
+                match any(6) {
+                    0 => bytes[at] = 0xFF,
+                    1 => bytes[at] = any(256) as u8,
+                    2 => bytes.truncate(at.max(8)),
+                    _ => bytes[at] ^= 1 << any(8),
+                }
+            }
+            match decode(&bytes) {
+                Ok(image) => assert_eq!(image.data.len(), 3 * image.width * image.height),
+                Err(why) => assert!(why != "the decoder failed", "{name}: {bytes:?}"),
+            }
         }
     }
 }

@@ -136,7 +136,7 @@ impl<'a> Bits<'a> {
         }
         // The marker is reached by loading all before it.
         while self.made_up == 0 {
-            if self.count > 32 {
+            if self.count >= 32 {
                 return Err("a damaged JPEG: a restart marker is missing");
             }
             self.refill();
