@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use crate::data::exif::{self, Png};
+use crate::data::exif::{self, Directory, Png};
 use crate::data::header::{believable, format};
 use crate::data::jpeg;
 
@@ -73,16 +73,22 @@ fn unguarded(bytes: &[u8]) -> Result<Read, String> {
         ImageFormat::Png => {
             let png = Png::read(bytes);
             let missing = png.lacks_end.then_some("its end chunk is missing, all its pixels are there");
-            let (image, _) = match png.lacks_end {
+            let image = match png.lacks_end {
                 true => by_image_crate(&[bytes, PNG_END].concat(), ImageFormat::Png),
                 false => by_image_crate(bytes, ImageFormat::Png),
             }?;
             (image, png.exif.and_then(exif::orientation), missing)
         }
-        format => {
-            let (image, orientation) = by_image_crate(bytes, format)?;
-            (image, orientation, None)
+        ImageFormat::Tiff => {
+            let directory = Directory::of(bytes).filter(Directory::fits);
+            let directory =
+                directory.ok_or("a damaged TIFF: its directory promises more than the file holds")?;
+            (by_image_crate(bytes, ImageFormat::Tiff)?, directory.orientation(), None)
         }
+        ImageFormat::WebP => {
+            (by_image_crate(bytes, ImageFormat::WebP)?, exif::webp(bytes).and_then(exif::orientation), None)
+        }
+        format => (by_image_crate(bytes, format)?, None, None),
     };
     // Upright at last: three bytes a pixel are turned then, not eight.
     let mut image = DynamicImage::ImageRgb8(image);
@@ -91,8 +97,8 @@ fn unguarded(bytes: &[u8]) -> Result<Read, String> {
     Ok((Rgb { width, height, data: image.into_rgb8().into_raw() }, missing))
 }
 
-/// Decodes with the `image` crate; the orientation as far as the file's own header has it.
-fn by_image_crate(bytes: &[u8], format: ImageFormat) -> Result<(RgbImage, Option<Orientation>), String> {
+/// Decodes with the `image` crate, not turned.
+fn by_image_crate(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_CHUNK); // of a PNG's chunks: its pixels are not counted
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -104,9 +110,7 @@ fn by_image_crate(bytes: &[u8], format: ImageFormat) -> Result<(RgbImage, Option
         limits.max_alloc = Some(MAX_CHUNK + u64::from(width) * u64::from(height) * MAX_PIXEL);
         decoder.set_limits(limits).map_err(reason)?;
     }
-    let exif = decoder.exif_metadata().ok().flatten();
-    let orientation = exif.and_then(|block| exif::orientation(&block)).or_else(|| decoder.orientation().ok());
-    Ok((flatten(DynamicImage::from_decoder(decoder).map_err(reason)?), orientation))
+    Ok(flatten(DynamicImage::from_decoder(decoder).map_err(reason)?))
 }
 
 fn reason(error: ImageError) -> String {

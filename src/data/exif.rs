@@ -1,35 +1,62 @@
-//! Which way up a photo is: the EXIF orientation, and where a PNG keeps it.
+//! Which way up a photo is: the EXIF orientation, and where the formats keep it.
 
 use image::metadata::Orientation;
 
 /// The tag of the orientation.
 const ORIENTATION: u32 = 0x0112;
 
-/// The orientation of an EXIF block (a TIFF header and its first directory), a SHORT or a LONG; `None` if it has none.
-pub(super) fn orientation(block: &[u8]) -> Option<Orientation> {
-    let big = match block.first_chunk::<4>()? {
-        b"II*\0" => false,
-        b"MM\0*" => true,
-        _ => return None,
-    };
-    let number = |at: usize, bytes: usize| -> Option<u32> {
-        let bytes = block.get(at..at.checked_add(bytes)?)?;
-        let join = |number: u32, &byte: &u8| number << 8 | u32::from(byte);
-        Some(if big { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) })
-    };
-    let directory = number(4, 4)? as usize;
-    for entry in 0..number(directory, 2)? as usize {
-        let at = directory + 2 + 12 * entry;
-        if number(at, 2)? == ORIENTATION {
-            let bytes = match number(at + 2, 2)? {
-                3 => 2,
-                4 => 4,
-                _ => return None,
-            };
-            return Orientation::from_exif(u8::try_from(number(at + 8, bytes)?).ok()?);
-        }
+/// The first directory of a TIFF or an EXIF block, which is one.
+pub(super) struct Directory<'a> {
+    block: &'a [u8],
+    big_endian: bool,
+    at: usize,
+}
+
+impl<'a> Directory<'a> {
+    /// `None` if there is none.
+    pub(super) fn of(block: &'a [u8]) -> Option<Directory<'a>> {
+        let big_endian = match block.first_chunk::<4>()? {
+            b"II*\0" => false,
+            b"MM\0*" => true,
+            _ => return None,
+        };
+        let directory = Directory { block, big_endian, at: 0 };
+        let at = directory.number(4, 4)? as usize;
+        Some(Directory { at, ..directory })
     }
-    None
+
+    fn number(&self, at: usize, bytes: usize) -> Option<u32> {
+        let bytes = self.block.get(at..at.checked_add(bytes)?)?;
+        let join = |number: u32, &byte: &u8| number << 8 | u32::from(byte);
+        Some(if self.big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) })
+    }
+
+    /// Where each entry lies: tag, type, number of values, value or its place.
+    fn entries(&self) -> impl Iterator<Item = usize> {
+        let (first, n) = (self.at.saturating_add(2), self.number(self.at, 2).unwrap_or(0) as usize);
+        (0..n).map(move |entry| first.saturating_add(12 * entry))
+    }
+
+    /// The orientation, a SHORT or a LONG.
+    pub(super) fn orientation(&self) -> Option<Orientation> {
+        let at = self.entries().find(|&at| self.number(at, 2) == Some(ORIENTATION))?;
+        let bytes = match self.number(at + 2, 2)? {
+            3 => 2,
+            4 => 4,
+            _ => return None,
+        };
+        Orientation::from_exif(u8::try_from(self.number(at + 8, bytes)?).ok()?)
+    }
+
+    /// Whether no entry claims more values than the block has bytes: a decoder makes room for them first.
+    pub(super) fn fits(&self) -> bool {
+        self.entries().all(|at| self.number(at + 4, 4).is_some_and(|n| n as usize <= self.block.len()))
+    }
+}
+
+/// The orientation of an EXIF block; `None` if it has none.
+pub(super) fn orientation(block: &[u8]) -> Option<Orientation> {
+    Directory::of(block)?.orientation()
 }
 
 /// A PNG's chunks.
@@ -61,4 +88,18 @@ impl<'a> Png<'a> {
         png.lacks_end = rest.is_empty();
         png
     }
+}
+
+/// The EXIF block of a WebP.
+pub(super) fn webp(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.get(12..)?;
+    while let Some((&[k0, k1, k2, k3, length @ ..], behind)) = rest.split_first_chunk::<8>() {
+        let length = u32::from_le_bytes(length) as usize;
+        if [k0, k1, k2, k3] == *b"EXIF" {
+            let block = behind.get(..length)?;
+            return Some(block.strip_prefix(b"Exif\0\0").unwrap_or(block));
+        }
+        rest = behind.get(length.checked_add(length % 2)?..)?;
+    }
+    None
 }

@@ -165,8 +165,8 @@ impl<'a> Reader<'a> {
     fn segment(&mut self) -> Result<bool, String> {
         let scanned = self.at;
         let Some(marker) = self.marker() else {
-            // Nothing but the end marker may be missing: a file that was filled up with zeros is cut off.
-            let ends_here = matches!(self.bytes.get(scanned..), Some([] | [0xFF]));
+            // Nothing but the end marker may be missing, or be a line break now: a file filled up with zeros is cut off.
+            let ends_here = self.bytes.len().saturating_sub(scanned) <= 2;
             return if self.scans > 0 && ends_here { Ok(false) } else { Err(TRUNCATED.into()) };
         };
         match marker {
