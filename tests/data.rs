@@ -81,6 +81,36 @@ fn a_link_back_to_a_parent_is_not_followed_for_ever() {
 }
 
 #[test]
+fn photos_of_every_format_are_found_by_their_endings_in_any_case() {
+    let folder = tempfile::tempdir().unwrap();
+    for ending in ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "TIFF", "JPG", "WebP"] {
+        write_photo(&folder.path().join("photo.jpg"), 1, 9, 7);
+        let path = folder.path().join(format!("{ending}.{ending}"));
+        match ending.to_ascii_lowercase().starts_with('j') {
+            true => fs::rename(folder.path().join("photo.jpg"), path).unwrap(),
+            false => write_photo(&path, 1, 9, 7),
+        }
+    }
+    fs::rename(folder.path().join("photo.jpg"), folder.path().join("photo.heic")).unwrap();
+    let photos = Photos::folder(folder.path()).unwrap();
+    assert_eq!(photos.len(), 12);
+    assert!((0..12).all(|id| photos.decode(id).unwrap().width == 9));
+}
+
+#[test]
+fn a_photo_that_lacks_only_its_end_marker_is_read_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.jpg");
+    write_photo(&path, 1, 40, 30);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 2]).unwrap();
+    let album = album(folder.path());
+    assert!(album.photo(0).is_ok() && album.broken().is_empty());
+    let missing = "its end marker is missing, all its pixels are there";
+    assert_eq!(album.mended(), [("cut.jpg".to_string(), missing)]);
+}
+
+#[test]
 fn folders_without_photos_are_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     assert_input_error(Photos::folder(folder.path()), &["no photo", &folder.path().display().to_string()]);

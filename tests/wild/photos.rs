@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use image::ImageFormat;
+use safetensors::SafeTensors;
 use vista::data::{Album, AlbumOptions, Loader, LoaderOptions, Photos, decode};
 use vista::rng::KeyedRng;
 use vista::views::ViewConfig;
@@ -103,6 +104,23 @@ fn bombs_in_side_chunks_do_not_go_off() {
         }
         let whole = with_chunk(&png, b"tEXt", &[b'x'; 1000]);
         tried(&whole, "a text").unwrap();
+    });
+}
+
+#[test]
+fn no_room_is_made_for_what_a_directory_or_a_chunk_only_claims() {
+    alone(|| {
+        let file = SafeTensors::deserialize(include_bytes!("../pixels/variants.safetensors")).unwrap();
+        let mut webp = file.tensor("webp/turned").unwrap().data().to_vec();
+        let exif = webp.windows(4).position(|w| w == b"EXIF").unwrap();
+        webp[exif + 4..exif + 8].copy_from_slice(&(400_u32 << 20).to_le_bytes());
+        tried(&webp, "a WebP").unwrap();
+        let mut tiff = file.tensor("tiff/rgb/raw").unwrap().data().to_vec();
+        let directory = u32::from_le_bytes(tiff[4..8].try_into().unwrap()) as usize;
+        tiff[directory + 4] = 2; // a text
+        tiff[directory + 6..directory + 10].copy_from_slice(&(200_u32 << 20).to_le_bytes());
+        let why = tried(&tiff, "a TIFF").unwrap_err();
+        assert!(why.contains("promises more than the file holds"), "{why}");
     });
 }
 
