@@ -1,14 +1,10 @@
 //! The judging commands as a person uses them: figures on the terminal and in a JSON, bad input in one clear line.
 
+mod program;
+
+use program::vista;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-fn vista(args: &[&str]) -> Output {
-    // Outside a desktop session a Vulkan driver complains on stderr about this variable, in lines that are not ours.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vista"));
-    command.env("XDG_RUNTIME_DIR", std::env::temp_dir()).args(args).output().expect("the program runs")
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

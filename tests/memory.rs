@@ -78,6 +78,7 @@ fn within(mib: u64, device: &str) -> (String, Option<i32>) {
     // Threads reserve addresses that they do not use.
     let few = ["RAYON_NUM_THREADS", "LP_NUM_THREADS", "MALLOC_ARENA_MAX"].map(|name| (name, "1"));
     command.envs(few).env("XDG_RUNTIME_DIR", std::env::temp_dir()).arg("--out").arg(folder.path());
+    command.current_dir(folder.path());
     let output = command.output().expect("sh");
     (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
 }
@@ -127,6 +128,7 @@ fn memory_is_the_same_at_step_5_and_at_step_1000() {
     let mut run = Command::new(env!("CARGO_BIN_EXE_vista"))
         .args(["pretrain", "--minutes", "0", "--config"])
         .args([&file, Path::new("--out"), &out])
+        .current_dir(folder.path())
         // A heap that keeps large free blocks in pieces grows by up to a MiB, as threads happen to meet on a busy machine.
         // With mappings of their own, which go back when they are freed, what is left is what the run holds.
         .env("MALLOC_MMAP_THRESHOLD_", "65536")
