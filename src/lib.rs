@@ -32,6 +32,9 @@
 
 #![warn(missing_docs)]
 
+#[macro_use]
+mod print;
+
 pub mod error;
 mod files;
 pub mod topic;

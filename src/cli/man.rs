@@ -2,7 +2,6 @@
 
 use crate::error::{Error, Result};
 use clap::CommandFactory;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Write man pages, one for each subcommand.
@@ -30,7 +29,6 @@ pub(super) fn man(args: &ManArgs) -> Result<()> {
 pub(super) fn completions(args: &CompletionArgs) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::Cli::command(), "vista", &mut script);
-    // A pipe that is closed early, as by `head`, is no error.
-    let _ = std::io::stdout().write_all(&script);
+    print!("{}", String::from_utf8_lossy(&script));
     Ok(())
 }
