@@ -62,6 +62,25 @@ pub(crate) fn at_byte(path: &Path, byte: u64, of: u64) -> String {
     format!("{} at byte {byte} of {of}", path.display())
 }
 
+/// Writes a file beside another and puts it in its place, so that a full disk leaves the old one as it was.
+///
+/// # Errors
+/// [`Error::Io`] if it can't be written.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    // What is no file of this folder, as a link or a pipe, is written through.
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        return fs::write(path, bytes).map_err(|e| Error::io(path, e));
+    }
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let beside = path.with_file_name(name);
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|e| {
+        let _ = fs::remove_file(&beside);
+        Error::io(path, e)
+    })
+}
+
 /// The error for a path that the system refuses.
 pub(crate) fn unusable(path: &Path, error: &std::io::Error) -> Error {
     let (what, advice) = match error.kind() {

@@ -18,12 +18,14 @@ mod pretrain;
 mod probe;
 mod report;
 mod search;
+mod signals;
 mod sweep;
 mod tune;
 mod voc;
 mod watch;
 
-use crate::error::Error;
+use crate::error::{Error, Result, no_thread};
+use crate::print;
 use clap::{Parser, Subcommand};
 
 /// Self-supervised pretraining of image encoders on photos of whole scenes.
@@ -71,7 +73,39 @@ enum Command {
 
 /// Parses the arguments and runs the command; returns the exit code.
 pub fn run() -> i32 {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    signals::survive_long_files();
+    // A run's product is in its folder; elsewhere it may be what is printed.
+    let printed = !matches!(&command, Command::Pretrain(_) | Command::Sweep(_) | Command::Finetune(_));
+    let code = match start_threads().and_then(|()| done(command)) {
+        Ok(()) => 0,
+        Err(Error::Interrupted(what)) => {
+            eprintln!("{what}");
+            130
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit_code()
+        }
+    };
+    match print::lost() {
+        Some(why) => {
+            eprintln!(
+                "warning: standard output could not be written ({why}): what was printed there is lost"
+            );
+            if code == 0 { i32::from(printed) } else { code }
+        }
+        None => code,
+    }
+}
+
+/// Starts the threads that all work shares, where the system may refuse them: without them the first work would panic.
+fn start_threads() -> Result<()> {
+    rayon::ThreadPoolBuilder::new().build_global().map_err(no_thread)
+}
+
+fn done(command: Command) -> Result<()> {
+    match command {
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Knn(args) => knn::run(&args),
         Command::Probe(args) => probe::run(&args),
@@ -92,16 +126,5 @@ pub fn run() -> i32 {
         Command::Explain(args) => explain::run(&args),
         Command::Man(args) => man::man(&args),
         Command::Completions(args) => man::completions(&args),
-    };
-    match result {
-        Ok(()) => 0,
-        Err(Error::Interrupted(what)) => {
-            eprintln!("{what}");
-            130
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            error.exit_code()
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! `vista pretrain`.
 
 use super::presets;
+use super::signals;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
@@ -8,8 +9,6 @@ use crate::report;
 use crate::train::{Config, Found, MAX_TEXT, Summary, Trainer};
 use indicatif::HumanDuration;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Pretrain an encoder on photos without labels.
@@ -29,7 +28,8 @@ pub(super) struct Args {
     /// Go on with the run in `--out` from its newest sound checkpoint, as if it had never stopped. Its configuration is
     /// kept; only `train.epochs`, `train.steps`, `train.minutes`, `train.memory_limit_mib`, `train.save_minutes`,
     /// `train.save_steps`, `train.on_nan`,
-    /// `data.threads`, `data.cache_mib` and `device` may change.
+    /// `data.threads`, `data.cache_mib` and `device` may change, and `--data` and `--labelled` may name another place of the
+    /// same photos.
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
     /// Replace a run that is in `--out`.
@@ -174,7 +174,8 @@ impl Flags {
         if (self.epochs.is_some() || self.steps.is_some()) && self.minutes.is_none() {
             config.train.minutes = 0.0;
         }
-        self.settings.iter().try_fold(config, |config, setting| config.with(setting))
+        let config = self.settings.iter().try_fold(config, |config, setting| config.with(setting))?;
+        Ok(config.absolute())
     }
 }
 
@@ -185,6 +186,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if args.dry_run {
         return dry_run(args);
     }
+    signals::listen();
     let mut trainer = match args.resume {
         true => resumed(args)?,
         false if args.overwrite => Trainer::overwriting(args.flags.config()?, &args.out)?,
@@ -198,7 +200,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         say(format!("config   {}", args.out.join("config.toml").display()));
         trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     }
-    trainer.stop_when(interrupts()?);
+    trainer.stop_when(signals::asked());
+    trainer.before_steps(signals::stop_after_step);
     let mut written = Instant::now();
     trainer.after_epoch(move |folder| {
         // The page is made of the whole log: often enough to look at, seldom enough to cost nothing.
@@ -208,6 +211,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
         }
     });
     let summary = trainer.run()?;
+    if signals::stop_at_once() {
+        let checkpoint = summary.checkpoint.display();
+        return Err(Error::Interrupted(format!(
+            "interrupted after the last step: all is saved in {checkpoint}"
+        )));
+    }
     let page = report::write(&args.out, REPORT_PHOTOS, &summary.device, &mut |_, _| {});
     let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
     match (args.json, args.quiet) {
@@ -266,6 +275,7 @@ fn resumed(args: &Args) -> Result<Trainer> {
     };
     found.skipped.iter().for_each(|broken| eprintln!("warning: skipped {broken}"));
     let config = args.flags.config_over(found.config())?;
+    found.edited(&config).iter().for_each(|edits| eprintln!("warning: {edits}"));
     if config.half.checkpoint {
         eprintln!(
             "warning: weights in this checkpoint are f16 (half.checkpoint): the run goes on from rounded ones"
@@ -275,21 +285,6 @@ fn resumed(args: &Args) -> Result<Trainer> {
         println!("resume   step {} of {}", found.step(), found.path().display());
     }
     Trainer::resume(config, &args.out, found)
-}
-
-/// True once Ctrl-C was pressed or the process was asked to end; the second time the process ends at once.
-fn interrupts() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = stop.clone();
-    let handler = move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            eprintln!("stopped at once: the last checkpoint is whole");
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this step; once more stops at once");
-    };
-    ctrlc::set_handler(handler).map_err(|e| Error::Run(format!("Ctrl-C can't be listened to: {e}")))?;
-    Ok(stop)
 }
 
 fn tell(summary: &Summary, page: Option<&Path>) {
@@ -306,7 +301,14 @@ fn tell(summary: &Summary, page: Option<&Path>) {
         println!("report     {}", page.display());
     }
     println!("next:");
-    println!("  vista probe --checkpoint {checkpoint}                  a linear classifier on its features");
-    println!("  vista knn --checkpoint {checkpoint} --labelled DIR     judge it on your own classes");
-    println!("  vista pretrain --data DIR --image-size 64 --minutes 30      pretrain on your own photos");
+    for (what, command) in [
+        ("a linear classifier on its features", format!("vista probe --checkpoint {checkpoint}")),
+        ("the encoder for other programs", format!("vista export --checkpoint {checkpoint} --format onnx")),
+        (
+            "your own photos: --data DIR --image-size 64 --minutes 30 --out runs/mine",
+            "vista pretrain --help".into(),
+        ),
+    ] {
+        println!("  # {what}\n  {command}");
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::data::Album;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, no_thread};
 use crate::rng::KeyedRng;
 use crate::topic::Topic;
 use crate::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
@@ -219,10 +219,7 @@ impl Loader {
     ) -> Result<()> {
         let (sender, sheets) = sync_channel(2 * workers);
         let spawn = |name: String, run: Box<dyn FnOnce() + Send>| {
-            let thread = std::thread::Builder::new().name(name).spawn(run);
-            thread.map_err(|e| {
-                Error::Run(format!("no thread can be started ({e}): lower the number of threads"))
-            })
+            std::thread::Builder::new().name(name).spawn(run).map_err(no_thread)
         };
         for i in 0..workers {
             let (shared, makers, sender) = (self.shared.clone(), makers.clone(), sender.clone());

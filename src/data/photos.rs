@@ -249,6 +249,15 @@ impl Photos {
         self
     }
 
+    /// CRC-32 of one photo as it is stored; `None` if it can't be read.
+    pub(crate) fn checksum(&self, photo: usize) -> Option<u32> {
+        match &self.items[photo].origin {
+            Origin::File(path) => self.fence.read(path).ok().map(|bytes| crc32fast::hash(&bytes)),
+            Origin::Bytes(bytes) => Some(crc32fast::hash(bytes)),
+            Origin::Raw(image) => image.read().ok().map(|image| crc32fast::hash(&image.data)),
+        }
+    }
+
     /// Reads and decodes one photo, uncached; the reason if that fails.
     pub fn decode(&self, photo: usize) -> Result<Rgb, String> {
         match &self.items[photo].origin {

@@ -105,6 +105,11 @@ impl Fence {
         files::read_text(path, limit)
     }
 
+    /// The bytes of a photo inside.
+    pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        files::read(self.open(path)?, path, MAX_FILE)
+    }
+
     /// Decodes a photo inside; the reason as a sentence fragment if it can't be.
     pub(super) fn decode(&self, path: &Path) -> Result<Rgb, String> {
         if !self.holds(path).map_err(|e| e.to_string())? {

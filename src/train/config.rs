@@ -5,11 +5,12 @@
 
 use super::keys;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::nn::{Architecture, Stem};
 use crate::objective::{Dictionaries, LossTerm, Normalizer};
 use crate::views::ViewConfig;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// LIMIT: bytes of a configuration; a whole one has 2 KiB. Reading TOML takes 100 bytes for each.
@@ -296,6 +297,15 @@ pub struct EvalConfig {
 }
 
 impl Config {
+    /// The configuration that lies in a run's folder.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the file can't be read, and as [`Config::merged`].
+    pub fn read(path: &Path) -> Result<Config> {
+        let text = files::read_text(path, MAX_TEXT as u64)?;
+        Config::preset("demo")?.merged(&text, &path.display().to_string())
+    }
+
     /// This configuration with the keys of a TOML text replaced.
     ///
     /// # Errors
@@ -338,6 +348,17 @@ impl Config {
             Err(_) => Value::String(value.into()).to_string(),
         };
         self.merged(&format!("{} = {literal}", key.trim()), &place)
+    }
+
+    /// The same with absolute paths, so that it says the same in every working folder.
+    pub fn absolute(mut self) -> Config {
+        for path in [&mut self.init, &mut self.data.photos, &mut self.data.labelled].into_iter().flatten() {
+            // TOML is UTF-8: in a working folder whose name is not, a relative path is the one that can be written.
+            if let Some(absolute) = std::path::absolute(&path).ok().filter(|path| path.to_str().is_some()) {
+                *path = absolute;
+            }
+        }
+        self
     }
 
     /// The whole configuration as TOML.

@@ -32,6 +32,11 @@ impl Judge {
         Judge { train: album(config, train), test: album(config, test), knn }
     }
 
+    /// The labelled photos, train and test.
+    pub fn photos(&self) -> [&Photos; 2] {
+        [self.train.photos(), self.test.photos()]
+    }
+
     /// kNN of the test photos among the train photos by an encoder's features.
     pub fn encoder(&self, encoder: &ResNetEncoder, config: &Config, device: &Device) -> Result<Score> {
         let of = |album| features(encoder, album, &config.views, device);

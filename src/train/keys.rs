@@ -55,12 +55,15 @@ pub(super) fn check(changes: &Table, place: &str) -> Result<()> {
     Ok(())
 }
 
+/// The value of a key that a configuration does not have.
+pub(super) const ABSENT: &str = "absent";
+
 /// Keys in which two configurations differ, with both values.
 pub(super) fn changes(a: &Config, b: &Config) -> Vec<(String, String, String)> {
     let all = |config: &Config| flatten(&toml::from_str(&config.to_toml()).unwrap_or_default());
     let (left, right) = (all(a), all(b));
     let value = |of: &[(String, Value)], key: &str| {
-        of.iter().find(|(k, _)| k == key).map_or("absent".to_string(), |(_, v)| v.to_string())
+        of.iter().find(|(k, _)| k == key).map_or(ABSENT.to_string(), |(_, v)| v.to_string())
     };
     let mut keys: Vec<&String> = left.iter().chain(&right).map(|(key, _)| key).collect();
     keys.sort();

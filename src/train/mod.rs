@@ -19,6 +19,7 @@ mod config;
 mod course;
 mod events;
 mod folder;
+mod growing;
 mod history;
 mod judge;
 mod keys;

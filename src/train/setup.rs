@@ -99,6 +99,14 @@ pub fn learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder
     })
 }
 
+/// A learner for a checkpoint to be restored into: the file `init`, whose place it takes, need not be there any more.
+///
+/// # Errors
+/// The device's.
+pub(super) fn blank_learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder>> {
+    learner(&Config { init: None, ..config.clone() }, device)
+}
+
 /// Rows that pass through the encoder at a time: `train.chunk`, or what `train.memory_mib` holds, in whole groups of
 /// batch norm if it holds one.
 fn chunk(config: &Config) -> usize {

@@ -3,19 +3,20 @@
 use super::batch::batch;
 use super::config::{Config, ScheduleName};
 use super::course::{Clock, Course, Pace, message};
-use super::folder::{Folder, Found};
+use super::folder::{CONFIG, Folder, Found};
 use super::judge::{Judge, Score};
 use super::log::{EvalRecord, Log, Progress, WarningRecord};
 use super::memory::{self, MemoryPlan};
 use super::record::record;
 use super::reopening::BACK_OFF;
 use super::setup;
-use super::state::{PhotoList, RunState};
+use super::state::RunState;
 use super::step::{Batch, Learner};
 use crate::data::{self, Album, Loader, LoaderOptions};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::nn::Module;
 use crate::optim::CosineSchedule;
 use crate::tensor::Tensor;
@@ -51,11 +52,12 @@ pub struct Trainer {
     pub(super) device: Device,
     pub(super) folder: Folder,
     pub(super) album: Arc<Album>,
-    judge: Option<Judge>,
+    pub(super) judge: Option<Judge>,
     pub(super) learner: Learner<ResNetEncoder>,
     memory: MemoryPlan,
     pub(super) state: RunState,
     stop: Arc<AtomicBool>,
+    before_steps: Option<Box<dyn FnOnce()>>,
     quiet: bool,
     after_epoch: Option<AfterEpoch>,
     after_step: Option<AfterStep>,
@@ -97,20 +99,27 @@ impl Trainer {
         let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?));
         let judge = setup::judge_photos(&config)?.map(|photos| Judge::new(&config, photos));
         setup::check_count(&config, album.photos())?;
-        let folder = Folder::open(out)?;
-        match &found {
-            Some(found) => found.accept(&config)?,
-            None if overwrite => {}
-            None => folder.expect_empty()?,
-        }
+        let accepted = || match &found {
+            Some(found) => found.accept(&config),
+            None if overwrite => Ok(()),
+            None => Folder::expect_empty(out),
+        };
+        Folder::expect_idle(out).and_then(|()| accepted())?;
         let device = Device::open(&config.device)?;
         let memory = MemoryPlan::of(&config, &device)?;
         if let Some(limit) = memory::limit(&config, &device) {
             memory.check(&config, &device, limit)?;
         }
-        let learner = setup::learner(&config, &device)?;
-        let state = RunState::new(&config, album.photos());
-        let stop = Arc::default();
+        let learner = match found {
+            Some(_) => setup::blank_learner(&config, &device)?,
+            None => setup::learner(&config, &device)?,
+        };
+        let state = RunState::new(&config, album.photos(), judge.as_ref());
+        if let Some(found) = &found {
+            found.expect_photos(&config, &state, album.photos().place())?;
+        }
+        let folder = Folder::open(out)?;
+        accepted()?; // another run may have come and gone meanwhile
         let mut trainer = Trainer {
             config,
             device,
@@ -120,7 +129,8 @@ impl Trainer {
             learner,
             memory,
             state,
-            stop,
+            stop: Arc::default(),
+            before_steps: None,
             quiet: false,
             after_epoch: None,
             after_step: None,
@@ -131,30 +141,32 @@ impl Trainer {
             Some(found) => trainer.restore(found)?,
             None => trainer.folder.clear()?,
         }
-        let path = out.join("config.toml");
-        std::fs::write(&path, trainer.config.to_toml()).map_err(|e| Error::io(&path, e))?;
+        files::replace(&out.join(CONFIG), trainer.config.to_toml().as_bytes())?;
         Ok(trainer)
     }
 
     /// Takes up what a checkpoint holds.
     pub(super) fn restore(&mut self, found: Found) -> Result<()> {
-        let photos = PhotoList::of(self.album.photos());
-        if found.saved.state.photos != photos {
-            return Err(Error::input(
-                format!("the photos have changed: {} then, {photos} now", found.saved.state.photos),
-                self.album.photos().place(),
-                "put them back as they were, or start another run with another --out",
-            )
-            .see(Topic::Promises));
-        }
         found.saved.restore(&found.path, &mut self.learner, &self.device)?;
-        self.state = found.saved.state;
+        // The photos were found to be the same, and are known as they are now.
+        let RunState { photos, labelled, .. } = self.state.clone();
+        self.state = RunState { photos, labelled, ..found.saved.state };
         Ok(())
     }
 
     /// Ends the run after the step that is at work when `stop` becomes true, with a checkpoint.
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
         self.stop = stop;
+    }
+
+    /// Calls `f` before the first step, until when there is nothing to save.
+    pub fn before_steps(&mut self, f: impl FnOnce() + 'static) {
+        self.before_steps = Some(Box::new(f));
+    }
+
+    /// Whether the run was asked to stop.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Calls `f` with the run's folder at the end of each epoch.
@@ -248,7 +260,7 @@ impl Trainer {
     }
 
     pub(super) fn train(&mut self) -> Result<Summary> {
-        let mut log = Log::open(self.folder.path(), self.state.log_bytes, self.state.step)?;
+        let mut log = Log::open(self.folder.path(), &self.state)?;
         let mut loader = self.loader()?;
         let total = self.total(&loader);
         let limit = self.config.train.minutes * 60.0;
@@ -259,6 +271,9 @@ impl Trainer {
         let (mut saved, mut shown) = (Instant::now(), None);
         if self.state.step == 0 {
             self.judge(&mut log, &progress)?;
+        }
+        if let Some(f) = self.before_steps.take() {
+            f();
         }
         while self.state.step < total && (limit == 0.0 || clock.seconds() < limit) {
             clock.start();
@@ -310,7 +325,7 @@ impl Trainer {
                 f(self.state.step, &self.device);
             }
             let best = self.is_due(&views, &clock) && self.judge(&mut log, &progress)?;
-            let stop = self.stop.load(Ordering::Relaxed);
+            let stop = self.is_stopped();
             let last = self.state.step == total;
             if !last && !stop && (best || self.must_save(saved)) {
                 saved = Instant::now();
