@@ -3,6 +3,7 @@
 use super::judged::{Watch, check_folder_of};
 use crate::device::Device;
 use crate::error::{Error, Result, readable_bytes};
+use crate::files;
 use crate::report::{self, RunFacts};
 use std::path::{Path, PathBuf};
 
@@ -37,14 +38,24 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let runs = args.runs.iter().map(|run| RunFacts::read(run)).collect::<Result<Vec<_>>>()?;
     let gallery = match args.runs.as_slice() {
         [_, _, ..] => Err("A comparison has no photos: make each run's own report.".to_string()),
-        [run] if args.photos > 0 => embedded(run, args).map_err(|e| {
-            eprintln!("warning: the page has no photos: {e}");
-            format!("No photos: {e}.")
-        }),
+        [run] if args.photos > 0 => match embedded(run, args) {
+            Ok(gallery) => Ok(gallery),
+            // What can't be made again is not replaced by less.
+            Err(e) if report::has_photos(&out) => {
+                let what = format!("the page that is there has photos, and a new one would have none ({e})");
+                let advice =
+                    "bring them back, name another page by --out, or make one without photos by --photos 0";
+                return Err(Error::input(what, out.display().to_string(), advice));
+            }
+            Err(e) => {
+                eprintln!("warning: the page has no photos: {e}");
+                Err(format!("No photos: {e}."))
+            }
+        },
         _ => Err("This page was made without photos.".to_string()),
     };
     let page = report::page(&runs, &gallery, None);
-    std::fs::write(&out, &page).map_err(|e| Error::io(&out, e))?;
+    files::replace(&out, page.as_bytes())?;
     println!("report {} ({})", out.display(), readable_bytes(page.len() as u64));
     Ok(())
 }

@@ -23,7 +23,8 @@ pub use run::RunFacts;
 pub use serve::{Live, listen, serve};
 
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::files;
 use crate::train::{checkpoint, starting_encoder};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -94,8 +95,16 @@ pub fn write(
         _ => gallery(folder, photos, device, progress).map_err(|e| format!("No photos: {e}.")),
     };
     let path = folder.join("report.html");
-    std::fs::write(&path, page(&[run], &gallery, None)).map_err(|e| Error::io(&path, e))?;
+    files::replace(&path, page(&[run], &gallery, None).as_bytes())?;
     Ok(path)
+}
+
+/// Whether a file is a page with photos.
+pub(crate) fn has_photos(page: &Path) -> bool {
+    std::fs::read(page).is_ok_and(|bytes| {
+        let text = String::from_utf8_lossy(&bytes);
+        text.contains(r#""gallery":{"#) && !text.contains(r#""gallery":{"missing":"#)
+    })
 }
 
 /// The encoder of a run.
