@@ -179,7 +179,7 @@ pub struct ObjectiveConfig {
     pub sinkhorn_eps: f32,
     /// SwAV: iterations of Sinkhorn and Knopp's algorithm.
     pub sinkhorn_iterations: usize,
-    /// SwAV: first steps in which the prototypes stay as they are.
+    /// SwAV: first steps in which the prototypes stay as they are; a number beyond the run's for all of it.
     pub frozen_steps: u64,
 }
 
@@ -243,7 +243,7 @@ pub enum OptimizerName {
     Sgd,
     /// Adam with coupled weight decay.
     Adam,
-    /// SGD with momentum and a rate for each tensor of weights; vectors (biases, batch norm) are left out.
+    /// SGD with momentum and a rate for each tensor; see `exclude_1d`.
     Lars,
 }
 
@@ -261,7 +261,7 @@ pub enum ScheduleName {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// `sgd` or `adam`.
+    /// `sgd`, `adam` or `lars`.
     pub name: OptimizerName,
     /// Learning rate.
     pub lr: f64,
@@ -271,10 +271,12 @@ pub struct OptimizerConfig {
     pub warmup_steps: u64,
     /// Momentum of SGD and LARS.
     pub momentum: f64,
-    /// Coupled weight decay, on all parameters (LARS: on weights only).
+    /// Coupled weight decay, on all parameters that are not excluded.
     pub weight_decay: f64,
     /// LARS: trust coefficient.
     pub trust: f64,
+    /// LARS: leave vectors (biases, batch norm) to plain momentum SGD without decay, as BYOL does and SwAV does not.
+    pub exclude_1d: bool,
 }
 
 /// How the encoder is judged on the way.
@@ -372,6 +374,28 @@ mod tests {
                 Config::preset("demo").expect("preset").merged(&config.to_toml(), "test").expect("parsed");
             assert_eq!(config, again, "{name}");
         }
+    }
+
+    #[test]
+    fn swav_of_the_paper_is_as_published_and_that_of_short_runs_leaves_its_value_of_collapse() {
+        for name in ["swav-stl10-r18", "swav-coco-train-r18", "swav-coco-val-r18"] {
+            let paper = Config::preset(name).expect("preset");
+            assert_eq!((paper.objective.sinkhorn_eps, paper.objective.tau), (0.05, 0.1), "{name}");
+            assert_eq!((paper.optimizer.name, paper.optimizer.lr), (OptimizerName::Lars, 1.0), "{name}");
+            assert_eq!((paper.model.prototypes, paper.objective.frozen_steps), (512, 313), "{name}");
+            assert!(format!("{:?}", paper.optimizer()).contains("exclude_1d: false"), "{name}");
+        }
+        let byol = Config::preset("byol-coco-r50-400ep").expect("preset");
+        assert!(format!("{:?}", byol.optimizer()).contains("exclude_1d: true"));
+        let short = Config::preset("demo").expect("preset").with_method("swav").expect("method");
+        short.check().expect("valid");
+        assert_eq!((short.objective.sinkhorn_eps, short.objective.tau), (0.01, 0.1));
+        assert_eq!((short.optimizer.name, short.optimizer.lr), (OptimizerName::Adam, 1e-3));
+        assert_eq!(short.image_views().iter().map(|v| v.size).collect::<Vec<_>>(), [32, 32, 16, 16, 16, 16]);
+        assert_eq!(short.model.prototypes, 64);
+        assert!(short.objective.frozen_steps > 1_000_000, "prototypes stay all through");
+        let again = Config::preset("demo").expect("preset").merged(&short.to_toml(), "test").expect("parsed");
+        assert_eq!(short, again);
     }
 
     #[test]

@@ -92,13 +92,17 @@ impl Config {
 
     /// The optimiser.
     pub fn optimizer(&self) -> Box<dyn Optimizer> {
-        let OptimizerConfig { name, momentum, weight_decay, trust, .. } = self.optimizer;
+        let OptimizerConfig { name, momentum, weight_decay, trust, exclude_1d, .. } = self.optimizer;
         let config = match name {
             OptimizerName::Sgd => OptimConfig::Sgd(SgdConfig { momentum, weight_decay, nesterov: false }),
             OptimizerName::Adam => OptimConfig::Adam(AdamConfig { weight_decay, ..AdamConfig::default() }),
-            OptimizerName::Lars => {
-                OptimConfig::Lars(LarsConfig { momentum, weight_decay, trust, ..LarsConfig::default() })
-            }
+            OptimizerName::Lars => OptimConfig::Lars(LarsConfig {
+                momentum,
+                weight_decay,
+                trust,
+                exclude_1d,
+                ..LarsConfig::default()
+            }),
         };
         config.build()
     }
