@@ -24,7 +24,8 @@ pub(super) struct Args {
     judged: Judged,
     #[command(flatten)]
     photos: LabelledPhotos,
-    /// Start from random parameters, not the checkpoint's: what its pretraining is worth.
+    /// Start from random parameters, not the checkpoint's: what its pretraining is worth. Batch norm starts with statistics
+    /// of the train photos.
     #[arg(long)]
     random_init: bool,
     /// Passes over the train photos.
@@ -65,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         return Err(Error::input("--out is the checkpoint itself", place, "name another file"));
     }
     if args.random_init {
-        copy_state(&opened.encoder, &opened.untrained()?)?;
+        copy_state(&opened.encoder, &opened.untrained(&albums.train)?)?;
     }
     let usual = Finetune::scaled(args.batch);
     let finetune = Finetune {

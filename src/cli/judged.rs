@@ -4,7 +4,7 @@ use crate::data::{Album, AlbumOptions, Photos, Source, Split, labelled_split};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
-use crate::eval::{Features, LabelledAlbums, labelled_features};
+use crate::eval::{Features, KnnProtocol, LabelledAlbums, labelled_features, precise_statistics};
 use crate::nn::ResNet;
 use crate::train::{Config, Progress, checkpoint};
 use crate::views::ViewConfig;
@@ -85,9 +85,12 @@ pub(super) fn check_folder_of(file: &Path, flag: &str) -> Result<()> {
 }
 
 impl Opened {
-    /// The same architecture as it was before training: initialised by the checkpoint's own seed.
-    pub(super) fn untrained(&self) -> Result<ResNetEncoder> {
-        self.config.encoder(&self.device)
+    /// The same architecture before training: initialised by the checkpoint's own seed, batch norm with the statistics of
+    /// these photos.
+    pub(super) fn untrained(&self, photos: &Album) -> Result<ResNetEncoder> {
+        let encoder = self.config.encoder(&self.device)?;
+        precise_statistics(&encoder.backbone, photos, &self.views, &self.device)?;
+        Ok(encoder)
     }
 
     /// What the report says of the encoder and its views.
@@ -102,15 +105,15 @@ impl Opened {
         })
     }
 
-    /// Frozen features of labelled photos.
-    pub(super) fn features(&self, albums: &LabelledAlbums) -> Result<[Features; 2]> {
+    /// Frozen features of labelled photos by a backbone of this architecture.
+    pub(super) fn features(&self, backbone: &ResNet, albums: &LabelledAlbums) -> Result<[Features; 2]> {
         let embed = |album: &Album, name: &str| {
             let mut watch = Watch::new(album.photos().len() as u64);
             let total = album.photos().len();
             let heard = &mut |done: usize| {
                 watch.at(done as u64, || format!("features of {done} of {total} {name} photos"));
             };
-            let found = labelled_features(&self.encoder.backbone, album, &self.views, &self.device, heard);
+            let found = labelled_features(backbone, album, &self.views, &self.device, heard);
             watch.end();
             found
         };
@@ -130,6 +133,11 @@ pub(super) struct LabelledPhotos {
 }
 
 impl LabelledPhotos {
+    /// How kNN judges them.
+    pub(super) fn knn_protocol(&self) -> KnnProtocol {
+        KnnProtocol::of(self.labelled.is_none())
+    }
+
     pub(super) fn open(&self) -> Result<LabelledAlbums> {
         let photos = match &self.labelled {
             Some(folder) => labelled_split(Source::from(folder).follow_links(self.follow_links))?,

@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::report;
-use crate::train::{Config, Found, MAX_TEXT, Summary, Trainer};
+use crate::train::{Config, Found, MAX_TEXT, Score, Scores, Summary, Trainer};
 use indicatif::HumanDuration;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -249,12 +249,17 @@ fn dry_run(args: &Args) -> Result<()> {
 }
 
 fn as_json(summary: &Summary) -> serde_json::Value {
-    let score = |i: usize| summary.scores.as_ref().map(|scores| scores[i]);
+    let scores = summary.scores;
     serde_json::json!({
         "steps": summary.steps,
         "checkpoint": summary.checkpoint,
         "log": summary.log,
-        "knn": { "untrained": score(0), "trained": score(1), "colour": score(2) },
+        "knn": {
+            start_name(scores): scores.map(|s| s.start),
+            "initial_statistics": scores.and_then(|s| s.initial_statistics),
+            "trained": scores.map(|s| s.trained),
+            "colour": scores.map(|s| s.colour),
+        },
     })
 }
 
@@ -292,12 +297,28 @@ fn interrupts() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// What the encoder at the start of a run is called.
+fn start_name(scores: Option<Scores>) -> &'static str {
+    let from_file = scores.is_some_and(|s| s.initial_statistics.is_none());
+    if from_file { "start" } else { "untrained" }
+}
+
 fn tell(summary: &Summary, page: Option<&Path>) {
     println!("{} steps done", summary.steps);
-    if let Some([before, after, colour]) = &summary.scores {
-        println!("kNN             top-1  balanced");
-        for (name, score) in [("untrained", before), ("trained", after), ("colour alone", colour)] {
-            println!("{name:14}  {:.3}  {:.3}", score.top1, score.balanced);
+    if let Some(scores) = summary.scores {
+        println!("{:18}  {:13}  balanced", "kNN", "top-1");
+        let row = |name: &str, Score { top1, balanced, error, .. }: Score| {
+            println!("{name:18}  {top1:.3} ± {error:.3}  {balanced:.3}");
+        };
+        row(start_name(Some(scores)), scores.start);
+        scores.initial_statistics.iter().for_each(|score| row("  statistics 0, 1", *score));
+        row("trained", scores.trained);
+        row("colour alone", scores.colour);
+        println!("{}; ± is the standard error", scores.protocol.told(scores.trained.photos));
+        if scores.initial_statistics.is_some() {
+            println!(
+                "untrained: batch norm has statistics of the photos; 0 and 1 are those that it starts with"
+            );
         }
     }
     let checkpoint = summary.checkpoint.display();

@@ -36,7 +36,8 @@ pub(super) struct Args {
     /// Seed of folds and machines.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Also judge what needs no learning: the same encoder before training, and hand-made features.
+    /// Also judge what needs no learning: the same encoder before training (batch norm with statistics of the train photos),
+    /// and hand-made features.
     #[arg(long)]
     floor: bool,
 }
@@ -63,7 +64,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let trained = task.judge_encoder(&opened, &opened.encoder.backbone, "the checkpoint's")?;
     let mut floors = Vec::new();
     if args.floor {
-        let untrained = opened.untrained()?;
+        let untrained = opened.untrained(&task.albums[0])?;
         floors.push(("untrained", task.judge_encoder(&opened, &untrained.backbone, "the untrained")?));
         floors.push(("hand-made", task.judge_handmade()?));
     }

@@ -1,7 +1,9 @@
 //! What a run says: `log.jsonl`, one JSON object a line, and progress for a person.
 
 use super::events::Events;
+use super::judge::Score;
 use crate::error::{Error, Result};
+use crate::eval::KnnProtocol;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::fs::File;
@@ -58,10 +60,19 @@ pub struct EvalRecord {
     pub views: u64,
     /// Seconds since training began, judging left out.
     pub seconds: f64,
-    /// Share of test photos classified rightly.
+    /// Share of photos classified rightly.
     pub top1: f64,
     /// Mean over classes of the share classified rightly.
     pub balanced: f64,
+    /// Photos judged.
+    pub photos: usize,
+    /// Standard error of `top1`.
+    pub top1_error: f64,
+    /// Which photos those are.
+    pub protocol: KnnProtocol,
+    /// At step 0 of a run from random weights: the same with batch norm's statistics at 0 and 1, beside those of photos.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_statistics: Option<Score>,
 }
 
 /// A photo that could not be decoded, in the log.

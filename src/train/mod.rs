@@ -46,7 +46,7 @@ pub use config::{
 };
 pub use folder::{Found, MAY_CHANGE};
 pub use history::History;
-pub use judge::Score;
+pub use judge::{Score, Scores};
 pub(crate) use log::Progress;
 pub use memory::MemoryPlan;
 pub use preset::PRESETS;

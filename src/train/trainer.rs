@@ -4,8 +4,8 @@ use super::batch::batch;
 use super::config::{Config, ScheduleName};
 use super::course::{Clock, Course, Pace, message};
 use super::folder::{Folder, Found};
-use super::judge::{Judge, Score};
-use super::log::{EvalRecord, Log, Progress, WarningRecord};
+use super::judge::{Judge, Scores};
+use super::log::{Log, Progress, WarningRecord};
 use super::memory::{self, MemoryPlan};
 use super::record::record;
 use super::reopening::BACK_OFF;
@@ -34,8 +34,8 @@ pub struct Summary {
     pub log: PathBuf,
     /// Steps done.
     pub steps: u64,
-    /// kNN of the untrained encoder, of the trained one, and of colour histograms.
-    pub scores: Option<[Score; 3]>,
+    /// kNN at the start, at the end, and of colour histograms.
+    pub scores: Option<Scores>,
     /// The device that it ended on.
     pub device: Device,
 }
@@ -51,7 +51,7 @@ pub struct Trainer {
     pub(super) device: Device,
     pub(super) folder: Folder,
     pub(super) album: Arc<Album>,
-    judge: Option<Judge>,
+    pub(super) judge: Option<Judge>,
     pub(super) learner: Learner<ResNetEncoder>,
     memory: MemoryPlan,
     pub(super) state: RunState,
@@ -331,10 +331,7 @@ impl Trainer {
         let best = judged != Some(self.state.step) && self.judge(&mut log, &progress)?;
         progress.end();
         self.save_at_last(best, &mut log)?;
-        let scores = match (self.state.judged.first, self.state.judged.last, colour) {
-            (Some(before), Some(after), Some(colour)) => Some([before, after, colour]),
-            _ => None,
-        };
+        let scores = self.scores(colour);
         let checkpoint = self.folder.checkpoint();
         let (log, steps, device) = (log.path().to_path_buf(), self.state.step, self.device.clone());
         Ok(Summary { checkpoint, log, steps, scores, device })
@@ -385,27 +382,5 @@ impl Trainer {
         let final_lr = if optimizer.schedule == ScheduleName::Cosine { 0.0 } else { optimizer.lr };
         let warmup = optimizer.warmup_steps;
         CosineSchedule { base_lr: optimizer.lr, final_lr, start_lr: 0.0, warmup, total }.lr(at)
-    }
-
-    /// kNN of the labelled test photos among the labelled train photos; whether it is the best of the run's so far.
-    fn judge(&mut self, log: &mut Log, progress: &Progress) -> Result<bool> {
-        let Some(judge) = &self.judge else { return Ok(false) };
-        let score = judge.encoder(&self.learner.encoder, &self.config, &self.device)?;
-        let (step, epoch, seconds) = (self.state.step, self.state.next.epoch, self.state.seconds);
-        let views = step * (self.config.train.batch * self.config.views_per_image()) as u64;
-        let Score { top1, balanced } = score;
-        log.write(&EvalRecord { kind: "knn", step, epoch, views, seconds, top1, balanced })?;
-        progress.say(&format!(
-            "step {step:6}  {seconds:7.1} s  {views:8} views  kNN top-1 {top1:.3}  balanced {balanced:.3}"
-        ));
-        let judged = &mut self.state.judged;
-        judged.first = judged.first.or(Some(score));
-        judged.last = Some(score);
-        judged.at = Some((step, seconds));
-        let best = step > 0 && judged.best.is_none_or(|best| top1 > best);
-        if best {
-            judged.best = Some(top1);
-        }
-        Ok(best)
     }
 }
