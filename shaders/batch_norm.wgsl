@@ -66,6 +66,12 @@ fn idle(flat: u32) -> bool {
     return flat >= params.count * ((params.channels + 4u * QUADS - 1u) / (4u * QUADS));
 }
 
+/// Whether a workgroup has the very first block. It follows from `flat` and params alone, so that every compiler sees that
+/// all lanes agree: there are barriers behind it.
+fn first_block(flat: u32) -> bool {
+    return flat < (params.channels + 4u * QUADS - 1u) / (4u * QUADS) && unfolded(params.first, flat) == 0u;
+}
+
 /// The element in the bindings where a row's four channels begin.
 fn element(row: u32, c: u32) -> u32 {
     return row * params.channels + c - params.base;
@@ -401,9 +407,9 @@ fn gradient(at: Place, lane: u32) -> Gradient {
 }
 
 /// dgamma and dbeta, summed over the groups; by the workgroups of the very first block.
-fn store_vectors(at: Place, lane: u32) {
+fn store_vectors(flat: u32, at: Place, lane: u32) {
     var whole = Pair(vec4(0.0), vec4(0.0));
-    for (var group = 0u; group < params.groups; group++) {
+    for (var group = 0u; group < unfolded(params.groups, flat); group++) {
         let sums = gradient_sums(group, at, lane);
         let rstd = grads[factors_at(group, select(0u, at.c, at.inside)) + params.stride / 4u];
         whole.a += sums.a;
@@ -425,7 +431,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let at = place(flat, lane);
     let g = gradient(at, lane);
     let by = mask_given(at);
-    if (at.block == 0u) { store_vectors(at, lane); }
+    if (first_block(flat)) { store_vectors(flat, at, lane); }
     if (!at.inside) { return; }
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
@@ -443,7 +449,7 @@ fn backward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let at = place(flat, lane);
     let g = gradient(at, lane);
     let by = mask_given(at);
-    if (at.block == 0u) { store_vectors(at, lane); }
+    if (first_block(flat)) { store_vectors(flat, at, lane); }
     if (!at.inside) { return; }
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);

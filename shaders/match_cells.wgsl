@@ -25,7 +25,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let image = cell / params.cells;
     var best = 0u;
     var most = -3.4e38;
-    for (var other = 0u; other < params.cells; other += 1u) {
+    for (var other = 0u; other < unfolded(params.cells, cell); other += 1u) {
         let b = (image * params.cells + other) * params.channels;
         var sum = 0.0;
         for (var c = lane; c < params.channels; c += 256u) { sum += f1[cell * params.channels + c] * f2[b + c]; }

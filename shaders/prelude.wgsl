@@ -5,6 +5,13 @@ fn flat_group(group: vec3<u32>, groups: vec3<u32>) -> u32 {
     return group.x + group.y * groups.x;
 }
 
+/// `x`, in a way that no compiler sees to follow from params alone; `index` is any below 2^31 of the lane or workgroup.
+/// Mesa's software driver (22.3) compiles a kernel anew at each dispatch where params alone decide a condition or the
+/// length of a loop, and keeps them all.
+fn unfolded(x: u32, index: u32) -> u32 {
+    return x + (index >> 31u);
+}
+
 /// WGSL may assume that there are no NaNs, so NaN is seen by its bits.
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;

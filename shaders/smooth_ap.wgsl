@@ -30,7 +30,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let start = row * params.n;
     let image = q - q % params.views;           // its first view
     var sum_ap = 0.0;
-    for (var p = 0u; p < params.views - 1u; p += 1u) {
+    for (var p = 0u; p < unfolded(params.views - 1u, row); p += 1u) {
         let i = image + p + select(0u, 1u, image + p >= q);         // the query is skipped
         let at = s[start + i];
         var positives = 0.0;
@@ -68,7 +68,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let image = q - q % params.views;
     let scale = dloss[0] * params.factor;
     for (var j = lane; j < params.n; j += 256u) { ds[start + j] = 0.0; }
-    for (var p = 0u; p < params.views - 1u; p += 1u) {
+    for (var p = 0u; p < unfolded(params.views - 1u, row); p += 1u) {
         let i = image + p + select(0u, 1u, image + p >= q);
         let at = s[start + i];
         let slot = 2u * (row * (params.views - 1u) + p);
