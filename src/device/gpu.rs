@@ -8,13 +8,14 @@ use super::adapter::{AdapterSummary, ranked};
 use super::cache;
 use super::deferred::{Deferred, Job};
 use super::kernel::Dispatch;
-use super::pool::{FreeList, Usage, size_class};
+use super::pool::{Usage, size_class};
 use super::recorder::Recorder;
 use super::trace::{self, KernelRun, Trace};
 use super::tuned::{Choice, Class, Tuned};
 use crate::error::{Error, Result, readable_bytes};
 use crate::tensor::Tensor;
 use crate::topic::Topic;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +51,8 @@ struct Raw {
 
 #[derive(Debug, Default)]
 pub(super) struct GpuPool {
-    free: FreeList<Raw>,
+    /// Freed buffers by class and id.
+    free: Mutex<BTreeMap<(usize, u64), Raw>>,
     usage: Usage,
     next_id: AtomicU64,
 }
@@ -61,6 +63,18 @@ fn class_bytes(class: usize) -> u64 {
 }
 
 impl GpuPool {
+    /// The freed buffer of a class with the lowest id, so that a step that asks for what the last one asked for gets the
+    /// same buffers, whose bind groups are there.
+    fn take(&self, class: usize) -> Option<Raw> {
+        let mut free = self.free.lock().expect("free lock");
+        let key = free.range((class, 0)..=(class, u64::MAX)).next().map(|(key, _)| *key)?;
+        free.remove(&key)
+    }
+
+    fn put(&self, raw: Raw) {
+        self.free.lock().expect("free lock").insert((raw.class, raw.id), raw);
+    }
+
     /// Bytes in use, now and at most.
     pub fn usage(&self) -> (u64, u64) {
         (self.usage.bytes(), self.usage.peak())
@@ -83,7 +97,7 @@ impl Drop for GpuBuffer {
     fn drop(&mut self) {
         if let Some(raw) = self.raw.take() {
             self.pool.usage.sub(class_bytes(raw.class));
-            self.pool.free.put(raw.class, raw);
+            self.pool.put(raw);
         }
     }
 }
@@ -247,6 +261,11 @@ impl Gpu {
         self.pool.usage()
     }
 
+    /// Bind groups that are kept, and those made since it was opened; none in a plan.
+    pub fn bind_groups(&self) -> [usize; 2] {
+        self.recorder.as_ref().map(Recorder::bind_groups).unwrap_or_default()
+    }
+
     /// The tuned choice for a class, if there is one.
     pub fn tuned(&self, class: Class) -> Option<Choice> {
         self.tuned.lock().expect("tuned lock").get(class)
@@ -381,7 +400,7 @@ impl Gpu {
                 available: readable_bytes(self.summary.max_buffer),
             });
         }
-        let raw = match self.pool.free.take(class) {
+        let raw = match self.pool.take(class) {
             Some(raw) => raw,
             None => Raw {
                 buffer: self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)).transpose()?,

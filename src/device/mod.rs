@@ -9,6 +9,7 @@ pub mod kernel;
 mod poll;
 pub mod pool;
 pub mod real;
+mod recent;
 mod recorder;
 pub(crate) mod scratch;
 mod stamps;
