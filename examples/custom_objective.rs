@@ -26,7 +26,8 @@ impl Objective for Spectral {
         let others = of_pairs(&|i, j| if i == j { 0.0 } else { 1.0 })?;
         let attract = similar.mul(&partners)?.sum(Over::All)?.scale(-2.0 / n as f32)?;
         let repel = similar.mul(&similar)?.mul(&others)?.sum(Over::All)?.scale(1.0 / (n * (n - 1)) as f32)?;
-        let term = |name, value, collapsed| Term { name, weight: 1.0, value, collapsed };
+        let helps = "raise the batch";
+        let term = |name, value, collapsed| Term { name, weight: 1.0, value, collapsed, helps };
         Ok(Loss { terms: vec![term("attract", attract, -2.0), term("repel", repel, 1.0)], positives: None })
     }
 }

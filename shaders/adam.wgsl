@@ -14,9 +14,8 @@ struct Params {
     new_m: f32,
     keep_v: f32,
     new_v: f32,
-    /// 1 / (1 - beta^t) of both averages.
-    correct_m: f32,
-    correct_v: f32,
+    correct_m: f32,    // 1 / (1 - beta1^t)
+    correct_root: f32, // 1 / sqrt(1 - beta2^t): times v itself, it would leave f32's range first
     spare: vec2<u32>,
 }
 
@@ -36,8 +35,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     if (i >= params.vec4s) { return; }
     let d = g[i] + params.weight_decay * p[i];
     let mean = params.keep_m * m[i] + params.new_m * d;
-    let square = params.keep_v * v[i] + params.new_v * d * d;
-    let root = sqrt(square * params.correct_v) + params.eps;
+    let square = params.keep_v * v[i] + (params.new_v * d) * d;
+    let root = sqrt(square) * params.correct_root + params.eps;
     m_next[i] = mean;
     v_next[i] = square;
     p_next[i] = p[i] - params.lr * (mean * params.correct_m) / root;

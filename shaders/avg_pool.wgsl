@@ -23,10 +23,11 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     if (out >= params.count) { return; }
     let image = out / params.channels;
     let c = out - image * params.channels;
+    let pixels = unfolded(params.pixels, out);
     var total = 0.0;
-    for (var start = 0u; start < params.pixels; start += 32u) {
+    for (var start = 0u; start < pixels; start += 32u) {
         var sum = 0.0;
-        for (var pixel = start; pixel < min(start + 32u, params.pixels); pixel += 1u) {
+        for (var pixel = start; pixel < min(start + 32u, pixels); pixel += 1u) {
             sum += x[(image * params.pixels + pixel) * params.channels + c];
         }
         total += sum;

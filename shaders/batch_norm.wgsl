@@ -66,6 +66,12 @@ fn idle(flat: u32) -> bool {
     return flat >= params.count * ((params.channels + 4u * QUADS - 1u) / (4u * QUADS));
 }
 
+/// Whether a workgroup has the very first block. It follows from `flat` and params alone, so that every compiler sees that
+/// all lanes agree: there are barriers behind it.
+fn first_block(flat: u32) -> bool {
+    return flat < (params.channels + 4u * QUADS - 1u) / (4u * QUADS) && unfolded(params.first, flat) == 0u;
+}
+
 /// The element in the bindings where a row's four channels begin.
 fn element(row: u32, c: u32) -> u32 {
     return row * params.channels + c - params.base;
@@ -101,6 +107,11 @@ fn x_quad(i: u32) -> vec4<f32> {
     return vec4(x[i / 4u][i % 4u], x[(i + 1u) / 4u][(i + 1u) % 4u], x[(i + 2u) / 4u][(i + 2u) % 4u], x[(i + 3u) / 4u][(i + 3u) % 4u]);
 }
 
+/// Deviations from an infinite mean of a few rows would be NaN, and with them the mean of all, which is infinite.
+fn finite_or_zero(v: vec4<f32>) -> vec4<f32> {
+    return select(vec4(0.0), v, (bitcast<vec4<u32>>(v) & vec4(0x7f800000u)) < vec4(0x7f800000u));
+}
+
 @compute @workgroup_size(256)
 fn statistics_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                      @builtin(local_invocation_index) lane: u32) {
@@ -112,7 +123,7 @@ fn statistics_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
     if (at.inside) {
         let start = min(8u, at.end - at.row);
         for (var row = at.row; row < at.row + start; row++) { shift += x_quad(element(row, at.c)); }
-        shift /= f32(start);
+        shift = finite_or_zero(shift / f32(start));
         for (var row = at.row + at.part; row < at.end; row += PARTS) {
             let d = x_quad(element(row, at.c)) - shift;
             sums.a += d;
@@ -124,7 +135,9 @@ fn statistics_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
         let mean = total.a / f32(at.end - at.row);
         let to = (at.block * 2u * params.stride + at.c) / 4u;
         blocks_out[to] = shift + mean;
-        blocks_out[to + params.stride / 4u] = total.b - total.a * mean;
+        // Squares over f32's range stay infinite: infinity less infinity would be NaN.
+        let infinite = bitcast<vec4<u32>>(total.b) == vec4(0x7f800000u);
+        blocks_out[to + params.stride / 4u] = select(total.b - total.a * mean, total.b, infinite);
     }
 }
 
@@ -150,7 +163,7 @@ fn statistics(at: Place, lane: u32) -> Pair {
     var shift = vec4(0.0);
     var sums = Pair(vec4(0.0), vec4(0.0));
     if (at.inside) {
-        shift = block_quad(first, 0u, at.c);
+        shift = finite_or_zero(block_quad(first, 0u, at.c));
         for (var i = at.part; i < params.blocks; i += PARTS) {
             sums.a += rows_in_block(i) * (block_quad(first + i, 0u, at.c) - shift);
         }
@@ -163,8 +176,8 @@ fn statistics(at: Place, lane: u32) -> Pair {
             sums.a += block_quad(first + i, 1u, at.c) + rows_in_block(i) * d * d;
         }
     }
-    let variance = max(share_sum(sums, lane).a / f32(params.rows), vec4(0.0));
-    return Pair(mean, variance);
+    // Rounding may make it negative; NaN and infinity stay.
+    return Pair(mean, relu(share_sum(sums, lane).a / f32(params.rows)));
 }
 
 fn residual_quad(i: u32) -> vec4<f32> {
@@ -176,8 +189,7 @@ fn residual_quad(i: u32) -> vec4<f32> {
 fn normalised(i: u32, mean: vec4<f32>, scale: vec4<f32>, offset: vec4<f32>) -> vec4<f32> {
     var z = (x_quad(i) - mean) * scale + offset;
     if (RESIDUAL) { z += residual_quad(i); }
-    // Not max(): that may turn NaN into 0.
-    if (RELU) { z = select(z, vec4(0.0), z < vec4(0.0)); }
+    if (RELU) { z = relu(z); }
     return z;
 }
 
@@ -321,8 +333,8 @@ fn mask_given(at: Place) -> Given {
 fn dz_quad(i: u32, by: Given) -> vec4<f32> {
     let d = dy_quad(i);
     if (!RELU) { return d; }
-    if (COEFS) { return select(vec4(0.0), d, (x_quad(i) - by.mean) * by.scale + by.shift > vec4(0.0)); }
-    return select(vec4(0.0), d, value_quad(i) > vec4(0.0));
+    if (COEFS) { return select(vec4(0.0), d, passes((x_quad(i) - by.mean) * by.scale + by.shift)); }
+    return select(vec4(0.0), d, passes(value_quad(i)));
 }
 
 /// Where in the blocks' tensor a group's factors are: mean, 1 / sqrt(var + eps), gamma times that.
@@ -387,7 +399,7 @@ fn gradient_sums(group: u32, at: Place, lane: u32) -> Pair {
     return share_sum(sums, lane);
 }
 
-/// dx = scale dz - offset - (x - mean) slope
+/// dx = scale (dz - offset - (x - mean) slope)
 struct Gradient { mean: vec4<f32>, scale: vec4<f32>, offset: vec4<f32>, slope: vec4<f32> }
 
 /// All lanes must call it.
@@ -395,15 +407,20 @@ fn gradient(at: Place, lane: u32) -> Gradient {
     let sums = gradient_sums(at.group, at, lane);
     let factor = factors_at(at.group, select(0u, at.c, at.inside));
     let rstd = grads[factor + params.stride / 4u];
-    let share = select(0.0, 1.0 / f32(params.rows), params.batch_stats != 0u);
-    let scale = grads[factor + params.stride / 2u];
-    return Gradient(grads[factor], scale, scale * sums.a * share, scale * sums.b * share * rstd * rstd);
+    let share = 1.0 / f32(params.rows);
+    return Gradient(grads[factor], grads[factor + params.stride / 2u], sums.a * share, sums.b * share * rstd * rstd);
+}
+
+fn dx_quad(i: u32, dz: vec4<f32>, by: Gradient) -> vec4<f32> {
+    // Not by an offset and a slope of 0, whose products with infinity are NaN.
+    if (unfolded(params.batch_stats, i) == 0u) { return by.scale * dz; }
+    return by.scale * (dz - by.offset - (x_quad(i) - by.mean) * by.slope);
 }
 
 /// dgamma and dbeta, summed over the groups; by the workgroups of the very first block.
-fn store_vectors(at: Place, lane: u32) {
+fn store_vectors(flat: u32, at: Place, lane: u32) {
     var whole = Pair(vec4(0.0), vec4(0.0));
-    for (var group = 0u; group < params.groups; group++) {
+    for (var group = 0u; group < unfolded(params.groups, flat); group++) {
         let sums = gradient_sums(group, at, lane);
         let rstd = grads[factors_at(group, select(0u, at.c, at.inside)) + params.stride / 4u];
         whole.a += sums.a;
@@ -425,12 +442,12 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let at = place(flat, lane);
     let g = gradient(at, lane);
     let by = mask_given(at);
-    if (at.block == 0u) { store_vectors(at, lane); }
+    if (first_block(flat)) { store_vectors(flat, at, lane); }
     if (!at.inside) { return; }
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
         let dz = dz_quad(i, by);
-        dx[i / 4u] = g.scale * dz - (g.offset + (x_quad(i) - g.mean) * g.slope);
+        dx[i / 4u] = dx_quad(i, dz, g);
         if (RESIDUAL) { dresidual[i / 4u] = dz; }
     }
 }
@@ -443,12 +460,12 @@ fn backward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let at = place(flat, lane);
     let g = gradient(at, lane);
     let by = mask_given(at);
-    if (at.block == 0u) { store_vectors(at, lane); }
+    if (first_block(flat)) { store_vectors(flat, at, lane); }
     if (!at.inside) { return; }
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
         let dz = dz_quad(i, by);
-        let d = g.scale * dz - (g.offset + (x_quad(i) - g.mean) * g.slope);
+        let d = dx_quad(i, dz, g);
         for (var k = 0u; k < min(4u, params.channels - at.c); k++) {
             dx_odd[i + k] = d[k];
             if (RESIDUAL) { dresidual_odd[i + k] = dz[k]; }

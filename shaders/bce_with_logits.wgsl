@@ -29,7 +29,9 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
         let x = logits[start + c];
         let positive = targets[start + c];
         let negative = params.negatives * (1.0 - positive);
-        sum += positive * max(-x, 0.0) + negative * max(x, 0.0) + (positive + negative) * softplus(-abs(x));
+        // Not 0 times infinity, where there are no negatives.
+        let above = select(negative * max(x, 0.0), 0.0, params.negatives == 0.0);
+        sum += positive * max(-x, 0.0) + above + (positive + negative) * softplus(-abs(x));
     }
     sum = tree_sum(sum, lane);
     if (lane == 0u) { row_loss[row] = params.factor * sum; }

@@ -52,6 +52,15 @@ fn at(image: u32, row: u32, column: u32, height: u32, width: u32, c: u32) -> u32
     return ((image * height + row) * width + column) * params.channels + c;
 }
 
+/// Between two pixels; of weight 0 the second is not taken, so that its infinity or NaN does not spread.
+fn between(a: vec4<f32>, b: vec4<f32>, weight: f32) -> vec4<f32> {
+    return select(a * (1.0 - weight) + b * weight, a, weight == 0.0);
+}
+
+fn between_one(a: f32, b: f32, weight: f32) -> f32 {
+    return select(a * (1.0 - weight) + b * weight, a, weight == 0.0);
+}
+
 struct Output { image: u32, rows: Pair, columns: Pair, c: u32 }
 
 fn output(i: u32) -> Output {
@@ -72,11 +81,9 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let i = flat_group(group, groups) * 256u + lane;
     if (i >= params.count) { return; }
     let o = output(i);
-    let top = x[input_at(o, o.rows.low, o.columns.low)] * (1.0 - o.columns.weight)
-            + x[input_at(o, o.rows.low, o.columns.high)] * o.columns.weight;
-    let bottom = x[input_at(o, o.rows.high, o.columns.low)] * (1.0 - o.columns.weight)
-               + x[input_at(o, o.rows.high, o.columns.high)] * o.columns.weight;
-    y[i] = top * (1.0 - o.rows.weight) + bottom * o.rows.weight;
+    let top = between(x[input_at(o, o.rows.low, o.columns.low)], x[input_at(o, o.rows.low, o.columns.high)], o.columns.weight);
+    let bottom = between(x[input_at(o, o.rows.high, o.columns.low)], x[input_at(o, o.rows.high, o.columns.high)], o.columns.weight);
+    y[i] = between(top, bottom, o.rows.weight);
 }
 
 @compute @workgroup_size(256)
@@ -85,11 +92,9 @@ fn forward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
     let i = flat_group(group, groups) * 256u + lane;
     if (i >= params.count) { return; }
     let o = output(i);
-    let top = x_odd[input_at(o, o.rows.low, o.columns.low)] * (1.0 - o.columns.weight)
-            + x_odd[input_at(o, o.rows.low, o.columns.high)] * o.columns.weight;
-    let bottom = x_odd[input_at(o, o.rows.high, o.columns.low)] * (1.0 - o.columns.weight)
-               + x_odd[input_at(o, o.rows.high, o.columns.high)] * o.columns.weight;
-    y_odd[i] = top * (1.0 - o.rows.weight) + bottom * o.rows.weight;
+    let top = between_one(x_odd[input_at(o, o.rows.low, o.columns.low)], x_odd[input_at(o, o.rows.low, o.columns.high)], o.columns.weight);
+    let bottom = between_one(x_odd[input_at(o, o.rows.high, o.columns.low)], x_odd[input_at(o, o.rows.high, o.columns.high)], o.columns.weight);
+    y_odd[i] = between_one(top, bottom, o.rows.weight);
 }
 
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;              // [N,OH,OW,C]
@@ -123,7 +128,8 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
         let down = weight_of(row, r.row, params.height, params.out_height);
         for (var column = r.columns.x; column < r.columns.y; column++) {
             let across = weight_of(column, r.column, params.width, params.out_width);
-            sum += down * across * dy[at(r.image, row, column, params.out_height, params.out_width, r.c)];
+            let weight = down * across;
+            if (weight != 0.0) { sum += weight * dy[at(r.image, row, column, params.out_height, params.out_width, r.c)]; }
         }
     }
     dx[i] = sum;
@@ -140,7 +146,8 @@ fn backward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
         let down = weight_of(row, r.row, params.height, params.out_height);
         for (var column = r.columns.x; column < r.columns.y; column++) {
             let across = weight_of(column, r.column, params.width, params.out_width);
-            sum += down * across * dy_odd[at(r.image, row, column, params.out_height, params.out_width, r.c)];
+            let weight = down * across;
+            if (weight != 0.0) { sum += weight * dy_odd[at(r.image, row, column, params.out_height, params.out_width, r.c)]; }
         }
     }
     dx_odd[i] = sum;

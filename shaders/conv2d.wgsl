@@ -114,9 +114,7 @@ fn normalised(v: vec4<f32>, i: u32, channel: u32) -> vec4<f32> {
     var at = channel / 4u;
     if GROUPED { at += i / params.group * (params.image_c / 4u); }
     let list = params.channels / 4u;
-    let z = (v - norm[at]) * norm[at + 2u * list] + norm[at + 3u * list];
-    // Not max(): that may turn NaN into 0.
-    return select(z, vec4(0.0), z < vec4(0.0));
+    return relu((v - norm[at]) * norm[at + 2u * list] + norm[at + 3u * list]);
 }
 
 fn x_one(c: vec3<i32>, tap: Digits) -> f32 {
@@ -309,18 +307,19 @@ fn accumulate(at: Place, thread: u32, acc: ptr<function, array<vec4<f32>, 16>>) 
 
 /// First element of a row of y: of its pixel, or of the row in a part.
 fn y_row(part: u32, row: u32) -> u32 {
-    if params.parts > 1u || KIND == GRAD_WEIGHT { return ((params.y_part + part) * params.m + row) * params.n; }
+    if unfolded(params.parts, part) > 1u || KIND == GRAD_WEIGHT { return ((params.y_part + part) * params.m + row) * params.n; }
     return y_pixel(row) * params.n;
 }
 
 fn y_pixel(row: u32) -> u32 {
-    if params.y_step.y == 1u && params.y_step.x == params.cells.y { return row; }
+    if unfolded(params.y_step.y, row) == 1u && unfolded(params.y_step.x, row) == params.cells.y { return row; }
     let cell = digits(row, cell_base());
     return cell.high * params.y_image + params.y_first + cell.mid * params.y_step.x + cell.low * params.y_step.y;
 }
 
 fn bias_at(column: u32) -> f32 {
-    if params.bias == 1u && params.parts == 1u && column < params.n { return bias[column]; }
+    let taken = unfolded(params.bias, column) == 1u && unfolded(params.parts, column) == 1u;
+    if taken && column < params.n { return bias[column]; }
     return 0.0;
 }
 
@@ -540,9 +539,9 @@ fn sum_parts(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: 
     let size = params.m * params.n;
     if i >= size { return; }
     var sum = 0.0;
-    for (var p = 0u; p < params.parts; p++) { sum += parts[p * size + i]; }
+    for (var p = 0u; p < unfolded(params.parts, i); p++) { sum += parts[p * size + i]; }
     let row = i / params.n;
     let column = i % params.n;
-    if params.bias == 1u { sum += parts_bias[column]; }
+    if unfolded(params.bias, i) == 1u { sum += parts_bias[column]; }
     total[y_pixel(row) * params.n + column] = sum;
 }

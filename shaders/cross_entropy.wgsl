@@ -20,13 +20,18 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> row_loss: array<f32>;    // [B]
 @group(0) @binding(4) var<storage, read_write> stats: array<f32>;       // [B, 2]
 
+/// NaN, for a label that names no column.
+fn no_number() -> f32 {
+    return bitcast<f32>(0x7fc00000u | params.spare);
+}
+
 @compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) lane: u32) {
     let row = flat_group(group, groups);
     if (row >= params.rows) { return; }
     let start = row * params.columns;
-    var most = -3.4e38;
+    var most = logits[start];
     for (var c = lane; c < params.columns; c += 256u) { most = max(most, logits[start + c]); }
     most = tree_max(most, lane);
     var sum = 0.0;
@@ -34,11 +39,11 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     sum = tree_sum(sum, lane);
     if (lane == 0u) {
         let log_sum = log(sum);
-        stats[2u * row] = most;
+        stats[2u * row] = select(most, log_sum, is_nan(log_sum));
         stats[2u * row + 1u] = log_sum;
         let label = labels[row];
-        var loss = bitcast<f32>(0x7fc00000u | params.spare);    // NaN: a label that names no column
-        if (label >= 0.0 && label < f32(params.columns)) { loss = (most - logits[start + u32(label)]) + log_sum; }
+        var loss = no_number();
+        if (is_index(label, params.columns)) { loss = (most - logits[start + u32(label)]) + log_sum; }
         row_loss[row] = loss;
     }
 }
@@ -57,8 +62,9 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let log_sum = saved[2u * row + 1u];
     let scale = dloss[0] * params.factor;
     let label = labels[row];
+    let named = is_index(label, params.columns);
     for (var c = lane; c < params.columns; c += 256u) {
         let p = exp((logits[start + c] - most) - log_sum);
-        dlogits[start + c] = scale * (p - select(0.0, 1.0, f32(c) == label));
+        dlogits[start + c] = select(no_number(), scale * p - select(0.0, scale, f32(c) == label), named);
     }
 }

@@ -36,8 +36,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
         case SUB: { y[i] = p - b[i]; }
         case MUL: { y[i] = p * b[i]; }
         case SCALE: { y[i] = p * params.factor; }
-        case RELU: { y[i] = max(p, vec4<f32>(0.0)); }
-        default: { y[i] = max(p + b[i], vec4<f32>(0.0)); }
+        case RELU: { y[i] = relu(p); }
+        default: { y[i] = relu(p + b[i]); }
     }
 }
 
@@ -54,7 +54,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let g = dy[i];
     switch (KIND) {
         case MUL: { dx[i] = g * other[i]; }
-        case RELU, ADD_RELU: { dx[i] = select(vec4<f32>(0.0), g, other[i] > vec4<f32>(0.0)); }
+        case RELU, ADD_RELU: { dx[i] = select(vec4<f32>(0.0), g, passes(other[i])); }
         default: { dx[i] = g * params.factor; }
     }
 }

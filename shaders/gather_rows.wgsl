@@ -33,9 +33,10 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let i = flat_group(group, groups) * WG + lane;
     if (i >= params.count * params.columns) { return; }
     let row = index[i / params.columns];
-    if (row >= f32(params.start) && row < f32(params.end)) {
+    let named = is_index(row, params.rows);
+    if (named && row >= f32(params.start) && row < f32(params.end)) {
         y[i] = x[(u32(row) - params.start) * params.columns + i % params.columns];
-    } else if (params.first == 1u && !(row >= 0.0 && row < f32(params.rows))) {
+    } else if (unfolded(params.first, i) == 1u && !named) {
         y[i] = bitcast<f32>(params.nan_bits);
     }
 }
@@ -53,8 +54,8 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     if (row >= params.end || column >= params.columns) { return; }
     let at = (row - params.start) * params.columns + column;
     var sum = 0.0;
-    if (params.first == 0u) { sum = dx[at]; }
-    for (var i = 0u; i < params.count; i += 1u) {
+    if (unfolded(params.first, at) == 0u) { sum = dx[at]; }
+    for (var i = 0u; i < unfolded(params.count, at); i += 1u) {
         if (index[i] == f32(row)) { sum += dy[i * params.columns + column]; }
     }
     dx[at] = sum;

@@ -14,13 +14,18 @@ struct Params {
     spare: u32,
 }
 
-const LEAST: f32 = -3e38;   // stands for the log of an empty sum, and for the maximum of nothing
+const LEAST: f32 = -0x1.fffffep127;   // stands for the log of an empty sum, and for the maximum of nothing
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;            // [B, D]
 @group(0) @binding(2) var<storage, read> labels: array<f32>;            // [B, D], 1 for positives
 @group(0) @binding(3) var<storage, read_write> row_loss: array<f32>;    // [B]
 @group(0) @binding(4) var<storage, read_write> stats: array<f32>;       // [B, 4]
+
+/// label > 0, by bits: NaN is no positive.
+fn is_positive(label: f32) -> bool {
+    return bitcast<u32>(label) - 1u < 0x7f800000u;
+}
 
 @compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -31,7 +36,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     var most = LEAST;
     var count = 0.0;
     for (var c = lane; c < params.columns; c += 256u) {
-        let positive = labels[start + c] > 0.0;
+        let positive = is_positive(labels[start + c]);
         most = select(max(most, logits[start + c]), most, positive);
         count += select(0.0, 1.0, positive);
     }
@@ -39,14 +44,14 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     count = max(tree_sum(count, lane), 1.0);
     var sum = 0.0;
     for (var c = lane; c < params.columns; c += 256u) {
-        if (labels[start + c] <= 0.0) { sum += exp(logits[start + c] - most); }
+        if (!is_positive(labels[start + c])) { sum += exp(logits[start + c] - most); }
     }
     sum = tree_sum(sum, lane);
-    let log_sum = select(log(max(sum, 1e-38)), 0.0, sum == 0.0);    // no negatives: most alone is the least
+    let log_sum = select(log(sum), 0.0, bitcast<u32>(sum) == 0u);   // no negatives: most alone is the least
     var loss = 0.0;
     var weight = 0.0;
     for (var c = lane; c < params.columns; c += 256u) {
-        if (labels[start + c] > 0.0) {
+        if (is_positive(labels[start + c])) {
             let above = (most - logits[start + c]) + log_sum;
             loss += softplus(above);
             weight += sigmoid(above);
@@ -56,7 +61,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     weight = tree_sum(weight, lane);
     if (lane == 0u) {
         row_loss[row] = loss / count;
-        stats[4u * row] = most;
+        stats[4u * row] = select(most, log_sum, is_nan(log_sum));
         stats[4u * row + 1u] = log_sum;
         stats[4u * row + 2u] = weight / count;
         stats[4u * row + 3u] = 1.0 / count;
@@ -77,7 +82,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let scale = dloss[0] * params.factor;
     for (var c = lane; c < params.columns; c += 256u) {
         let above = (stat.x - logits[start + c]) + stat.y;
-        if (labels[start + c] > 0.0) {
+        if (is_positive(labels[start + c])) {
             dlogits[start + c] = -scale * stat.w * sigmoid(above);
         } else {
             dlogits[start + c] = scale * stat.z * exp(-above);

@@ -19,6 +19,11 @@ const EPS: f32 = 1e-12;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;       // [R, C]
 @group(0) @binding(3) var<storage, read_write> norm: array<f32>;    // [R]
 
+/// length < EPS, by bits: NaN is not short.
+fn is_short(length: f32) -> bool {
+    return bitcast<u32>(length) < bitcast<u32>(EPS);
+}
+
 @compute @workgroup_size(256)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) lane: u32) {
@@ -34,9 +39,13 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
         let v = x[start + c] / scale;
         squares += v * v;
     }
-    let length = scale * sqrt(tree_sum(squares, lane));
-    let divisor = select(length, EPS, length < EPS);
-    for (var c = lane; c < params.columns; c += 256u) { y[start + c] = x[start + c] / divisor; }
+    let scaled = sqrt(tree_sum(squares, lane));
+    let length = scale * scaled;
+    // Divided by the scale first: the length itself may be over the largest f32.
+    let short = is_short(length);
+    let divisor = select(scaled, EPS, short);
+    let first = select(scale, 1.0, short);
+    for (var c = lane; c < params.columns; c += 256u) { y[start + c] = x[start + c] / first / divisor; }
     if (lane == 0u) { norm[row] = length; }
 }
 
@@ -55,7 +64,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     for (var c = lane; c < params.columns; c += 256u) { along += value[start + c] * dy[start + c]; }
     along = tree_sum(along, lane);
     let length = lengths[row];
-    let short = length < EPS;
+    let short = is_short(length);
     let divisor = select(length, EPS, short);
     along = select(along, 0.0, short);
     for (var c = lane; c < params.columns; c += 256u) {

@@ -59,7 +59,8 @@ fn trust(@builtin(local_invocation_index) lane: u32) {
     let g_norm = sqrt(tree_sum(sum.y, lane));
     if (lane == 0u) {
         let factor = norm.trust * p_norm / (g_norm + norm.weight_decay * p_norm + norm.eps);
-        factor_out[0] = select(1.0, factor, p_norm > 0.0 && g_norm > 0.0);
+        // By bits: a norm that is NaN is not 0.
+        factor_out[0] = select(factor, 1.0, bitcast<u32>(p_norm) == 0u || bitcast<u32>(g_norm) == 0u);
     }
 }
 

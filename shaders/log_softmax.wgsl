@@ -22,7 +22,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let row = flat_group(group, groups);
     if (row >= params.rows) { return; }
     let start = row * params.columns;
-    var most = -3.4e38;
+    var most = x[start];
     for (var c = lane; c < params.columns; c += 256u) { most = max(most, x[start + c]); }
     most = tree_max(most, lane);
     var sum = 0.0;

@@ -1,7 +1,7 @@
 // match_cells.wgsl -- for each cell of one map the most similar cell of another map of the same image
 // entries   forward : f1[N,P,C], f2[N,P,C] -> index[N,P]
 // parallel  one workgroup per cell of f1; for each cell of f2 256 lanes stride over C, tree sum
-// numerics  cosines if the cells have unit length; of equal ones the lowest cell wins
+// numerics  cosines if the cells have unit length; of equal ones the lowest cell wins, the first NaN over all
 // limits    1 KiB of workgroup memory, 3 bindings; blocks of images are independent
 // twin      src/ops/match_cells.rs
 
@@ -24,13 +24,14 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     if (cell >= params.images * params.cells) { return; }
     let image = cell / params.cells;
     var best = 0u;
-    var most = -3.4e38;
-    for (var other = 0u; other < params.cells; other += 1u) {
+    var most = 0.0;
+    for (var other = 0u; other < unfolded(params.cells, cell); other += 1u) {
         let b = (image * params.cells + other) * params.channels;
         var sum = 0.0;
         for (var c = lane; c < params.channels; c += 256u) { sum += f1[cell * params.channels + c] * f2[b + c]; }
         sum = tree_sum(sum, lane);
-        if (sum > most) {
+        let nan = is_nan(sum);
+        if (other == 0u || (!is_nan(most) && (nan || sum > most))) {
             most = sum;
             best = other;
         }

@@ -207,7 +207,7 @@ fn put_odd(i: u32, v: f32) {
 }
 
 fn bias_at(column: u32) -> f32 {
-    if params.bias == 1u && column < params.n { return bias[params.bias_at + column]; }
+    if unfolded(params.bias, column) == 1u && column < params.n { return bias[params.bias_at + column]; }
     return 0.0;
 }
 
@@ -336,8 +336,8 @@ fn sum_parts(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: 
     let size = params.m * params.n;
     if i >= size { return; }
     var sum = 0.0;
-    for (var p = 0u; p < params.parts; p++) { sum += parts[p * size + i]; }
-    if params.bias == 1u { sum += parts_bias[params.bias_at + i % params.n]; }
+    for (var p = 0u; p < unfolded(params.parts, i); p++) { sum += parts[p * size + i]; }
+    if unfolded(params.bias, i) == 1u { sum += parts_bias[params.bias_at + i % params.n]; }
     let to = params.y_at + i / params.n * params.y_row + i % params.n;
     if ADD { total[to] += sum; } else { total[to] = sum; }
 }

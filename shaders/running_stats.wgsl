@@ -66,7 +66,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     if (c >= n.x) { return; }
     var sum_mean = 0.0;
     var sum_variance = 0.0;
-    for (var g = 0u; g < params.groups; g++) {
+    for (var g = 0u; g < unfolded(params.groups, c); g++) {
         sum_mean += statistic(which, g * n.x + c);
         sum_variance += statistic(which, (params.groups + g) * n.x + c);
     }

@@ -30,7 +30,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     let start = row * params.n;
     let image = q - q % params.views;           // its first view
     var lost = 0.0;
-    for (var p = 0u; p < params.views - 1u; p += 1u) {
+    for (var p = 0u; p < unfolded(params.views - 1u, row); p += 1u) {
         let i = image + p + select(0u, 1u, image + p >= q);         // the query is skipped
         let at = s[start + i];
         var positives = 0.0;
@@ -69,7 +69,7 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let image = q - q % params.views;
     let scale = dloss[0] * params.factor;
     for (var j = lane; j < params.n; j += 256u) { ds[start + j] = 0.0; }
-    for (var p = 0u; p < params.views - 1u; p += 1u) {
+    for (var p = 0u; p < unfolded(params.views - 1u, row); p += 1u) {
         let i = image + p + select(0u, 1u, image + p >= q);
         let at = s[start + i];
         let slot = 2u * (row * (params.views - 1u) + p);
@@ -84,9 +84,10 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
             let e = exp(-abs(s[start + j] - at) * params.per_tau);
             let slope = e / ((1.0 + e) * (1.0 + e));
             let same = j - image < params.views;
-            let weight = select(for_negatives, select(for_positives, 0.0, j == i || j == q), same);
-            ds[start + j] += weight * slope;
-            pushed += weight * slope;
+            // Chosen last: what is not a candidate may be NaN.
+            let push = select(select(for_negatives, for_positives, same) * slope, 0.0, j == i || j == q);
+            ds[start + j] += push;
+            pushed += push;
         }
         pushed = tree_sum(pushed, lane);
         if (i % 256u == lane) { ds[start + i] -= pushed; }

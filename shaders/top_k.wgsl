@@ -102,7 +102,7 @@ fn write_row(row: u32, lane: u32) -> vec2<u32> {
     if (lane < params.k) {
         let mine = candidates[lane];
         var rank = 0u;
-        for (var other = 0u; other < params.k; other += 1u) {
+        for (var other = 0u; other < unfolded(params.k, lane); other += 1u) {
             rank += u32(less(mine, candidates[other]));
         }
         let column = 65535u - mine.y;

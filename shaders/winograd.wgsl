@@ -254,7 +254,7 @@ fn output_rows(i: u32) -> Tile {
 }
 
 fn bias_at(o: u32) -> f32 {
-    if params.bias == 1u && o < params.y_c { return bias[o]; }
+    if unfolded(params.bias, o) == 1u && o < params.y_c { return bias[o]; }
     return 0.0;
 }
 

@@ -107,8 +107,16 @@ impl Error {
     }
 }
 
+/// The error for a thread that the system does not start.
+pub(crate) fn no_thread(why: impl std::fmt::Display) -> Error {
+    Error::Run(format!(
+        "no thread can be started ({why}): allow more (ulimit -u, or a container's limit of processes), or ask for fewer \
+         (data.threads, RAYON_NUM_THREADS)"
+    ))
+}
+
 /// A text without line breaks and other controls, which names of files may have.
-fn one_line(text: String) -> String {
+pub(crate) fn one_line(text: String) -> String {
     if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }
 

@@ -1,8 +1,9 @@
 //! Opening files that others made: no device or pipe is waited for, no length is believed, and every error is one line.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -62,6 +63,31 @@ pub(crate) fn at_byte(path: &Path, byte: u64, of: u64) -> String {
     format!("{} at byte {byte} of {of}", path.display())
 }
 
+/// Writes a file beside another and puts it in its place, so that a full disk leaves the old one as it was.
+///
+/// # Errors
+/// [`Error::Io`] if it can't be written.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    // What is no file of this folder, as a link or a pipe, is written through.
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        return fs::write(path, bytes).map_err(|e| Error::io(path, e));
+    }
+    let beside = part_of(path);
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|e| {
+        let _ = fs::remove_file(&beside);
+        Error::io(path, e)
+    })
+}
+
+/// Where a file is written before it is whole: by a name that no person gives.
+pub(crate) fn part_of(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".part");
+    path.with_file_name(name)
+}
+
 /// The error for a path that the system refuses.
 pub(crate) fn unusable(path: &Path, error: &std::io::Error) -> Error {
     let (what, advice) = match error.kind() {
@@ -72,4 +98,76 @@ pub(crate) fn unusable(path: &Path, error: &std::io::Error) -> Error {
         _ => (format!("can't be read ({error})"), "check the disk, or choose another place"),
     };
     Error::input(what, path.display().to_string(), advice)
+}
+
+/// What a path leads to, through all links: what is there by its device and number, and what is not there yet (or on
+/// a system without such numbers) by its whole name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    #[cfg(unix)]
+    Number(u64, u64),
+    Name(PathBuf),
+}
+
+/// The identity of what a path leads to.
+pub(crate) fn identity(path: &Path) -> Identity {
+    #[cfg(unix)]
+    if let Ok(found) = fs::metadata(path) {
+        use std::os::unix::fs::MetadataExt;
+        return Identity::Number(found.dev(), found.ino());
+    }
+    Identity::Name(whole_name(path, MAX_LINKS))
+}
+
+/// LIMIT: links in a row.
+const MAX_LINKS: u32 = 40;
+
+/// The whole name of a path of which only the beginning may be there.
+fn whole_name(path: &Path, links: u32) -> PathBuf {
+    if let Ok(name) = path.canonicalize() {
+        return name;
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => return path.to_path_buf(),
+    };
+    match (fs::read_link(path), path.file_name()) {
+        (Ok(to), _) if links > 0 => whole_name(&folder.join(to), links - 1),
+        (_, Some(name)) => whole_name(folder, links).join(name),
+        (_, None) => path.to_path_buf(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_file_is_the_same_by_every_name_and_before_it_is_there() {
+        let folder = tempfile::tempdir().expect("folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("inner")).expect("folder");
+        fs::write(at("file"), "x").expect("written");
+        fs::hard_link(at("file"), at("hard")).expect("linked");
+        symlink("file", at("soft")).expect("linked");
+        symlink("none", at("dangling")).expect("linked");
+        symlink("inner", at("door")).expect("linked");
+        symlink("loop", at("loop")).expect("linked");
+        let groups = [
+            &["file", "hard", "soft", "inner/../file"][..],
+            &["none", "dangling", "inner/../none", "door/../none"],
+            &["inner/none", "door/none"],
+            &["inner", "door"],
+            &["loop"],
+        ];
+        for (i, group) in groups.iter().enumerate() {
+            for (j, other) in groups.iter().enumerate() {
+                for (a, b) in group.iter().flat_map(|a| other.iter().map(move |b| (a, b))) {
+                    assert_eq!(identity(&at(a)) == identity(&at(b)), i == j, "{a} and {b}");
+                }
+            }
+        }
+    }
 }

@@ -32,8 +32,12 @@
 
 #![warn(missing_docs)]
 
+#[macro_use]
+mod print;
+
 pub mod error;
 mod files;
+mod shell;
 pub mod topic;
 
 pub mod device;

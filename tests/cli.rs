@@ -1,14 +1,10 @@
 //! The command as a person uses it: bad input gives one clear line and exit code 2, good input does its work.
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod program;
 
-fn vista(args: &[&str]) -> Output {
-    // Outside a desktop session a Vulkan driver complains on stderr about this variable, in lines that are not ours.
-    let runtime = std::env::temp_dir();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vista"));
-    command.env("XDG_RUNTIME_DIR", runtime).args(args).output().expect("the program runs")
-}
+use program::vista;
+use std::path::Path;
+use std::process::Command;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -64,7 +60,7 @@ fn a_topic_is_explained_and_an_error_names_its_own() {
         assert!(text(&vista(&["explain", topic]).stdout).len() > 200, "{line}");
     }
     let queue = ["--objective", "mls", "--set", "objective.queue=8"];
-    refused(&queue, &["objective.queue", "(vista explain queue)"]);
+    refused(&queue, &["objective.queue", "vista explain queue)"]);
     let mistyped = vista(&["explain", "qeue"]);
     assert!(mistyped.status.code() == Some(2) && text(&mistyped.stderr).contains("'queue'"));
 }
@@ -110,6 +106,26 @@ fn sizes_that_no_run_can_have_are_refused() {
 fn a_device_that_is_not_there_is_refused() {
     refused(&["--device", "gpu:no such gpu"], &["no such gpu"]);
     refused(&["--device", "tpu"], &["tpu", "gpu:NAME"]);
+    // Nothing is left behind by it.
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path().join("run");
+    refused(&["--device", "gpu:no such gpu", "--out", out.to_str().expect("a name")], &["no such gpu"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn the_next_commands_of_a_run_can_be_run_as_they_are_printed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let run = [&["pretrain", "--steps", "2"], &TINY[..]].concat();
+    let output = program::command(folder.path()).args(run).output().expect("the program runs");
+    let said = text(&output.stdout);
+    let (_, next) = said.split_once("next:\n").expect("what is next");
+    let commands: Vec<&str> = next.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    assert_eq!(commands.len(), 3, "{next}");
+    for command in commands {
+        let output = program::shell(folder.path(), command).output().expect("sh");
+        assert!(output.status.success(), "{command}: {}", text(&output.stderr));
+    }
 }
 
 #[test]
@@ -441,7 +457,8 @@ fn progress_is_one_line_of_a_narrow_terminal() {
         photos.path().display(),
         out.path().display()
     );
-    let Ok(output) = Command::new("script").args(["-qec", &command, "/dev/null"]).output() else {
+    let Ok(output) = Command::new("script").args(["-qec", &command, "/dev/null"]).current_dir(&out).output()
+    else {
         println!("not tested: script(1), which makes a terminal, is not here");
         return;
     };

@@ -1,19 +1,17 @@
 //! `vista figures` and `vista sweep` as a person uses them, on the built-in photos with an encoder of a few weights.
 
+mod program;
+
+use program::vista;
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use vista::Device;
 use vista::nn::Module;
 use vista::train::{Config, Trainer, checkpoint};
 
 const TINY: [&str; 10] =
     ["--set", "model.width=4", "--image-size", "16", "--batch", "2", "--views", "2", "--steps", "3"];
-
-fn vista(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vista"));
-    command.env("XDG_RUNTIME_DIR", std::env::temp_dir()).args(args).output().expect("the program runs")
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

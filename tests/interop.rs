@@ -1,20 +1,16 @@
 //! Encoders that leave and arrive, and features of a person's own photos, by the command.
 
+mod program;
+
+use program::vista;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use tempfile::TempDir;
 use vista::interop::{Array, Weights};
 use vista::nn::Module;
 use vista::train::checkpoint::{self, Progress};
 use vista::train::{Config, starting_encoder};
 use vista::{Device, interop};
-
-fn vista(args: &[&str]) -> Output {
-    let runtime = std::env::temp_dir();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vista"));
-    command.env("XDG_RUNTIME_DIR", runtime).args(args).output().expect("the program runs")
-}
 
 /// What a command prints; it must succeed.
 fn said(args: &[&str]) -> String {

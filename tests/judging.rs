@@ -1,14 +1,10 @@
 //! The judging commands as a person uses them: figures on the terminal and in a JSON, bad input in one clear line.
 
+mod program;
+
+use program::vista;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-fn vista(args: &[&str]) -> Output {
-    // Outside a desktop session a Vulkan driver complains on stderr about this variable, in lines that are not ours.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vista"));
-    command.env("XDG_RUNTIME_DIR", std::env::temp_dir()).args(args).output().expect("the program runs")
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -111,8 +107,10 @@ fn single_label_judges_report_and_write_their_protocol_seeds_and_figures() {
     assert!(knn["protocol"]["k"] == 3 && knn["dataset"]["train_photos"] == 24, "{knn}");
     assert_eq!(knn["dataset"]["classes"], serde_json::json!(["blue", "red"]));
     for protocol in ["adam", "sgd"] {
-        let (said, probe) = run("probe", &["--protocol", protocol, "--epochs", "3", "--seed", "7"]);
-        assert!(said.contains("best on test"), "{said}");
+        let (said, probe) =
+            run("probe", &["--protocol", protocol, "--epochs", "3", "--seed", "7", "--floor"]);
+        assert!(said.contains("best on test") && said.contains("untrained: top-1"), "{said}");
+        assert!(probe["floors"]["untrained"]["top1"].as_f64().is_some(), "{probe}");
         assert_eq!(probe["protocol"]["name"], protocol);
         assert_eq!(probe["protocol"]["constants"]["seed"], 7);
         let figure = |key: &str| probe["results"][key].as_f64().expect("a figure");
@@ -187,4 +185,241 @@ fn what_cannot_be_judged_is_refused_in_one_line() {
     refused(&with("probe", &["--lr", "0"]), &["--lr", "not above 0"]);
     refused(&with("finetune", &["--batch", "1"]), &["--batch"]);
     refused(&["voc", "--checkpoint", name(&checkpoint), "--labelled", "/no/list.csv"], &["/no/list.csv"]);
+}
+
+#[test]
+fn every_command_names_what_is_left_out_and_counts_what_is_used() {
+    let folder = tempfile::tempdir().expect("folder");
+    let checkpoint = checkpoint(folder.path());
+    let set = colour_folder(folder.path(), &[("red", RED), ("blue", BLUE)]);
+    for name in ["test/red/0.png", "test/red/1.png", "train/blue/3.png"] {
+        std::fs::write(set.join(name), "text").expect("a file");
+    }
+    for name in ["train/red/x.heic", "test/green/x.heic", "train/green/x.heic"] {
+        std::fs::create_dir_all(set.join(name).parent().expect("a folder")).expect("a folder");
+        std::fs::write(set.join(name), "another format").expect("a file");
+    }
+    let all = [
+        "red/0.png: left out",
+        "red/1.png: left out",
+        "blue/3.png: left out",
+        "2 files of ending .heic are left out",
+        "class folder green holds no photo",
+    ];
+    let told = |args: &[&str], words: &[&str]| -> String {
+        let output = vista(args);
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {said}");
+        for word in words {
+            let lines =
+                said.lines().filter(|line| line.starts_with("warning: ") && line.contains(word)).count();
+            assert_eq!(lines, if word.contains("green") { 2 } else { 1 }, "{args:?} on {word:?}: {said}");
+        }
+        text(&output.stdout)
+    };
+    for more in [
+        &["knn", "--k", "3"][..],
+        &["probe", "--epochs", "1"],
+        &["probe", "--epochs", "1", "--protocol", "sgd"],
+        &["finetune", "--epochs", "1", "--batch", "8"],
+    ] {
+        let json = folder.path().join(more[0]).with_extension("json");
+        let args = [
+            "--checkpoint",
+            name(&checkpoint),
+            "--labelled",
+            name(&set),
+            "--device",
+            "cpu",
+            "--json",
+            name(&json),
+        ];
+        let said = told(&[more, &args[..]].concat(), &all);
+        assert!(said.contains("23 train and 8 test photos"), "{said}");
+        let report: Value =
+            serde_json::from_str(&std::fs::read_to_string(&json).expect("a file")).expect("JSON");
+        let set = &report["dataset"];
+        assert!(set["train_photos"] == 23 && set["test_photos"] == 8 && set["undecodable"] == 3, "{set}");
+        let warnings = set["warnings"].to_string();
+        assert!(all.iter().all(|word| warnings.contains(word)), "{warnings}");
+    }
+    let features = folder.path().join("f.safetensors");
+    let shared = ["--checkpoint", name(&checkpoint), "--device", "cpu"];
+    let train = set.join("train");
+    let some = &["blue/3.png: left out", "2 files of ending .heic are left out"];
+    told(&[&["embed", name(&train), "--out", name(&features)], &shared[..]].concat(), some);
+    let metadata = std::fs::read(&features).expect("a file");
+    assert!(String::from_utf8_lossy(&metadata).contains("blue/3.png: left out"));
+    let query = set.join("test/red/3.png");
+    told(&[&["search", name(&train), "--photo", name(&query)], &shared[..]].concat(), some);
+    let out = folder.path().join("drawn");
+    let args = [
+        "figures",
+        "--checkpoint",
+        name(&checkpoint),
+        "--data",
+        name(&train),
+        "--out",
+        name(&out),
+        "--slots",
+        "23",
+    ];
+    told(&[&args[..], &["--device", "cpu"]].concat(), some);
+    let drawn = std::fs::read_to_string(out.join("fig3_scores.json")).expect("a file");
+    assert!(drawn.contains("blue/3.png: left out"), "{drawn}");
+    // A run that is judged on them says so too.
+    let run = folder.path().join("judged");
+    let args = [
+        "pretrain",
+        "--data",
+        name(&train),
+        "--labelled",
+        name(&set),
+        "--device",
+        "cpu",
+        "--out",
+        name(&run),
+    ];
+    let tiny =
+        ["--set", "model.width=4", "--image-size", "16", "--batch", "2", "--views", "2", "--steps", "1"];
+    told(&[&args[..], &tiny[..], &["--set", "eval.knn_k=3"]].concat(), &all[..3]);
+    // A class that can't be judged any more.
+    for i in 0..5 {
+        std::fs::write(set.join(format!("test/red/{i}.png")), "text").expect("a file");
+    }
+    let json = folder.path().join("knn.json");
+    let args = ["knn", "--k", "3", "--labelled", name(&set), "--json", name(&json)];
+    told(&[&args[..], &shared[..]].concat(), &["no photo of class red can be decoded"]);
+}
+
+#[test]
+fn a_multi_label_list_names_what_is_left_out() {
+    let folder = tempfile::tempdir().expect("folder");
+    let checkpoint = checkpoint(folder.path());
+    let list = colour_list(folder.path());
+    std::fs::write(list.with_file_name("40.png"), "text").expect("a file");
+    let lines = std::fs::read_to_string(&list).expect("a list");
+    std::fs::write(&list, lines + "gone.png,red,test\n3.png,red,holdout\n").expect("a list");
+    let args = [
+        "voc",
+        "--checkpoint",
+        name(&checkpoint),
+        "--labelled",
+        name(&list),
+        "--costs",
+        "1",
+        "--device",
+        "cpu",
+    ];
+    let output = vista(&args);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let words = ["40.png: left out", "gone.png: left out", "unknown split \"holdout\""];
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    assert!(text(&output.stdout).contains("32 train and 15 test photos"), "{}", text(&output.stdout));
+    let json = std::fs::read_to_string(checkpoint.with_file_name("voc.json")).expect("a file");
+    let set = &serde_json::from_str::<Value>(&json).expect("JSON")["dataset"];
+    assert!(set["test_photos"] == 15 && set["undecodable"] == 2, "{set}");
+    assert!(set["warnings"].to_string().contains("holdout"), "{set}");
+}
+
+/// Records of one kind in a run's log.
+fn records(log: &Path, kind: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(log).expect("a log");
+    let all = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    all.filter(|record| record["kind"] == kind).collect()
+}
+
+/// A tiny run; what it printed.
+fn run(out: &Path, more: &[&str]) -> String {
+    let tiny =
+        ["pretrain", "--device", "cpu", "--set", "model.width=4", "--image-size", "16", "--batch", "8"];
+    let args = [&tiny[..], &["--views", "2", "--steps", "2", "--out", name(out)], more].concat();
+    let output = vista(&args);
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn the_untrained_floor_has_statistics_of_photos_and_is_one_figure_in_every_command() {
+    let folder = tempfile::tempdir().expect("folder");
+    let own = colour_folder(folder.path(), &[("red", RED), ("blue", BLUE), ("dark", [20, 30, 40])]);
+    let train = own.join("train");
+    let of_own = ["--data", name(&train), "--labelled", name(&own), "--set", "eval.knn_k=3"];
+    for (labelled, more, k) in [(None, &[][..], "20"), (Some(&own), &of_own[..], "3")] {
+        let out = folder.path().join(format!("run{k}"));
+        let said: Value = serde_json::from_str(&run(&out, &[more, &["--json"]].concat())).expect("JSON");
+        let judged = records(&out.join("log.jsonl"), "knn");
+        let (first, last) = (&judged[0], &judged[judged.len() - 1]);
+        let untrained = &said["knn"]["untrained"];
+        assert_eq!(first["top1"], untrained["top1"]);
+        assert_eq!(first["initial_statistics"], said["knn"]["initial_statistics"]);
+        assert!(first["initial_statistics"]["top1"].is_f64() && last["initial_statistics"].is_null());
+        let checkpoint = out.join("checkpoint.safetensors");
+        let mut args = vec!["knn", "--checkpoint", name(&checkpoint), "--device", "cpu", "--k", k, "--floor"];
+        if let Some(own) = labelled {
+            args.extend(["--labelled", name(own)]);
+        }
+        let (printed, knn) = judged_beside(&args, &checkpoint);
+        assert!(printed.contains("untrained: top-1") && printed.contains("colour: top-1"), "{printed}");
+        assert_eq!(knn["floors"]["untrained"]["top1"], untrained["top1"]);
+        assert_eq!(knn["floors"]["colour"]["top1"], said["knn"]["colour"]["top1"]);
+        assert_eq!(
+            (&knn["results"]["top1"], &knn["results"]["top1_error"]),
+            (&last["top1"], &last["top1_error"])
+        );
+        let (protocol, photos) = if labelled.is_some() { ("test", 15) } else { ("leave_one_out", 215) };
+        assert_eq!(
+            (&knn["protocol"]["judged"], &knn["results"]["photos"]),
+            (&protocol.into(), &photos.into())
+        );
+        assert_eq!((&last["protocol"], &last["photos"]), (&protocol.into(), &photos.into()));
+        let top1 = last["top1"].as_f64().expect("a share");
+        let error = (top1 * (1.0 - top1) / f64::from(photos)).sqrt();
+        assert!((last["top1_error"].as_f64().expect("an error") - error).abs() < 1e-9, "{last}");
+    }
+}
+
+/// As [`judged`], the JSON beside the checkpoint.
+fn judged_beside(args: &[&str], checkpoint: &Path) -> (String, Value) {
+    judged(args, &checkpoint.with_file_name(format!("{}.json", args[0])))
+}
+
+#[test]
+fn the_demo_is_judged_on_all_labelled_photos_with_their_number_and_a_standard_error() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path().join("run");
+    let said = run(&out, &[]);
+    for part in ["untrained  ", "statistics 0, 1", "trained  ", "colour alone", "215 photos", " ± 0.03"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let page = std::fs::read_to_string(out.join("report.html")).expect("a page");
+    for part in ["215 photos, each among all others", "(untrained 0.", "standard error"] {
+        assert!(page.contains(part), "{part}");
+    }
+    // From a file there is nothing untrained: the start is judged as it is.
+    let from = folder.path().join("from");
+    let said = run(&from, &["--init", name(&out.join("checkpoint.safetensors"))]);
+    assert!(said.contains("start  ") && !said.contains("untrained"), "{said}");
+    let [last, first] =
+        [(&out, 1), (&from, 0)].map(|(out, i)| records(&out.join("log.jsonl"), "knn")[i].clone());
+    assert_eq!(last["top1"], first["top1"], "the encoder in the file, with its own statistics");
+}
+
+#[test]
+fn judging_the_untrained_encoder_leaves_the_run_as_it_would_have_been() {
+    let folder = tempfile::tempdir().expect("folder");
+    let own = colour_folder(folder.path(), &[("red", RED), ("blue", BLUE)]);
+    let train = own.join("train");
+    let data = ["--data", name(&train), "--set", "eval.knn_k=3", "--seed", "5"];
+    let state = |out: &str, more: &[&str]| {
+        let out = folder.path().join(out);
+        run(&out, &[&data[..], more].concat());
+        let device = vista::Device::cpu();
+        let (encoder, _) =
+            vista::train::checkpoint::load(&out.join("checkpoint.safetensors"), &device).expect("encoder");
+        let state = vista::nn::Module::state(&encoder);
+        state.iter().map(|p| (p.name().to_string(), p.get().to_vec().expect("values"))).collect::<Vec<_>>()
+    };
+    assert_eq!(state("judged", &["--labelled", name(&own)]), state("alone", &[]));
 }

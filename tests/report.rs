@@ -1,14 +1,10 @@
 //! Reports by the command: what is on the page, for one run and for several, with and without photos.
 
+mod program;
+
+use program::vista;
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
-
-fn vista(args: &[&str]) -> Output {
-    let runtime = std::env::temp_dir();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vista"));
-    command.env("XDG_RUNTIME_DIR", runtime).args(args).output().expect("the program runs")
-}
 
 /// What a command prints; it must succeed.
 fn said(args: &[&str]) -> String {
@@ -135,6 +131,8 @@ fn a_run_whose_photos_are_gone_has_a_page_without_them_and_no_run_is_one_clear_l
     }
     pretrain(&run, &["--data", text(&photos)]);
     std::fs::remove_dir_all(&photos).expect("removed");
+    // The page that is there has them and would not be replaced.
+    std::fs::remove_file(run.join("report.html")).expect("removed");
     let output = vista(&["report", text(&run)]);
     let warned = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && warned.contains(text(&photos)), "{warned}");

@@ -7,6 +7,7 @@ use vista::autograd::Tape;
 use vista::device::GpuOptions;
 use vista::encoder::ResNetEncoder;
 use vista::nn::Module;
+use vista::ops::{Elementwise, run};
 use vista::tensor::init;
 use vista::train::{Batch, Config, Learner, Trainer};
 use vista::{Device, Tensor};
@@ -162,6 +163,39 @@ fn bytes_in_use_after_step_5_and_step_50_are_equal() {
             assert_eq!(device.usage().0, after_five, "{method} in chunks of {chunk} on {}", device.name());
         }
     }
+}
+
+/// A bind group costs the host time when it is made, and memory while it is kept.
+#[test]
+fn a_step_on_a_gpu_gets_the_buffers_of_the_steps_before_and_makes_no_bind_groups_for_them() {
+    for (method, chunk) in [("mls", 0), ("s2r2", 8), ("swav", 0), ("densecl", 4)] {
+        let device = gpu();
+        let Device::Gpu(gpu) = &device else { panic!("a GPU") };
+        let (mut learner, views) = learner(&device, method, 20);
+        learner.chunk = chunk;
+        let mut made = vec![0];
+        for step in 1..=16 {
+            learner.step(&batch(&device, step, method, views), 0.01).expect("step");
+            made.push(gpu.bind_groups()[1]);
+        }
+        println!("{method} in chunks of {chunk}: {made:?}");
+        assert_eq!(made[16], made[8], "{method} in chunks of {chunk}: {made:?}");
+    }
+}
+
+#[test]
+fn bind_groups_are_bounded_whatever_is_bound() {
+    let device = gpu();
+    let Device::Gpu(gpu) = &device else { panic!("a GPU") };
+    // All are held, so that each is a buffer of its own.
+    let mut held = vec![Tensor::full(&device, [64], 1.0).expect("a tensor")];
+    for _ in 0..20_000 {
+        let next = run(&Elementwise::Scale(-1.0), &[&held[held.len() - 1]]).expect("a product");
+        held.extend(next);
+        assert!(gpu.bind_groups()[0] <= 16_384, "{} are kept", gpu.bind_groups()[0]);
+    }
+    assert_eq!(gpu.bind_groups()[1], 20_000);
+    assert_eq!(held[20_000].to_vec().expect("values"), [1.0; 64]);
 }
 
 /// Everything that training changes, by name, and the losses on the way.

@@ -5,17 +5,18 @@ use crate::error::Result;
 use crate::nn::Param;
 use crate::ops::{Elementwise, run};
 use crate::tensor::Tensor;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Gradients with respect to the leaves of one tape.
 #[derive(Debug)]
 pub struct Grads {
     by_node: Vec<Option<Tensor>>,
-    params: HashMap<u64, usize>,
+    /// Nodes by parameter, in an order that is the same in each step: so its buffers are.
+    params: BTreeMap<u64, usize>,
 }
 
 impl Grads {
-    pub(super) fn new(by_node: Vec<Option<Tensor>>, params: HashMap<u64, usize>) -> Grads {
+    pub(super) fn new(by_node: Vec<Option<Tensor>>, params: BTreeMap<u64, usize>) -> Grads {
         Grads { by_node, params }
     }
 

@@ -7,7 +7,7 @@ use crate::nn::{Param, RunningStatistics};
 use crate::ops::{Differentiable, Elementwise, Op, Packed, RunningStats, Saved, run};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// One entry: a leaf, or an op with what its backward needs.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub struct Tape {
     device: Device,
     records: bool,
     nodes: RefCell<Vec<Node>>,
-    params: RefCell<HashMap<u64, usize>>,
+    params: RefCell<BTreeMap<u64, usize>>,
     /// With half storage the f16 copies of values, by node: each is packed once, however many ops save it.
     halves: Option<RefCell<HashMap<usize, Packed>>>,
     observations: RefCell<Vec<Observation>>,

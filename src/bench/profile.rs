@@ -139,8 +139,10 @@ mod tests {
     #[test]
     fn on_a_gpu_an_op_takes_the_time_of_its_kernels() {
         let op = |op| OpRun { op, backward: false, work: 3, bytes: 8, milliseconds: None };
-        let kernel =
-            |op, milliseconds| KernelRun { shader: "a", entry: "b", op: Some(op), bytes: 4, milliseconds };
+        let kernel = |op, milliseconds| {
+            let (shader, entry, constants) = ("a", "b", Vec::new());
+            KernelRun { shader, entry, constants, op: Some(op), bytes: 4, milliseconds }
+        };
         let events = Events {
             ops: vec![op("sum"), op("product"), op("product"), op("nothing")],
             kernels: vec![

@@ -1,6 +1,6 @@
 //! `vista bench`: pieces of work by name, a training step by op, or a step planned for a GPU.
 
-use super::judged::check_folder_of;
+use super::paths::{Files, Mark, Output};
 use crate::bench::{
     KINDS, Name, OpTime, Plan, Profile, StepConfig, Timing, parse_architecture, peak_resident,
     reset_peak_resident,
@@ -8,7 +8,6 @@ use crate::bench::{
 use crate::device::Device;
 use crate::error::{Error, Result, readable_bytes};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// Measure speed and memory: of a training step by op, or of pieces of work by name (--test), or count what a step asks
 /// of a GPU without running it (--plan).
@@ -39,12 +38,12 @@ pub(super) struct Args {
     /// Runs that count.
     #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
     repeats: u32,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
     #[arg(long, default_value = "auto")]
     device: String,
-    /// File for all figures.
+    /// File for all figures; `-` prints them to standard output, and all else to standard error.
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    json: Option<Output>,
 }
 
 /// The list of tests below the options.
@@ -56,8 +55,14 @@ fn kinds() -> String {
     text + "FLOPs: 2 for each multiply-add of products and convolutions; a training step counts as three forward passes."
 }
 
+pub(super) fn files(args: &Args) -> Files {
+    match args.json.as_ref().filter(|path| !path.is_printed()) {
+        Some(path) => Files::none().file("--json", path, Mark::Words("\"command\": \"bench\"")),
+        None => Files::none(),
+    }
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
-    args.json.as_deref().map_or(Ok(()), |path| check_folder_of(path, "--json"))?;
     let sizes = [args.batch as usize, args.image_size as usize];
     let step = |model: &str| {
         Ok(StepConfig { half: args.half, ..StepConfig::new(parse_architecture(model)?, sizes) })
@@ -70,13 +75,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
             // One of its own for each: pooled memory of one measurement is not held in the next.
             let open = || Device::open(&args.device);
             let device = open()?.name();
-            println!("device  {device}");
+            say!("device  {device}");
             let runs = [args.warmup, args.repeats as usize];
             let (key, rows) = if names.is_empty() {
                 let profile = |model| Ok(json!(profile(&open()?, model, runs)?));
                 ("steps", models.into_iter().map(profile).collect::<Result<Vec<Value>>>()?)
             } else {
-                println!("{:36} {:>28} {:>9}", "test", "median ms (least - most)", "GFLOP/s");
+                say!("{:36} {:>28} {:>9}", "test", "median ms (least - most)", "GFLOP/s");
                 let test = |name: Name| test(&open()?, &name, runs);
                 ("tests", names.into_iter().map(test).collect::<Result<Vec<Value>>>()?)
             };
@@ -87,6 +92,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let mut all = json!({ "command": "bench", "vista": env!("CARGO_PKG_VERSION") });
     if let (Some(all), Value::Object(figures)) = (all.as_object_mut(), figures) {
         all.extend(figures);
+    }
+    if path.is_printed() {
+        println!("{all:#}");
+        return Ok(());
     }
     std::fs::write(path, format!("{all:#}\n")).map_err(|e| Error::io(path, e))
 }
@@ -102,7 +111,7 @@ fn test(device: &Device, name: &Name, [warmup, repeats]: [usize; 2]) -> Result<V
     let mut notes = vec![resident_note(resident)];
     notes.extend(views.map(|views| format!("{views:.1} views per second and core")));
     let times = format!("{median_ms:.2} ({least_ms:.2} - {most_ms:.2})");
-    println!("{:36} {times:>28} {:>9}  {}", name.to_string(), figure(gflops), notes.join(", "));
+    say!("{:36} {times:>28} {:>9}  {}", name.to_string(), figure(gflops), notes.join(", "));
     Ok(json!({
         "test": name.to_string(),
         "timing": timing,
@@ -126,8 +135,8 @@ fn figure(value: Option<f64>) -> String {
 fn profile(device: &Device, config: StepConfig, runs: [usize; 2]) -> Result<Profile> {
     let profile = Profile::of(device, config, runs)?;
     let Timing { median_ms, least_ms, most_ms, .. } = profile.step;
-    println!();
-    println!(
+    say!();
+    say!(
         "{}{}, {} x 3 x {size} x {size}: {median_ms:.1} ms ({least_ms:.1} - {most_ms:.1}), {:.1} images/s, {:.1} GFLOP/s",
         profile.model,
         half_note(profile.half),
@@ -136,24 +145,30 @@ fn profile(device: &Device, config: StepConfig, runs: [usize; 2]) -> Result<Prof
         profile.gflops,
         size = profile.image_size,
     );
-    println!(
+    say!(
         "memory: tensors {}, process {}",
         readable_bytes(profile.peak_tensor_bytes),
         resident_note(profile.peak_resident_bytes)
     );
     if !profile.is_timed() {
-        println!("this adapter has no timestamps: only the whole step is timed");
+        say!("this adapter has no timestamps: only the whole step is timed");
     }
-    println!(
+    say!(
         "{:28} {:>6} {:>9} {:>6} {:>9} {:>7} {:>8}",
-        "op", "calls", "ms", "share", "MB least", "GB/s", "GFLOP/s"
+        "op",
+        "calls",
+        "ms",
+        "share",
+        "MB least",
+        "GB/s",
+        "GFLOP/s"
     );
     for OpTime { op, calls, milliseconds, share, least_bytes, flops } in &profile.ops {
         let rate = |count: f64| milliseconds.filter(|_| count > 0.0).map(|ms| count / 1e6 / ms);
         let share = share.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
         let time = milliseconds.map_or("-".into(), |ms| format!("{ms:.2}"));
         let [bandwidth, speed] = [*least_bytes, *flops].map(|count| figure(rate(count)));
-        println!(
+        say!(
             "{op:28} {calls:>6.0} {time:>9} {share:>6} {:>9.1} {bandwidth:>7} {speed:>8}",
             least_bytes / 1e6
         );
@@ -168,18 +183,22 @@ fn half_note(half: bool) -> &'static str {
 fn plan(config: StepConfig) -> Result<Plan> {
     let plan = Plan::of(config)?;
     let Plan { model, batch, image_size: size, .. } = &plan;
-    println!(
+    say!(
         "{model}{}, {batch} x 3 x {size} x {size}, one training step on a discrete GPU, not run",
         half_note(plan.half)
     );
-    println!("memory: tensors {}", readable_bytes(plan.peak_tensor_bytes));
-    println!(
-        "least: every op reads each input once (backward of batch norm twice) and writes each result once;"
-    );
-    println!("moved: every dispatch reads and writes each of its bindings once");
-    println!(
+    say!("memory: tensors {}", readable_bytes(plan.peak_tensor_bytes));
+    say!("least: every op reads each input once (backward of batch norm twice) and writes each result once;");
+    say!("moved: every dispatch reads and writes each of its bindings once");
+    say!(
         "{:34} {:>6} {:>10} {:>9} {:>9} {:>6} {:>8}",
-        "phase, op, kernel", "calls", "dispatches", "GB least", "GB moved", "ratio", "GFLOP"
+        "phase, op, kernel",
+        "calls",
+        "dispatches",
+        "GB least",
+        "GB moved",
+        "ratio",
+        "GFLOP"
     );
     let giga = |count: u64| format!("{:.3}", count as f64 / 1e9);
     let line =
@@ -192,7 +211,7 @@ fn plan(config: StepConfig) -> Result<Plan> {
                 "{name:34} {calls:>6} {dispatches:>10} {least:>9} {:>9} {ratio:>6} {flops:>8}",
                 giga(moved)
             );
-            println!("{}", row.trim_end());
+            say!("{}", row.trim_end());
         };
     for phase in &plan.phases {
         let (least, moved) = (Some(phase.least_bytes), phase.moved_bytes);

@@ -8,7 +8,7 @@ pub(super) fn run() -> Result<()> {
     let chosen = adapters.iter().position(|a| a.is_real());
     for (i, adapter) in adapters.iter().enumerate() {
         println!(
-            "{} gpu:{}  {:?}, {:?}, {}, {} a binding{}",
+            "{} gpu:{i}  {}, {:?}, {:?}, {}, {} a binding{}",
             if chosen == Some(i) { "*" } else { " " },
             adapter.name,
             adapter.kind,

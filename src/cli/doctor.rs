@@ -9,7 +9,7 @@ use std::time::Instant;
 /// Check every op of a device against its f64 definition.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The device to check: `gpu` (the first one, software drivers included), `gpu:NAME` or `cpu`.
+    /// The device to check: `gpu` (the first one, software drivers included), `gpu:N` as `vista devices` numbers them, `gpu:NAME` or `cpu`.
     #[arg(long, default_value = "gpu")]
     device: String,
 }

@@ -1,40 +1,59 @@
 //! `vista embed`.
 
-use super::judged::{Chosen, Opened, check_folder_of, embed_all};
-use crate::data::{Album, AlbumOptions, Photos};
+use super::judged::{Chosen, Opened, embed_all, warn, warn_of_undecodable};
+use super::paths::{Files, Input, Mark, Output};
+use crate::data::{Album, AlbumOptions, Photos, Source};
 use crate::error::{Error, Result};
 use crate::eval::FeatureTable;
-use std::path::PathBuf;
+use crate::nn::fingerprint;
+use std::path::Path;
+
+/// Keys of a file of features: what tells by which encoder and at which size of views they were made.
+pub(super) const FINGERPRINT: &str = "fingerprint";
+pub(super) const IMAGE_SIZE: &str = "image_size";
 
 /// Write the features of photos to a file: pooled backbone features of the middle of each photo.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Folder of photos (nested, JPEG and PNG), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the built-in
+    /// Folder of photos (nested; JPEG, PNG, WebP, GIF, BMP, TIFF), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the built-in
     /// photos if absent.
     #[arg(value_name = "PHOTOS")]
-    photos: Option<PathBuf>,
+    photos: Option<Input>,
+    /// Follow links that lead out of the folder of photos.
+    #[arg(long)]
+    follow_links: bool,
     #[command(flatten)]
     chosen: Chosen,
     /// File to write: `.safetensors` (`features` [N, C] and the photos' names as a JSON list in the metadata) or `.csv`.
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    out: Output,
     /// Keep the normalised views too (`views` [N, side, side, 3]), to repeat the features with another library.
     #[arg(long)]
     views: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
-    let place = || args.out.display().to_string();
-    let is_list = match args.out.extension().and_then(|e| e.to_str()) {
-        Some("csv") => true,
-        Some("safetensors") => false,
-        _ => return Err(Error::input("neither .safetensors nor .csv", place(), "name the file so")),
-    };
-    if is_list && args.views {
-        return Err(Error::input("views do not fit into a list", place(), "write .safetensors"));
+pub(super) fn files(args: &Args) -> Result<Files> {
+    let mark = if args.is_list()? { "file,f0" } else { "\"features\":{" };
+    Ok(Files::none().file("--out", &args.out, Mark::Words(mark)))
+}
+
+impl Args {
+    fn is_list(&self) -> Result<bool> {
+        let place = || self.out.display().to_string();
+        match self.out.extension().and_then(|e| e.to_str()) {
+            Some("csv") if self.views => {
+                Err(Error::input("views do not fit into a list", place(), "write .safetensors"))
+            }
+            Some("csv") => Ok(true),
+            Some("safetensors") => Ok(false),
+            _ => Err(Error::input("neither .safetensors nor .csv", place(), "name the file so")),
+        }
     }
-    check_folder_of(&args.out, "--out")?;
-    let album = album(args.photos.as_ref())?;
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let is_list = args.is_list()?;
+    let album = album(args.photos.as_deref(), args.follow_links)?;
     let opened = args.chosen.open()?;
     let (table, kept) = table(&opened, &album)?;
     if is_list {
@@ -42,9 +61,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
     } else {
         let pixels = args.views.then(|| album.center_views(&kept, &opened.views)).transpose()?;
         let facts = [
+            ("warnings".to_string(), serde_json::json!(album.all_left_out()).to_string()),
             ("photos".to_string(), album.photos().place().to_string()),
             ("checkpoint".to_string(), args.chosen.checkpoint.display().to_string()),
-            ("image_size".to_string(), opened.views.size.to_string()),
+            (FINGERPRINT.to_string(), fingerprint(&opened.encoder.backbone)?),
+            (IMAGE_SIZE.to_string(), opened.views.size.to_string()),
         ];
         let views = pixels.as_ref().map(|(pixels, _)| (pixels.as_slice(), opened.views.size));
         table.write_safetensors(&args.out, &facts, views)?;
@@ -54,8 +75,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 /// The photos at a path, or the built-in ones.
-pub(super) fn album(photos: Option<&PathBuf>) -> Result<Album> {
-    let photos = photos.map_or_else(|| Ok(Photos::bundled_pretrain()), |path| Photos::open(path, None))?;
+pub(super) fn album(photos: Option<&Path>, follow_links: bool) -> Result<Album> {
+    let photos = match photos {
+        None => Photos::bundled_pretrain(),
+        Some(path) => Photos::open(Source::from(path).follow_links(follow_links), None)?,
+    };
+    warn(&photos);
     // Each photo is seen once.
     Ok(Album::new(photos, AlbumOptions { cache_bytes: 0, shrink_to: None }))
 }
@@ -63,9 +88,7 @@ pub(super) fn album(photos: Option<&PathBuf>) -> Result<Album> {
 /// Features of all photos, and the ids of those that could be decoded; the others are named.
 pub(super) fn table(opened: &Opened, album: &Album) -> Result<(FeatureTable, Vec<usize>)> {
     let found = embed_all(&opened.encoder.backbone, album, &opened.views, &opened.device, "photos")?;
-    for (name, why) in album.broken() {
-        eprintln!("warning: {name}: left out ({why})");
-    }
+    warn_of_undecodable([album]);
     if !found.values.iter().all(|v| v.is_finite()) {
         return Err(Error::Run("a feature is not finite: the encoder has diverged, use another".into()));
     }

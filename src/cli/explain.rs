@@ -3,7 +3,6 @@
 use crate::error::Result;
 use crate::topic::Topic;
 use clap::ValueEnum;
-use std::io::Write;
 
 /// Print the page that teaches a topic: formula, reason, the trap in it. Errors name the page that has their reason.
 #[derive(Debug, clap::Args)]
@@ -17,8 +16,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Some(topic) => topic.text(),
         None => Topic::value_variants().iter().map(line).collect(),
     };
-    // A pipe that is closed early, as by `head`, is no error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    print!("{text}");
     Ok(())
 }
 

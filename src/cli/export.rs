@@ -1,6 +1,7 @@
 //! `vista export`.
 
-use super::judged::{Chosen, check_folder_of};
+use super::judged::Chosen;
+use super::paths::{Files, Mark, Output};
 use crate::error::{Error, Result, readable_bytes};
 use crate::interop::{Library, Weights, onnx};
 use crate::nn::Architecture;
@@ -20,7 +21,7 @@ pub(super) struct Args {
     format: Format,
     /// File to write; `backbone-FORMAT.safetensors` or `backbone.onnx` beside the checkpoint if absent.
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    out: Option<Output>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -42,11 +43,28 @@ impl Format {
     }
 }
 
+/// Key of what wrote a file, among its facts.
+const WRITER: &str = "writer";
+const MARK: &str = "\"writer\":\"vista";
+/// The producer of an ONNX model, as field 2 of it.
+const ONNX_MARK: &str = "\x12\x05vista";
+
+impl Args {
+    fn target(&self) -> PathBuf {
+        let library = self.format.library();
+        let name = library.map_or("backbone.onnx".into(), |l| format!("backbone-{}.safetensors", l.name()));
+        let beside = || self.chosen.checkpoint.with_file_name(name);
+        self.out.as_ref().map_or_else(beside, |out| out.to_path_buf())
+    }
+}
+
+pub(super) fn files(args: &Args) -> Files {
+    let mark = if args.format == Format::Onnx { ONNX_MARK } else { MARK };
+    Files::none().file("--out", &args.target(), Mark::Words(mark))
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
-    let library = args.format.library();
-    let name = library.map_or("backbone.onnx".into(), |l| format!("backbone-{}.safetensors", l.name()));
-    let out = args.out.clone().unwrap_or_else(|| args.chosen.checkpoint.with_file_name(name));
-    check_folder_of(&out, "--out")?;
+    let (library, out) = (args.format.library(), args.target());
     let opened = args.chosen.open()?;
     let resnet = opened.config.resnet();
     let architecture = format!("{:?}", resnet.architecture).to_lowercase();
@@ -68,7 +86,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Some(library) => {
             let renamed = weights.0.into_iter().map(|(name, array)| (library.rename(&name), array));
             // What transformers' and timm's readers look for.
-            let facts = facts.into_iter().chain([("format".to_string(), "pt".to_string())]).collect();
+            let writer = format!("vista {}", env!("CARGO_PKG_VERSION"));
+            let more = [("format", "pt"), (WRITER, &writer)].map(|(k, v)| (k.to_string(), v.to_string()));
+            let facts = facts.into_iter().chain(more).collect();
             Weights(renamed.collect()).write(&out, facts)?;
         }
     }

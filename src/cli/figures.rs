@@ -1,10 +1,12 @@
 //! `vista figures`.
 
-use crate::data::{Photos, Source};
+use super::judged::{warn, warn_of_undecodable};
+use super::paths::{Files, Input, Mark, Output, marked};
+use crate::data::{Album, Photos, Source};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
-use crate::eval::figures::{BATCH, Drawing, Figure, Sampler, Study, curves};
+use crate::eval::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png};
 use crate::train::{
     Config, History, Progress, album, checkpoint, judge_photos, pretraining_photos, starting_encoder,
 };
@@ -28,23 +30,23 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// A checkpoint of `vista pretrain`.
     #[arg(long, value_name = "FILE")]
-    checkpoint: PathBuf,
+    checkpoint: Input,
     /// Folder of photos or csv list (its labels are used, photos without any left out); the run's own photos if absent.
     #[arg(long, value_name = "PHOTOS")]
-    data: Option<PathBuf>,
+    data: Option<Input>,
     /// Photos whose labels are known: folder with `train/CLASS/` and `test/CLASS/` (train is taken), folder with
     /// `CLASS/`, or csv list; if absent the photos themselves if they have labels, or the run's own.
     #[arg(long, value_name = "DIR")]
-    labelled: Option<PathBuf>,
+    labelled: Option<Input>,
     /// Follow links and lists that lead out of these folders.
     #[arg(long)]
     follow_links: bool,
     /// The run's log; `log.jsonl` beside the checkpoint if absent.
     #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
+    log: Option<Input>,
     /// Folder for the figures; `figures` beside the checkpoint if absent.
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    out: Option<Output>,
     /// Query photos of which Fig. 4 shows 5 and the worst.
     #[arg(long, default_value_t = 60, value_name = "N")]
     queries: usize,
@@ -54,9 +56,24 @@ pub(super) struct Args {
     /// Seed of photos, crops and rows; the run's own if absent: then the crops are those of its first epoch.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
     #[arg(long, default_value = "auto")]
     device: String,
+}
+
+/// The figures' names with the endings of their drawings.
+const DRAWINGS: [[&str; 2]; 4] =
+    [["fig3_scores", "svg"], ["fig4_neighbours", "png"], ["purity", "svg"], ["curves", "svg"]];
+/// What stands at the beginning of their files.
+const JSON_MARK: &str = "\"command\": \"figures\"";
+const SVG_MARK: &str = "<!-- vista figures -->";
+
+pub(super) fn files(args: &Args) -> Files {
+    let of = |[name, ending]: [&str; 2]| {
+        let mark = if ending == "png" { PNG_MARK } else { SVG_MARK };
+        [(format!("{name}.json"), Mark::Words(JSON_MARK)), (format!("{name}.{ending}"), Mark::Words(mark))]
+    };
+    Files::none().folder("--out", &args.folder(), DRAWINGS.into_iter().flat_map(of))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -67,10 +84,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let (after, config) = checkpoint::load(&args.checkpoint, &device)?;
     let before = starting_encoder(&config, &device)?;
     let beside = args.checkpoint.parent().unwrap_or(Path::new(""));
-    let log = args.log.clone().unwrap_or_else(|| beside.join("log.jsonl"));
+    let log = args.log.as_ref().map_or_else(|| beside.join("log.jsonl"), |log| log.to_path_buf());
     let history = if args.log.is_some() || log.exists() { Some(History::read(&log)?) } else { None };
     let (photos, labelled) = args.photos(&config)?;
-    let out = args.out.clone().unwrap_or_else(|| beside.join("figures"));
+    [Some(&photos), labelled.as_ref()].into_iter().flatten().for_each(warn);
+    let out = args.folder();
     std::fs::create_dir_all(&out).map_err(|e| Error::io(&out, e))?;
 
     let (seed, encoders) = (args.seed.unwrap_or(config.seed), [&before, &after]);
@@ -80,45 +98,50 @@ pub(super) fn run(args: &Args) -> Result<()> {
         encoders,
         &config,
     )?;
-    save(&out, &main.scores()?)?;
-    save(&out, &main.neighbours(args.queries)?)?;
+    let labelled = labelled.map(|photos| album(&config, photos));
+    save(&out, &main.scores()?, &photos)?;
+    save(&out, &main.neighbours(args.queries)?, &photos)?;
     let k = config.objective.k;
-    let purity = match labelled.map(|photos| album(&config, photos)) {
+    let judged = labelled.as_ref().unwrap_or(&photos);
+    let purity = match &labelled {
         None => main.purity(k)?,
         Some(album) => {
-            let sampler = Sampler { album: &album, views: &config.views, seed, device: &device };
+            let sampler = Sampler { album, views: &config.views, seed, device: &device };
             args.study(&sampler, encoders, &config)?.purity(k)?
         }
     };
+    warn_of_undecodable([&photos].into_iter().chain(&labelled));
     match purity {
-        Some(figure) => save(&out, &figure)?,
+        Some(figure) => save(&out, &figure, judged)?,
         None => println!("no purity.svg: no labels are known; give --labelled DIR"),
     }
     let curves = history.map(|h| curves(&h.terms(), &|field| h.series(field))).transpose()?.flatten();
     match curves {
-        Some(figure) => save(&out, &figure)?,
+        Some(figure) => save(&out, &figure, &photos)?,
         None => println!("no curves.svg: {} is not there or holds no step; give --log FILE", log.display()),
     }
     Ok(())
 }
 
 impl Args {
+    fn folder(&self) -> PathBuf {
+        let beside = || self.checkpoint.with_file_name("figures");
+        self.out.as_ref().map_or_else(beside, |out| out.to_path_buf())
+    }
+
     /// The photos of the figures, and others for purity if the labels that are known are not theirs.
     fn photos(&self, config: &Config) -> Result<(Photos, Option<Photos>)> {
         let mut config = config.clone();
-        if self.data.is_some() {
-            (config.data.photos, config.data.labelled) = (self.data.clone(), None);
+        if let Some(data) = &self.data {
+            (config.data.photos, config.data.labelled) = (Some(data.to_path_buf()), None);
         }
         config.data.follow_links = self.follow_links; // not as the checkpoint says, which may be a stranger's
         let photos = pretraining_photos(&config)?;
         let (labelled, place) = match (&self.labelled, &config.data.labelled) {
             (Some(path), _) => {
-                let inner = if path.join("train").is_dir() { path.join("train") } else { path.clone() };
-                let is_list = path.extension().is_some_and(|e| e == "csv");
-                let source = |path: &Path| Source::from(path).follow_links(config.data.follow_links);
-                let labelled =
-                    if is_list { Photos::open(source(path), None) } else { Photos::labelled(source(&inner)) };
-                (Some(labelled?), Some(inner))
+                let source = Source::from(&**path).follow_links(config.data.follow_links);
+                let inner = if path.join("train").is_dir() { path.join("train") } else { path.to_path_buf() };
+                (Some(Photos::known(source)?), Some(inner))
             }
             (None, own) => {
                 let known = (0..photos.len()).any(|id| !photos.labels(id).is_empty());
@@ -164,23 +187,25 @@ impl Args {
     }
 }
 
-/// Writes the drawing and its numbers, and says so.
-fn save(out: &Path, figure: &Figure) -> Result<()> {
-    let json = serde_json::to_string_pretty(&figure.json)
-        .map_err(|e| Error::Run(format!("{}: {e}", figure.name)))?;
+/// Writes the drawing and its numbers, with what was left out of its photos, and says so.
+fn save(out: &Path, figure: &Figure, album: &Album) -> Result<()> {
+    let mut json = serde_json::json!({ "command": "figures" });
+    if let (Some(json), Some(numbers)) = (json.as_object_mut(), figure.json.as_object()) {
+        json.extend(numbers.clone());
+        json.insert("warnings".into(), album.all_left_out().into());
+    }
+    let json = format!("{json:#}");
     let path = out.join(format!("{}.json", figure.name));
     std::fs::write(&path, json).map_err(|e| Error::io(&path, e))?;
     let path = match &figure.drawing {
         Drawing::Svg(text) => {
             let path = out.join(format!("{}.svg", figure.name));
-            std::fs::write(&path, text).map_err(|e| Error::io(&path, e))?;
+            std::fs::write(&path, marked(text, SVG_MARK)).map_err(|e| Error::io(&path, e))?;
             path
         }
         Drawing::Picture(rgb) => {
             let path = out.join(format!("{}.png", figure.name));
-            let (width, height) = (rgb.width as u32, rgb.height as u32);
-            image::save_buffer(&path, &rgb.data, width, height, image::ExtendedColorType::Rgb8)
-                .map_err(|e| Error::io(&path, std::io::Error::other(e)))?;
+            std::fs::write(&path, png(rgb)?).map_err(|e| Error::io(&path, e))?;
             path
         }
     };

@@ -1,12 +1,12 @@
 //! `vista finetune`.
 
-use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset};
+use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset, warn_of_undecodable};
+use crate::cli::paths::{Files, Mark, Output};
 use crate::encoder::copy_state;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::eval::finetune::{Finetune, FinetuneProgress, FinetuneSchedule};
 use crate::train::checkpoint;
 use serde_json::json;
-use std::path::PathBuf;
 
 /// Course of the learning rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -17,6 +17,9 @@ enum Schedule {
     Step,
 }
 
+/// Its name and the mark of its figures.
+const NAME: [&str; 2] = ["finetune", "\"command\": \"finetune\""];
+
 /// Fine-tune the whole network of a checkpoint on labelled photos.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -24,7 +27,8 @@ pub(super) struct Args {
     judged: Judged,
     #[command(flatten)]
     photos: LabelledPhotos,
-    /// Start from random parameters, not the checkpoint's: what its pretraining is worth.
+    /// Start from random parameters, not the checkpoint's: what its pretraining is worth. Batch norm starts with statistics
+    /// of the train photos.
     #[arg(long)]
     random_init: bool,
     /// Passes over the train photos.
@@ -53,19 +57,23 @@ pub(super) struct Args {
     seed: u64,
     /// File for the fine-tuned encoder, which the other commands read; its head is not kept.
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    out: Option<Output>,
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    let files = args.judged.files(NAME)?;
+    Ok(match &args.out {
+        Some(out) => files.file("--out", out, Mark::Words(checkpoint::ENCODER)),
+        None => files,
+    })
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let report = args.judged.report("finetune")?;
+    let report = args.judged.report(NAME);
     let albums = args.photos.open()?;
     let opened = args.judged.open()?;
-    if args.out.as_ref().is_some_and(|out| *out == args.judged.chosen.checkpoint) {
-        let place = args.judged.chosen.checkpoint.display().to_string();
-        return Err(Error::input("--out is the checkpoint itself", place, "name another file"));
-    }
     if args.random_init {
-        copy_state(&opened.encoder, &opened.untrained()?)?;
+        copy_state(&opened.encoder, &opened.untrained(&albums.train)?)?;
     }
     let usual = Finetune::scaled(args.batch);
     let finetune = Finetune {
@@ -81,7 +89,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         seed: args.seed,
         ..usual
     };
-    println!("protocol {}", json!(finetune));
+    say!("protocol {}", json!(finetune));
     let mut watch: Option<Watch> = None;
     let heard = &mut |p: FinetuneProgress| {
         let last = p.last.map_or(String::new(), |e| {
@@ -97,23 +105,25 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if let Some(watch) = watch {
         watch.end();
     }
+    warn_of_undecodable(albums.both());
     for (class, right) in albums.test.photos().classes().iter().zip(&result.classes) {
         let right = right.map_or("no test photo".into(), |r| format!("{r:.3}"));
-        println!("  {class:24} {right}");
+        say!("  {class:24} {right}");
     }
     let start = if args.random_init { "random parameters" } else { "the checkpoint" };
-    println!("fine-tuned from {start} for {} epochs, {} steps", args.epochs, result.steps);
-    println!("after the last epoch: top-1 {:.4}, mean per class {:.4}", result.top1, result.balanced);
-    println!("best on test (chosen by looking at the test photos): top-1 {:.4}", result.best_on_test);
+    say!("fine-tuned from {start} for {} epochs, {} steps", args.epochs, result.steps);
+    say!("after the last epoch: top-1 {:.4}, mean per class {:.4}", result.top1, result.balanced);
+    say!("best on test (chosen by looking at the test photos): top-1 {:.4}", result.best_on_test);
+    say!("{} train and {} test photos", albums.train.used(), albums.test.used());
     if let Some(out) = &args.out {
         let reached = checkpoint::Progress { epoch: args.epochs, step: result.steps };
         checkpoint::save(out, &opened.encoder, &opened.config, reached)?;
-        println!("encoder  {}", out.display());
+        say!("encoder  {}", out.display());
     }
     report.write(json!({
         "encoder": opened.facts(),
         "random_init": args.random_init,
-        "dataset": dataset(&albums),
+        "dataset": dataset(albums.both()),
         "protocol": finetune,
         "results": result,
     }))

@@ -1,26 +1,25 @@
 //! `vista import`.
 
-use super::judged::check_folder_of;
+use super::paths::{Files, Input, Mark, Output};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interop::Found;
 use crate::nn::Stem;
 use crate::train::checkpoint::{self, Progress};
-use std::path::PathBuf;
 
 /// Make a checkpoint of another library's ResNet, for `vista knn`, `probe`, `voc`, `finetune`, `embed` and `pretrain --init`.
 ///
 /// Reads safetensors with the names of torchvision, timm or detectron2, behind any prefix (MoCo's `module.encoder_q.`,
-/// DenseCL's `backbone.`), and a head of two layers if there is one. PyTorch's own files are turned into safetensors by
-/// `safetensors.torch.save_file(torch.load(FILE)["state_dict"], NEW)`.
+/// DenseCL's `backbone.`), and a head of two layers if there is one. Of PyTorch's own files it prints the command that turns
+/// them into safetensors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A .safetensors file.
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: Input,
     /// Checkpoint to write.
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    out: Output,
     /// What stands before the names, where the file holds several networks.
     #[arg(long)]
     prefix: Option<String>,
@@ -38,12 +37,11 @@ enum Small {
     Small,
 }
 
+pub(super) fn files(args: &Args) -> Files {
+    Files::none().file("--out", &args.out, Mark::Words(checkpoint::ENCODER))
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
-    check_folder_of(&args.out, "--out")?;
-    if args.out == args.file {
-        let place = args.file.display().to_string();
-        return Err(Error::input("--out is the file itself", place, "name another file"));
-    }
     let stem = args.stem.map(|stem| match stem {
         Small::Cifar => Stem::Cifar,
         Small::Small => Stem::Small,
@@ -65,9 +63,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
             prefix => format!(" behind `{prefix}`"),
         }
     );
-    match &source.head {
-        Some(head) => println!("projector  {:?}, from `{}`", head.widths, head.prefix),
-        None => println!("projector  none in the file, so it is random: kNN and probes do not use it"),
+    let random = "so it is random: kNN and probes do not use it";
+    match (&source.head, &source.other_head) {
+        (Some(head), _) => println!("projector  {:?}, from `{}`", head.widths, head.prefix),
+        (None, Some(why)) => println!("projector  that of the file has another form ({why}), {random}"),
+        (None, None) => println!("projector  none in the file, {random}"),
     }
     if !left_out.is_empty() {
         let shown = left_out.iter().take(3).cloned().collect::<Vec<_>>().join(", ");

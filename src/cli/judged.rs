@@ -1,16 +1,17 @@
 //! What the judging commands share: their arguments, progress, and the JSON that each leaves behind.
 
+use super::paths::{Files, Input, Mark, Output};
 use crate::data::{Album, AlbumOptions, Photos, Source, Split, labelled_split};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
-use crate::error::{Error, Result};
-use crate::eval::{Features, LabelledAlbums, labelled_features};
+use crate::error::{Error, Result, one_line};
+use crate::eval::{Features, KnnProtocol, LabelledAlbums, labelled_features, precise_statistics};
 use crate::nn::ResNet;
 use crate::train::{Config, Progress, checkpoint};
 use crate::views::ViewConfig;
 use indicatif::HumanDuration;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +20,11 @@ use std::time::{Duration, Instant};
 pub(super) struct Chosen {
     /// A checkpoint of `vista pretrain` or `vista import`.
     #[arg(long, value_name = "FILE")]
-    pub(super) checkpoint: PathBuf,
+    pub(super) checkpoint: Input,
     /// Side of a view in pixels; the checkpoint's own if absent.
     #[arg(long, value_name = "N")]
     image_size: Option<usize>,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
     #[arg(long, default_value = "auto")]
     device: String,
 }
@@ -33,9 +34,10 @@ pub(super) struct Chosen {
 pub(super) struct Judged {
     #[command(flatten)]
     pub(super) chosen: Chosen,
-    /// File for protocol, seeds and figures; beside the checkpoint if absent, named after the command.
+    /// File for protocol, seeds and figures; beside the checkpoint if absent, named after the command; `-` prints them to
+    /// standard output, and all else to standard error.
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    json: Option<Output>,
 }
 
 /// An encoder ready to be judged.
@@ -63,31 +65,34 @@ impl Judged {
         self.chosen.open()
     }
 
-    /// Where the command's figures go; refused before any work if that can't be.
-    pub(super) fn report(&self, command: &'static str) -> Result<Report> {
-        let checkpoint = &self.chosen.checkpoint;
+    /// The file of the command's figures.
+    pub(super) fn files(&self, [command, mark]: [&'static str; 2]) -> Result<Files> {
+        let checkpoint = &*self.chosen.checkpoint;
         std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
-        let beside = checkpoint.with_file_name(format!("{command}.json"));
-        let path = self.json.clone().unwrap_or(beside);
-        check_folder_of(&path, "--json")?;
-        Ok(Report { command, path, checkpoint: checkpoint.display().to_string(), began: Instant::now() })
+        let path = self.report([command, mark]).path;
+        Ok(path.map_or(Files::none(), |path| Files::none().file("--json", &path, Mark::Words(mark))))
     }
-}
 
-/// Refuses a file whose folder is not there; `flag` names another.
-pub(super) fn check_folder_of(file: &Path, flag: &str) -> Result<()> {
-    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if folder.is_dir() {
-        return Ok(());
+    /// Where the command's figures go.
+    pub(super) fn report(&self, [command, _]: [&'static str; 2]) -> Report {
+        let checkpoint = &self.chosen.checkpoint;
+        let beside = checkpoint.with_file_name(format!("{command}.json"));
+        let path = match &self.json {
+            Some(path) if path.is_printed() => None,
+            Some(path) => Some(path.to_path_buf()),
+            None => Some(beside),
+        };
+        Report { command, path, checkpoint: checkpoint.display().to_string(), began: Instant::now() }
     }
-    let place = folder.display().to_string();
-    Err(Error::input("no such folder", place, format!("make it, or name another file by {flag}")))
 }
 
 impl Opened {
-    /// The same architecture as it was before training: initialised by the checkpoint's own seed.
-    pub(super) fn untrained(&self) -> Result<ResNetEncoder> {
-        self.config.encoder(&self.device)
+    /// The same architecture before training: initialised by the checkpoint's own seed, batch norm with the statistics of
+    /// these photos.
+    pub(super) fn untrained(&self, photos: &Album) -> Result<ResNetEncoder> {
+        let encoder = self.config.encoder(&self.device)?;
+        precise_statistics(&encoder.backbone, photos, &self.views, &self.device)?;
+        Ok(encoder)
     }
 
     /// What the report says of the encoder and its views.
@@ -102,15 +107,15 @@ impl Opened {
         })
     }
 
-    /// Frozen features of labelled photos.
-    pub(super) fn features(&self, albums: &LabelledAlbums) -> Result<[Features; 2]> {
+    /// Frozen features of labelled photos by a backbone of this architecture.
+    pub(super) fn features(&self, backbone: &ResNet, albums: &LabelledAlbums) -> Result<[Features; 2]> {
         let embed = |album: &Album, name: &str| {
             let mut watch = Watch::new(album.photos().len() as u64);
             let total = album.photos().len();
             let heard = &mut |done: usize| {
                 watch.at(done as u64, || format!("features of {done} of {total} {name} photos"));
             };
-            let found = labelled_features(&self.encoder.backbone, album, &self.views, &self.device, heard);
+            let found = labelled_features(backbone, album, &self.views, &self.device, heard);
             watch.end();
             found
         };
@@ -121,20 +126,26 @@ impl Opened {
 /// Where labelled photos come from: one class each.
 #[derive(Debug, clap::Args)]
 pub(super) struct LabelledPhotos {
-    /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10; the built-in classes if absent.
+    /// Folder with `train/CLASS/` and `test/CLASS/` (or `val/CLASS/`), or of STL-10 or CIFAR-10; the built-in classes if absent.
     #[arg(long, value_name = "DIR")]
-    labelled: Option<PathBuf>,
+    labelled: Option<Input>,
     /// Follow links that lead out of it.
     #[arg(long)]
     follow_links: bool,
 }
 
 impl LabelledPhotos {
+    /// How kNN judges them.
+    pub(super) fn knn_protocol(&self) -> KnnProtocol {
+        KnnProtocol::of(self.labelled.is_none())
+    }
+
     pub(super) fn open(&self) -> Result<LabelledAlbums> {
         let photos = match &self.labelled {
-            Some(folder) => labelled_split(Source::from(folder).follow_links(self.follow_links))?,
+            Some(folder) => labelled_split(Source::from(&**folder).follow_links(self.follow_links))?,
             None => [Split::Train, Split::Test].map(Photos::bundled_labelled),
         };
+        photos.iter().for_each(warn);
         let [train, test] = photos.map(|p| Arc::new(Album::new(p, AlbumOptions::default())));
         let albums = LabelledAlbums { train, test };
         albums.check()?;
@@ -142,15 +153,26 @@ impl LabelledPhotos {
     }
 }
 
-/// What the report says of photos: place, classes, counts, and what could not be decoded.
-pub(super) fn dataset(albums: &LabelledAlbums) -> Value {
-    let LabelledAlbums { train, test } = albums;
+/// Says what the reader of some photos left out.
+pub(super) fn warn(photos: &Photos) {
+    photos.warnings().iter().for_each(|warning| eprintln!("warning: {}", one_line(warning.clone())));
+}
+
+/// Names the photos that could not be decoded, once all have been looked at.
+pub(super) fn warn_of_undecodable<'a>(albums: impl IntoIterator<Item = &'a Album>) {
+    albums.into_iter().flat_map(Album::left_out).for_each(|line| eprintln!("warning: {line}"));
+}
+
+/// What the report says of train and test photos: where they are, how many were used, and what was left out.
+pub(super) fn dataset([train, test]: [&Album; 2]) -> Value {
+    let warnings: Vec<String> = [train, test].map(Album::all_left_out).concat();
     json!({
         "train": train.photos().place(),
         "test": test.photos().place(),
-        "train_photos": train.photos().len(),
-        "test_photos": test.photos().len(),
+        "train_photos": train.used(),
+        "test_photos": test.used(),
         "undecodable": train.broken().len() + test.broken().len(),
+        "warnings": warnings,
         "classes": train.photos().classes(),
     })
 }
@@ -158,7 +180,8 @@ pub(super) fn dataset(albums: &LabelledAlbums) -> Value {
 /// The JSON of one command.
 pub(super) struct Report {
     command: &'static str,
-    path: PathBuf,
+    /// `None` for standard output.
+    path: Option<PathBuf>,
     checkpoint: String,
     began: Instant,
 }
@@ -175,8 +198,12 @@ impl Report {
         if let (Some(all), Value::Object(facts)) = (all.as_object_mut(), facts) {
             all.extend(facts);
         }
-        std::fs::write(&self.path, format!("{all:#}\n")).map_err(|e| Error::io(&self.path, e))?;
-        println!("figures  {}", self.path.display());
+        let Some(path) = &self.path else {
+            println!("{all:#}");
+            return Ok(());
+        };
+        std::fs::write(path, format!("{all:#}\n")).map_err(|e| Error::io(path, e))?;
+        println!("figures  {}", path.display());
         Ok(())
     }
 }

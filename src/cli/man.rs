@@ -1,16 +1,15 @@
 //! `vista man` and `vista completions`: what a package installs beside the command.
 
+use super::paths::{Files, Mark, Output};
 use crate::error::{Error, Result};
 use clap::CommandFactory;
-use std::io::Write;
-use std::path::PathBuf;
 
 /// Write man pages, one for each subcommand.
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
     /// Folder for the pages.
     #[arg(long, value_name = "DIR", default_value = "man")]
-    out: PathBuf,
+    out: Output,
 }
 
 /// Print completions for a shell, as for `source <(vista completions bash)`.
@@ -18,6 +17,14 @@ pub(super) struct ManArgs {
 pub(super) struct CompletionArgs {
     /// The shell.
     shell: clap_complete::Shell,
+}
+
+/// The names of the pages, as the man pages themselves have them.
+pub(super) fn files(args: &ManArgs) -> Files {
+    let command = super::Cli::command();
+    let inner = command.get_subcommands().map(|sub| format!("vista-{}.1", sub.get_name()));
+    let pages = inner.chain(["vista.1".to_string(), "vista-help.1".into()]);
+    Files::none().folder("--out", &args.out, pages.map(|page| (page, Mark::Words(".TH vista"))))
 }
 
 pub(super) fn man(args: &ManArgs) -> Result<()> {
@@ -30,7 +37,6 @@ pub(super) fn man(args: &ManArgs) -> Result<()> {
 pub(super) fn completions(args: &CompletionArgs) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::Cli::command(), "vista", &mut script);
-    // A pipe that is closed early, as by `head`, is no error.
-    let _ = std::io::stdout().write_all(&script);
+    print!("{}", String::from_utf8_lossy(&script));
     Ok(())
 }

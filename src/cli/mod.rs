@@ -1,6 +1,18 @@
 //! The `vista` command, one file per subcommand. Exit codes: 0 done, 1 failed run, 2 usage or bad input,
 //! 130 interrupted.
 
+/// Prints a line for a person: on standard output, or on standard error where standard output is for JSON.
+macro_rules! say {
+    () => { say!("") };
+    ($($text:tt)*) => {
+        if $crate::cli::PRINTS_JSON.load(std::sync::atomic::Ordering::Relaxed) {
+            eprintln!($($text)*)
+        } else {
+            println!($($text)*)
+        }
+    };
+}
+
 mod bench;
 mod devices;
 mod doctor;
@@ -13,18 +25,23 @@ mod import;
 mod judged;
 mod knn;
 mod man;
+mod paths;
 mod presets;
 mod pretrain;
 mod probe;
 mod report;
 mod search;
+mod signals;
 mod sweep;
 mod tune;
 mod voc;
 mod watch;
 
-use crate::error::Error;
-use clap::{Parser, Subcommand};
+use crate::error::{Error, Result, no_thread};
+use crate::{print, shell};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use paths::{Files, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Self-supervised pretraining of image encoders on photos of whole scenes.
 #[derive(Debug, Parser)]
@@ -69,39 +86,105 @@ enum Command {
     Completions(man::CompletionArgs),
 }
 
+/// Whether standard output is for JSON: `--json -`.
+static PRINTS_JSON: AtomicBool = AtomicBool::new(false);
+
 /// Parses the arguments and runs the command; returns the exit code.
 pub fn run() -> i32 {
-    let result = match Cli::parse().command {
-        Command::Pretrain(args) => pretrain::run(&args),
-        Command::Knn(args) => knn::run(&args),
-        Command::Probe(args) => probe::run(&args),
-        Command::Figures(args) => figures::run(&args),
-        Command::Sweep(args) => sweep::run(&args),
-        Command::Voc(args) => voc::run(&args),
-        Command::Finetune(args) => finetune::run(&args),
-        Command::Export(args) => export::run(&args),
-        Command::Import(args) => import::run(&args),
-        Command::Embed(args) => embed::run(&args),
-        Command::Search(args) => search::run(&args),
-        Command::Report(args) => report::run(&args),
-        Command::Watch(args) => watch::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Devices => devices::run(),
-        Command::Tune(args) => tune::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Explain(args) => explain::run(&args),
-        Command::Man(args) => man::man(&args),
-        Command::Completions(args) => man::completions(&args),
-    };
-    match result {
+    let matches = Cli::command().get_matches();
+    signals::survive_long_files();
+    // A run's product is in its folder; elsewhere it may be what is printed.
+    let printed = !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune"));
+    let code = match start_threads().and_then(|()| execute(&matches)) {
         Ok(()) => 0,
         Err(Error::Interrupted(what)) => {
-            eprintln!("{what}");
+            eprintln!("{}", as_called(&what));
             130
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", as_called(&error.to_string()));
             error.exit_code()
         }
+    };
+    match print::lost() {
+        Some(why) => {
+            eprintln!(
+                "warning: standard output could not be written ({why}): what was printed there is lost"
+            );
+            if code == 0 { i32::from(printed) } else { code }
+        }
+        None => code,
     }
+}
+
+/// Starts the threads that all work shares, where the system may refuse them: without them the first work would panic.
+fn start_threads() -> Result<()> {
+    rayon::ThreadPoolBuilder::new().build_global().map_err(no_thread)
+}
+
+/// A text whose commands, in backticks or as a page to read, name the program as it was called.
+fn as_called(text: &str) -> String {
+    let program = shell::program();
+    text.replace("`vista ", &format!("`{program} ")).replace("(vista explain", &format!("({program} explain"))
+}
+
+/// Runs a command, if its outputs spare its inputs and whatever else is there.
+fn execute(matches: &ArgMatches) -> Result<()> {
+    let command = Cli::from_arg_matches(matches).unwrap_or_else(|e| e.exit()).command;
+    let definition = Cli::command();
+    if let Some((name, matches)) = matches.subcommand()
+        && let Some(definition) = definition.find_subcommand(name)
+    {
+        let json = matches.try_get_one::<Output>("json").ok().flatten();
+        PRINTS_JSON.store(json.is_some_and(Output::is_printed), Ordering::Relaxed);
+        files(&command)?.with_inputs(definition, matches).check()?;
+    }
+    match &command {
+        Command::Pretrain(args) => pretrain::run(args),
+        Command::Knn(args) => knn::run(args),
+        Command::Probe(args) => probe::run(args),
+        Command::Figures(args) => figures::run(args),
+        Command::Sweep(args) => sweep::run(args),
+        Command::Voc(args) => voc::run(args),
+        Command::Finetune(args) => finetune::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Embed(args) => embed::run(args),
+        Command::Search(args) => search::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Watch(args) => watch::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Devices => devices::run(),
+        Command::Tune(args) => tune::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Man(args) => man::man(args),
+        Command::Completions(args) => man::completions(args),
+    }
+}
+
+/// The files that a command writes.
+fn files(command: &Command) -> Result<Files> {
+    Ok(match command {
+        Command::Pretrain(args) => pretrain::files(args)?,
+        Command::Knn(args) => knn::files(args)?,
+        Command::Probe(args) => probe::files(args)?,
+        Command::Figures(args) => figures::files(args),
+        Command::Sweep(args) => sweep::files(args)?,
+        Command::Voc(args) => voc::files(args)?,
+        Command::Finetune(args) => finetune::files(args)?,
+        Command::Export(args) => export::files(args),
+        Command::Import(args) => import::files(args),
+        Command::Embed(args) => embed::files(args)?,
+        Command::Search(args) => search::files(args)?,
+        Command::Report(args) => report::files(args),
+        Command::Bench(args) => bench::files(args),
+        Command::Man(args) => man::files(args),
+        Command::Watch(_)
+        | Command::Devices
+        | Command::Tune(_)
+        | Command::Doctor(_)
+        | Command::Explain(_)
+        | Command::Completions(_) => Files::none(),
+    })
 }

@@ -1,15 +1,16 @@
 //! `vista pretrain`.
 
+use super::paths::{Files, Input, Mark, Output};
 use super::presets;
+use super::signals;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::report;
-use crate::train::{Config, Found, MAX_TEXT, Summary, Trainer};
+use crate::shell;
+use crate::train::{Config, Found, MAX_TEXT, Score, Scores, Summary, Trainer};
 use indicatif::HumanDuration;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Pretrain an encoder on photos without labels.
@@ -25,11 +26,12 @@ pub(super) struct Args {
     flags: Flags,
     /// Folder for configuration, log and checkpoints.
     #[arg(long, value_name = "DIR", default_value = "runs/pretrain")]
-    out: PathBuf,
+    out: Output,
     /// Go on with the run in `--out` from its newest sound checkpoint, as if it had never stopped. Its configuration is
     /// kept; only `train.epochs`, `train.steps`, `train.minutes`, `train.memory_limit_mib`, `train.save_minutes`,
     /// `train.save_steps`, `train.on_nan`,
-    /// `data.threads`, `data.cache_mib` and `device` may change.
+    /// `data.threads`, `data.cache_mib` and `device` may change, and `--data` and `--labelled` may name another place of the
+    /// same photos.
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
     /// Replace a run that is in `--out`.
@@ -54,21 +56,24 @@ pub(super) struct Flags {
     preset: Option<String>,
     /// TOML file with keys to replace.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Option<Input>,
     /// Replace one key, as in `--set objective.tau=0.1`; may be given again.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// Folder of photos (nested, JPEG and PNG), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the
+    /// Folder of photos (nested; JPEG, PNG, WebP, GIF, BMP, TIFF), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the
     /// built-in photos if absent.
     #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    data: Option<Input>,
     /// Start from the encoder in this file: a checkpoint, or weights of torchvision, timm, MoCo or DenseCL as
     /// safetensors.
     #[arg(long, value_name = "FILE")]
-    init: Option<PathBuf>,
+    init: Option<Input>,
+    /// What stands before the names of the encoder in that file, where it holds several.
+    #[arg(long)]
+    prefix: Option<String>,
     /// Folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10, to judge the encoder by kNN.
     #[arg(long, value_name = "DIR")]
-    labelled: Option<PathBuf>,
+    labelled: Option<Input>,
     /// Follow links and lists that lead out of these folders.
     #[arg(long)]
     follow_links: bool,
@@ -107,7 +112,7 @@ pub(super) struct Flags {
     /// Stop after so many minutes of training.
     #[arg(long, value_name = "N")]
     minutes: Option<f64>,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
     #[arg(long)]
     device: Option<String>,
     /// What to do with a step whose loss or gradient is not finite: `stop`, or `skip` it, at most three in a row. It moves
@@ -147,10 +152,11 @@ impl Flags {
         let text = |flag: &str, key: &str, value: Option<&str>| {
             value.map(|v| (format!("{key} = {}", toml::Value::String(v.into())), format!("--{flag} {v}")))
         };
-        let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
+        let path = |p: &Option<Input>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
         let flags = [
             text("data", "data.photos", path(&self.data).as_deref()),
             text("init", "init", path(&self.init).as_deref()),
+            text("prefix", "init_prefix", self.prefix.as_deref()),
             text("labelled", "data.labelled", path(&self.labelled).as_deref()),
             text("backbone", "model.backbone", self.backbone.as_deref()),
             text("device", "device", self.device.as_deref()),
@@ -174,8 +180,51 @@ impl Flags {
         if (self.epochs.is_some() || self.steps.is_some()) && self.minutes.is_none() {
             config.train.minutes = 0.0;
         }
-        self.settings.iter().try_fold(config, |config, setting| config.with(setting))
+        let config = self.settings.iter().try_fold(config, |config, setting| config.with(setting))?;
+        Ok(config.absolute())
     }
+}
+
+/// What a run writes into its folder, and how it knows its own. That a run is there which must stay is told by itself.
+pub(super) fn run_files() -> Vec<(&'static str, Mark)> {
+    vec![
+        ("config.toml", Mark::Beginning(is_resolved)),
+        ("log.jsonl", Mark::Words("{\"kind\":\"")),
+        ("report.html", Mark::Words(report::MARK)),
+        ("lock", Mark::Beginning(<[u8]>::is_empty)),
+        ("checkpoint.safetensors", Mark::Any),
+        ("previous.safetensors", Mark::Any),
+        ("best.safetensors", Mark::Any),
+        ("next.safetensors", Mark::Any),
+        ("kept.tmp", Mark::Any),
+        (".next.safetensors.part", Mark::Any),
+    ]
+}
+
+/// Whether a file is a whole configuration as this program writes it, without a comment or anything else of a person.
+fn is_resolved(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let config = Config::preset("demo").and_then(|demo| demo.merged(text, "config.toml"));
+    config.is_ok_and(|config| config.to_toml() == text)
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    if args.presets || args.dry_run {
+        return Ok(Files::none());
+    }
+    let any = run_files().into_iter().map(|(name, _)| (name, Mark::Any));
+    if args.resume {
+        // A run may go on with the configuration in its folder after a change of it: nothing of that is lost.
+        let config = std::fs::read(args.out.join("config.toml"));
+        let stays = config.is_ok_and(|text| is_resolved(&text));
+        let any = any.filter(|(name, _)| !stays || *name != "config.toml");
+        return Ok(Files::none().folder("--out", &args.out, any));
+    }
+    if args.overwrite {
+        return Ok(Files::none().folder("--out", &args.out, any).with_config(&args.flags.config()?));
+    }
+    let files = Files::none().folder("--out", &args.out, run_files());
+    Ok(files.with_config(&args.flags.config()?).or(", or replace it by --overwrite"))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -185,6 +234,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if args.dry_run {
         return dry_run(args);
     }
+    signals::listen();
     let mut trainer = match args.resume {
         true => resumed(args)?,
         false if args.overwrite => Trainer::overwriting(args.flags.config()?, &args.out)?,
@@ -198,7 +248,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         say(format!("config   {}", args.out.join("config.toml").display()));
         trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     }
-    trainer.stop_when(interrupts()?);
+    trainer.stop_when(signals::asked());
+    trainer.before_steps(signals::stop_after_step);
     let mut written = Instant::now();
     trainer.after_epoch(move |folder| {
         // The page is made of the whole log: often enough to look at, seldom enough to cost nothing.
@@ -208,6 +259,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
         }
     });
     let summary = trainer.run()?;
+    if signals::stop_at_once() {
+        let checkpoint = summary.checkpoint.display();
+        return Err(Error::Interrupted(format!(
+            "interrupted after the last step: all is saved in {checkpoint}"
+        )));
+    }
     let page = report::write(&args.out, REPORT_PHOTOS, &summary.device, &mut |_, _| {});
     let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
     match (args.json, args.quiet) {
@@ -249,12 +306,18 @@ fn dry_run(args: &Args) -> Result<()> {
 }
 
 fn as_json(summary: &Summary) -> serde_json::Value {
-    let score = |i: usize| summary.scores.as_ref().map(|scores| scores[i]);
+    let scores = summary.scores;
     serde_json::json!({
         "steps": summary.steps,
         "checkpoint": summary.checkpoint,
         "log": summary.log,
-        "knn": { "untrained": score(0), "trained": score(1), "colour": score(2) },
+        "warnings": summary.left_out,
+        "knn": {
+            start_name(scores): scores.map(|s| s.start),
+            "initial_statistics": scores.and_then(|s| s.initial_statistics),
+            "trained": scores.map(|s| s.trained),
+            "colour": scores.map(|s| s.colour),
+        },
     })
 }
 
@@ -266,6 +329,7 @@ fn resumed(args: &Args) -> Result<Trainer> {
     };
     found.skipped.iter().for_each(|broken| eprintln!("warning: skipped {broken}"));
     let config = args.flags.config_over(found.config())?;
+    found.edited(&config).iter().for_each(|edits| eprintln!("warning: {edits}"));
     if config.half.checkpoint {
         eprintln!(
             "warning: weights in this checkpoint are f16 (half.checkpoint): the run goes on from rounded ones"
@@ -277,27 +341,28 @@ fn resumed(args: &Args) -> Result<Trainer> {
     Trainer::resume(config, &args.out, found)
 }
 
-/// True once Ctrl-C was pressed or the process was asked to end; the second time the process ends at once.
-fn interrupts() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = stop.clone();
-    let handler = move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            eprintln!("stopped at once: the last checkpoint is whole");
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this step; once more stops at once");
-    };
-    ctrlc::set_handler(handler).map_err(|e| Error::Run(format!("Ctrl-C can't be listened to: {e}")))?;
-    Ok(stop)
+/// What the encoder at the start of a run is called.
+fn start_name(scores: Option<Scores>) -> &'static str {
+    let from_file = scores.is_some_and(|s| s.initial_statistics.is_none());
+    if from_file { "start" } else { "untrained" }
 }
 
 fn tell(summary: &Summary, page: Option<&Path>) {
     println!("{} steps done", summary.steps);
-    if let Some([before, after, colour]) = &summary.scores {
-        println!("kNN             top-1  balanced");
-        for (name, score) in [("untrained", before), ("trained", after), ("colour alone", colour)] {
-            println!("{name:14}  {:.3}  {:.3}", score.top1, score.balanced);
+    if let Some(scores) = summary.scores {
+        println!("{:18}  {:13}  balanced", "kNN", "top-1");
+        let row = |name: &str, Score { top1, balanced, error, .. }: Score| {
+            println!("{name:18}  {top1:.3} ± {error:.3}  {balanced:.3}");
+        };
+        row(start_name(Some(scores)), scores.start);
+        scores.initial_statistics.iter().for_each(|score| row("  statistics 0, 1", *score));
+        row("trained", scores.trained);
+        row("colour alone", scores.colour);
+        println!("{}; ± is the standard error", scores.protocol.told(scores.trained.photos));
+        if scores.initial_statistics.is_some() {
+            println!(
+                "untrained: batch norm has statistics of the photos; 0 and 1 are those that it starts with"
+            );
         }
     }
     let checkpoint = summary.checkpoint.display();
@@ -305,8 +370,16 @@ fn tell(summary: &Summary, page: Option<&Path>) {
     if let Some(page) = page {
         println!("report     {}", page.display());
     }
+    let (vista, checkpoint) = (shell::program(), shell::path(&summary.checkpoint));
     println!("next:");
-    println!("  vista probe --checkpoint {checkpoint}                  a linear classifier on its features");
-    println!("  vista knn --checkpoint {checkpoint} --labelled DIR     judge it on your own classes");
-    println!("  vista pretrain --data DIR --image-size 64 --minutes 30      pretrain on your own photos");
+    for (what, command) in [
+        ("a linear classifier on its features", format!("probe --checkpoint {checkpoint}")),
+        ("the encoder for other programs", format!("export --checkpoint {checkpoint} --format onnx")),
+        (
+            "your own photos: --data DIR --image-size 64 --minutes 30 --out runs/mine",
+            "pretrain --help".into(),
+        ),
+    ] {
+        println!("  # {what}\n  {vista} {command}");
+    }
 }

@@ -1,8 +1,10 @@
 //! `vista report`.
 
-use super::judged::{Watch, check_folder_of};
+use super::judged::Watch;
+use super::paths::{Files, Input, Mark, Output};
 use crate::device::Device;
 use crate::error::{Error, Result, readable_bytes};
+use crate::files;
 use crate::report::{self, RunFacts};
 use std::path::{Path, PathBuf};
 
@@ -15,36 +17,55 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// Folders of runs.
     #[arg(value_name = "RUN", required = true)]
-    runs: Vec<PathBuf>,
+    runs: Vec<Input>,
     /// File to write; `report.html` in the run's folder if absent, here if several runs are compared.
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    out: Option<Output>,
     /// Photos on the page, drawn by the run's seed; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 500)]
     photos: usize,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`, to embed the photos.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`, to embed the photos.
     #[arg(long, default_value = "auto")]
     device: String,
 }
 
+impl Args {
+    fn page(&self) -> PathBuf {
+        match (&self.out, self.runs.as_slice()) {
+            (Some(out), _) => out.to_path_buf(),
+            (None, [run]) => run.join("report.html"),
+            (None, _) => PathBuf::from("report.html"),
+        }
+    }
+}
+
+pub(super) fn files(args: &Args) -> Files {
+    Files::none().file("--out", &args.page(), Mark::Words(report::MARK))
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
-    let usual = match args.runs.as_slice() {
-        [run] => run.join("report.html"),
-        _ => PathBuf::from("report.html"),
-    };
-    let out = args.out.clone().unwrap_or(usual);
-    check_folder_of(&out, "--out")?;
+    let out = args.page();
     let runs = args.runs.iter().map(|run| RunFacts::read(run)).collect::<Result<Vec<_>>>()?;
     let gallery = match args.runs.as_slice() {
         [_, _, ..] => Err("A comparison has no photos: make each run's own report.".to_string()),
-        [run] if args.photos > 0 => embedded(run, args).map_err(|e| {
-            eprintln!("warning: the page has no photos: {e}");
-            format!("No photos: {e}.")
-        }),
+        [run] if args.photos > 0 => match embedded(run, args) {
+            Ok(gallery) => Ok(gallery),
+            // What can't be made again is not replaced by less.
+            Err(e) if report::has_photos(&out) => {
+                let what = format!("the page that is there has photos, and a new one would have none ({e})");
+                let advice =
+                    "bring them back, name another page by --out, or make one without photos by --photos 0";
+                return Err(Error::input(what, out.display().to_string(), advice));
+            }
+            Err(e) => {
+                eprintln!("warning: the page has no photos: {e}");
+                Err(format!("No photos: {e}."))
+            }
+        },
         _ => Err("This page was made without photos.".to_string()),
     };
     let page = report::page(&runs, &gallery, None);
-    std::fs::write(&out, &page).map_err(|e| Error::io(&out, e))?;
+    files::replace(&out, page.as_bytes())?;
     println!("report {} ({})", out.display(), readable_bytes(page.len() as u64));
     Ok(())
 }
@@ -60,5 +81,7 @@ fn embedded(run: &Path, args: &Args) -> Result<report::Gallery> {
     if let Some(watch) = watch {
         watch.end();
     }
+    let warnings = gallery.as_ref().ok().and_then(|gallery| gallery.json()["warnings"].as_array());
+    warnings.into_iter().flatten().filter_map(|w| w.as_str()).for_each(|line| eprintln!("warning: {line}"));
     gallery
 }

@@ -1,49 +1,61 @@
 //! `vista search`.
 
-use super::embed::{album, table};
-use super::judged::{Chosen, check_folder_of};
+use super::embed::{FINGERPRINT, IMAGE_SIZE, album, table};
+use super::judged::{Chosen, Opened};
+use super::paths::{Files, Input, Mark, Output};
 use crate::data::{Album, AlbumOptions, Photos, decode};
 use crate::error::{Error, Result};
 use crate::eval::FeatureTable;
-use crate::eval::figures::{BLACK, Neighbour, RED, Tile, YELLOW, mosaic};
+use crate::eval::figures::{BLACK, Neighbour, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
+use crate::nn::fingerprint;
 use crate::views::CropBox;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Find the photos that are nearest to one photo by the cosine of their features.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The photos to search, as for `vista embed`; the built-in photos if absent.
     #[arg(value_name = "PHOTOS")]
-    photos: Option<PathBuf>,
+    photos: Option<Input>,
+    /// Follow links that lead out of the folder of photos.
+    #[arg(long)]
+    follow_links: bool,
     /// The photo whose neighbours are wanted.
     #[arg(long, value_name = "FILE")]
-    photo: PathBuf,
+    photo: Input,
     #[command(flatten)]
     chosen: Chosen,
     /// Features that `vista embed` wrote of the photos by this checkpoint, so that they need not be embedded again.
     #[arg(long, value_name = "FILE", conflicts_with = "photos")]
-    features: Option<PathBuf>,
+    features: Option<Input>,
     /// Neighbours.
     #[arg(short, default_value_t = 5)]
     k: usize,
     /// PNG of the photo (red) and its neighbours.
     #[arg(long, value_name = "FILE", conflicts_with = "features")]
-    picture: Option<PathBuf>,
+    picture: Option<Output>,
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    let Some(picture) = &args.picture else { return Ok(Files::none()) };
+    if picture.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("png")) {
+        return Err(Error::input("not .png", picture.display().to_string(), "name the picture so"));
+    }
+    Ok(Files::none().file("--picture", picture, Mark::Words(PNG_MARK)))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    args.picture.as_deref().map_or(Ok(()), |path| check_folder_of(path, "--picture"))?;
     let bytes = std::fs::read(&args.photo).map_err(|e| Error::io(&args.photo, e))?;
     let name = args.photo.display().to_string();
     let query = decode(&bytes)
-        .map_err(|why| Error::input(why, name.as_str(), "give a JPEG or PNG file that a viewer can open"))?;
+        .map_err(|why| Error::input(why, name.as_str(), "give a photo that a viewer can open"))?;
     let opened = args.chosen.open()?;
     let one = Photos::from_bytes(vec![(name.clone(), bytes, Vec::new())], Vec::new());
     let (of_query, _) = table(&opened, &Album::new(one, AlbumOptions::default()))?;
     let (all, photos) = match &args.features {
-        Some(path) => (FeatureTable::read(path)?, None),
+        Some(path) => (of_same_encoder(path, &opened)?, None),
         None => {
-            let album = album(args.photos.as_ref())?;
+            let album = album(args.photos.as_deref(), args.follow_links)?;
             let (all, kept) = table(&opened, &album)?;
             (all, Some((album, kept)))
         }
@@ -76,9 +88,24 @@ pub(super) fn run(args: &Args) -> Result<()> {
         row.push(Tile { photo, crop, color: YELLOW, text, ink: BLACK });
     }
     let picture = mosaic(&[row]);
-    let (width, height) = (picture.width as u32, picture.height as u32);
-    image::save_buffer(path, &picture.data, width, height, image::ExtendedColorType::Rgb8)
-        .map_err(|e| Error::io(path, std::io::Error::other(e)))?;
+    std::fs::write(path, png(&picture)?).map_err(|e| Error::io(path, e))?;
     println!("picture {}", path.display());
     Ok(())
+}
+
+/// Features of a file, which must be of this encoder and of views of this size: cosines between others mean nothing.
+fn of_same_encoder(path: &Path, opened: &Opened) -> Result<FeatureTable> {
+    let (table, facts) = FeatureTable::read(path)?;
+    let fact = |key: &str| facts.get(key).map_or("unknown", String::as_str);
+    let (ours, size) = (fingerprint(&opened.encoder.backbone)?, opened.views.size.to_string());
+    let (what, advice) = if fact(FINGERPRINT) != ours {
+        let what = format!("features by weights {}, the checkpoint's are {ours}", fact(FINGERPRINT));
+        (what, "write them again by `vista embed` with this checkpoint, or give theirs".to_string())
+    } else if fact(IMAGE_SIZE) != size {
+        let what = format!("features of views of {} pixels, not {size}", fact(IMAGE_SIZE));
+        (what, format!("give --image-size {}, or write them again by `vista embed`", fact(IMAGE_SIZE)))
+    } else {
+        return Ok(table);
+    };
+    Err(Error::input(what, path.display().to_string(), advice))
 }

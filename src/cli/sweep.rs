@@ -1,11 +1,12 @@
 //! `vista sweep`.
 
-use super::pretrain::Flags;
+use super::paths::{Files, Mark, Output, marked};
+use super::pretrain::{Flags, run_files};
 use crate::error::{Error, Result};
 use crate::eval::figures::{Cell, svg, sweep_panel};
 use crate::train::{Outcome, Spread, Sweep, SweepRun};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Pretrain once for each value of a key, then tabulate and plot
 ///
@@ -43,13 +44,35 @@ pub(super) struct Args {
     flags: Flags,
     /// Folder for the runs, `sweep.csv`, `sweep.json` and `sweep.svg`.
     #[arg(long, value_name = "DIR", default_value = "runs/sweep")]
-    out: PathBuf,
+    out: Output,
+}
+
+/// What stands at the beginning of the drawing.
+const SVG_MARK: &str = "<!-- vista sweep -->";
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    let config = args.flags.config()?;
+    let tables = [("sweep.csv", ",seed,top1,"), ("sweep.json", "\"plotted\": "), ("sweep.svg", SVG_MARK)];
+    let tables = tables.map(|(name, mark)| (name, Mark::Words(mark)));
+    let mut files = Files::none().folder("--out", &args.out, tables);
+    for run in args.sweep()?.plan(&config, &args.out)?.iter().filter(|run| run.outcome.is_none()) {
+        // What a run that was cut off has left is replaced, as are its checkpoints.
+        let result = [("result.json", Mark::Any)];
+        files = files.folder("--out", &run.folder, run_files().into_iter().chain(result));
+    }
+    Ok(files.with_config(&config))
+}
+
+impl Args {
+    fn sweep(&self) -> Result<Sweep> {
+        Ok(Sweep { axes: axes(&self.keys, &self.values)?, seeds: self.seeds.clone() })
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let axes = axes(&args.keys, &args.values)?;
-    let keys: Vec<String> = axes.iter().map(|(key, _)| key.clone()).collect();
-    let mut runs = Sweep { axes, seeds: args.seeds.clone() }.plan(&args.flags.config()?, &args.out)?;
+    let sweep = args.sweep()?;
+    let keys: Vec<String> = sweep.axes.iter().map(|(key, _)| key.clone()).collect();
+    let mut runs = sweep.plan(&args.flags.config()?, &args.out)?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
     let count = runs.len();
     let mut failures = Vec::new();
@@ -214,9 +237,11 @@ fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<()> {
     let several = groups.iter().any(|(_, outcomes)| outcomes.len() > 1);
     let y = if several { format!("{name}, mean ± std of seeds") } else { name.to_string() };
     let svg = svg(&[sweep_panel(keys, &y, &cells)], 1)?;
-    for (file, bytes) in
-        [("sweep.csv", csv), ("sweep.json", json.into_bytes()), ("sweep.svg", svg.into_bytes())]
-    {
+    for (file, bytes) in [
+        ("sweep.csv", csv),
+        ("sweep.json", json.into_bytes()),
+        ("sweep.svg", marked(&svg, SVG_MARK).into_bytes()),
+    ] {
         let path = out.join(file);
         std::fs::write(&path, bytes).map_err(|e| Error::io(&path, e))?;
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Find the fastest kernels for this machine's GPU, once for each GPU and driver.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The device to tune: `auto`, `gpu` or `gpu:NAME`.
+    /// The device to tune: `auto`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
     #[arg(long, default_value = "auto")]
     device: String,
     /// Images in a batch.

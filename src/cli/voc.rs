@@ -1,13 +1,17 @@
 //! `vista voc`.
 
-use crate::cli::judged::{Judged, Opened, Watch, embed_all};
+use crate::cli::judged::{Judged, Opened, Watch, dataset, embed_all, warn, warn_of_undecodable};
+use crate::cli::paths::{Files, Input};
 use crate::data::{Album, AlbumOptions, Photos, Source, multi_label_split};
 use crate::error::{Error, Result};
 use crate::eval::{Embedded, MultiLabelled, Voc, VocResult, handmade_features};
 use crate::nn::ResNet;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
+
+/// Its name and the mark of its figures.
+const NAME: [&str; 2] = ["voc", "\"command\": \"voc\""];
 
 /// Judge a checkpoint by multi-label classification of its frozen features: mean average precision.
 #[derive(Debug, clap::Args)]
@@ -16,14 +20,14 @@ pub(super) struct Args {
     judged: Judged,
     /// Csv list of photos: `file`, `labels` (joined by `;`), `split` (`train` and `test`).
     #[arg(long, value_name = "LIST")]
-    labelled: PathBuf,
+    labelled: Input,
     /// Follow links and lists that lead out of its folder.
     #[arg(long)]
     follow_links: bool,
     /// Judge these classes alone: a list of names, or a csv list with a column `word` (`class`, `name`) and perhaps
     /// `frequent`, of which those with 1 are taken.
     #[arg(long, value_name = "FILE")]
-    classes: Option<PathBuf>,
+    classes: Option<Input>,
     /// Leave out classes with fewer train photos.
     #[arg(long, value_name = "N", default_value_t = 1)]
     min_train: usize,
@@ -36,7 +40,8 @@ pub(super) struct Args {
     /// Seed of folds and machines.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Also judge what needs no learning: the same encoder before training, and hand-made features.
+    /// Also judge what needs no learning: the same encoder before training (batch norm with statistics of the train photos),
+    /// and hand-made features.
     #[arg(long)]
     floor: bool,
 }
@@ -48,9 +53,14 @@ struct Task {
     voc: Voc,
 }
 
+pub(super) fn files(args: &Args) -> Result<Files> {
+    args.judged.files(NAME)
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
-    let report = args.judged.report("voc")?;
-    let photos = multi_label_split(Source::from(&args.labelled).follow_links(args.follow_links))?;
+    let report = args.judged.report(NAME);
+    let photos = multi_label_split(Source::from(&*args.labelled).follow_links(args.follow_links))?;
+    photos.iter().for_each(warn);
     let classes = chosen_classes(args, &photos)?;
     let usual = Voc::default();
     let mut costs = if args.costs.is_empty() { usual.costs } else { args.costs.clone() };
@@ -63,26 +73,25 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let trained = task.judge_encoder(&opened, &opened.encoder.backbone, "the checkpoint's")?;
     let mut floors = Vec::new();
     if args.floor {
-        let untrained = opened.untrained()?;
+        let untrained = opened.untrained(&task.albums[0])?;
         floors.push(("untrained", task.judge_encoder(&opened, &untrained.backbone, "the untrained")?));
         floors.push(("hand-made", task.judge_handmade()?));
     }
     let names = task.names();
+    warn_of_undecodable(&task.albums);
     print_table(&trained, &names, &floors);
     let [train, test] = &task.albums;
+    say!("{} train and {} test photos", train.used(), test.used());
     let floors: Value = floors.iter().map(|(name, found)| (name.to_string(), summary(found))).collect();
+    let mut set = dataset([train, test]);
+    set["list"] = json!(args.labelled.display().to_string());
+    set["classes"] = json!(names.len());
+    set["classes_file"] = json!(args.classes.as_ref().map(|p| p.display().to_string()));
+    set["min_train"] = json!(args.min_train);
+    set["min_test"] = json!(args.min_test);
     report.write(json!({
         "encoder": opened.facts(),
-        "dataset": {
-            "list": args.labelled.display().to_string(),
-            "train_photos": train.photos().len(),
-            "test_photos": test.photos().len(),
-            "undecodable": train.broken().len() + test.broken().len(),
-            "classes": names.len(),
-            "classes_file": args.classes.as_ref().map(|p| p.display().to_string()),
-            "min_train": args.min_train,
-            "min_test": args.min_test,
-        },
+        "dataset": set,
         "protocol": task.voc,
         "results": {
             "map_area": trained.map_area,
@@ -100,25 +109,22 @@ fn summary(found: &VocResult) -> Value {
 }
 
 fn print_table(trained: &VocResult, names: &[&str], floors: &[(&str, VocResult)]) {
-    println!("{:20} {:>6} {:>5} {:>8}  {:>6} {:>8}", "class", "train", "test", "cost", "area", "11-point");
+    say!("{:20} {:>6} {:>5} {:>8}  {:>6} {:>8}", "class", "train", "test", "cost", "area", "11-point");
     for (name, c) in names.iter().zip(&trained.classes) {
         let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
         let (area, eleven) = (number(c.area), number(c.eleven_point));
         let cost = format!("{:.1e}", c.cost);
-        println!(
-            "{name:20} {:>6} {:>5} {cost:>8}  {area:>6} {eleven:>8}",
-            c.train_positives, c.test_positives
-        );
+        say!("{name:20} {:>6} {:>5} {cost:>8}  {area:>6} {eleven:>8}", c.train_positives, c.test_positives);
     }
-    println!("mean average precision of {} classes   area  11-point", names.len());
+    say!("mean average precision of {} classes   area  11-point", names.len());
     let line = |name: &str, found: &VocResult| {
-        println!("{name:36} {:6.4}    {:6.4}", found.map_area, found.map_11point);
+        say!("{name:36} {:6.4}    {:6.4}", found.map_area, found.map_11point);
     };
     line("this checkpoint", trained);
     for (name, found) in floors {
         line(name, found);
     }
-    println!("{:36} {:6.4}", "random ranking (share of positives)", trained.chance);
+    say!("{:36} {:6.4}", "random ranking (share of positives)", trained.chance);
 }
 
 impl Task {

@@ -1,8 +1,8 @@
 //! `vista watch`.
 
+use super::paths::Input;
 use crate::error::{Error, Result};
 use crate::report::{Live, listen, serve};
-use std::path::PathBuf;
 
 /// Show the report of a run in a browser on this machine while the run goes on; ends by Ctrl-C.
 ///
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub(super) struct Args {
     /// Folder of the run.
     #[arg(value_name = "RUN")]
-    run: PathBuf,
+    run: Input,
     /// Port on 127.0.0.1; 0 for any that is free.
     #[arg(long, default_value_t = 0)]
     port: u16,

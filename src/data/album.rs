@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 
 use crate::data::{Photos, Rgb};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::rng::KeyedRng;
 use crate::views::{CropBox, ViewConfig, ViewMaker, resized_crop};
 
@@ -58,6 +58,7 @@ pub struct Album {
     kept: Vec<OnceLock<Arc<Photo>>>,
     used_bytes: AtomicUsize,
     broken: Mutex<BTreeMap<usize, String>>,
+    mended: Mutex<BTreeMap<usize, &'static str>>,
 }
 
 /// A photo, or another in its place.
@@ -72,7 +73,14 @@ impl Album {
     /// Opens an album; nothing is decoded yet.
     pub fn new(photos: Photos, options: AlbumOptions) -> Album {
         let kept = (0..photos.len()).map(|_| OnceLock::new()).collect();
-        Album { photos, options, kept, used_bytes: AtomicUsize::new(0), broken: Mutex::default() }
+        Album {
+            photos,
+            options,
+            kept,
+            used_bytes: AtomicUsize::new(0),
+            broken: Mutex::default(),
+            mended: Mutex::default(),
+        }
     }
 
     /// The photos.
@@ -91,6 +99,45 @@ impl Album {
         broken.iter().map(|(&id, why)| (self.photos.name(id).to_string(), why.clone())).collect()
     }
 
+    /// The photos found undecodable so far, those read though something of their file is missing, and the classes that have
+    /// no photo left, a line each.
+    pub fn left_out(&self) -> Vec<String> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sound = vec![0; self.photos.classes().len()];
+        let mut lost = sound.clone();
+        for id in 0..self.photos.len() {
+            let counts = if broken.contains_key(&id) { &mut lost } else { &mut sound };
+            self.photos.labels(id).iter().for_each(|&class| counts[class] += 1);
+        }
+        let place = self.photos.place();
+        let photo =
+            |(&id, why): (&usize, &String)| format!("{place}: {}: left out ({why})", self.photos.name(id));
+        let class = |(class, name): (usize, &String)| {
+            let none = sound[class] == 0 && lost[class] > 0;
+            none.then(|| format!("{place}: no photo of class {name} can be decoded"))
+        };
+        let classes = self.photos.classes().iter().enumerate().filter_map(class);
+        let mended = self.mended();
+        let mended = mended.iter().map(|(name, what)| format!("{place}: {name}: read, but {what}"));
+        broken.iter().map(photo).chain(mended).chain(classes).map(one_line).collect()
+    }
+
+    /// The same behind what the reader of the photos left out.
+    pub fn all_left_out(&self) -> Vec<String> {
+        self.photos.warnings().iter().cloned().map(one_line).chain(self.left_out()).collect()
+    }
+
+    /// How many photos there are but for those found undecodable so far.
+    pub fn used(&self) -> usize {
+        self.photos.len() - self.broken.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The photos read so far though something of their file is missing, by name, each with what it is.
+    pub fn mended(&self) -> Vec<(String, &'static str)> {
+        let mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
+        mended.iter().map(|(&id, &what)| (self.photos.name(id).to_string(), what)).collect()
+    }
+
     /// One decoded photo, from memory if it is kept; the reason if it can't be decoded.
     pub fn photo(&self, id: usize) -> Result<Arc<Photo>, String> {
         if let Some(photo) = self.kept[id].get() {
@@ -99,8 +146,11 @@ impl Album {
         if let Some(why) = self.broken.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Err(why.clone());
         }
-        match self.photos.decode(id) {
-            Ok(image) => {
+        match self.photos.read(id) {
+            Ok((image, missing)) => {
+                if let Some(what) = missing {
+                    self.mended.lock().unwrap_or_else(PoisonError::into_inner).insert(id, what);
+                }
                 let photo = Arc::new(self.shrunk(image));
                 self.keep(id, &photo);
                 Ok(photo)
@@ -160,6 +210,26 @@ impl Album {
     /// # Errors
     /// [`Error::Input`] if the configuration is invalid or no photo among `ids` can be decoded.
     pub fn center_views(&self, ids: &[usize], config: &ViewConfig) -> Result<(Vec<f32>, Vec<usize>)> {
+        let (views, kept) = self.sound_views(ids, config)?;
+        if kept.is_empty() && !ids.is_empty() {
+            return Err(self.nothing_decodable());
+        }
+        Ok((views, kept))
+    }
+
+    /// The error of photos of which none can be decoded, with a reason.
+    pub(crate) fn nothing_decodable(&self) -> Error {
+        let example = self.broken().into_iter().next();
+        let example = example.map(|(name, why)| format!(", such as {name} ({why})")).unwrap_or_default();
+        Error::input(
+            format!("no photo can be decoded{example}"),
+            self.photos.place(),
+            "give photos that a viewer can open",
+        )
+    }
+
+    /// [`Album::center_views`] of what can be decoded, perhaps of nothing.
+    pub(crate) fn sound_views(&self, ids: &[usize], config: &ViewConfig) -> Result<(Vec<f32>, Vec<usize>)> {
         let maker = ViewMaker::new(config.clone())?;
         let length = config.size * config.size * 3;
         let view = |maker: &mut ViewMaker, &id: &usize| {
@@ -174,13 +244,6 @@ impl Album {
         for (view, id) in made.into_iter().flatten() {
             views.extend_from_slice(&view);
             kept.push(id);
-        }
-        if kept.is_empty() && !ids.is_empty() {
-            return Err(Error::input(
-                "no photo can be decoded",
-                self.photos.place(),
-                "give JPEG or PNG files",
-            ));
         }
         Ok((views, kept))
     }

@@ -1,134 +1,283 @@
 //! COCO: one JSON file of instances for a folder of photos.
 
-use std::collections::HashMap;
-use std::io::{BufReader, Read};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::data::files::{AGAIN, stays_inside};
-use crate::data::list::find_root;
+use crate::data::files::AGAIN;
+use crate::data::loose::{self, Entries, Entry, Id};
 use crate::data::photos::{Item, LabelledBox, Origin};
+use crate::data::shelf::Shelf;
+use crate::data::tally::Tally;
 use crate::data::{Photos, Source, Split};
 use crate::error::{Error, Result};
-use crate::files::{self, at_byte};
 
-/// What is kept of `instances_*.json`; all else (segmentations, licences, addresses) is skipped while reading.
+/// What is kept of `instances_*.json`; all else (licences, addresses) is skipped while reading.
 #[derive(Deserialize)]
 struct Instances {
-    images: Vec<Image>,
-    annotations: Vec<Annotation>,
-    categories: Vec<Category>,
+    images: Entries<Image>,
+    #[serde(default)]
+    annotations: Entries<Annotation>,
+    #[serde(default)]
+    categories: Entries<Category>,
 }
 
-#[derive(Deserialize)]
 struct Image {
-    id: i64,
+    id: Option<Id>,
     file_name: Box<str>,
 }
 
-#[derive(Deserialize)]
 struct Annotation {
-    image_id: i64,
-    category_id: i64,
-    /// In f64: a number that f32 can't hold makes one box misshapen, not the file.
-    bbox: [f64; 4],
-    #[serde(default)]
-    iscrowd: u8,
+    image: Id,
+    category: Option<Id>,
+    rect: Option<[f32; 4]>,
+    crowd: bool,
 }
 
-#[derive(Deserialize)]
 struct Category {
-    id: i64,
+    id: Id,
     name: String,
 }
 
+/// Any of the three, its values as they are written.
+#[derive(Deserialize)]
+struct Raw<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    file_name: Option<&'a RawValue>,
+    image_id: Option<&'a RawValue>,
+    category_id: Option<&'a RawValue>,
+    bbox: Option<&'a RawValue>,
+    iscrowd: Option<&'a RawValue>,
+    name: Option<&'a RawValue>,
+}
+
+impl<'a> Raw<'a> {
+    fn of(json: &'a str) -> Result<Raw<'a>, &'static str> {
+        serde_json::from_str(json).map_err(|_| "are no objects with a value of each name")
+    }
+}
+
+impl Entry for Image {
+    const NOUN: &'static str = "images";
+
+    fn of(json: &str) -> Result<Image, &'static str> {
+        let raw = Raw::of(json)?;
+        let file_name = raw.file_name.and_then(loose::text).ok_or("have no file_name")?;
+        Ok(Image { id: raw.id.and_then(Id::of), file_name: file_name.into() })
+    }
+}
+
+impl Entry for Annotation {
+    const NOUN: &'static str = "annotations";
+
+    fn of(json: &str) -> Result<Annotation, &'static str> {
+        let raw = Raw::of(json)?;
+        let crowd = raw.iscrowd.and_then(|json| loose::truth(json.get().trim_matches('"')));
+        Ok(Annotation {
+            image: raw.image_id.and_then(Id::of).ok_or("have no image_id")?,
+            category: raw.category_id.and_then(Id::of),
+            rect: raw.bbox.and_then(rect),
+            crowd: crowd.unwrap_or(false),
+        })
+    }
+}
+
+impl Entry for Category {
+    const NOUN: &'static str = "categories";
+
+    fn of(json: &str) -> Result<Category, &'static str> {
+        let raw = Raw::of(json)?;
+        Ok(Category {
+            id: raw.id.and_then(Id::of).ok_or("have no id")?,
+            name: raw.name.and_then(loose::text).ok_or("have no name")?,
+        })
+    }
+}
+
+/// A box of four finite numbers whose sides are not negative.
+fn rect(json: &RawValue) -> Option<[f32; 4]> {
+    let values: Vec<&RawValue> = serde_json::from_str(json.get()).ok()?;
+    let values: Option<Vec<f32>> = values.into_iter().map(|v| loose::number(v).map(|v| v as f32)).collect();
+    let rect: [f32; 4] = values?.try_into().ok()?;
+    LabelledBox::is_sane(rect).then_some(rect)
+}
+
 impl Photos {
-    /// COCO: the photos of an `instances_*.json`, several labels each, with boxes.
+    /// COCO: the photos of an `instances_*.json`, several labels each, with boxes; or of any list of images in COCO's
+    /// format without labels (`image_info_*.json`, captions).
     ///
-    /// Photos come in the file's order, those without an object too. Classes are the categories sorted by id; a
-    /// photo's labels are the classes of its annotations, crowds included. The photos lie in `images`, or else
-    /// in the folder that the file is named for (`train2017` for `annotations/instances_train2017.json`) or
-    /// `images`, beside `annotations` or beside the file. The file is read as a stream: what is not needed is
-    /// never held. Annotations of an unknown photo or category, and boxes with a negative or infinite side, are
-    /// left out and counted in [`Photos::warnings`].
+    /// Photos come in the file's order, those without an object too. Classes are the names of the categories, sorted by
+    /// id; a photo's labels are the classes of its annotations, crowds included, whatever their boxes. Ids are compared
+    /// by value: 1, 1.0 and `"1"` are the same. The photos lie in `images`, or else in the folder that the file is named
+    /// for (`train2017` for `annotations/instances_train2017.json`) or `images`, beside `annotations` or beside the file:
+    /// where most of the first ones are. The file is read as a stream: what is not needed is never held.
+    ///
+    /// Left out and counted in [`Photos::warnings`]: images without a usable name or id, or that share an id, or whose
+    /// name leads out of their folder; annotations of an unknown image or category; boxes that are not four finite
+    /// numbers with sides of at least 0.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file can't be read or is damaged (with the byte), names two photos or categories
-    /// alike, names a file outside its folder, or if its first photo is not there.
+    /// [`Error::Input`] if the file can't be read or is no JSON (with the byte), has no list of images or annotations
+    /// without categories, if more images or annotations are unusable than [`Source::max_broken`] allows, or if no photo is there.
     /// # Source
     /// Lin et al., "Microsoft COCO: Common objects in context", 2014.
     pub fn coco(annotations: impl Into<Source>, images: Option<&Path>) -> Result<Photos> {
         let source = annotations.into();
-        let path = &source.path;
+        let (path, place) = (&source.path, source.path.display().to_string());
         let fence = source.fence(images.unwrap_or_else(|| folder_of(path)))?;
-        let Instances { images: listed, annotations, mut categories } = read(path)?;
-        let wrong = |what: String| Error::input(what, path.display().to_string(), AGAIN);
-        categories.sort_by_key(|c| c.id);
-        let classes =
-            unique(categories.iter().map(|c| c.id)).map_err(|id| wrong(format!("two categories {id}")))?;
-        let numbers = unique(listed.iter().map(|i| i.id)).map_err(|id| wrong(format!("two images {id}")))?;
-        if let Some(image) = listed.iter().find(|image| !stays_inside(&image.file_name)) {
-            return Err(wrong(format!("image {} is {:?}, outside its folder", image.id, image.file_name)));
+        let Instances { images: mut listed, annotations, categories } = loose::read(path, "COCO's format")?;
+        if listed.all == 0 {
+            return Err(Error::input("no image is listed", place, AGAIN));
         }
-        let first = listed.first().ok_or_else(|| wrong("no image is listed".into()))?;
-        let root = find_root(&fence, path, &candidates(path, images), &first.file_name)?;
-        let mut items: Vec<Item> = listed
-            .into_iter()
-            .map(|image| {
-                let origin = Origin::File(root.join(&*image.file_name));
-                Item::new(image.file_name.into(), origin, Vec::new())
-            })
-            .collect();
-        let (mut homeless, mut classless, mut misshapen) = (0, 0, 0);
-        for a in &annotations {
-            match (numbers.get(&a.image_id), classes.get(&a.category_id)) {
-                (None, _) => homeless += 1,
-                (_, None) => classless += 1,
-                _ if !LabelledBox::is_sane(a.bbox.map(|v| v as f32)) => misshapen += 1,
-                (Some(&image), Some(&class)) => {
-                    let crowd = a.iscrowd != 0;
-                    items[image].boxes.push(LabelledBox {
-                        class,
-                        rect: a.bbox.map(|v| v as f32),
-                        difficult: false,
-                        crowd,
-                    });
-                }
-            }
+        if categories.all == 0 && annotations.sound.iter().any(|a| a.category.is_some()) {
+            return Err(Error::input("annotations of categories, but no list of categories", place, AGAIN));
         }
-        items.iter_mut().for_each(Item::label_by_boxes);
-        let names = categories.into_iter().map(|c| c.name).collect();
-        let mut photos = Photos::from_items(path.display().to_string(), items, names).within(fence);
-        for (count, why) in [
-            (homeless, "are of images that are not listed"),
-            (classless, "are of categories that are not listed"),
-            (misshapen, "have a box with a negative or infinite side"),
+        let names: Vec<&str> = listed.sound.iter().map(|image| &*image.file_name).collect();
+        let shelf = Shelf::choose(&fence, path, &candidates(path, images), &names, false)?;
+        let is_labelled = annotations.all > 0 && categories.all > 0;
+        let (mut items, numbers) = placed(&listed.sound, shelf, is_labelled, &mut listed.left_out);
+        let (classes, names) = classes(&categories.sound);
+        let told = label(&mut items, &annotations.sound, &numbers, &classes);
+        let mut photos = Photos::from_items(place.clone(), items, names).within(fence);
+        let captions = categories.all == 0;
+        for (tally, of, strict) in [
+            (&listed.left_out, listed.all, true),
+            (&annotations.left_out, annotations.all, true),
+            (&told.classless, annotations.all, !captions),
+            (&categories.left_out, categories.all, false),
+            (&told.homeless, annotations.all, false),
+            (&told.boxless, annotations.all, false),
         ] {
-            if count > 0 {
-                let all = annotations.len();
-                photos
-                    .warnings
-                    .push(format!("{}: {count} of {all} annotations {why}: left out", photos.place()));
+            if strict {
+                tally.check(&place, of, source.max_broken)?;
             }
+            photos.warnings.extend(tally.warnings(&place, of));
         }
         Ok(photos)
     }
 }
 
-/// The file of instances in `root/annotations` that serves a split: `instances_train*` to learn from,
-/// `instances_val*` to judge; of several years the last.
+/// The photos of the images, and the number of each id.
+fn placed<'a>(
+    images: &'a [Image],
+    mut shelf: Shelf,
+    is_labelled: bool,
+    left_out: &mut Tally,
+) -> (Vec<Item>, HashMap<&'a Id, usize>) {
+    let twice = shared_ids(images);
+    let (mut items, mut numbers) = (Vec::with_capacity(images.len()), HashMap::new());
+    for image in images {
+        let mut unusable = |why| left_out.note(why, format_args!("{:?}", image.file_name));
+        let is_same = image.id.as_ref().and_then(|id| twice.get(id));
+        match &image.id {
+            Some(id) if is_same == Some(&true) && numbers.contains_key(id) => {} // the same image again
+            // What is not labelled needs no id.
+            None if is_labelled => unusable("have no id"),
+            Some(_) if is_labelled && is_same == Some(&false) => unusable("have the id of another image"),
+            id => match shelf.place(&image.file_name) {
+                None => unusable("lie outside the folder of photos"),
+                Some((name, path)) => {
+                    numbers.extend(id.iter().map(|id| (id, items.len())));
+                    items.push(Item::new(name, Origin::File(path), Vec::new()));
+                }
+            },
+        }
+    }
+    (items, numbers)
+}
+
+/// What is odd about annotations.
+struct Told {
+    homeless: Tally,
+    classless: Tally,
+    boxless: Tally,
+}
+
+/// Gives the photos the labels and the boxes of their annotations.
+fn label(
+    items: &mut [Item],
+    annotations: &[Annotation],
+    numbers: &HashMap<&Id, usize>,
+    classes: &HashMap<&Id, Option<usize>>,
+) -> Told {
+    let [mut homeless, mut classless] = [(); 2].map(|()| Tally::new(Annotation::NOUN, "left out"));
+    let mut boxless = Tally::new(Annotation::NOUN, "only their labels are used");
+    let mut objects: Vec<Vec<(usize, bool)>> = vec![Vec::new(); items.len()];
+    for a in annotations {
+        let example = format_args!("one of image {}", a.image);
+        match (numbers.get(&a.image), a.category.as_ref().map(|category| classes.get(category))) {
+            (None, _) => homeless.note("are of images that are not listed", example),
+            (_, None) => classless.note("have no category_id", example),
+            (_, Some(None)) => homeless.note("are of categories that are not listed", example),
+            (_, Some(Some(None))) => homeless.note("are of a category id that has several names", example),
+            (Some(&image), Some(Some(&Some(class)))) => {
+                objects[image].push((class, false));
+                match a.rect {
+                    None => boxless.note("have no box of four numbers with sides of at least 0", example),
+                    Some(rect) => {
+                        items[image].boxes.push(LabelledBox {
+                            class,
+                            rect,
+                            difficult: false,
+                            crowd: a.crowd,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    items.iter_mut().zip(objects).for_each(|(item, objects)| item.label(&objects));
+    Told { homeless, classless, boxless }
+}
+
+/// Ids that several entries have, each with whether all of these are the same file.
+fn shared_ids(images: &[Image]) -> HashMap<&Id, bool> {
+    let (mut first, mut twice) = (HashMap::new(), HashMap::new());
+    for image in images {
+        let Some(id) = &image.id else { continue };
+        let known = *first.entry(id).or_insert(image);
+        if !std::ptr::eq(known, image) {
+            *twice.entry(id).or_insert(true) &= known.file_name == image.file_name;
+        }
+    }
+    twice
+}
+
+/// The class of each category id, `None` for one that stands for several names, and the classes' names.
+fn classes(categories: &[Category]) -> (HashMap<&Id, Option<usize>>, Vec<String>) {
+    let mut named: BTreeMap<&Id, Option<&str>> = BTreeMap::new();
+    for Category { id, name } in categories {
+        let known = named.entry(id).or_insert(Some(name));
+        *known = known.filter(|known| known == name);
+    }
+    let (mut numbers, mut names) = (HashMap::new(), Vec::new());
+    let mut number = |name: &str| {
+        *numbers.entry(name.to_string()).or_insert_with(|| {
+            names.push(name.to_string());
+            names.len() - 1
+        })
+    };
+    let classes = named.into_iter().map(|(id, name)| (id, name.map(&mut number))).collect();
+    (classes, names)
+}
+
+/// The file of images in `root/annotations` that serves a split: `instances_train*` to learn from, or else
+/// `image_info_unlabeled*`; `instances_val*` to judge, or else `instances_test*`; of several years the last.
 pub(super) fn instances(root: &Path, split: Option<Split>) -> Result<PathBuf> {
     let folder = root.join("annotations");
-    let prefix = match split {
-        None | Some(Split::Train) => "instances_train",
-        Some(Split::Test) => "instances_val",
+    let prefixes = match split {
+        None => &["instances_train", "image_info_unlabeled"][..],
+        Some(Split::Train) => &["instances_train"],
+        Some(Split::Test) => &["instances_val", "instances_test"],
     };
     let names = instance_files(&folder);
-    let found = names.iter().rfind(|name| name.starts_with(prefix));
+    let starting = |prefix: &&str| names.iter().rfind(|name| name.to_lowercase().starts_with(*prefix));
     let only = (split.is_none() && names.len() == 1).then(|| &names[0]);
-    found.or(only).map(|name| folder.join(name)).ok_or_else(|| {
-        let what = format!("no {prefix}*.json among {}", names.join(", "));
+    prefixes.iter().find_map(starting).or(only).map(|name| folder.join(name)).ok_or_else(|| {
+        let what = format!("no {}*.json among {}", prefixes[0], names.join(", "));
         Error::input(
             what,
             folder.display().to_string(),
@@ -137,15 +286,21 @@ pub(super) fn instances(root: &Path, split: Option<Split>) -> Result<PathBuf> {
     })
 }
 
-/// Names of the files of instances in a folder, sorted; none if it can't be read.
+/// Names of the files of instances and of lists of images in a folder, sorted; none if it can't be read.
 pub(super) fn instance_files(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<String> =
-        names.filter(|name| name.starts_with("instances_") && name.ends_with(".json")).collect();
+    let is_list = |name: &String| {
+        let name = name.to_lowercase();
+        PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && name.ends_with(".json")
+    };
+    let mut names: Vec<String> = names.filter(is_list).collect();
     names.sort();
     names
 }
+
+/// How the names of the published files begin.
+const PREFIXES: [&str; 2] = ["instances_", "image_info_"];
 
 /// The folder of a set, given one of its files of instances: that which holds `annotations`, or the file.
 fn folder_of(file: &Path) -> &Path {
@@ -159,47 +314,10 @@ fn candidates(file: &Path, images: Option<&Path>) -> Vec<PathBuf> {
         return vec![folder.to_path_buf()];
     }
     let stem = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let part = stem.strip_prefix("instances_").unwrap_or(&stem);
+    let part = PREFIXES.iter().find_map(|prefix| stem.strip_prefix(prefix)).unwrap_or(&stem);
     let beside = file.parent().unwrap_or(Path::new(""));
     let bases = [beside.parent(), Some(beside)].into_iter().flatten();
     bases
         .flat_map(|base| [base.join(part), base.join("images").join(part), base.join("images"), base.into()])
         .collect()
-}
-
-/// Each id's place; the id if one comes twice.
-fn unique(ids: impl Iterator<Item = i64>) -> std::result::Result<HashMap<i64, usize>, i64> {
-    let mut places = HashMap::new();
-    for (place, id) in ids.enumerate() {
-        if places.insert(id, place).is_some() {
-            return Err(id);
-        }
-    }
-    Ok(places)
-}
-
-/// A reader that knows how far it is.
-struct Counted {
-    inner: BufReader<std::fs::File>,
-    at: u64,
-}
-
-impl Read for Counted {
-    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(bytes)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-fn read(path: &Path) -> Result<Instances> {
-    let file = files::open(path)?;
-    let length = file.metadata().map(|m| m.len()).unwrap_or(0);
-    let mut counted = Counted { inner: BufReader::with_capacity(1 << 16, file), at: 0 };
-    let mut json = serde_json::Deserializer::from_reader(&mut counted);
-    let instances = Instances::deserialize(&mut json).and_then(|instances| json.end().map(|()| instances));
-    instances.map_err(|e| {
-        let what = format!("no annotations in COCO's format ({e})");
-        Error::input(what, at_byte(path, counted.at, length), AGAIN)
-    })
 }

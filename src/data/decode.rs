@@ -1,15 +1,22 @@
-//! From the bytes of a JPEG or PNG to upright 8-bit RGB.
+//! From the bytes of a photo to upright 8-bit RGB.
 
-use std::io::{BufRead, Cursor, Seek};
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use crate::data::header::believed;
+use crate::data::exif::{self, Directory, Png};
+use crate::data::header::{believable, format};
+use crate::data::jpeg;
 
-/// LIMIT: bytes of a PNG's colour profile, unpacked, and of its lines; real ones have less than 4 MiB.
+/// LIMIT: bytes of a PNG's colour profile, unpacked, and of its lines; real ones have less than 4 MiB. So of the tables of
+/// other formats.
 const MAX_CHUNK: u64 = 16 << 20;
+/// LIMIT: bytes of a pixel as it is decoded: 16-bit RGBA.
+const MAX_PIXEL: u64 = 8;
+/// The chunk that ends a PNG.
+const PNG_END: &[u8] = b"\0\0\0\0IEND\xAE\x42\x60\x82";
 
 /// An 8-bit RGB image: `data[(y * width + x) * 3 + channel]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,42 +36,88 @@ impl Rgb {
     }
 }
 
+/// A photo that was read, and what is missing of its file.
+pub(super) type Read = (Rgb, Option<&'static str>);
+
 /// Decodes a photo to 8-bit RGB, upright; the reason as a sentence fragment if it can't be decoded.
 ///
-/// - The format is told by the content, not by the name.
+/// - JPEG, PNG, WebP, GIF, BMP and TIFF; the format is told by the content, not by the name.
+/// - A JPEG's pixels are those of libjpeg-turbo.
 /// - EXIF orientation is applied; of an animation the first picture is taken.
-/// - Greyscale is repeated over the channels, CMYK and YCCK JPEGs are converted, 16-bit samples are rounded to 8.
+/// - Greyscale is repeated over the channels, CMYK and YCCK JPEGs are converted as Pillow does (all are taken as inverted),
+///   16-bit samples are rounded to 8.
 /// - Transparent pixels are laid over white: `c' = (c a + 255 (255 - a) + 127) / 255`, for what lies under full
 ///   transparency is arbitrary.
-/// - A JPEG whose data stop before its end marker is truncated, even where a decoder would fill up with grey.
+/// - A JPEG whose data stop short is truncated, even where a decoder would fill up with grey; one that lacks only its
+///   end marker is read.
 /// - Memory is at most 64 MiB beside the file, until the file is large enough for the pixels that it declares.
 pub fn decode(bytes: &[u8]) -> Result<Rgb, String> {
-    decode_from(Cursor::new(bytes), bytes.len() as u64)
+    read(bytes).map(|(image, _)| image)
 }
 
-/// [`decode`] from a file of `length` bytes.
-pub(super) fn decode_from(input: impl BufRead + Seek, length: u64) -> Result<Rgb, String> {
+/// [`decode`], with what is missing of a file whose pixels are all there.
+pub(super) fn read(bytes: &[u8]) -> Result<Read, String> {
     // A decoder that panics on a broken file must not end the run: to us that file is undecodable.
-    catch_unwind(AssertUnwindSafe(|| decode_unguarded(input, length)))
+    catch_unwind(AssertUnwindSafe(|| unguarded(bytes)))
         .unwrap_or_else(|_| Err("the decoder failed".into()))
         .map_err(|why| why.split_whitespace().collect::<Vec<_>>().join(" ")) // decoders break lines
 }
 
-fn decode_unguarded(mut input: impl BufRead + Seek, length: u64) -> Result<Rgb, String> {
-    let format = believed(&mut input, length)?;
-    input.rewind().map_err(|e| e.to_string())?;
-    let mut reader = ImageReader::with_format(input, format);
+fn unguarded(bytes: &[u8]) -> Result<Read, String> {
+    let (image, orientation, missing) = match format(bytes)? {
+        ImageFormat::Jpeg => {
+            let jpeg = jpeg::read(bytes)?;
+            let missing = (!jpeg.ended).then_some("its end marker is missing, all its pixels are there");
+            (jpeg.image, jpeg.exif.and_then(exif::orientation), missing)
+        }
+        ImageFormat::Png => {
+            let png = Png::read(bytes);
+            let missing = png.lacks_end.then_some("its end chunk is missing, all its pixels are there");
+            let image = match png.lacks_end {
+                true => by_image_crate(&[bytes, PNG_END].concat(), ImageFormat::Png),
+                false => by_image_crate(bytes, ImageFormat::Png),
+            }?;
+            (image, png.exif.and_then(exif::orientation), missing)
+        }
+        ImageFormat::Tiff => {
+            let directory = Directory::of(bytes).filter(Directory::fits);
+            let directory =
+                directory.ok_or("a damaged TIFF: its directory promises more than the file holds")?;
+            (by_image_crate(bytes, ImageFormat::Tiff)?, directory.orientation(), None)
+        }
+        ImageFormat::WebP => {
+            (by_image_crate(bytes, ImageFormat::WebP)?, exif::webp(bytes).and_then(exif::orientation), None)
+        }
+        format => (by_image_crate(bytes, format)?, None, None),
+    };
+    // Upright at last: three bytes a pixel are turned then, not eight.
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    Ok((Rgb { width, height, data: image.into_rgb8().into_raw() }, missing))
+}
+
+/// Decodes with the `image` crate, not turned.
+fn by_image_crate(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_CHUNK); // of a PNG's chunks: its pixels are not counted
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-    // Upright at last: three bytes a pixel are turned then, not eight.
-    let mut image = DynamicImage::ImageRgb8(flatten(image));
-    image.apply_orientation(orientation);
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    Ok(Rgb { width, height, data: image.into_rgb8().into_raw() })
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(reason)?;
+    let (width, height) = decoder.dimensions();
+    believable([width, height].map(u64::from), bytes.len() as u64)?;
+    if format != ImageFormat::Png {
+        limits.max_alloc = Some(MAX_CHUNK + u64::from(width) * u64::from(height) * MAX_PIXEL);
+        decoder.set_limits(limits).map_err(reason)?;
+    }
+    Ok(flatten(DynamicImage::from_decoder(decoder).map_err(reason)?))
+}
+
+fn reason(error: ImageError) -> String {
+    match error {
+        ImageError::Unsupported(_) => format!("{error}: save it as JPEG or PNG"),
+        error => error.to_string(),
+    }
 }
 
 /// 8-bit RGB, transparency laid over white.
@@ -83,7 +136,6 @@ fn flatten(image: DynamicImage) -> RgbImage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::ImageFormat;
 
     fn png(image: DynamicImage) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
@@ -156,13 +208,13 @@ mod tests {
     fn truncated_or_foreign_files_are_named_as_such() {
         let whole = jpeg(64, 64);
         assert!(decode(&whole).is_ok());
-        for cut in [3, 20, whole.len() / 2, whole.len() - 2] {
+        for cut in [3, 20, whole.len() / 2, whole.len() - 3] {
             assert_eq!(decode(&whole[..cut]).unwrap_err(), "truncated JPEG");
         }
         let image = png(DynamicImage::ImageLuma8(image::GrayImage::new(64, 64)));
         assert!(decode(&image[..image.len() / 2]).is_err());
-        assert_eq!(decode(b"only text").unwrap_err(), "neither a JPEG nor a PNG");
-        assert_eq!(decode(b"").unwrap_err(), "neither a JPEG nor a PNG");
+        assert_eq!(decode(b"only text").unwrap_err(), "a text, not a photo");
+        assert_eq!(decode(b"").unwrap_err(), "an empty file: copy or download it again");
     }
 
     #[test]

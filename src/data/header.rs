@@ -1,43 +1,90 @@
-//! What a JPEG or PNG says of itself, read without a decoder and without memory: nothing is allocated for a photo
-//! before this is found believable.
-
-use std::io::{BufRead, ErrorKind, Read, Result as IoResult, Seek, SeekFrom};
+//! What a file says of itself before anything is decoded: its kind by its first bytes, and a size that is believed only if the
+//! file is long enough for it.
 
 use image::ImageFormat;
 
 /// The most pixels a photo may declare; a larger one counts as undecodable (a few bytes can declare gigabytes).
 pub const MAX_PIXELS: u64 = 1 << 27;
-/// LIMIT: pixels that a file of any size may declare: decoders need up to 12 bytes for each, so less than 64 MiB.
+/// LIMIT: pixels that a file of any size may declare: decoders need up to 15 bytes for each, so less than 64 MiB.
 const FREE_PIXELS: u64 = 1 << 22;
 /// LIMIT: beyond those, pixels for each byte of the file. A photo has less than 20, one of poor quality 40; a single
 /// colour has 1,000 as PNG, and a lie any number.
 const PIXELS_PER_BYTE: u64 = 64;
-/// LIMIT: passes of a progressive JPEG. Encoders make 3 to 20; each may take a few bytes and go over all pixels.
-const MAX_SCANS: u64 = 100;
 
-/// The format of a photo, once its header is believed.
-///
-/// A JPEG is walked marker by marker to its end, so that one which stops short is found here.
-///
-/// # Errors
-/// The reason as a sentence fragment: another format, truncated, no pixels, or more pixels or scans than a file of
-/// `length` bytes can be trusted with.
-pub(super) fn believed(input: &mut (impl BufRead + Seek), length: u64) -> Result<ImageFormat, String> {
-    let mut start = [0; 24]; // of a PNG: signature 8, length 4, "IHDR", width, height
-    let read = fill(input, &mut start).map_err(|e| e.to_string())?;
-    let (format, [width, height]) = if start.starts_with(&[0xFF, 0xD8, 0xFF]) {
-        input.seek(SeekFrom::Start(2)).map_err(|e| e.to_string())?;
-        (ImageFormat::Jpeg, jpeg_size(input)?)
-    } else if start.starts_with(b"\x89PNG\r\n\x1a\n") {
-        let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|i| start[at + i]));
-        if read < start.len() || &start[12..16] != b"IHDR" {
-            return Err("truncated PNG".into());
+/// The format of a photo by its first bytes; else what the file is, as a sentence fragment.
+pub(super) fn format(bytes: &[u8]) -> Result<ImageFormat, String> {
+    let known: [(&[u8], ImageFormat); 8] = [
+        (b"\xFF\xD8\xFF", ImageFormat::Jpeg),
+        (b"\x89PNG\r\n\x1a\n", ImageFormat::Png),
+        (b"GIF87a", ImageFormat::Gif),
+        (b"GIF89a", ImageFormat::Gif),
+        (b"BM", ImageFormat::Bmp),
+        (b"II*\0", ImageFormat::Tiff),
+        (b"MM\0*", ImageFormat::Tiff),
+        (b"RIFF", ImageFormat::WebP),
+    ];
+    let found = known.into_iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, format)| format);
+    match found {
+        Some(ImageFormat::WebP) if bytes.get(8..12) != Some(b"WEBP") => Err(what(bytes)),
+        Some(ImageFormat::Tiff) if bytes.get(8..10) == Some(b"CR") => Err(what(bytes)),
+        Some(format) => Ok(format),
+        None => Err(what(bytes)),
+    }
+}
+
+/// What a file is that is no photo of a format that is read.
+fn what(bytes: &[u8]) -> String {
+    let start = &bytes[..bytes.len().min(512)];
+    let text = String::from_utf8_lossy(start).to_ascii_lowercase();
+    let text = text.trim_start_matches(|c: char| c == '\u{feff}' || c.is_whitespace());
+    let begins = |starts: &[&[u8]]| starts.iter().any(|s| start.starts_with(s));
+    let brand = start
+        .strip_prefix(&[0; 3])
+        .and_then(|rest| rest.get(1..9))
+        .and_then(|rest| rest.strip_prefix(b"ftyp"));
+    let picture = match brand {
+        Some(b"avif" | b"avis") => "an AVIF picture",
+        Some(b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1") => {
+            "a HEIC picture"
         }
-        (ImageFormat::Png, [number(16), number(20)])
-    } else {
-        return Err("neither a JPEG nor a PNG".into());
+        Some(b"crx ") => "a raw picture of a camera",
+        Some(_) => return "a video, not a photo".into(),
+        None if begins(&[b"\0\0\0\x0cJXL ", b"\xFF\x0A"]) => "a JPEG XL picture",
+        None if begins(&[b"\0\0\0\x0cjP  ", b"\xFF\x4F\xFF\x51"]) => "a JPEG 2000 picture",
+        None if begins(&[b"II*\0", b"FUJIFILM"]) => "a raw picture of a camera",
+        None if begins(&[b"II+\0", b"MM\0+"]) => "a BigTIFF picture",
+        None if begins(&[b"8BPS"]) => "a Photoshop file",
+        None if text.contains("<svg") => "an SVG drawing",
+        None if begins(&[b"%PDF"]) => "a PDF document",
+        None => "",
     };
-    let pixels = u64::from(width) * u64::from(height);
+    if !picture.is_empty() {
+        return format!("{picture}: save it as JPEG or PNG");
+    }
+    match () {
+        () if bytes.is_empty() => "an empty file: copy or download it again",
+        () if bytes.iter().all(|&b| b == 0) => "a file of zeros: copy or download it again",
+        () if text.starts_with("version https://git-lfs") => {
+            "a Git LFS pointer, not the photo itself: fetch it (git lfs pull)"
+        }
+        () if ["<!doctype html", "<html", "<head", "<body", "<script"]
+            .iter()
+            .any(|tag| text.starts_with(tag)) =>
+        {
+            "an HTML page, not a photo: download it again"
+        }
+        () if begins(&[b"PK\x03\x04", b"\x1f\x8b", b"7z\xBC\xAF", b"Rar!"]) => {
+            "an archive, not a photo: unpack it"
+        }
+        () if start.iter().all(|&b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => "a text, not a photo",
+        () => "no photo of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF)",
+    }
+    .into()
+}
+
+/// Refuses a width and a height that a file of `length` bytes can't be trusted with.
+pub(super) fn believable([width, height]: [u64; 2], length: u64) -> Result<(), String> {
+    let pixels = width * height;
     if pixels == 0 {
         Err("no pixels".into())
     } else if pixels > MAX_PIXELS {
@@ -45,83 +92,6 @@ pub(super) fn believed(input: &mut (impl BufRead + Seek), length: u64) -> Result
     } else if pixels > FREE_PIXELS.max(length.saturating_mul(PIXELS_PER_BYTE)) {
         Err(format!("{width} x {height} pixels in {length} bytes: no photo is that small"))
     } else {
-        Ok(format)
-    }
-}
-
-/// Reads until `bytes` are full or the input ends.
-fn fill(input: &mut impl Read, bytes: &mut [u8]) -> IoResult<usize> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match input.read(&mut bytes[filled..])? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
-}
-
-/// Width and height of a JPEG, whose markers must go on to its end marker; of several frames the largest counts.
-fn jpeg_size(input: &mut (impl BufRead + Seek)) -> Result<[u32; 2], String> {
-    let mut walk = Walk { input, size: [0; 2], scans: 0 };
-    loop {
-        match walk.segment() {
-            Ok(true) if walk.scans > MAX_SCANS => return Err(format!("more than {MAX_SCANS} scans")),
-            Ok(true) => {}
-            Ok(false) => return Ok(walk.size),
-            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Err("truncated JPEG".into()),
-            Err(e) => return Err(e.to_string()),
-        }
-    }
-}
-
-/// A walk over a JPEG's markers.
-struct Walk<'a, R> {
-    input: &'a mut R,
-    size: [u32; 2],
-    scans: u64,
-}
-
-impl<R: BufRead + Seek> Walk<'_, R> {
-    fn byte(&mut self) -> IoResult<u8> {
-        let mut byte = [0];
-        self.input.read_exact(&mut byte).map(|()| byte[0])
-    }
-
-    fn number(&mut self) -> IoResult<u16> {
-        Ok(u16::from_be_bytes([self.byte()?, self.byte()?]))
-    }
-
-    /// Goes behind the next marker and its segment; whether it was not the end marker.
-    ///
-    /// Segments are skipped by their length, so that a thumbnail inside one is not taken for the photo's own data; in
-    /// entropy-coded data `FF 00` is a stuffed byte and `FF D0` to `FF D7` are restarts.
-    fn segment(&mut self) -> IoResult<bool> {
-        self.input.skip_until(0xFF)?;
-        let mut marker = self.byte()?;
-        while marker == 0xFF {
-            marker = self.byte()?;
-        }
-        match marker {
-            0xD9 => return Ok(false),
-            0x00 | 0x01 | 0xD0..=0xD8 => return Ok(true),
-            _ => {}
-        }
-        let mut left = i64::from(self.number()?) - 2;
-        match marker {
-            0xDA => self.scans += 1,
-            0xC4 | 0xC8 | 0xCC => {} // tables, no frames
-            0xC0..=0xCF => {
-                let (_precision, height, width) = (self.byte()?, self.number()?, self.number()?);
-                left -= 5;
-                let pixels = |[w, h]: [u32; 2]| u64::from(w) * u64::from(h);
-                let frame = [u32::from(width), u32::from(height)];
-                if pixels(frame) >= pixels(self.size) {
-                    self.size = frame;
-                }
-            }
-            _ => {}
-        }
-        self.input.seek_relative(left.max(0)).map(|()| true)
+        Ok(())
     }
 }

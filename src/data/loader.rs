@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::data::Album;
-use crate::error::{Error, Result};
+use crate::data::tally::allowed;
+use crate::error::{Error, Result, no_thread};
 use crate::rng::KeyedRng;
 use crate::topic::Topic;
 use crate::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
@@ -219,10 +220,7 @@ impl Loader {
     ) -> Result<()> {
         let (sender, sheets) = sync_channel(2 * workers);
         let spawn = |name: String, run: Box<dyn FnOnce() + Send>| {
-            let thread = std::thread::Builder::new().name(name).spawn(run);
-            thread.map_err(|e| {
-                Error::Run(format!("no thread can be started ({e}): lower the number of threads"))
-            })
+            std::thread::Builder::new().name(name).spawn(run).map_err(no_thread)
         };
         for i in 0..workers {
             let (shared, makers, sender) = (self.shared.clone(), makers.clone(), sender.clone());
@@ -258,7 +256,7 @@ impl Loader {
     fn judge(&mut self, batch: Batch) -> Result<Batch> {
         self.broken.extend(batch.replaced.iter().map(|r| r.name.clone()));
         let (n, fraction) = (self.shared.album.photos().len(), self.shared.options.max_broken);
-        let allowed = if fraction > 0.0 { ((n as f64 * fraction) as usize).max(1) } else { 0 };
+        let allowed = allowed(n, fraction);
         match batch.replaced.first() {
             Some(first) if self.broken.len() > allowed => Err(Error::input(
                 format!("{} of {n} photos can't be decoded, {allowed} may be", self.broken.len()),
@@ -342,7 +340,7 @@ fn make_sheet(
     let Some((id, shown)) = found.photo else {
         let example = replaced.first().map(|r| format!("{} ({})", r.name, r.reason)).unwrap_or_default();
         let what = format!("{} photos in a row can't be decoded, such as {example}", replaced.len());
-        return Err(Error::input(what, photos.place(), "give JPEG or PNG files"));
+        return Err(Error::input(what, photos.place(), "give photos that a viewer can open"));
     };
     let free = shared.free_sheets.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let mut pixels = free.unwrap_or_default();

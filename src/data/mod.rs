@@ -13,22 +13,30 @@
 //! **The trap.** A photo that can't be decoded, simply left out, moves every later photo to another batch. Here another photo
 //! stands in for it, chosen by the seed, counted and named.
 //!
-//! **The test.** `batches_are_the_same_for_one_and_four_threads`, `a_loader_goes_on_from_any_batch` in `tests/data.rs`; damaged
-//! photos in `tests/wild`.
+//! **The test.** `batches_are_the_same_for_one_and_four_threads`, `a_loader_goes_on_from_any_batch` in `tests/data.rs`; pixels of
+//! every kind of file in `tests/pixels`; damaged photos in `tests/wild`; sets as people have them in `tests/found.rs`.
 
 mod album;
 mod bundled;
 mod cifar10;
 mod coco;
 mod decode;
+mod endings;
+mod exif;
 mod files;
+mod folder;
 mod header;
+mod jpeg;
 mod list;
 mod loader;
+mod loose;
 mod open;
+mod part;
 mod photos;
+mod shelf;
 mod source;
 mod stl10;
+mod tally;
 mod voc;
 
 pub use album::{Album, AlbumOptions, Photo};

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::data::list::{self, Lines};
+use crate::data::part::{self, Part};
 use crate::data::{Photos, Source, coco, voc};
 use crate::error::{Error, Result};
 use crate::files::unusable;
@@ -36,7 +37,7 @@ enum Kind {
     Coco(PathBuf),
     Instances,
     Csv,
-    ClassFolders,
+    ClassFolders([PathBuf; 2]),
     Folder,
 }
 
@@ -45,13 +46,15 @@ impl Kind {
         let meta = std::fs::metadata(path).map_err(|e| unusable(path, &e))?;
         let ends_in = |ending: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
         if !meta.is_dir() {
-            return match (ends_in("csv"), ends_in("json")) {
-                (true, _) => Ok(Kind::Csv),
-                (_, true) => Ok(Kind::Instances),
-                _ => Err(Error::input(
+            let packed =
+                ["gz", "zip", "tar", "tgz", "bz2", "xz", "zst", "7z", "rar"].into_iter().any(ends_in);
+            return match () {
+                () if ["csv", "tsv"].into_iter().any(ends_in) => Ok(Kind::Csv),
+                () if ends_in("json") => Ok(Kind::Instances),
+                () => Err(Error::input(
                     "not a folder, nor a list (.csv), nor COCO annotations (.json)",
                     path.display().to_string(),
-                    "give the folder that holds the photos",
+                    if packed { "unpack it first" } else { "give the folder that holds the photos" },
                 )),
             };
         }
@@ -66,16 +69,28 @@ impl Kind {
         let voc = |root: &Path| root.join("JPEGImages").is_dir() && root.join("Annotations").is_dir();
         let vocs = ["VOC2007", "VOCdevkit/VOC2007", "VOC2012", "VOCdevkit/VOC2012"];
         let coco = |root: &Path| !coco::instance_files(&root.join("annotations")).is_empty();
+        // Forms of published sets that are not read.
+        let pickled = |root: &Path| root.join("data_batch_1").is_file();
+        let hundred = |root: &Path| {
+            ["train.bin", "train"].iter().any(|f| root.join(f).is_file())
+                && ["fine_label_names.txt", "meta"].iter().any(|f| root.join(f).is_file())
+        };
         Ok(if let Some(root) = find(&["stl10_binary"], &stl) {
             Kind::Stl10(root)
         } else if let Some(root) = find(&["cifar-10-batches-bin"], &cifar) {
             Kind::Cifar10(root)
+        } else if let Some(root) = find(&["cifar-10-batches-py"], &pickled) {
+            let advice = "download its binary version, cifar-10-binary.tar.gz";
+            return Err(Error::input("CIFAR-10's Python version", root.display().to_string(), advice));
+        } else if let Some(root) = find(&["cifar-100-binary", "cifar-100-python"], &hundred) {
+            let advice = "give CIFAR-10's binary version, or photos in train/CLASS/ and test/CLASS/";
+            return Err(Error::input("CIFAR-100, which is not read", root.display().to_string(), advice));
         } else if let Some(root) = find(&vocs, &voc) {
             Kind::Voc(root)
         } else if coco(path) {
             Kind::Coco(path.to_path_buf())
-        } else if ["train", "test"].iter().all(|part| path.join(part).is_dir()) {
-            Kind::ClassFolders
+        } else if let [Some(train), Some(test)] = part::folders(path) {
+            Kind::ClassFolders([train, test])
         } else {
             Kind::Folder
         })
@@ -90,11 +105,13 @@ impl Photos {
     /// | STL-10's binaries | unlabelled and train | train, test |
     /// | CIFAR-10's binaries | train | train, test |
     /// | Pascal VOC (`Annotations/`, `JPEGImages/`) | `trainval`, else `train` | `trainval` and `test`, else `train` and `val` |
-    /// | COCO (`annotations/instances_*.json`) | train | train, val |
-    /// | one `instances_*.json` | all its photos | refused |
-    /// | csv list | lines of any split but `test` | lines of split `train`, `test` |
-    /// | folder with `train/CLASS/` and `test/CLASS/` | all photos below, without labels | `train/`, `test/` |
+    /// | COCO (`annotations/instances_*.json`) | train, else `image_info_unlabeled*` | train, val |
+    /// | one `instances_*.json`, or any list of images in COCO's format | all its photos | refused |
+    /// | csv list | lines of any split but that to be judged on | lines of split `train`, of `test`, else `val` |
+    /// | folder with `train/CLASS/` and `test/CLASS/` (or `val/CLASS/`) | all photos below, without labels | `train/`, `test/`, else `val/` |
     /// | any other folder | all photos below, without labels | refused |
+    ///
+    /// Names of parts are compared without case, and `training`, `testing` and `validation` are the same parts.
     ///
     /// # Errors
     /// [`Error::Input`] if there is nothing at the path, it has no such split, or as the reader of its kind.
@@ -109,20 +126,39 @@ impl Photos {
                 Photos::voc(source.part(root), part)
             }
             (Kind::Coco(root), _) => Photos::coco(source.part(coco::instances(&root, split)?), None),
-            (Kind::Csv, split) => {
-                // What an encoder is judged on it must not have seen.
-                let test = Lines::AllBut(Split::Test.name());
-                list::csv(&source, None, split.map_or(test, |split| Lines::Split(split.name())))
-            }
+            (Kind::Csv, split) => list::csv(&source, None, split.map_or(Lines::Unjudged, Lines::Split)),
             (Kind::Instances, None) => Photos::coco(source, None),
-            (Kind::ClassFolders | Kind::Folder, None) => Photos::folder(source),
-            (Kind::ClassFolders, Some(split)) => Photos::labelled(source.part(path.join(split.name()))),
-            (Kind::Folder | Kind::Instances, Some(split)) => Err(Error::input(
-                format!("no {} part", split.name()),
-                path.display().to_string(),
-                "give a folder with train/CLASS/ and test/CLASS/, a csv list with a split column, or the folder \
-                 of STL-10, CIFAR-10, Pascal VOC or COCO",
-            )),
+            (Kind::ClassFolders(_) | Kind::Folder, None) => Photos::folder(source),
+            (Kind::ClassFolders([train, test]), Some(split)) => {
+                Photos::labelled(source.part(if split == Split::Train { train } else { test }))
+            }
+            (Kind::Folder | Kind::Instances, Some(split)) => {
+                let there = part::folders(path).into_iter().flatten().next();
+                let there = there.map(|part| format!(" beside {}", part.display())).unwrap_or_default();
+                Err(Error::input(
+                    format!("no {} part{there}", split.name()),
+                    path.display().to_string(),
+                    "give a folder with train/CLASS/ and test/CLASS/ (or val/CLASS/), a csv list with a split column, \
+                     or the folder of STL-10, CIFAR-10, Pascal VOC or COCO",
+                ))
+            }
+        }
+    }
+
+    /// Photos with labels at a path: the train part of a set that has parts, or class folders, or the lines of a csv list
+    /// that nothing is judged on.
+    ///
+    /// # Errors
+    /// As [`Photos::open`] and [`Photos::labelled`].
+    pub(crate) fn known(source: impl Into<Source>) -> Result<Photos> {
+        let source = source.into();
+        match Kind::of(&source.path)? {
+            Kind::Csv | Kind::Instances => Photos::open(source, None),
+            Kind::Folder => {
+                let train = part::folder(&source.path, Part::Train);
+                Photos::labelled(train.map_or(source.clone(), |train| source.part(train)))
+            }
+            _ => Photos::open(source, Some(Split::Train)),
         }
     }
 }
@@ -146,10 +182,25 @@ pub fn labelled_split(source: impl Into<Source>) -> Result<[Photos; 2]> {
     }
     let halves =
         [Photos::open(source.clone(), Some(Split::Train))?, Photos::open(source.clone(), Some(Split::Test))?];
-    if halves[0].classes() != halves[1].classes() {
-        let advice = "give both the same class folders";
-        return Err(Error::input("train and test have other classes", place, advice));
+    let [train, test] = halves.each_ref().map(Photos::classes);
+    if train != test {
+        let only = |mine: &[String], others: &[String]| -> Vec<String> {
+            mine.iter().filter(|class| !others.contains(class)).cloned().collect()
+        };
+        let (train, test) = (only(train, test), only(test, train));
+        let list = |part: &str, classes: Vec<String>| {
+            (!classes.is_empty()).then(|| format!("{} in {part} alone", classes.join(", ")))
+        };
+        let what =
+            [list("train", train), list("test", test)].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let warnings =
+            halves.iter().flat_map(Photos::warnings).map(|w| format!(" ({w})")).collect::<String>();
+        let advice = format!("give both the same class folders with photos{warnings}");
+        return Err(Error::input(format!("train and test have other classes: {what}"), place, advice));
     }
+    let mut halves = halves;
+    let [train, test] = halves.each_ref().map(positives);
+    warn_of_halves(&mut halves, [&train, &test]);
     for (photos, split) in halves.iter().zip([Split::Train, Split::Test]) {
         if let Some(id) = (0..photos.len()).find(|&id| photos.labels(id).len() > 1) {
             return several(format!("photo {} has {} labels", photos.name(id), photos.labels(id).len()));
@@ -184,8 +235,31 @@ pub fn multi_label_split(source: impl Into<Source>) -> Result<[Photos; 2]> {
             "give photos with labels in both",
         ));
     }
+    let mut halves = halves;
+    warn_of_halves(&mut halves, [&train, &test]);
     Ok(halves.map(|photos| photos.only_classes(&common)))
 }
+
+/// Names classes that have photos in one half alone; what both halves of one list say is said once.
+fn warn_of_halves(halves: &mut [Photos; 2], [train, test]: [&HashSet<String>; 2]) {
+    let [first, second] = &mut *halves;
+    second.warnings.retain(|warning| !first.warnings.contains(warning));
+    for (half, mine, others, other) in [(0, train, test, "test"), (1, test, train, "train")] {
+        let photos = &mut halves[half];
+        let alone = photos.classes().iter().filter(|class| mine.contains(*class) && !others.contains(*class));
+        let alone: Vec<&str> = alone.map(String::as_str).collect();
+        if !alone.is_empty() {
+            let (place, names) = (photos.place(), alone[..alone.len().min(MOST)].join(", "));
+            let more = alone.len().saturating_sub(MOST);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let warning = format!("{place}: no {other} photo of class {names}{more}");
+            photos.warnings.push(warning);
+        }
+    }
+}
+
+/// LIMIT: classes that a warning names.
+const MOST: usize = 20;
 
 /// Names of the classes that a photo has.
 fn positives(photos: &Photos) -> HashSet<String> {

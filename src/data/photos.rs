@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use crate::data::decode::{self, Read};
 use crate::data::files::RawImage;
 use crate::data::source::Fence;
-use crate::data::{Rgb, Source, decode, list};
-use crate::error::{Error, Result};
+use crate::data::{Rgb, Source, folder, list};
+use crate::error::Result;
 
 /// Photos in a fixed order; a photo's index is its id everywhere (queues, batches, logs).
 #[derive(Clone, Debug)]
 pub struct Photos {
     place: String,
-    items: Vec<Item>,
-    classes: Vec<String>,
+    pub(super) items: Vec<Item>,
+    pub(super) classes: Vec<String>,
     fence: Fence,
     pub(super) warnings: Vec<String>,
 }
@@ -52,16 +53,16 @@ impl Item {
         Item { name, origin, labels, difficult: Vec::new(), boxes: Vec::new() }
     }
 
-    /// Labels from the boxes: classes with an object that is not difficult; the others are left out of judging.
-    pub(super) fn label_by_boxes(&mut self) {
-        let classes =
-            |difficult| self.boxes.iter().filter(move |b| b.difficult == difficult).map(|b| b.class);
+    /// Labels from objects as (class, whether it is difficult): classes with an object that is not difficult; the others
+    /// are left out of judging.
+    pub(super) fn label(&mut self, objects: &[(usize, bool)]) {
+        let classes = |difficult| objects.iter().filter(move |o| o.1 == difficult).map(|o| o.0);
         (self.labels, self.difficult) = (classes(false).collect(), classes(true).collect());
         self.tidy();
     }
 
     /// Labels sorted, each once, and none of them also left out.
-    fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         for classes in [&mut self.labels, &mut self.difficult] {
             classes.sort_unstable();
             classes.dedup();
@@ -87,81 +88,46 @@ impl Photos {
         Photos { fence, ..self }
     }
 
-    /// Every JPEG and PNG below a folder, unlabelled.
+    /// Every photo below a folder, unlabelled.
     ///
-    /// Files are told by their extension (`jpg`, `jpeg`, `png`, in any case), sorted by path, hidden ones left
-    /// out. A folder that links back to one already seen is not entered again; links that lead out of the folder are
-    /// left out and counted in [`Photos::warnings`], unless the [`Source`] follows them.
+    /// Files are told by their extension (`jpg`, `jpeg`, `jpe`, `jfif`, `png`, `webp`, `gif`, `bmp`, `tif`, `tiff`, in any
+    /// case), sorted by path, hidden ones left out. A folder that links back to one already seen is not entered again; links
+    /// that lead out of the folder are left out, unless the [`Source`] follows them. These links, folders below it that can't
+    /// be read, and files of other endings are counted in [`Photos::warnings`].
     ///
     /// # Errors
-    /// [`Error::Input`] if the folder is not there, can't be read, or holds no photo.
+    /// [`Error::Input`](crate::Error::Input) if the folder is not there, can't be read, or holds no photo.
     pub fn folder(folder: impl Into<Source>) -> Result<Photos> {
-        let source = folder.into();
-        let (folder, fence) = (&source.path, source.fence(&source.path)?);
-        let (files, skipped) = list::photo_files(folder, &fence)?;
-        if files.is_empty() {
-            let links = fence.warning(skipped).map(|warning| format!(" ({warning})")).unwrap_or_default();
-            return Err(Error::input(
-                "no photo in this folder",
-                folder.display().to_string(),
-                format!(
-                    "give a folder that holds .jpg, .jpeg or .png files, in it or in folders below it{links}"
-                ),
-            ));
-        }
-        let items =
-            files.into_iter().map(|(name, path)| Item::new(name, Origin::File(path), Vec::new())).collect();
-        let mut photos = Photos::from_items(folder.display().to_string(), items, Vec::new());
-        photos.warnings.extend(fence.warning(skipped));
-        Ok(photos.within(fence))
+        folder::all(&folder.into())
     }
 
     /// Photos in one folder per class: `folder/CLASS/**/photo.jpg`; classes are sorted by name.
     ///
+    /// Photos beside the class folders have no label: they are left out, and so are class folders without a photo; both
+    /// are named in [`Photos::warnings`].
+    ///
     /// # Errors
-    /// [`Error::Input`] as for [`Photos::folder`], or if there are photos beside the class folders, for they
-    /// would have no label.
+    /// [`Error::Input`](crate::Error::Input) as for [`Photos::folder`], or if more photos lie beside the class folders
+    /// than [`Source::max_broken`] allows.
     pub fn labelled(folder: impl Into<Source>) -> Result<Photos> {
-        let source = folder.into();
-        let mut photos = Photos::folder(source.clone())?;
-        let folder = &source.path;
-        let class_of = |name: &str| name.split_once('/').map(|(class, _)| class.to_string());
-        for item in &photos.items {
-            let class = class_of(&item.name).ok_or_else(|| {
-                Error::input(
-                    format!("photo {} lies outside any class folder", item.name),
-                    folder.display().to_string(),
-                    "give a folder that holds one folder of photos per class and no photos of its own",
-                )
-            })?;
-            if photos.classes.last() != Some(&class) {
-                photos.classes.push(class);
-            }
-        }
-        photos.classes.sort();
-        photos.classes.dedup();
-        let classes = &photos.classes;
-        for item in &mut photos.items {
-            item.labels = class_of(&item.name)
-                .and_then(|class| classes.binary_search(&class).ok())
-                .into_iter()
-                .collect();
-        }
-        Ok(photos)
+        folder::labelled(&folder.into())
     }
 
     /// Photos named by a csv list: a column of files, one of labels (several joined by `;`), perhaps one of splits.
     ///
-    /// Columns are found by their headings (`file`, `path`, `image`, `filename`; `labels`, `label`, `class`;
-    /// `split`, `set`); without such headings they are taken in the order file, labels, split. Files are relative
-    /// to `root`, or else to the list's folder, or else to the folder `images` beside the list. With `split`,
-    /// only its lines are taken. Classes are the sorted labels of the *whole* list, so that a label has the same
-    /// number in every split; so are a photo's labels sorted, each once.
+    /// Columns are found by their headings (`file`, `path`, `image`, `filename` and the like; `labels`, `label`, `class`;
+    /// `split`, `set`, in any case); without such headings they are taken in the order file, labels, split. They are
+    /// separated by commas, or else by tabs or semicolons. Files are relative to `root`, or else to the list's folder, or
+    /// else to the folder `images` beside the list: to that which holds most of the first ones. With `split`, only its
+    /// lines are taken: `train`, `Train` and `training` are the same. Classes are the sorted labels of the *whole* list,
+    /// so that a label has the same number in every split; so are a photo's labels sorted, each once. A photo on several
+    /// lines has the labels of all of them.
     ///
     /// # Errors
-    /// [`Error::Input`] if the list can't be read, has no line of that split, or if its first file is not there.
+    /// [`Error::Input`](crate::Error::Input) if the list can't be read, has no line of that split or no column of files, if
+    /// more lines name no file than [`Source::max_broken`] allows, or if none of its files is there.
     pub fn csv(list: impl Into<Source>, root: Option<&Path>, split: Option<&str>) -> Result<Photos> {
-        list::csv(&list.into(), root, split.map_or(list::Lines::All, list::Lines::Split))
+        list::csv(&list.into(), root, split.map_or(list::Lines::All, list::Lines::Named))
     }
 
     /// Photos from encoded bytes in memory, with labels.
@@ -249,12 +215,26 @@ impl Photos {
         self
     }
 
+    /// CRC-32 of one photo as it is stored; `None` if it can't be read.
+    pub(crate) fn checksum(&self, photo: usize) -> Option<u32> {
+        match &self.items[photo].origin {
+            Origin::File(path) => self.fence.read(path).ok().map(|bytes| crc32fast::hash(&bytes)),
+            Origin::Bytes(bytes) => Some(crc32fast::hash(bytes)),
+            Origin::Raw(image) => image.read().ok().map(|image| crc32fast::hash(&image.data)),
+        }
+    }
+
     /// Reads and decodes one photo, uncached; the reason if that fails.
     pub fn decode(&self, photo: usize) -> Result<Rgb, String> {
+        self.read(photo).map(|(image, _)| image)
+    }
+
+    /// [`Photos::decode`], with what is missing of a file whose pixels are all there.
+    pub(super) fn read(&self, photo: usize) -> Result<Read, String> {
         match &self.items[photo].origin {
             Origin::File(path) => self.fence.decode(path),
-            Origin::Bytes(bytes) => decode(bytes),
-            Origin::Raw(image) => image.read(),
+            Origin::Bytes(bytes) => decode::read(bytes),
+            Origin::Raw(image) => image.read().map(|image| (image, None)),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Where a data set lies, and the fence around it: links lead out of its folder only if that was asked for.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::data::Rgb;
-use crate::data::decode::decode_from;
+use crate::data::decode::{self, Read};
 use crate::error::{Error, Result};
 use crate::files::{self, unusable};
 
@@ -25,11 +25,12 @@ pub struct Source {
     /// The folder that was given, if `path` was found in it.
     given: Option<PathBuf>,
     follow_links: bool,
+    pub(super) max_broken: f64,
 }
 
 impl<P: AsRef<Path>> From<P> for Source {
     fn from(path: P) -> Source {
-        Source { path: path.as_ref().to_path_buf(), given: None, follow_links: false }
+        Source { path: path.as_ref().to_path_buf(), given: None, follow_links: false, max_broken: 0.01 }
     }
 }
 
@@ -39,10 +40,16 @@ impl Source {
         Source { follow_links, ..self }
     }
 
+    /// The same with another share of a list's entries that may be unusable before the set is refused: 0.01 unless
+    /// set, and always one unless it is 0.
+    pub fn max_broken(self, max_broken: f64) -> Source {
+        Source { max_broken, ..self }
+    }
+
     /// A part of this set: its links may lead anywhere in the whole.
     pub(super) fn part(&self, path: PathBuf) -> Source {
         let given = Some(self.given.as_ref().unwrap_or(&self.path).clone());
-        Source { path, given, follow_links: self.follow_links }
+        Source { path, given, ..self.clone() }
     }
 
     /// The fence around a folder of this set: that which was given, if it was found in it.
@@ -105,8 +112,13 @@ impl Fence {
         files::read_text(path, limit)
     }
 
+    /// The bytes of a photo inside.
+    pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        files::read(self.open(path)?, path, MAX_FILE)
+    }
+
     /// Decodes a photo inside; the reason as a sentence fragment if it can't be.
-    pub(super) fn decode(&self, path: &Path) -> Result<Rgb, String> {
+    pub(super) fn decode(&self, path: &Path) -> Result<Read, String> {
         if !self.holds(path).map_err(|e| e.to_string())? {
             return Err("outside the data folder (--follow-links allows it)".into());
         }
@@ -118,7 +130,9 @@ impl Fence {
         if length > MAX_FILE {
             return Err(format!("a file of more than {MAX_FILE} bytes"));
         }
-        decode_from(std::io::BufReader::with_capacity(1 << 16, file), length)
+        let mut bytes = Vec::with_capacity(length as usize);
+        file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        decode::read(&bytes)
     }
 
     /// A warning of links that were left out, if any were.

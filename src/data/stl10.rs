@@ -22,7 +22,8 @@ impl Photos {
     /// column by column; a label is a byte from 1 to 10. Images stay in their files until they are asked for. The
     /// folds of `fold_indices.txt` are not used: S2R2's classifier learns from all train photos.
     ///
-    /// `split` `None` gives the photos to pretrain on: the unlabelled ones, then the train ones with their labels.
+    /// `split` `None` gives the photos to pretrain on: the unlabelled ones, then the train ones with their labels, if they
+    /// are there.
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if a file is missing or cut off, or a label is impossible.
@@ -39,10 +40,18 @@ impl Photos {
         };
         let classes = class_names(&fence, &folder.join("class_names.txt"), CLASSES)?;
         let mut items = Vec::new();
-        for part in parts {
+        // To pretrain, the unlabelled ones are enough.
+        let absent = split.is_none() && !folder.join("train_X.bin").exists();
+        for part in parts.iter().filter(|part| !(absent && **part == "train")) {
             items.extend(part_items(&fence, folder, part)?);
         }
-        Ok(Photos::from_items(folder.display().to_string(), items, classes))
+        let mut photos = Photos::from_items(folder.display().to_string(), items, classes);
+        if absent {
+            photos
+                .warnings
+                .push(format!("{}: train_X.bin is not there: unlabelled photos alone", photos.place()));
+        }
+        Ok(photos)
     }
 }
 

@@ -4,17 +4,17 @@
 //! submission nears a desktop driver's time-out). A plan is a GPU without an adapter: ops choose and record the same
 //! kernels, which are counted and go no further; its tensors have no elements.
 
-use super::adapter::{AdapterSummary, ranked};
+use super::adapter::{self, AdapterSummary};
 use super::cache;
 use super::deferred::{Deferred, Job};
 use super::kernel::Dispatch;
-use super::pool::{FreeList, Usage, size_class};
+use super::pool::{Usage, size_class};
 use super::recorder::Recorder;
 use super::trace::{self, KernelRun, Trace};
 use super::tuned::{Choice, Class, Tuned};
 use crate::error::{Error, Result, readable_bytes};
 use crate::tensor::Tensor;
-use crate::topic::Topic;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +50,8 @@ struct Raw {
 
 #[derive(Debug, Default)]
 pub(super) struct GpuPool {
-    free: FreeList<Raw>,
+    /// Freed buffers by class and id.
+    free: Mutex<BTreeMap<(usize, u64), Raw>>,
     usage: Usage,
     next_id: AtomicU64,
 }
@@ -61,6 +62,18 @@ fn class_bytes(class: usize) -> u64 {
 }
 
 impl GpuPool {
+    /// The freed buffer of a class with the lowest id, so that a step that asks for what the last one asked for gets the
+    /// same buffers, whose bind groups are there.
+    fn take(&self, class: usize) -> Option<Raw> {
+        let mut free = self.free.lock().expect("free lock");
+        let key = free.range((class, 0)..=(class, u64::MAX)).next().map(|(key, _)| *key)?;
+        free.remove(&key)
+    }
+
+    fn put(&self, raw: Raw) {
+        self.free.lock().expect("free lock").insert((raw.class, raw.id), raw);
+    }
+
     /// Bytes in use, now and at most.
     pub fn usage(&self) -> (u64, u64) {
         (self.usage.bytes(), self.usage.peak())
@@ -83,7 +96,7 @@ impl Drop for GpuBuffer {
     fn drop(&mut self) {
         if let Some(raw) = self.raw.take() {
             self.pool.usage.sub(class_bytes(raw.class));
-            self.pool.free.put(raw.class, raw);
+            self.pool.put(raw);
         }
     }
 }
@@ -116,20 +129,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] if there is none or it can't be opened.
     pub fn open(name: Option<&str>, options: GpuOptions) -> Result<Gpu> {
-        let all = ranked();
-        let names = all.iter().map(|(s, _)| s.name.clone()).collect::<Vec<_>>().join(", ");
-        let wanted = name.unwrap_or("").to_lowercase();
-        let found = all.into_iter().find(|(s, _)| s.name.to_lowercase().contains(&wanted));
-        let Some((summary, adapter)) = found else {
-            let advice = if names.is_empty() {
-                "no Vulkan, Metal or DirectX 12 driver was found: install one (a software one on Debian and \
-                 Ubuntu: apt-get install mesa-vulkan-drivers) or use --device cpu"
-                    .to_string()
-            } else {
-                format!("no GPU is named like `{wanted}`: there are {names}")
-            };
-            return Err(Error::Device(advice).see(Topic::Devices));
-        };
+        let (summary, adapter) = adapter::find(name)?;
         if trace::level() >= 1 {
             eprintln!("adapter {summary:?}");
         }
@@ -245,6 +245,11 @@ impl Gpu {
     /// Bytes in use, now and at most.
     pub fn usage(&self) -> (u64, u64) {
         self.pool.usage()
+    }
+
+    /// Bind groups that are kept, and those made since it was opened; none in a plan.
+    pub fn bind_groups(&self) -> [usize; 2] {
+        self.recorder.as_ref().map(Recorder::bind_groups).unwrap_or_default()
     }
 
     /// The tuned choice for a class, if there is one.
@@ -381,7 +386,7 @@ impl Gpu {
                 available: readable_bytes(self.summary.max_buffer),
             });
         }
-        let raw = match self.pool.free.take(class) {
+        let raw = match self.pool.take(class) {
             Some(raw) => raw,
             None => Raw {
                 buffer: self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)).transpose()?,

@@ -9,6 +9,7 @@ pub mod kernel;
 mod poll;
 pub mod pool;
 pub mod real;
+mod recent;
 mod recorder;
 pub(crate) mod scratch;
 mod stamps;
@@ -45,10 +46,11 @@ impl Device {
         Device::Cpu(Arc::new(Cpu::new(Precision::F64)))
     }
 
-    /// A GPU whose name contains `name` (any GPU if `None`), a real one before a software driver.
+    /// A GPU by its number in [`adapter::adapters`] or a part of its name; if `None` the first, which is a real one
+    /// before a software driver.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] if there is none or it can't be opened, naming those there are.
+    /// [`crate::Error::Device`] if there is none, several fit or it can't be opened, naming those there are.
     pub fn gpu_named(name: Option<&str>, options: GpuOptions) -> Result<Device> {
         Ok(Device::Gpu(Arc::new(Gpu::open(name, options)?)))
     }
@@ -68,7 +70,7 @@ impl Device {
         }
     }
 
-    /// Opens what `--device` asks for: `auto`, `cpu`, `gpu` or `gpu:NAME`. A GPU uses what earlier runs have kept in the
+    /// Opens what `--device` asks for: `auto`, `cpu`, `gpu`, `gpu:N` or `gpu:NAME`. A GPU uses what earlier runs have kept in the
     /// user's [`cache`].
     ///
     /// `auto` takes a discrete GPU, else an integrated one, else the CPU device; a software driver is only
@@ -79,8 +81,8 @@ impl Device {
     pub fn open(request: &str) -> Result<Device> {
         let options = GpuOptions { cache: cache::folder(), ..GpuOptions::default() };
         match request {
-            "auto" => match adapter::adapters().iter().find(|a| a.is_real()) {
-                Some(adapter) => Device::gpu_named(Some(&adapter.name), options),
+            "auto" => match adapter::adapters().iter().position(adapter::AdapterSummary::is_real) {
+                Some(number) => Device::gpu_named(Some(&number.to_string()), options),
                 None => Ok(Device::cpu()),
             },
             "cpu" => Ok(Device::cpu()),
@@ -90,7 +92,7 @@ impl Device {
                 None => Err(crate::Error::input(
                     "unknown device",
                     format!("--device {request}"),
-                    "use auto, cpu, gpu or gpu:NAME (`vista devices` lists the names)",
+                    "use auto, cpu, gpu, gpu:N or gpu:NAME (`vista devices` lists numbers and names)",
                 )),
             },
         }

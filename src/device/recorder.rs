@@ -6,11 +6,11 @@ use super::cache::Pipelines;
 use super::gpu::{GpuBuffer, GpuPool};
 use super::kernel::{Dispatch, Kernels};
 use super::poll;
+use super::recent::Recent;
 use super::stamps::Stamps;
 use super::trace::Trace;
 use crate::error::{Error, Result};
 use crate::topic::Topic;
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -38,13 +38,12 @@ enum Command {
     },
 }
 
-#[derive(Default)]
 struct Recording {
     commands: Vec<Command>,
     /// Params structs of the recorded dispatches, each aligned for a dynamic uniform offset.
     params: Vec<u8>,
     work: u64,
-    groups: HashMap<GroupKey, wgpu::BindGroup>,
+    groups: Recent<GroupKey, wgpu::BindGroup>,
     stamps: Option<Stamps>,
 }
 
@@ -53,6 +52,8 @@ type GroupKey = (u64, Vec<(u64, u64, u64)>);
 /// Room for the params of about 2,000 dispatches.
 const PARAMS_BYTES: usize = 512 * 1024;
 const PARAMS_ALIGN: usize = 256;
+/// Bind groups that are kept, and at most as many older ones. A step of a ResNet-50 takes some hundreds for each chunk.
+const BIND_GROUPS: usize = 8192;
 
 /// An open adapter's queue.
 pub(super) struct Recorder {
@@ -121,7 +122,13 @@ impl Recorder {
             mapped_at_creation: false,
         });
         let pipelines = kept.and_then(|folder| Pipelines::open(folder, &device, &adapter.get_info()));
-        let recording = Recording { stamps: Stamps::new(&device, &queue), ..Default::default() };
+        let recording = Recording {
+            commands: Vec::new(),
+            params: Vec::new(),
+            work: 0,
+            groups: Recent::new(BIND_GROUPS),
+            stamps: Stamps::new(&device, &queue),
+        };
         Ok(Recorder {
             name: summary.name.clone(),
             kernels: Kernels::new(device.clone(), checked, pipelines),
@@ -172,35 +179,29 @@ impl Recorder {
                 (tensor.gpu_buffer().id(), 4 * start as u64, (4 * count as u64).next_multiple_of(16).max(16))
             })
             .collect();
-        let key = (kernel.id, bindings);
-        let group = match recording.groups.get(&key) {
-            Some(group) => group.clone(),
-            None => {
-                let mut entries = Vec::with_capacity(dispatch.tensors.len() + 1);
-                if let Some(size) = kernel.params_size {
-                    entries.push(binding(0, &self.params, 0, size));
-                }
-                for ((slot, (tensor, _)), (_, at, bytes)) in
-                    kernel.slots.iter().zip(&dispatch.tensors).zip(&key.1)
-                {
-                    entries.push(binding(slot.binding, tensor.gpu_buffer().raw(), *at, *bytes));
-                }
-                assert_eq!(
-                    kernel.slots.len(),
-                    dispatch.tensors.len(),
-                    "{}/{} binds another number of tensors",
-                    dispatch.shader,
-                    dispatch.entry
-                );
-                let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some(dispatch.entry),
-                    layout: &kernel.layout,
-                    entries: &entries,
-                });
-                recording.groups.insert(key, group.clone());
-                group
+        let group = recording.groups.get_or_make((kernel.id, bindings), |(_, bindings)| {
+            let mut entries = Vec::with_capacity(dispatch.tensors.len() + 1);
+            if let Some(size) = kernel.params_size {
+                entries.push(binding(0, &self.params, 0, size));
             }
-        };
+            for ((slot, (tensor, _)), (_, at, bytes)) in
+                kernel.slots.iter().zip(&dispatch.tensors).zip(bindings)
+            {
+                entries.push(binding(slot.binding, tensor.gpu_buffer().raw(), *at, *bytes));
+            }
+            assert_eq!(
+                kernel.slots.len(),
+                dispatch.tensors.len(),
+                "{}/{} binds another number of tensors",
+                dispatch.shader,
+                dispatch.entry
+            );
+            self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(dispatch.entry),
+                layout: &kernel.layout,
+                entries: &entries,
+            })
+        });
         recording.commands.push(Command::Run {
             pipeline: kernel.pipeline.clone(),
             group,
@@ -213,6 +214,11 @@ impl Recorder {
             self.submit(&mut recording)?;
         }
         Ok(())
+    }
+
+    /// Bind groups that are kept, and those made since the device was opened.
+    pub fn bind_groups(&self) -> [usize; 2] {
+        self.lock().groups.count()
     }
 
     /// Records a copy of bytes.

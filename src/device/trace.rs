@@ -42,6 +42,8 @@ pub struct KernelRun {
     pub shader: &'static str,
     /// Its entry point.
     pub entry: &'static str,
+    /// Values of the constants that its pipeline is built with.
+    pub constants: Vec<(&'static str, f64)>,
     /// The op that it belongs to, by its place in [`Events::ops`].
     pub op: Option<usize>,
     /// Bytes of the bindings that the entry point reads and of those that it writes, each part of a buffer once.
@@ -63,7 +65,8 @@ impl KernelRun {
             bytes += 4 * range.len() as u64 * (u64::from(read) + u64::from(slot.writes));
         }
         let Dispatch { shader, entry, .. } = *dispatch;
-        Ok(KernelRun { shader, entry, op: None, bytes, milliseconds: None })
+        let constants = dispatch.constants.clone();
+        Ok(KernelRun { shader, entry, constants, op: None, bytes, milliseconds: None })
     }
 }
 

@@ -217,13 +217,19 @@ impl Finetune {
         let (mut predicted, mut labels) = (Vec::new(), Vec::new());
         let classes = test.photos().classes().len();
         for ids in labelled_photos(test).chunks(64) {
-            let (images, kept) = test.center_views(ids, views)?;
+            let (images, kept) = test.sound_views(ids, views)?;
+            if kept.is_empty() {
+                continue;
+            }
             let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
             let tape = Tape::inert(device);
             let g = model.backbone.forward(&tape.constant(images), Mode::Eval)?;
             let logits = model.head.forward(&g)?.value().to_vec()?; // [N, classes]
             predicted.extend(logits.chunks(classes).map(arg_max));
             labels.extend(kept.iter().filter_map(|&id| test.photos().label(id)));
+        }
+        if labels.is_empty() {
+            return Err(test.nothing_decodable());
         }
         result.top1 = accuracy(&predicted, &labels);
         result.balanced = balanced_accuracy(&predicted, &labels);

@@ -1,6 +1,6 @@
 //! Weighted nearest-neighbour classification of frozen features.
 
-use super::{Labelled, accuracy, arg_max, balanced_accuracy, common_width};
+use super::{Features, Labelled, accuracy, arg_max, balanced_accuracy, common_width, standard_error};
 use crate::error::{Error, Result};
 use crate::ops::matmul::twin::matmul;
 use crate::ops::top_k::largest;
@@ -23,6 +23,50 @@ impl Default for Knn {
     }
 }
 
+/// Which labelled photos are judged, and among which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KnnProtocol {
+    /// Test photos among train photos.
+    Test,
+    /// Every labelled photo, train and test, among all others.
+    LeaveOneOut,
+}
+
+impl KnnProtocol {
+    /// Leave-one-out for the bundled photos: 66 test photos are too few to say much.
+    pub fn of(bundled: bool) -> KnnProtocol {
+        if bundled { KnnProtocol::LeaveOneOut } else { KnnProtocol::Test }
+    }
+
+    /// Photos that may vote on one, of so many train and test photos.
+    pub fn voters(self, train: usize, test: usize) -> usize {
+        match self {
+            KnnProtocol::Test => train,
+            KnnProtocol::LeaveOneOut => (train + test).saturating_sub(1),
+        }
+    }
+
+    /// Votes on the photos that are judged.
+    ///
+    /// # Errors
+    /// As [`Knn::classify`].
+    pub fn votes(self, knn: &Knn, train: &Features, test: &Features) -> Result<Votes> {
+        match self {
+            KnnProtocol::Test => knn.classify(&train.labelled(), &test.labelled()),
+            KnnProtocol::LeaveOneOut => knn.leave_one_out(&train.and(test).labelled()),
+        }
+    }
+
+    /// In words, with the number of photos judged.
+    pub fn told(self, photos: usize) -> String {
+        match self {
+            KnnProtocol::Test => format!("{photos} test photos among the train photos"),
+            KnnProtocol::LeaveOneOut => format!("{photos} photos, each among all others (leave-one-out)"),
+        }
+    }
+}
+
 /// What the neighbours said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Votes {
@@ -34,6 +78,8 @@ pub struct Votes {
     pub top1: f64,
     /// Mean over classes of the fraction predicted right.
     pub balanced: f64,
+    /// [`standard_error`] of `top1`.
+    pub error: f64,
 }
 
 /// Similarities computed at a time.
@@ -52,24 +98,46 @@ impl Knn {
     /// Wu et al. 2018, Section 3.4.
     pub fn classify(&self, train: &Labelled, test: &Labelled) -> Result<Votes> {
         let width = common_width(train, test)?;
-        let (count, classes) = (train.labels.len(), train.classes().max(test.classes()));
-        self.check(count)?;
-        let keys = normalized(train.features, width)?;
-        let queries = normalized(test.features, width)?;
-        let mut votes = vec![0.0; test.labels.len() * classes];
+        self.check(train.labels.len())?;
+        let [keys, queries] = [normalized(train.features, width)?, normalized(test.features, width)?];
+        Ok(self.among(&keys, train.labels, &queries, test.labels, false))
+    }
+
+    /// Classifies each image by its `k` most similar *other* images: leave-one-out, for sets too small to be split.
+    ///
+    /// # Errors
+    /// As [`Knn::classify`]; k is at most the number of other images.
+    pub fn leave_one_out(&self, all: &Labelled) -> Result<Votes> {
+        let width = all.width()?;
+        self.check(all.labels.len() - 1)?;
+        let rows = normalized(all.features, width)?;
+        Ok(self.among(&rows, all.labels, &rows, all.labels, true))
+    }
+
+    /// Votes of unit rows `keys` on unit rows `queries`. Where both are the `same` images, none votes on itself.
+    fn among(&self, keys: &[f32], known: &[usize], queries: &[f32], labels: &[usize], same: bool) -> Votes {
+        let (count, width) = (known.len(), keys.len() / known.len());
+        let classes = known.iter().chain(labels).max().map_or(0, |label| label + 1);
+        let mut votes = vec![0.0; labels.len() * classes];
         let rows = (AT_ONCE / count).max(1);
         let mut cosines = vec![0.0; rows * count];
-        for (queries, votes) in queries.chunks(rows * width).zip(votes.chunks_mut(rows * classes)) {
-            let rows = queries.len() / width;
-            let cosines = &mut cosines[..rows * count];
-            matmul(false, true, rows, count, width, queries, &keys, None, cosines);
-            let pairs = cosines.par_chunks(count).zip(votes.par_chunks_mut(classes));
-            pairs.for_each(|(cosines, votes)| self.vote(cosines, train.labels, votes));
+        let parts = queries.chunks(rows * width).zip(votes.chunks_mut(rows * classes));
+        for (part, (queries, votes)) in parts.enumerate() {
+            let many = queries.len() / width;
+            let cosines = &mut cosines[..many * count];
+            matmul(false, true, many, count, width, queries, keys, None, cosines);
+            let pairs = cosines.par_chunks_mut(count).zip(votes.par_chunks_mut(classes));
+            pairs.enumerate().for_each(|(row, (cosines, votes))| {
+                if same {
+                    cosines[part * rows + row] = f32::NEG_INFINITY;
+                }
+                self.vote(cosines, known, votes);
+            });
         }
         let predicted: Vec<usize> = votes.chunks(classes).map(arg_max).collect();
-        let top1 = accuracy(&predicted, test.labels);
-        let balanced = balanced_accuracy(&predicted, test.labels);
-        Ok(Votes { votes, predicted, top1, balanced })
+        let top1 = accuracy(&predicted, labels);
+        let (balanced, error) = (balanced_accuracy(&predicted, labels), standard_error(top1, labels.len()));
+        Votes { votes, predicted, top1, balanced, error }
     }
 
     /// Refuses constants that cannot classify among `count` training images.
@@ -149,6 +217,28 @@ mod tests {
     }
 
     #[test]
+    fn left_out_of_its_own_neighbours_an_image_is_judged_as_if_it_were_the_only_test_image() {
+        let mut rng = crate::rng::KeyedRng::new("rows", 0, [0; 3]);
+        let features: Vec<f32> = (0..3 * 41).map(|_| rng.below(2001) as f32 - 1000.0).collect();
+        let labels: Vec<usize> = (0..41).map(|_| rng.below(4) as usize).collect();
+        for knn in [Knn { k: 1, tau: 0.07 }, Knn { k: 5, tau: 0.1 }, Knn { k: 40, tau: 1.0 }] {
+            let all = knn.leave_one_out(&labelled(&features, &labels)).expect("votes");
+            let mut right = 0;
+            for i in 0..41 {
+                let rest: Vec<f32> = [&features[..3 * i], &features[3 * i + 3..]].concat();
+                let known: Vec<usize> = [&labels[..i], &labels[i + 1..]].concat();
+                let one = labelled(&features[3 * i..][..3], &labels[i..=i]);
+                let alone = knn.classify(&labelled(&rest, &known), &one).expect("votes");
+                assert_eq!(all.predicted[i], alone.predicted[0], "{knn:?}, image {i}");
+                right += usize::from(alone.predicted[0] == labels[i]);
+            }
+            let top1 = right as f64 / 41.0;
+            assert_eq!(all.top1, top1);
+            assert!((all.error - (top1 * (1.0 - top1) / 41.0).sqrt()).abs() < 1e-12, "{all:?}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_an_error_that_says_what_does() {
         let train = labelled(&[1.0, 0.0, 0.0, 1.0], &[0, 1]);
         let test = labelled(&[1.0, 0.0], &[0]);
@@ -159,5 +249,8 @@ mod tests {
         assert!(message(Knn::default(), labelled(&[], &[]), test).contains("at least one image"));
         let broken = labelled(&[1.0, f32::NAN, 0.0, 1.0], &[0, 1]);
         assert!(message(Knn { k: 1, tau: 0.07 }, broken, test).contains("image 0"));
+        let alone = |knn: Knn, all| knn.leave_one_out(&all).expect_err("error").to_string();
+        assert!(alone(Knn { k: 2, tau: 0.07 }, train).contains("from 1 to 1"));
+        assert!(alone(Knn::default(), labelled(&[], &[])).contains("at least one image"));
     }
 }

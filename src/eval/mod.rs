@@ -15,6 +15,9 @@
 //! **The trap.** Features are those of the backbone in evaluation mode, not the projections; and the best figure on a test set
 //! is not a result: the last epoch's is, with the best beside it and so named.
 //!
+//! **The other trap.** Untrained weights are a floor only with batch norm's statistics of photos ([`precise_statistics`]): those
+//! that it starts with, 0 and 1, make another network of the same weights, whose figures may be a third higher.
+//!
 //! **The test.** `tests/judging.rs`; floors of colours and of hand-made features beside every figure.
 
 pub mod ap;
@@ -32,10 +35,12 @@ mod table;
 pub mod voc;
 
 pub use ap::{ApKind, MeanAp, average_precision, mean_average_precision};
-pub use features::{Embedded, Features, colour_features, embed, features, labelled_features};
+pub use features::{
+    Embedded, Features, colour_features, embed, features, labelled_features, precise_statistics,
+};
 pub use finetune::{Finetune, FinetuneResult};
 pub use handmade::handmade_features;
-pub use knn::{Knn, Votes};
+pub use knn::{Knn, KnnProtocol, Votes};
 pub use probe::{Probe, ProbeResult};
 pub use sgd_probe::SgdProbe;
 pub use supervised::LabelledAlbums;
@@ -95,6 +100,13 @@ fn common_width(train: &Labelled, test: &Labelled) -> Result<usize> {
 pub fn accuracy(predicted: &[usize], labels: &[usize]) -> f64 {
     let right = predicted.iter().zip(labels).filter(|(p, l)| p == l).count();
     right as f64 / labels.len().max(1) as f64
+}
+
+/// Standard error of a share of `count` images, `sqrt(share (1 - share) / count)`; 0 of none.
+///
+/// The binomial's: of images alone, not of seeds; under leave-one-out, whose judgements share neighbours, an estimate.
+pub fn standard_error(share: f64, count: usize) -> f64 {
+    (share * (1.0 - share) / count.max(1) as f64).sqrt()
 }
 
 /// Mean over the classes that occur in `labels` of the fraction of their images that were predicted; 0 of none.

@@ -17,6 +17,11 @@ pub struct LabelledAlbums {
 }
 
 impl LabelledAlbums {
+    /// Train, then test.
+    pub fn both(&self) -> [&Album; 2] {
+        [&self.train, &self.test]
+    }
+
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.train.photos().classes().len()

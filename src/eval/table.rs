@@ -58,20 +58,22 @@ impl FeatureTable {
         file.flush().map_err(|e| Error::io(path, e))
     }
 
-    /// Reads what [`FeatureTable::write_safetensors`] wrote, views left out.
+    /// Reads what [`FeatureTable::write_safetensors`] wrote, views left out, and the facts.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Input`] if the file can't be read or is another.
-    pub fn read(path: &Path) -> Result<FeatureTable> {
+    pub fn read(path: &Path) -> Result<(FeatureTable, HashMap<String, String>)> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let bad = |what: &str| {
             let advice = "give a .safetensors file that `vista embed` wrote";
             Error::input(format!("not a file of features ({what})"), path.display().to_string(), advice)
         };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(&e.to_string()))?;
-        let names = header.metadata().as_ref().and_then(|m| m.get("names"));
-        let names: Vec<String> =
-            names.and_then(|names| serde_json::from_str(names).ok()).ok_or_else(|| bad("no names"))?;
+        let mut facts = header.metadata().clone().unwrap_or_default();
+        let names: Vec<String> = facts
+            .remove("names")
+            .and_then(|names| serde_json::from_str(&names).ok())
+            .ok_or_else(|| bad("no names"))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(&e.to_string()))?;
         let view = file.tensor("features").map_err(|e| bad(&e.to_string()))?;
         let (&[rows, width], Dtype::F32) = (view.shape(), view.dtype()) else {
@@ -80,7 +82,7 @@ impl FeatureTable {
         if rows != names.len() {
             return Err(bad("as many names as rows are missing"));
         }
-        Ok(FeatureTable { names, values: bytemuck::pod_collect_to_vec(view.data()), width })
+        Ok((FeatureTable { names, values: bytemuck::pod_collect_to_vec(view.data()), width }, facts))
     }
 
     /// The `k` rows nearest to `query` by cosine, nearest first; row `own` is left out.
@@ -124,7 +126,8 @@ mod tests {
         table
             .write_safetensors(&path, &[("image_size".into(), "2".into())], Some((&pixels, 2)))
             .expect("written");
-        assert_eq!(FeatureTable::read(&path).expect("read"), table);
+        let facts = [("image_size".to_string(), "2".to_string())].into();
+        assert_eq!(FeatureTable::read(&path).expect("read"), (table.clone(), facts));
         let found = table.nearest(&[0.0, 9.0], None, 2).expect("found");
         assert_eq!(found.iter().map(|n| n.key).collect::<Vec<_>>(), [2, 1]);
         assert!(

@@ -6,6 +6,7 @@ use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
 use crate::nn::{Architecture, Module, Param, ResNetConfig, Stem};
 use crate::train::{Config, ModelConfig};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The convolution by whose name a ResNet is found.
@@ -14,6 +15,10 @@ const ANCHOR: &str = "layer1.0.conv1.weight";
 /// Parts of prefixes that mark the encoder that is meant, among several in a file, the best first: MoCo's and DenseCL's
 /// query encoder, MoCo-v3's, BYOL's, DINO's, OpenSelfSup's.
 const MEANT: [&str; 5] = ["encoder_q", "base_encoder", "online", "student", "backbone"];
+/// Words of prefixes that mark a copy that follows the encoder: taken only where there is nothing else.
+const COPIES: [&str; 6] = ["momentum", "ema", "teacher", "target", "key", "k"];
+/// What a backbone must be like.
+const PLAIN: &str = "give a plain ResNet-18, -34 or -50 as torchvision, timm or detectron2 name it";
 
 /// Where in a file a ResNet is, and which one.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +29,10 @@ pub struct Source {
     pub library: Library,
     /// The network.
     pub backbone: ResNetConfig,
-    /// Its head of two layers, if it has one.
+    /// Its head of two layers, if it has one of this crate's form.
     pub head: Option<Head>,
+    /// What is different about a head of another form.
+    pub other_head: Option<String>,
 }
 
 /// A head of two linear layers, as MoCo-v2, DenseCL and this crate have it.
@@ -46,24 +53,27 @@ impl Source {
     /// # Errors
     /// [`Error::Input`] if there is none, several, or one that this crate has not.
     pub fn find(weights: &Weights, prefix: Option<&str>, stem: Option<Stem>, place: &str) -> Result<Source> {
-        let libraries = [Library::Torchvision, Library::Detectron2];
+        let numbered = [2, 3, 4].map(Library::Numbered);
+        let libraries = [&[Library::Torchvision, Library::Detectron2][..], &numbered].concat();
         let mut all: Vec<(String, Library)> = Vec::new();
         for library in libraries {
             let anchor = library.rename(ANCHOR);
             let prefixes = weights.0.keys().filter_map(|name| name.strip_suffix(anchor.as_str()));
             let whole = prefixes.filter(|p| p.is_empty() || p.ends_with('.'));
-            all.extend(whole.map(|p| (p.to_string(), library)));
+            let has = |prefix: &str, name: &str| weights.0.contains_key(&format!("{prefix}{name}"));
+            // Numbers are anyone's: they must begin with a stem, and with the first of the stages.
+            let begins = |prefix: &&str| match library {
+                Library::Numbered(first) => {
+                    has(prefix, "0.weight") && !has(prefix, &format!("{}.0.conv1.weight", first - 1))
+                }
+                _ => true,
+            };
+            all.extend(whole.filter(begins).map(|p| (p.to_string(), library)));
         }
         let (prefix, library) = chosen(all, prefix, place)?;
         let shape =
             |name: &str| weights.0.get(&(prefix.clone() + &library.rename(name))).map(|a| a.shape.as_slice());
-        let bad = |what: String| {
-            Error::input(
-                what,
-                place,
-                "give a ResNet-18, -34 or -50 as torchvision, timm or detectron2 name it",
-            )
-        };
+        let bad = |what: String| Error::input(what, place, PLAIN);
         let depth = |stage: usize| {
             (0..).take_while(|i| shape(&format!("layer{stage}.{i}.conv1.weight")).is_some()).count()
         };
@@ -81,31 +91,64 @@ impl Source {
         let (width, stem) = match shape("conv1.weight") {
             Some(&[width, 3, 7, 7]) => (width, Stem::Imagenet),
             Some(&[width, 3, 3, 3]) => (width, stem.unwrap_or(Stem::Cifar)),
-            Some(other) => return Err(bad(format!("a stem of {other:?}"))),
-            None => return Err(bad(format!("no {prefix}{}", library.rename("conv1.weight")))),
+            other => {
+                let (stem, wanted) = (library.rename("conv1.weight"), "[width, 3, 7, 7] or [width, 3, 3, 3]");
+                let what = other.map_or("missing".into(), |shape| format!("{shape:?}, not {wanted}"));
+                return Err(bad(format!("the stem {prefix}{stem} is {what}")));
+            }
         };
         let backbone = ResNetConfig { architecture, width, stem, zero_init: false };
-        let head = Head::find(weights, &prefix, backbone.features());
-        Ok(Source { prefix, library, backbone, head })
+        let (head, other_head) = match Head::find(weights, &prefix, backbone.features()) {
+            Ok(head) => (head, None),
+            Err(why) => (None, Some(why)),
+        };
+        Ok(Source { prefix, library, backbone, head, other_head })
+    }
+
+    /// Whether a name behind the prefix is one of the backbone, not of a head.
+    fn in_backbone(&self, name: &str) -> bool {
+        let part = name.split('.').next().unwrap_or_default();
+        match self.library {
+            Library::Numbered(first) => part.parse().is_ok_and(|number: usize| number < first + 4),
+            Library::Torchvision | Library::Timm | Library::Detectron2 => {
+                let stem = part.trim_end_matches(|c: char| c.is_ascii_digit());
+                ["conv", "bn", "norm", "stem", "layer", "res", "maxpool"].contains(&stem)
+            }
+        }
+    }
+
+    /// Refuses arrays of the backbone that were not used: the network that they are from computes something else.
+    fn check_unused(&self, weights: &Weights, used: &[String], place: &str) -> Result<()> {
+        let unused = |name: &&String| {
+            let inner = name.strip_prefix(&self.prefix).filter(|inner| self.in_backbone(inner));
+            inner.is_some_and(|inner| !inner.ends_with("num_batches_tracked")) && !used.contains(name)
+        };
+        let left: Vec<&String> = weights.0.keys().filter(unused).collect();
+        let Some(first) = left.first() else { return Ok(()) };
+        let more =
+            if left.len() > 1 { format!(" and {} more arrays", left.len() - 1) } else { String::new() };
+        let what = format!("{first}{more} of the backbone would stay unused");
+        let advice = format!("{PLAIN}: without squeeze-excitation, biases of convolutions or a deeper stem");
+        Err(Error::input(what, place, advice))
     }
 
     /// Gives the parameters of an encoder the arrays' values: the backbone's, and the projector's if the file has one
     /// that fits. Returns the names of the arrays that were used.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the first array of the backbone that is missing or misshapen.
+    /// [`Error::Input`] naming the first array of the backbone that is missing, misshapen, not finite or left unused.
     pub fn load(&self, weights: &Weights, encoder: &ResNetEncoder, place: &str) -> Result<Vec<String>> {
         let mut used = Vec::new();
         for param in encoder.backbone.state() {
             let name = self.prefix.clone() + &self.library.rename(param.name());
-            let value = weights.tensor(&name, &param, param.get().device()).map_err(|why| {
-                let ResNetConfig { architecture, width, .. } = self.backbone;
-                let advice = format!("the file holds a {architecture:?} of width {width}");
-                Error::input(why, place, format!("{advice}: set --backbone, model.width and model.stem so"))
-            })?;
+            let value = weights
+                .tensor(&name, &param, param.get().device())
+                .map_err(|why| Error::input(why, place, PLAIN))?;
+            weights.check_finite(&name, place)?;
             param.set(value)?;
             used.push(name);
         }
+        self.check_unused(weights, &used, place)?;
         let Some(head) = &self.head else { return Ok(used) };
         let named = |param: Param| {
             let name = format!("{}{}", head.prefix, param.name().trim_start_matches("projector."));
@@ -115,6 +158,7 @@ impl Source {
         // All of it or nothing.
         let found: Option<Vec<_>> = encoder.projector.state().into_iter().map(named).collect();
         for (param, name, value) in found.into_iter().flatten() {
+            weights.check_finite(&name, place)?;
             param.set(value)?;
             used.push(name);
         }
@@ -124,22 +168,54 @@ impl Source {
 
 impl Head {
     /// The head behind a backbone: MoCo's `fc.`, DenseCL's `1.mlp.` beside the backbone's `0.`, this crate's `projector.`.
-    fn find(weights: &Weights, prefix: &str, features: usize) -> Option<Head> {
+    ///
+    /// # Errors
+    /// What is different about one of another form.
+    fn find(weights: &Weights, prefix: &str, features: usize) -> Result<Option<Head>, String> {
         let places = [
             format!("{prefix}projector."),
             format!("{prefix}fc."),
             format!("{}1.mlp.", prefix.strip_suffix("0.").unwrap_or("-")),
         ];
-        places.into_iter().find_map(|prefix| {
-            let shape = |name: &str| weights.0.get(&format!("{prefix}{name}")).map(|a| a.shape.as_slice());
-            let batch_norm = shape("1.running_mean").is_some();
-            let last = if batch_norm { "3.weight" } else { "2.weight" };
-            let (&[hidden, inputs], &[outputs, between]) = (shape("0.weight")?, shape(last)?) else {
-                return None;
-            };
-            let fits = inputs == features && between == hidden;
-            fits.then_some(Head { prefix, widths: [hidden, outputs], batch_norm })
-        })
+        let Some(prefix) = places.into_iter().find(|p| weights.0.contains_key(&format!("{p}0.weight")))
+        else {
+            return Ok(None);
+        };
+        let there: BTreeSet<&str> = weights.0.keys().filter_map(|name| name.strip_prefix(&prefix)).collect();
+        let batch_norm = there.contains("1.running_mean");
+        let wanted: &[&str] = match batch_norm {
+            false => &["0.weight", "0.bias", "2.weight", "2.bias"],
+            true => &[
+                "0.weight",
+                "0.bias",
+                "1.weight",
+                "1.bias",
+                "1.running_mean",
+                "1.running_var",
+                "3.weight",
+                "3.bias",
+            ],
+        };
+        let missing: Vec<&str> = wanted.iter().copied().filter(|name| !there.contains(name)).collect();
+        let more: Vec<&str> = there
+            .into_iter()
+            .filter(|name| !wanted.contains(name) && !name.ends_with("num_batches_tracked"))
+            .collect();
+        match (&missing[..], &more[..]) {
+            ([], []) => {}
+            (["0.bias", "2.bias" | "3.bias"], _) => return Err(format!("`{prefix}`: no biases")),
+            ([], more) => return Err(format!("`{prefix}`: more layers, {}", more.join(", "))),
+            (missing, _) => return Err(format!("`{prefix}`: no {}", missing.join(", "))),
+        }
+        let shape = |name: &str| weights.0[&format!("{prefix}{name}")].shape.as_slice();
+        match (shape("0.weight"), shape(if batch_norm { "3.weight" } else { "2.weight" })) {
+            (&[hidden, inputs], &[outputs, between]) if inputs == features && between == hidden => {
+                Ok(Some(Head { prefix, widths: [hidden, outputs], batch_norm }))
+            }
+            (first, last) => {
+                Err(format!("`{prefix}`: weights {first:?} and {last:?} behind {features} features"))
+            }
+        }
     }
 }
 
@@ -148,14 +224,17 @@ fn chosen(all: Vec<(String, Library)>, prefix: Option<&str>, place: &str) -> Res
     let names = all.iter().map(|(p, _)| format!("`{p}`")).collect::<Vec<_>>().join(", ");
     let wanted = match prefix {
         Some(prefix) => vec![prefix],
-        None if all.len() == 1 => vec![all[0].0.as_str()],
         None => {
-            let of = |part: &&str| all.iter().map(|(p, _)| p.as_str()).filter(|p| p.contains(part)).collect();
-            let plain: Vec<&str> = all.iter().map(|(p, _)| p.as_str()).filter(|p| p.is_empty()).collect();
-            std::iter::once(plain)
-                .chain(MEANT.iter().map(of))
-                .find(|found| !found.is_empty())
-                .unwrap_or_default()
+            let is_copy = |prefix: &&str| {
+                prefix.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| COPIES.contains(&word))
+            };
+            let (copies, own): (Vec<&str>, Vec<&str>) =
+                all.iter().map(|(p, _)| p.as_str()).partition(is_copy);
+            let among = if own.is_empty() { copies } else { own };
+            let of = |part: &&str| among.iter().copied().filter(|p| p.contains(part)).collect();
+            let plain: Vec<&str> = among.iter().copied().filter(|p| p.is_empty()).collect();
+            let meant = std::iter::once(plain).chain(MEANT.iter().map(of)).find(|found| !found.is_empty());
+            meant.unwrap_or(among)
         }
     };
     let mut found = all.iter().filter(|(p, _)| wanted.contains(&p.as_str()));
@@ -181,7 +260,7 @@ pub struct Found {
     pub config: Config,
     /// Where it was.
     pub source: Source,
-    /// Arrays that were not used.
+    /// Arrays that were not used, none of the backbone's among them.
     pub left_out: Vec<String>,
 }
 
@@ -193,7 +272,7 @@ impl Found {
     pub fn in_file(path: &Path, prefix: Option<&str>, stem: Option<Stem>, device: &Device) -> Result<Found> {
         let place = path.display().to_string();
         let mut weights = Weights::read(path)?;
-        let source = Source::find(&weights, prefix, stem, &place)?;
+        let mut source = Source::find(&weights, prefix, stem, &place)?;
         let mut config = Config::preset("moco-v2-coco-r50")?;
         let ResNetConfig { architecture: backbone, width, stem, .. } = source.backbone;
         config = config.with_size(if stem == Stem::Imagenet { 224 } else { 32 });
@@ -202,116 +281,43 @@ impl Found {
             config.model = ModelConfig { hidden, projection, projector_norm: batch_norm, ..config.model };
         }
         config.init = Some(path.to_path_buf());
+        config.init_prefix = prefix.map(String::from);
         let encoder = config.encoder(device)?;
-        for name in source.load(&weights, &encoder, &place)? {
+        let used = source.load(&weights, &encoder, &place)?;
+        // What is told of must be what was loaded.
+        if used.len() == encoder.backbone.state().len()
+            && let Some(head) = source.head.take()
+        {
+            source.other_head = Some(format!("`{}`: biases or norms of other sizes", head.prefix));
+        }
+        for name in used {
             weights.0.remove(&name);
         }
         Ok(Found { encoder, config, source, left_out: weights.0.into_keys().collect() })
     }
 }
 
-/// Gives a freshly initialised encoder the backbone of a file, and its projector where one of the same widths is there:
-/// a checkpoint of this program or another library's weights. Returns whether the projector was taken.
+/// Gives the freshly initialised encoder of a run the backbone of its file `init`, and the projector where one of the same
+/// widths is there: a checkpoint of this program or another library's weights. Returns whether the projector was taken.
 ///
 /// # Errors
-/// As [`Found::in_file`]; [`Error::Input`] if the file's backbone is not of the encoder's kind.
-pub fn start_from(encoder: &ResNetEncoder, path: &Path) -> Result<bool> {
-    let place = path.display().to_string();
-    let weights = Weights::read(path)?;
-    let source = Source::find(&weights, None, None, &place)?;
+/// As [`Found::in_file`]; [`Error::Input`] if the file's backbone is not of the run's kind.
+pub fn start_from(encoder: &ResNetEncoder, config: &Config, init: &Path) -> Result<bool> {
+    let place = init.display().to_string();
+    let weights = Weights::read(init)?;
+    let source = Source::find(&weights, config.init_prefix.as_deref(), None, &place)?;
+    let kind = |net: &ResNetConfig| {
+        let stem = if net.stem == Stem::Imagenet { "7x7" } else { "3x3" };
+        format!("a {:?} of width {} with a {stem} stem", net.architecture, net.width)
+    };
+    let (theirs, ours) = (kind(&source.backbone), kind(&config.resnet()));
+    if theirs != ours {
+        let advice = "set --backbone, model.width and model.stem as the file has them";
+        return Err(Error::input(format!("the file holds {theirs}, the run has {ours}"), place, advice));
+    }
     let used = source.load(&weights, encoder, &place)?;
     Ok(used.len() > encoder.backbone.state().len())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::interop::Array;
-    use rand::{SeedableRng, rngs::StdRng};
-
-    fn encoder(seed: u64, setting: &str) -> (ResNetEncoder, Config) {
-        let config = Config::preset("moco-v2-coco-r50").expect("preset");
-        let config = ["model.backbone=resnet18", "model.width=4", setting]
-            .iter()
-            .fold(config, |config, setting| config.with(setting).expect("set"));
-        let mut rng = StdRng::seed_from_u64(seed);
-        let made = ResNetEncoder::new(&Device::cpu(), &mut rng, &config.resnet(), &config.heads());
-        (made.expect("encoder"), config)
-    }
-
-    /// The arrays of an encoder under other names.
-    fn renamed(encoder: &ResNetEncoder, rename: impl Fn(&str) -> String) -> Weights {
-        let own = Weights::of(encoder).expect("weights").0;
-        Weights(own.into_iter().map(|(name, array)| (rename(&name), array)).collect())
-    }
-
-    fn equal(a: &dyn Module, b: &dyn Module) -> bool {
-        let values =
-            |m: &dyn Module| m.state().iter().map(|p| p.get().to_vec().expect("v")).collect::<Vec<_>>();
-        values(a) == values(b)
-    }
-
-    #[test]
-    fn a_query_encoder_is_found_among_others_with_its_head_under_each_convention() {
-        let (theirs, _) = encoder(1, "seed=1");
-        let moco = |name: &str| format!("module.encoder_q.{}", name.replace("projector", "fc"));
-        let densecl = |name: &str| match name.strip_prefix("projector.") {
-            Some(rest) => format!("encoder_q.1.mlp.{rest}"),
-            None => format!("encoder_q.0.{name}"),
-        };
-        let detectron2 = |name: &str| match name.starts_with("projector") {
-            true => name.to_string(),
-            false => Library::Detectron2.rename(name),
-        };
-        type Rename<'a> = &'a dyn Fn(&str) -> String;
-        let cases: [(&str, Rename); 3] =
-            [("module.encoder_q.", &moco), ("encoder_q.0.", &densecl), ("", &detectron2)];
-        for (prefix, rename) in cases {
-            let mut weights = renamed(&theirs, rename);
-            let copy = renamed(&encoder(2, "seed=1").0, |n| rename(n).replace("encoder_q", "encoder_k"));
-            copy.0.into_iter().for_each(|(name, array)| _ = weights.0.entry(name).or_insert(array));
-            let source = Source::find(&weights, None, None, "file").expect("found");
-            assert_eq!((source.prefix.as_str(), source.backbone.width), (prefix, 4));
-            let (ours, _) = encoder(3, "seed=1");
-            source.load(&weights, &ours, "file").expect("loaded");
-            assert!(equal(&ours, &theirs), "{prefix}");
-        }
-    }
-
-    #[test]
-    fn a_backbone_without_a_head_leaves_the_projector_as_it_was() {
-        let (theirs, _) = encoder(1, "seed=1");
-        let mut weights = renamed(&theirs, str::to_string);
-        weights.0.retain(|name, _| !name.starts_with("projector"));
-        let (ours, untouched) = (encoder(3, "seed=1").0, encoder(3, "seed=1").0);
-        Source::find(&weights, None, None, "file")
-            .expect("found")
-            .load(&weights, &ours, "f")
-            .expect("loaded");
-        assert!(equal(&ours.backbone, &theirs.backbone) && equal(&ours.projector, &untouched.projector));
-    }
-
-    #[test]
-    fn what_is_missing_misshapen_ambiguous_or_unknown_is_named() {
-        let (theirs, _) = encoder(1, "seed=1");
-        let refusal = |weights: &Weights, prefix: Option<&str>| {
-            let found = Source::find(weights, prefix, None, "file");
-            found.and_then(|s| s.load(weights, &encoder(2, "seed=1").0, "file")).unwrap_err().to_string()
-        };
-        let mut two = renamed(&theirs, |n| format!("a.{n}"));
-        two.0.extend(renamed(&theirs, |n| format!("b.{n}")).0);
-        assert!(refusal(&two, None).contains("`a.`, `b.`"), "{}", refusal(&two, None));
-        assert!(refusal(&two, Some("c.")).contains("`c.`"));
-        assert!(refusal(&Weights::default(), None).contains("no ResNet"));
-        let mut cut = renamed(&theirs, str::to_string);
-        cut.0.remove("layer3.1.bn2.bias");
-        assert!(refusal(&cut, None).contains("layer3.1.bn2.bias is missing"));
-        cut.0.insert("layer3.1.bn2.bias".into(), Array { shape: vec![3], values: vec![0.0; 3] });
-        assert!(refusal(&cut, None).contains("is [3], not [16]"));
-        cut.0.remove("layer4.1.conv1.weight");
-        assert!(refusal(&cut, None).contains("[2, 2, 2, 1] basic blocks"));
-        let (wide, _) = encoder(1, "model.width=8");
-        let message = refusal(&renamed(&wide, str::to_string), None);
-        assert!(message.contains("of width 8") && message.contains("model.width"), "{message}");
-    }
-}
+mod tests;

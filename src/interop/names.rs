@@ -11,6 +11,9 @@ pub enum Library {
     Timm,
     /// detectron2's backbone.
     Detectron2,
+    /// The children of torchvision's network in a list, as lightly keeps them: 0 the convolution, 1 its batch norm, this and
+    /// the next three the stages (4 behind a relu and a pooling).
+    Numbered(usize),
 }
 
 impl Library {
@@ -20,22 +23,25 @@ impl Library {
             Library::Torchvision => "torchvision",
             Library::Timm => "timm",
             Library::Detectron2 => "detectron2",
+            Library::Numbered(_) => "lightly",
         }
     }
 
     /// What it calls a parameter of torchvision's name.
     ///
-    /// | torchvision | detectron2 |
-    /// |---|---|
-    /// | `conv1.weight`, `bn1.bias` | `stem.conv1.weight`, `stem.conv1.norm.bias` |
-    /// | `layer2.0.conv3.weight`, `layer2.0.bn3.bias` | `res3.0.conv3.weight`, `res3.0.conv3.norm.bias` |
-    /// | `layer2.0.downsample.0.weight`, `..1.bias` | `res3.0.shortcut.weight`, `res3.0.shortcut.norm.bias` |
+    /// | torchvision | detectron2 | numbered |
+    /// |---|---|---|
+    /// | `conv1.weight`, `bn1.bias` | `stem.conv1.weight`, `stem.conv1.norm.bias` | `0.weight`, `1.bias` |
+    /// | `layer2.0.conv3.weight`, `layer2.0.bn3.bias` | `res3.0.conv3.weight`, `res3.0.conv3.norm.bias` | `5.0.conv3.weight`, .. |
+    /// | `layer2.0.downsample.0.weight`, `..1.bias` | `res3.0.shortcut.weight`, `res3.0.shortcut.norm.bias` | `5.0.downsample.0.weight`, .. |
     ///
     /// # Source
     /// The parameter names of detectron2's `BasicStem`, `BasicBlock` and `BottleneckBlock`.
     pub fn rename(self, name: &str) -> String {
-        if self != Library::Detectron2 {
-            return name.to_string();
+        match self {
+            Library::Torchvision | Library::Timm => return name.to_string(),
+            Library::Numbered(first) => return numbered(name, first),
+            Library::Detectron2 => {}
         }
         let mut parts: Vec<String> = Vec::new();
         let mut rest = name.split('.').peekable();
@@ -75,12 +81,20 @@ impl Library {
     }
 }
 
+/// `layer2.0.conv1.weight` -> `5.0.conv1.weight` where the first stage is 4.
+fn numbered(name: &str, first: usize) -> String {
+    let (part, rest) = name.split_once('.').unwrap_or((name, ""));
+    let stage = part.strip_prefix("layer").and_then(|stage| stage.parse::<usize>().ok());
+    let number = stage.map_or(usize::from(part == "bn1"), |stage| first + stage - 1);
+    format!("{number}.{rest}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_detectron2() {
+    fn names_are_those_of_detectron2_and_of_a_list() {
         for (ours, theirs) in [
             ("conv1.weight", "stem.conv1.weight"),
             ("bn1.running_mean", "stem.conv1.norm.running_mean"),
@@ -91,6 +105,14 @@ mod tests {
         ] {
             assert_eq!(Library::Detectron2.rename(ours), theirs);
             assert_eq!(Library::Timm.rename(ours), ours);
+        }
+        for (ours, theirs) in [
+            ("conv1.weight", "0.weight"),
+            ("bn1.running_mean", "1.running_mean"),
+            ("layer1.0.conv3.weight", "4.0.conv3.weight"),
+            ("layer4.2.downsample.1.bias", "7.2.downsample.1.bias"),
+        ] {
+            assert_eq!(Library::Numbered(4).rename(ours), theirs);
         }
     }
 }

@@ -2,12 +2,17 @@
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::nn::{Module, Param};
+use crate::shell;
 use crate::tensor::Tensor;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+
+/// LIMIT: bytes of a file; that of a ResNet-50 in f64 has 200 MiB.
+const MAX_FILE: u64 = 16 << 30;
 
 /// One array, f32.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,32 +44,44 @@ impl Weights {
         Ok(Weights(module.state().iter().map(array).collect::<Result<_>>()?))
     }
 
-    /// Reads a safetensors file; f64, f16 and bf16 become f32, whole numbers (counters of batches) are left out.
+    /// Reads a safetensors file; f64, f16 and bf16 become f32, whole numbers (counters of batches) are left out. Values
+    /// that are not finite come too: what uses them must [judge](Weights::check_finite).
     ///
     /// # Errors
-    /// [`Error::Io`] if the file can't be read; [`Error::Input`] if it is no safetensors file or a value is not finite.
+    /// [`Error::Input`] if the file can't be read or is no safetensors file.
     pub fn read(path: &Path) -> Result<Weights> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let place = || path.display().to_string();
+        let bytes = files::read(files::open(path)?, path, MAX_FILE)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| {
-            // A zip or a bare pickle; the length at the start of a sound file may begin with the same bytes.
-            if bytes.starts_with(b"PK") || bytes.starts_with(&[0x80]) {
-                let advice =
-                    "write it again by safetensors.torch.save_file(torch.load(FILE)[\"state_dict\"], NEW)";
-                return Error::input("a pickle of PyTorch, not safetensors", place(), advice);
-            }
-            Error::input("not a safetensors file", place(), format!("{e}: give another file"))
+            let (what, advice) = match &bytes[..] {
+                // A zip or a bare pickle; the length at the start of a sound file may begin with the same bytes.
+                [b'P', b'K', ..] | [0x80, ..] => {
+                    ("a pickle of PyTorch, not safetensors".to_string(), unpickled(path))
+                }
+                pointer if pointer.starts_with(b"version https://git-lfs") => {
+                    ("a pointer of Git LFS, not the file itself".into(), "get it by `git lfs pull`".into())
+                }
+                _ => ("not a safetensors file".into(), format!("{e}: give another file")),
+            };
+            Error::input(what, path.display().to_string(), advice)
         })?;
-        let mut all = BTreeMap::new();
-        for (name, view) in file.tensors() {
-            let Some(values) = floats(&view) else { continue };
-            if !values.iter().all(|v| v.is_finite()) {
+        let arrays = file.tensors().into_iter().filter_map(|(name, view)| {
+            Some((name, Array { shape: view.shape().to_vec(), values: floats(&view)? }))
+        });
+        Ok(Weights(arrays.collect()))
+    }
+
+    /// Refuses an array that holds a NaN or an infinity.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming it.
+    pub fn check_finite(&self, name: &str, place: &str) -> Result<()> {
+        match self.0.get(name) {
+            Some(array) if !array.values.iter().all(|v| v.is_finite()) => {
                 let advice = "give weights of a run that has not diverged";
-                return Err(Error::input(format!("{name} is not finite"), place(), advice));
+                Err(Error::input(format!("{name} is not finite"), place, advice))
             }
-            all.insert(name, Array { shape: view.shape().to_vec(), values });
+            _ => Ok(()),
         }
-        Ok(Weights(all))
     }
 
     /// Writes a safetensors file.
@@ -98,6 +115,16 @@ impl Weights {
         }
         Tensor::new(device, ours, &values).map_err(|e| e.to_string())
     }
+}
+
+/// The command that turns a pickle into safetensors: of a plain dictionary of tensors, of one that lies under a usual key,
+/// and of tensors that share memory or are not contiguous, which safetensors refuses.
+fn unpickled(path: &Path) -> String {
+    let script = "import sys, torch, safetensors.torch as st; s = torch.load(sys.argv[1], map_location=\"cpu\"); \
+                  s = next((s[k] for k in (\"state_dict\", \"model\", \"student\") if k in s), s); \
+                  st.save_file({k: v.clone().contiguous() for k, v in s.items() if torch.is_tensor(v)}, sys.argv[2])";
+    let (from, to) = (shell::path(path), shell::path(path.with_extension("new.safetensors")));
+    format!("turn it into safetensors by `python3 -c '{script}' {from} {to}`")
 }
 
 /// `[a, b, c] -> [a, c, b]`; values of another count come back as they are.
@@ -168,8 +195,9 @@ mod tests {
             (&[1.5, -2.0][..], &[0.5, 4.0][..])
         );
         safetensors::serialize_to_file([("bad", view(Dtype::F64, &double))], None, &path).expect("written");
-        let message = Weights::read(&path).unwrap_err().to_string();
-        assert!(message.contains("bad is not finite"), "{message}");
+        let weights = Weights::read(&path).expect("an array that nobody uses may hold anything");
+        let message = weights.check_finite("bad", "x.safetensors").unwrap_err().to_string();
+        assert!(message.contains("bad is not finite") && message.contains("x.safetensors"), "{message}");
         // A sound file whose header's length begins as a pickle does.
         let name = "x".repeat(0x80 - 60);
         safetensors::serialize_to_file([(name, view(Dtype::F16, &half))], None, &path).expect("written");
@@ -177,6 +205,9 @@ mod tests {
         assert_eq!(Weights::read(&path).expect("read").0.len(), 1);
         std::fs::write(&path, b"PK\x03\x04 a zip").expect("written");
         let message = Weights::read(&path).unwrap_err().to_string();
-        assert!(message.contains("save_file"), "{message}");
+        assert!(message.contains("save_file") && message.contains("x.safetensors"), "{message}");
+        std::fs::write(&path, b"version https://git-lfs.github.com/spec/v1").expect("written");
+        let message = Weights::read(&path).unwrap_err().to_string();
+        assert!(message.contains("git lfs pull"), "{message}");
     }
 }

@@ -78,6 +78,20 @@ impl Param {
     }
 }
 
+/// What tells a module's parameters and statistics from others: the CRC-32 of their names, shapes and values, in
+/// hexadecimal; the same on every device.
+///
+/// # Errors
+/// The device's.
+pub fn fingerprint(module: &dyn Module) -> Result<String> {
+    let mut sum = crc32fast::Hasher::new();
+    for param in module.state() {
+        sum.update(format!("{} {}\n", param.name(), param.shape()).as_bytes());
+        param.get().to_vec()?.iter().for_each(|value| sum.update(&value.to_le_bytes()));
+    }
+    Ok(format!("{:08x}", sum.finalize()))
+}
+
 /// How batch norm treats a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

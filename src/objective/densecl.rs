@@ -1,7 +1,7 @@
 //! DenseCL: InfoNCE of whole views, and of the cells of their feature maps.
 
 use super::moco::{collapsed_nce, info_nce};
-use super::{Embeddings, KeyViews, Loss, Needs, Objective, Term};
+use super::{Embeddings, HELPS, KeyViews, Loss, Needs, Objective, Term};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::ops::{GatherRows, L2Normalize, MatchCells, run};
@@ -44,7 +44,13 @@ impl Objective for DenseCl {
         let mut loss = Loss::of("loss_global", global, collapsed_nce(queue));
         loss.terms[0].weight = 1.0 - self.lambda;
         let collapsed = collapsed_nce(queue_dense);
-        loss.terms.push(Term { name: "loss_dense", weight: self.lambda, value: dense, collapsed });
+        loss.terms.push(Term {
+            name: "loss_dense",
+            weight: self.lambda,
+            value: dense,
+            collapsed,
+            helps: HELPS,
+        });
         Ok(loss)
     }
 }

@@ -1,7 +1,7 @@
 //! MLS: a photo is a bag of objects. Its nearest neighbours in the queue become labels of a multi-label problem.
 
 use super::moco::{collapsed_nce, info_nce};
-use super::{Embeddings, KeyViews, Loss, Needs, Objective, Term};
+use super::{Embeddings, HELPS, KeyViews, Loss, Needs, Objective, Term};
 use crate::autograd::{Tape, Var};
 use crate::error::Result;
 use crate::ops::{L2Normalize, TopK, run};
@@ -114,7 +114,7 @@ impl Objective for Mls {
             LossTerm::BcePos => share * softplus(-x) / divisor,
             _ => (softplus(x) - share * x) / divisor,
         };
-        loss.terms.push(Term { name: "loss_ml", weight: self.lambda, value, collapsed });
+        loss.terms.push(Term { name: "loss_ml", weight: self.lambda, value, collapsed, helps: HELPS });
         loss.positives = Some(positives);
         Ok(loss)
     }

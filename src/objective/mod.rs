@@ -106,7 +106,12 @@ pub struct Term<'t> {
     pub value: Var<'t>,
     /// Its value if all embeddings were equal: where it stays when training has collapsed.
     pub collapsed: f32,
+    /// What helps a run that is stuck there.
+    pub helps: &'static str,
 }
+
+/// What helps most losses that are stuck at their value of collapse.
+pub const HELPS: &str = "lower the learning rate or raise the batch";
 
 /// A loss: the weighted sum of its terms.
 #[derive(Debug, Default)]
@@ -120,7 +125,7 @@ pub struct Loss<'t> {
 impl<'t> Loss<'t> {
     /// A loss of one term of weight 1.
     fn of(name: &'static str, value: Var<'t>, collapsed: f32) -> Loss<'t> {
-        Loss { terms: vec![Term { name, weight: 1.0, value, collapsed }], positives: None }
+        Loss { terms: vec![Term { name, weight: 1.0, value, collapsed, helps: HELPS }], positives: None }
     }
 }
 

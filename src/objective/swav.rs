@@ -12,6 +12,9 @@ use crate::tensor::Tensor;
 ///
 /// The first two crops are full.
 ///
+/// **The trap.** Near equal scores a direction of them is scaled by `1/eps` in the codes and by `1/tau` in the softmax: it grows
+/// only if views correlate along it by more than `eps/tau`, which is a half at the paper's 0.05 and 0.1 and a tenth at an eps of 0.01.
+///
 /// # Source
 /// SwAV, Eq. 1-3 and Sec. 3.2 (multi-crop); the baseline of S2R2's Table 1.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +83,9 @@ impl Objective for SwAv {
         let targets = tape.constant(Tensor::from_f64(tape.device(), [rows, prototypes], &targets)?);
         let log_p = scores.scale(1.0 / self.tau)?.log_softmax()?; // [V B, prototypes]
         let value = log_p.mul(&targets)?.sum(Over::All)?.scale(-1.0)?;
-        Ok(Loss::of("loss_swav", value, (prototypes as f32).ln()))
+        let mut loss = Loss::of("loss_swav", value, (prototypes as f32).ln());
+        loss.terms[0].helps = "lower objective.sinkhorn_eps, to 0.01 for short runs and small sets";
+        Ok(loss)
     }
 }
 
@@ -118,4 +123,54 @@ pub fn sinkhorn(scores: &[f64], prototypes: usize, eps: f64, iterations: usize) 
     }
     q.iter_mut().for_each(|v| *v *= rows as f64);
     q
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autograd::Tape;
+    use crate::device::Device;
+    use crate::encoder::Outputs;
+
+    /// How the loss changes along scores of `SIZE` that are +1 or -1 for two prototypes, and of two views that correlate by
+    /// `correlation`.
+    fn slope(eps: f32, correlation: f64) -> f64 {
+        const SIZE: f64 = 1e-4;
+        let device = Device::reference();
+        let images = 80;
+        // Of 40 images of each sign so many keep it in their second view that the mean product is the correlation.
+        let agree = ((1.0 + correlation) / 2.0 * 40.0).round() as usize;
+        let first = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let second = |i: usize| if i / 2 < agree { first(i) } else { -first(i) };
+        let signs: Vec<f64> = (0..images).map(first).chain((0..images).map(second)).collect();
+        let directions: Vec<f64> = signs.iter().flat_map(|s| [*s, -s]).collect();
+        let scores: Vec<f64> = directions.iter().map(|d| SIZE * d).collect();
+        let tape = Tape::new(&device);
+        let leaf = tape.leaf(Tensor::from_f64(&device, [2 * images, 2], &scores).expect("scores"));
+        let query = Outputs {
+            g: leaf.clone(),
+            z: leaf.clone(),
+            p: None,
+            scores: Some(leaf.clone()),
+            map: None,
+            dense: None,
+        };
+        let embeddings = Embeddings { query, views: 2, keys: None, queue: None, queue_scores: None };
+        let objective = SwAv { tau: 0.1, eps, iterations: 3, queue: false };
+        let loss = objective.loss(&embeddings).expect("loss");
+        assert!((f64::from(loss.terms[0].collapsed) - 2f64.ln()).abs() < 1e-6);
+        assert!(loss.terms[0].helps.contains("lower objective.sinkhorn_eps"));
+        let one = Tensor::full(&device, [], 1.0).expect("one");
+        let grads = tape.gradients(&[(&loss.terms[0].value, one)]).expect("gradients");
+        let d = grads.of(&leaf).expect("of the scores").to_f64().expect("values");
+        d.iter().zip(&directions).map(|(d, direction)| d * direction).sum()
+    }
+
+    #[test]
+    fn a_direction_of_nearly_equal_scores_grows_only_if_views_correlate_by_more_than_eps_over_tau() {
+        for (eps, least) in [(0.05, 0.5), (0.03, 0.3), (0.01, 0.1)] {
+            assert!(slope(eps, least + 0.05) < 0.0, "eps {eps}");
+            assert!(slope(eps, least - 0.05) > 0.0, "eps {eps}");
+        }
+    }
 }

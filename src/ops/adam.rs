@@ -53,14 +53,15 @@ struct Params {
     keep_v: f32,
     new_v: f32,
     correct_m: f32,
-    correct_v: f32,
+    correct_root: f32,
     spare: [u32; 2],
 }
 
 impl AdamUpdate {
-    /// `1 / (1 - beta^t)` of both averages.
+    /// `1 / (1 - beta1^t)`, and `1 / sqrt(1 - beta2^t)`: times v itself, it would leave f32's range first.
     fn corrections(&self) -> [f64; 2] {
-        [self.beta1, self.beta2].map(|beta| 1.0 / (1.0 - beta.powi(self.step as i32)))
+        let [m, v] = [self.beta1, self.beta2].map(|beta| 1.0 / (1.0 - beta.powi(self.step as i32)));
+        [m, v.sqrt()]
     }
 }
 
@@ -78,7 +79,7 @@ impl Kernel for AdamUpdate {
         let [lr, eps, decay] = [self.lr, self.eps, self.weight_decay].map(T::of);
         let [keep_m, keep_v] = [self.beta1, self.beta2].map(T::of);
         let [new_m, new_v] = [self.beta1, self.beta2].map(|beta| T::of(1.0 - beta));
-        let [correct_m, correct_v] = self.corrections().map(T::of);
+        let [correct_m, correct_root] = self.corrections().map(T::of);
         let [p_next, m_next, v_next] = y else { unreachable!("adam has three outputs") };
         for i in 0..p_next.data.len() {
             let p = x[0].data[i];
@@ -87,12 +88,12 @@ impl Kernel for AdamUpdate {
             let v = keep_v * x[3].data[i] + new_v * d * d;
             m_next.data[i] = m;
             v_next.data[i] = v;
-            p_next.data[i] = p - lr * (m * correct_m) / ((v * correct_v).sqrt() + eps);
+            p_next.data[i] = p - lr * (m * correct_m) / (v.sqrt() * correct_root + eps);
         }
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        let [correct_m, correct_v] = self.corrections().map(|c| c as f32);
+        let [correct_m, correct_root] = self.corrections().map(|c| c as f32);
         let tensors = [x[0], x[1], x[2], x[3], &y[0], &y[1], &y[2]];
         gpu.run_flat(Self::NAME, "forward", &[], &tensors, |vec4s| Params {
             vec4s,
@@ -104,7 +105,7 @@ impl Kernel for AdamUpdate {
             keep_v: self.beta2 as f32,
             new_v: (1.0 - self.beta2) as f32,
             correct_m,
-            correct_v,
+            correct_root,
             spare: [0; 2],
         })
     }

@@ -5,7 +5,7 @@
 //! Every dimension but the last (the channels) is averaged over. [`BatchNorm`] takes mean and biased variance from the
 //! batch, split into groups of consecutive samples with statistics of their own; [`BatchNormEval`] is given them.
 //!
-//! With `dz = dy [y > 0]` (or `dy` without relu), `xhat = (x - mean) / sqrt(var + eps)` and means over a group:
+//! With `dz` 0 where relu gives `y <= 0` and dy elsewhere, `xhat = (x - mean) / sqrt(var + eps)` and means over a group:
 //!
 //! | gradient | batch statistics | given statistics |
 //! |---|---|---|

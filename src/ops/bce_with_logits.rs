@@ -79,9 +79,9 @@ impl Kernel for BceWithLogits {
             let term = |(&x, &positive): (&T, &T)| {
                 let negative = negatives * (T::one() - positive);
                 let softplus = (-x.abs()).exp().ln_1p();
-                positive * (-x).max(T::zero())
-                    + negative * x.max(T::zero())
-                    + (positive + negative) * softplus
+                // Not 0 times infinity, where there are no negatives.
+                let above = if self.positives_only { T::zero() } else { negative * x.max(T::zero()) };
+                positive * (-x).max(T::zero()) + above + (positive + negative) * softplus
             };
             let terms: Vec<T> = x.iter().zip(y).map(term).collect();
             *loss = sum_of(&terms, |v| v) / T::of(columns as f64);

@@ -66,6 +66,11 @@ impl Axis {
         [(low, T::one() - weight), ((low + 1).min(self.size - 1), weight)]
     }
 
+    /// Those of the two that count: of weight 0 a pixel is not read, so that its infinity or NaN does not spread.
+    fn read<T: Real>(self, o: usize) -> impl Iterator<Item = (usize, T)> {
+        self.pair(o).into_iter().filter(|pair| pair.1 != T::zero())
+    }
+
     /// The outputs that read input `i`: those whose place is from i - 1 to below i + 1.
     ///
     /// `(o + 1/2) size / out - 1/2 >= i - 1` is `2 o + 1 >= out (2 i - 1) / size`, so the first such o is half the
@@ -84,7 +89,7 @@ impl Axis {
             let parts = self.pair(o).into_iter().filter(|pair| pair.0 == i);
             (o, parts.fold(T::zero(), |sum, pair| sum + pair.1))
         };
-        self.readers(i).map(weight).collect()
+        self.readers(i).map(weight).filter(|pair| pair.1 != T::zero()).collect()
     }
 }
 
@@ -155,11 +160,12 @@ impl Kernel for BilinearResize {
         let [rows, columns] = axes(shape, self.size);
         let line = columns.size * channels;
         y[0].data.par_chunks_mut(columns.out * channels).enumerate().for_each(|(i, y)| {
-            y.fill(T::zero());
+            // To which any value can be added without change, -0 too.
+            y.fill(-T::zero());
             let image = &x[0].data[i / rows.out * rows.size * line..];
-            for (row, down) in rows.pair::<T>(i % rows.out) {
+            for (row, down) in rows.read::<T>(i % rows.out) {
                 for (o, y) in y.chunks_exact_mut(channels).enumerate() {
-                    for (column, across) in columns.pair::<T>(o) {
+                    for (column, across) in columns.read::<T>(o) {
                         add_scaled(y, &image[row * line + column * channels..], down * across);
                     }
                 }

@@ -120,6 +120,8 @@ pub struct AnyCase {
     pub op: &'static str,
     /// The case's name.
     pub name: &'static str,
+    /// The op with its attributes, as Rust prints it.
+    pub attributes: String,
     /// Its inputs.
     pub inputs: Vec<Input>,
     forward: Forward,
@@ -143,8 +145,9 @@ impl AnyCase {
 
     fn new<K: Kernel>(case: Case<K>, differentiable: Option<Box<dyn Op>>) -> AnyCase {
         let op = case.op;
+        let attributes = format!("{op:?}");
         let forward: Forward = Box::new(move |x| run(&op, x));
-        AnyCase { op: K::NAME, name: case.name, inputs: case.inputs, forward, differentiable }
+        AnyCase { op: K::NAME, name: case.name, attributes, inputs: case.inputs, forward, differentiable }
     }
 
     /// `op/case`.
@@ -152,13 +155,22 @@ impl AnyCase {
         format!("{}/{}", self.op, self.name)
     }
 
+    /// The values of the inputs, the same for the same seed.
+    pub fn values(&self, seed: u64) -> Vec<Vec<f32>> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        self.inputs.iter().map(|i| i.values(&mut rng)).collect()
+    }
+
     /// The inputs on a device, the same values for the same seed.
     ///
     /// # Errors
     /// The device's.
     pub fn tensors(&self, device: &Device, seed: u64) -> Result<Vec<Tensor>> {
-        let mut rng = StdRng::seed_from_u64(seed);
-        self.inputs.iter().map(|i| Tensor::new(device, &i.shape, &i.values(&mut rng))).collect()
+        self.on(device, &self.values(seed))
+    }
+
+    fn on(&self, device: &Device, values: &[Vec<f32>]) -> Result<Vec<Tensor>> {
+        self.inputs.iter().zip(values).map(|(i, values)| Tensor::new(device, &i.shape, values)).collect()
     }
 
     /// All outputs.
@@ -180,16 +192,32 @@ impl AnyCase {
     /// # Errors
     /// The op's.
     pub fn evaluate(&self, device: &Device, seed: u64) -> Result<Vec<(String, Vec<f64>)>> {
-        let inputs = self.tensors(device, seed)?;
+        self.evaluate_at(device, &self.values(seed), |count| Self::upstream(count, seed))
+    }
+
+    /// Random values of an upstream gradient of so many elements.
+    pub fn upstream(count: usize, seed: u64) -> Vec<f32> {
+        crate::tensor::init::normal(&mut StdRng::seed_from_u64(seed ^ 0x5eed), count, 1.0)
+    }
+
+    /// As [`AnyCase::evaluate`] at given values of the inputs and of the upstream gradient, whose length is told.
+    ///
+    /// # Errors
+    /// The op's.
+    pub fn evaluate_at(
+        &self,
+        device: &Device,
+        values: &[Vec<f32>],
+        dy: impl FnOnce(usize) -> Vec<f32>,
+    ) -> Result<Vec<(String, Vec<f64>)>> {
+        let inputs = self.on(device, values)?;
         let x: Vec<&Tensor> = inputs.iter().collect();
         let Some(op) = self.op() else {
             let outputs = self.forward(&x)?;
             return outputs.iter().enumerate().map(|(i, y)| Ok((format!("out{i}"), y.to_f64()?))).collect();
         };
         let (outputs, saved) = op.forward(&x)?;
-        let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
-        let dy = crate::tensor::init::normal(&mut rng, outputs[0].elements(), 1.0);
-        let dy = Tensor::new(device, outputs[0].shape(), &dy)?;
+        let dy = Tensor::new(device, outputs[0].shape(), &dy(outputs[0].elements()))?;
         let wants: Vec<bool> = self.inputs.iter().map(Input::differentiable).collect();
         let gradients = op.backward(&saved, &dy, &wants)?;
         let mut all = Vec::new();

@@ -5,11 +5,12 @@
 //! | value | shape | range |
 //! |---|---|---|
 //! | `logits` x | `[B, D]` | any finite; rows are shifted by their maximum |
-//! | `labels` | `[B]` | whole numbers in 0..D, not differentiated; any other gives NaN |
+//! | `labels` | `[B]` | whole numbers in 0..D, not differentiated; any other gives NaN, as loss and as gradient of its row |
 //! | returns | `[]` | nats per row; ln D at equal logits |
 //! | by-product: loss of each row | `[B]` | |
-//! | by-product: maximum and log-sum-exp above it | `[B, 2]` | |
+//! | by-product: maximum and log-sum-exp above it | `[B, 2]` | both NaN if one is |
 
+use super::gather_rows::row_of;
 use super::kernel::{Differentiable, Kernel};
 use super::reduce::{sum_all, zero};
 use super::rows::{elements, row_blocks, sum_of};
@@ -62,9 +63,8 @@ impl Kernel for CrossEntropy {
         rows.zip(outputs).for_each(|((row, &label), (loss, stats))| {
             let most = row.iter().fold(T::neg_infinity(), |most, &v| most.max(v));
             let log_sum = sum_of(row, |v| (v - most).fast_exp()).ln();
-            stats.copy_from_slice(&[most, log_sum]);
-            let named = label.to_usize().and_then(|label| row.get(label));
-            *loss = named.map_or(T::nan(), |&x| (most - x) + log_sum);
+            stats.copy_from_slice(&[if log_sum.is_nan() { log_sum } else { most }, log_sum]);
+            *loss = row_of(label, row.len()).map_or(T::nan(), |at| (most - row[at]) + log_sum);
         });
         loss.data[0] = sum_of(row_loss.data, |v| v) / T::of(labels.len() as f64);
     }
@@ -122,8 +122,9 @@ impl Differentiable for CrossEntropy {
                     }
                 },
             );
-            if let Some(dx) = label.to_usize().and_then(|label| dx.get_mut(label)) {
-                *dx -= scale;
+            match row_of(label, dx.len()) {
+                Some(at) => dx[at] -= scale,
+                None => dx.fill(T::nan()),
             }
         });
     }

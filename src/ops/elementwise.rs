@@ -6,8 +6,8 @@
 //! | `Sub` | `a - b` | `dy`, `-dy` |
 //! | `Mul` | `a b` | `dy b`, `dy a` |
 //! | `Scale(c)` | `c a` | `c dy` |
-//! | `Relu` | `max(a, 0)` | `dy` where `y > 0` |
-//! | `AddRelu` | `max(a + b, 0)` | `dy` where `y > 0`, twice |
+//! | `Relu` | `max(a, 0)`, NaN if `a` is | 0 where `y <= 0`, else `dy` |
+//! | `AddRelu` | `max(a + b, 0)`, likewise | 0 where `y <= 0`, else `dy`, twice |
 
 use super::kernel::{Differentiable, Kernel};
 use super::{Case, Draw, Input};
@@ -165,7 +165,7 @@ impl Differentiable for Elementwise {
             let other = self.gradient_other(input).map_or(dy.data, |i| saved[i].data);
             let zero = T::zero();
             match self {
-                Relu | AddRelu => map(dy.data, other, dx.data, |dy, y| if y > zero { dy } else { zero }),
+                Relu | AddRelu => map(dy.data, other, dx.data, |dy, y| if y <= zero { zero } else { dy }),
                 Mul => map(dy.data, other, dx.data, |dy, other| dy * other),
                 Add | Sub | Scale(_) => map(dy.data, other, dx.data, |dy, _| dy * factor),
             }

@@ -19,7 +19,7 @@ use std::ops::Range;
 /// | returns | `[N, ..]` | rows of `x` |
 ///
 /// Gradient: `dx[r]` is the sum of `dy[i]` over all i with `index[i] = r`, in ascending order of i.
-/// An index out of range gives a row of NaN and no gradient.
+/// An index that names no row gives a row of NaN and no gradient.
 ///
 /// # Errors
 /// [`Error::Shape`] if `x` is a scalar or `index` is not a vector.
@@ -42,10 +42,10 @@ struct Params {
 /// Workgroup size of the kernels.
 const WG: usize = 256;
 
-/// The row that an index names, if there is one.
-fn row_of<T: Real>(index: T, rows: usize) -> Option<usize> {
+/// The row that an index names, if there is one: not that of an index which is no whole number.
+pub(super) fn row_of<T: Real>(index: T, rows: usize) -> Option<usize> {
     let index = index.f64();
-    (index >= 0.0 && index < rows as f64).then_some(index as usize)
+    (index >= 0.0 && index < rows as f64 && index.fract() == 0.0).then_some(index as usize)
 }
 
 /// One dispatch for each pair of row ranges of `x` and `y` that bindings hold; those that share rows of `y`'s

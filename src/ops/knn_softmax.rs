@@ -46,7 +46,7 @@ impl Params {
 }
 
 /// Stands for the logarithm of an empty sum.
-const LEAST: f64 = -3e38;
+const LEAST: f64 = f32::MIN as f64;
 
 fn sigmoid<T: Real>(x: T) -> T {
     let e = (-x.abs()).exp();
@@ -68,6 +68,7 @@ fn row_loss<T: Real>(x: &[T], labels: &[T]) -> (T, [T; 4]) {
     let losses: Vec<T> = above.iter().map(|&v| v.max(T::zero()) + (-v.abs()).exp().ln_1p()).collect();
     let weights: Vec<T> = above.iter().map(|&v| sigmoid(v)).collect();
     let weight = share * sum_of(&weights, |v| v);
+    let most = if log_sum.is_nan() { log_sum } else { most };
     (share * sum_of(&losses, |v| v), [most, log_sum, weight, share])
 }
 

@@ -47,11 +47,13 @@ fn matrix(shape: &Shape) -> (usize, usize) {
 }
 
 /// PRECISION: squares of values near 1e-20 or 1e20 leave the range of f32, so such rows are scaled first.
-fn length<T: Real>(row: &[T]) -> T {
+///
+/// The scale, and the length over it.
+fn length<T: Real>(row: &[T]) -> [T; 2] {
     let most = row.iter().fold(T::zero(), |most, v| most.max(v.abs()));
     let usual = most > T::of(1e-12) && most < T::of(1e12);
     let scale = if usual { T::one() } else { most.max(T::of(1e-30)).min(T::of(1e30)) };
-    scale * sum_of(row, |v| (v / scale) * (v / scale)).sqrt()
+    [scale, sum_of(row, |v| (v / scale) * (v / scale)).sqrt()]
 }
 
 fn divisor<T: Real>(length: T) -> T {
@@ -73,10 +75,12 @@ impl Kernel for L2Normalize {
         let [y, norm] = y else { unreachable!("two outputs") };
         let rows = y.data.par_chunks_mut(columns).zip(x[0].data.par_chunks(columns));
         rows.zip(norm.data.par_iter_mut()).for_each(|((y, x), norm)| {
-            *norm = length(x);
-            let divisor = divisor(*norm);
+            let [scale, scaled] = length(x);
+            *norm = scale * scaled;
+            // Divided by the scale first: the length itself may be over the largest f32.
+            let (scale, divisor) = if *norm < T::of(EPS) { (T::one(), T::of(EPS)) } else { (scale, scaled) };
             for (y, &x) in y.iter_mut().zip(x) {
-                *y = x / divisor;
+                *y = x / scale / divisor;
             }
         });
     }

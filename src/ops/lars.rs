@@ -124,8 +124,8 @@ impl Kernel for LarsUpdate {
         let [trust, eps] = [self.trust, self.eps].map(T::of);
         let [p_next, buffer_next, factor] = y else { unreachable!("lars has three outputs") };
         let (p_norm, g_norm) = (norm(x[0].data), norm(x[1].data));
-        let moved = p_norm > T::zero() && g_norm > T::zero();
-        let scale = if moved { trust * p_norm / (g_norm + decay * p_norm + eps) } else { T::one() };
+        let still = p_norm == T::zero() || g_norm == T::zero();
+        let scale = if still { T::one() } else { trust * p_norm / (g_norm + decay * p_norm + eps) };
         factor.data[0] = scale;
         let inputs = x[0].data.iter().zip(x[1].data).zip(x[2].data);
         let outputs = p_next.data.iter_mut().zip(&mut *buffer_next.data);

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 /// | value | shape | |
 /// |---|---|---|
 /// | `f1`, `f2` | `[N, P, C]` | P cells of C channels, of unit length for cosines |
-/// | returns | `[N, P]` | `n P + argmax_j f1_ni . f2_nj`: a row of `f2` as `[N P, C]`; of equal ones the lowest |
+/// | returns | `[N, P]` | `n P + argmax_j f1_ni . f2_nj`: a row of `f2` as `[N P, C]`; of equal ones the lowest, the first NaN over all |
 ///
 /// # Errors
 /// [`Error::Shape`] if the shapes differ or there are over 2^24 cells, whose numbers f32 could not hold.
@@ -58,7 +58,10 @@ impl Kernel for MatchCells {
             |similarities, ((image, index), (f1, f2))| {
                 matmul(false, true, cells, cells, channels, f1, f2, None, similarities);
                 for (index, row) in index.iter_mut().zip(similarities.chunks(cells)) {
-                    let better = |best: usize, j: usize| if row[j] > row[best] { j } else { best };
+                    let better = |best: usize, j: usize| {
+                        let above = row[j] > row[best] || (row[j].is_nan() && !row[best].is_nan());
+                        if above { j } else { best }
+                    };
                     *index = T::of((image * cells + (1..cells).fold(0, better)) as f64);
                 }
             },

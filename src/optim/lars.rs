@@ -9,7 +9,7 @@ use crate::ops::{LarsUpdate, SgdUpdate, run};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Constants of LARS. The defaults are SwAV's, with vectors excluded as in BYOL.
+/// Constants of LARS. The defaults are SwAV's, with vectors excluded as in BYOL; SwAV's own code excludes none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LarsConfig {

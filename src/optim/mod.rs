@@ -4,7 +4,7 @@
 //! learning rate is an argument of each step: a schedule is a pure function of the step's number.
 //!
 //! **The trap.** A parameter without a gradient is left alone: decay and momentum would move it all the same. Weight decay is
-//! coupled, in the gradient, as in the papers' recipes; LARS leaves vectors out. On a GPU all parameters move in one kernel, packed.
+//! coupled, in the gradient, as in the papers' recipes; LARS may leave vectors out. On a GPU all parameters move in one kernel, packed.
 //!
 //! **The test.** `a_parameter_without_a_gradient_is_left_alone`, `a_resumed_optimizer_continues_bit_for_bit` in
 //! `tests/optim.rs`; golden cases `sgd`, `adam`, `lars`.

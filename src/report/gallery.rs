@@ -92,7 +92,8 @@ impl Gallery {
             .chain(study.purity(config.objective.k)?);
         let json = json!({
             "place": album.photos().place(),
-            "of": album.photos().len(),
+            "of": album.used(),
+            "warnings": album.all_left_out(),
             "classes": album.photos().classes(),
             "photos": photos,
             "maps": maps(&whole.values, whole.values.len() / ids.len()),
@@ -101,7 +102,7 @@ impl Gallery {
         Ok(Gallery { json })
     }
 
-    /// `{place, of, classes, photos, maps, figures}`, as the page reads it.
+    /// `{place, of, warnings, classes, photos, maps, figures}`, as the page reads it.
     pub fn json(&self) -> &Value {
         &self.json
     }

@@ -23,11 +23,14 @@ pub use run::RunFacts;
 pub use serve::{Live, listen, serve};
 
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::files;
 use crate::train::{checkpoint, starting_encoder};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
+/// What stands at the beginning of every page.
+pub(crate) const MARK: &str = " - Vista</title>";
 const PAGE: &str = include_str!("assets/page.html");
 const STYLE: &str = include_str!("assets/style.css");
 const SCRIPTS: [&str; 2] = [include_str!("assets/charts.js"), include_str!("assets/photos.js")];
@@ -94,8 +97,16 @@ pub fn write(
         _ => gallery(folder, photos, device, progress).map_err(|e| format!("No photos: {e}.")),
     };
     let path = folder.join("report.html");
-    std::fs::write(&path, page(&[run], &gallery, None)).map_err(|e| Error::io(&path, e))?;
+    files::replace(&path, page(&[run], &gallery, None).as_bytes())?;
     Ok(path)
+}
+
+/// Whether a file is a page with photos.
+pub(crate) fn has_photos(page: &Path) -> bool {
+    std::fs::read(page).is_ok_and(|bytes| {
+        let text = String::from_utf8_lossy(&bytes);
+        text.contains(r#""gallery":{"#) && !text.contains(r#""gallery":{"missing":"#)
+    })
 }
 
 /// The encoder of a run.

@@ -1,5 +1,6 @@
 //! The command that repeats a run.
 
+use crate::shell;
 use crate::train::{Config, PRESETS};
 use std::path::Path;
 use toml::{Table, Value};
@@ -17,8 +18,10 @@ pub fn command(config: &Config, out: &Path) -> String {
     if preset != "demo" {
         words.push(format!("--preset {preset}"));
     }
-    words.extend(changes.iter().map(|(key, value)| format!("--set {}", quoted(&format!("{key}={value}")))));
-    words.push(format!("--out {}", quoted(&out.display().to_string())));
+    words.extend(
+        changes.iter().map(|(key, value)| format!("--set {}", shell::word(format!("{key}={value}")))),
+    );
+    words.push(format!("--out {}", shell::path(out)));
     words.join(" ")
 }
 
@@ -55,12 +58,6 @@ fn literal(value: &Value) -> String {
     }
 }
 
-/// A word of a shell.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,".contains(c);
-    if word.chars().all(plain) { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,11 +79,5 @@ mod tests {
             assert_eq!(said.matches("--set").count(), changes.len(), "{said}");
             assert!(!said.contains("000001"), "digits that an f32 does not have: {said}");
         }
-    }
-
-    #[test]
-    fn words_with_spaces_and_quotes_are_one_word_of_a_shell() {
-        assert_eq!(quoted("runs/a-1=2"), "runs/a-1=2");
-        assert_eq!(quoted("it's mine"), "'it'\\''s mine'");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::repeat::command;
 use crate::error::{Error, Result};
-use crate::eval::figures::thinned;
+use crate::eval::{KnnProtocol, figures::thinned};
 use crate::train::{Config, History};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -36,7 +36,7 @@ const CHARTS: [Chart; 10] = [
     chart(
         "kNN accuracy",
         "%",
-        "Labelled test photos classified by their nearest train photos.",
+        "Labelled photos classified by their nearest; at 0 views batch norm has statistics of photos.",
         &[("top-1", "top1"), ("balanced", "balanced")],
     ),
     chart("Gradient norm", "", "Of all parameters.", &[("norm", "gradient_norm")]),
@@ -48,7 +48,12 @@ const CHARTS: [Chart; 10] = [
     ),
     chart("Learning rate", "", "", &[("rate", "lr")]),
     chart("Mean cosine", "", "Collapse: near 1, all embeddings are the same.", &[("cosine", "cosine")]),
-    chart("Effective rank", "", "Collapse: a fall to a fifth of its best.", &[("rank", "effective_rank")]),
+    chart(
+        "Effective rank",
+        "",
+        "Collapse: a fall to a fifth of its best while the loss is no better than at equal embeddings.",
+        &[("rank", "effective_rank")],
+    ),
     chart("Purity", "%", "Pseudo-positives that share a label with their query.", &[("purity", "purity")]),
     chart("Images a second", "", "Images, not views.", &[("images/s", "images_per_second")]),
     chart("Memory", "bytes", "Tensors in use on the device.", &[("tensors", "bytes_in_use")]),
@@ -153,14 +158,35 @@ fn facts(config: &Config, history: &History) -> Vec<[String; 2]> {
     if let Some(path) = &config.init {
         all.push(("started from", path.display().to_string()));
     }
-    if let Some((first, last)) = ends("top1") {
-        all.push(("kNN top-1", format!("{last:.3} (at the start {first:.3})")));
+    if let (Some(first), Some(last)) = (history.of_kind("knn").next(), history.of_kind("knn").last()) {
+        all.extend(knn_facts(first, last));
     }
     let undecodable = history.of_kind("replaced").count();
     if undecodable > 0 {
         all.push(("undecodable photos", undecodable.to_string()));
     }
     all.into_iter().map(|(key, value)| [key.to_string(), value]).collect()
+}
+
+/// How the encoder was judged at first and at last, of records of the log.
+fn knn_facts(first: &Value, last: &Value) -> Vec<(&'static str, String)> {
+    let number = |record: &Value, key: &str| record[key].as_f64();
+    let top1 = |record: &Value| {
+        let error = number(record, "top1_error").map_or(String::new(), |error| format!(" ± {error:.3}"));
+        number(record, "top1").map_or("-".into(), |top1| format!("{top1:.3}{error}"))
+    };
+    let start = match number(&first["initial_statistics"], "top1") {
+        Some(other) => {
+            format!("untrained {}; {other:.3} with batch norm's statistics at 0 and 1", top1(first))
+        }
+        None => format!("at the start {}", top1(first)),
+    };
+    let mut facts = vec![("kNN top-1", format!("{} ({start})", top1(last)))];
+    let protocol = serde_json::from_value::<KnnProtocol>(last["protocol"].clone());
+    if let (Ok(protocol), Some(photos)) = (protocol, last["photos"].as_u64()) {
+        facts.push(("judged by kNN", format!("{}; ± is the standard error", protocol.told(photos as usize))));
+    }
+    facts
 }
 
 impl Chart {
@@ -221,7 +247,8 @@ mod tests {
         let config = Config::preset("demo").expect("preset").with("seed=7").expect("set");
         std::fs::write(folder.path().join("config.toml"), config.to_toml()).expect("written");
         let log = concat!(
-            "{\"kind\":\"knn\",\"views\":0,\"top1\":0.25,\"balanced\":0.2}\n",
+            "{\"kind\":\"knn\",\"views\":0,\"top1\":0.25,\"balanced\":0.2,\"photos\":215,\"top1_error\":0.03,",
+            "\"protocol\":\"leave_one_out\",\"initial_statistics\":{\"top1\":0.34,\"balanced\":0.3}}\n",
             "{\"kind\":\"step\",\"step\":1,\"views\":8,\"loss\":2.0,\"terms\":{\"a\":2.0},\"cosine\":0.5,\"seconds\":6}\n",
             "{\"kind\":\"step\",\"step\":2,\"views\":16,\"loss\":1.0,\"terms\":{\"a\":1.0},\"cosine\":0.7,\"seconds\":12}\n",
             "{\"kind\":\"warning\",\"step\":2,\"warning\":\"all the same\"}\n",
@@ -238,6 +265,10 @@ mod tests {
         assert_eq!(json["warnings"][0]["warning"], "all the same");
         assert!(json["settings"].as_array().expect("list").contains(&json!(["seed", "7"])));
         assert!(json["facts"].to_string().contains("2 steps, 16 views, 0.2 minutes"));
+        let knn = "0.250 ± 0.030 (untrained 0.250 ± 0.030; 0.340 with batch norm's statistics at 0 and 1)";
+        for part in [knn, "215 photos, each among all others", "standard error"] {
+            assert!(json["facts"].to_string().contains(part), "{part}: {}", json["facts"]);
+        }
         let message = RunFacts::read(&folder.path().join("no")).unwrap_err().to_string();
         assert!(message.contains("no run here"), "{message}");
     }

@@ -2,7 +2,7 @@
 
 use super::{Gallery, RunFacts, checkpoint_of, gallery, page};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, no_thread};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -36,7 +36,7 @@ impl Live {
     /// background (0: never).
     ///
     /// # Errors
-    /// As [`RunFacts::read`].
+    /// As [`RunFacts::read`]; [`Error::Run`] if no thread can be started.
     pub fn new(folder: &Path, photos: usize) -> Result<Live> {
         RunFacts::read(folder)?;
         let missing =
@@ -44,7 +44,8 @@ impl Live {
         let shown = Arc::new(Mutex::new(Shown { gallery: Err(missing.into()), version: 0 }));
         if photos > 0 {
             let (folder, shown) = (folder.to_path_buf(), shown.clone());
-            std::thread::spawn(move || follow(&folder, photos, &shown));
+            let follower = move || follow(&folder, photos, &shown);
+            std::thread::Builder::new().spawn(follower).map_err(no_thread)?;
         }
         Ok(Live { folder: folder.to_path_buf(), shown })
     }

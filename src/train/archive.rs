@@ -2,6 +2,7 @@
 //! finds the whole old file or the whole new one.
 
 use crate::error::{Error, Result};
+use crate::files::part_of;
 use crate::ops::Packed;
 use crate::tensor::Tensor;
 use half::f16;
@@ -44,7 +45,7 @@ const ZEROS: &str = "00000000";
 /// # Errors
 /// [`Error::Io`] if it can't be written, after which what was there is as it was; the device's errors.
 pub(super) fn write(path: &Path, entries: &[Entry], mut texts: HashMap<String, String>) -> Result<()> {
-    let beside = path.with_extension("tmp");
+    let beside = part_of(path);
     texts.insert(CHECKSUM.into(), ZEROS.into());
     texts.insert(VERSION.into(), env!("CARGO_PKG_VERSION").into());
     let written = write_whole(&beside, entries, texts).and_then(|()| rename(&beside, path));
@@ -308,9 +309,9 @@ mod tests {
         let path = folder.path().join("x.safetensors");
         write(&path, &entries(1.0), HashMap::new()).expect("written");
         let before = fs::read(&path).expect("bytes");
-        fs::create_dir(path.with_extension("tmp")).expect("in the way");
+        fs::create_dir(part_of(&path)).expect("in the way");
         let message = write(&path, &entries(2.0), HashMap::new()).unwrap_err().to_string();
-        assert!(message.contains("x.tmp"), "{message}");
+        assert!(message.contains(".x.safetensors.part"), "{message}");
         assert_eq!(fs::read(&path).expect("bytes"), before);
     }
 }

@@ -23,6 +23,9 @@ impl Config {
         if self.model.width == 0 || self.model.projection == 0 {
             return refuse("model", "a width of 0", "set model.width to 64 and model.projection to 128");
         }
+        if self.init_prefix.is_some() && self.init.is_none() {
+            return refuse("init_prefix", "a prefix of names without their file", "give --init too");
+        }
         if self.optimizer.lr.is_nan() || self.optimizer.lr < 0.0 {
             return refuse("optimizer.lr", "the learning rate must not be negative", "set it to 0.001");
         }

@@ -42,13 +42,18 @@ const OPTIMIZER: &str = "optimizer.";
 const RINGS: [&str; 3] = ["queue.g", "queue.z", "queue.dense"];
 const IDS: &str = "queue.ids";
 
+/// What stands in the header of an encoder alone, beside [`save`]'s other texts.
+pub(crate) const ENCODER: &str = "\"holds\":\"encoder\"";
+
 /// Writes an encoder alone: enough to judge it and to start from it, not to go on with a run.
 ///
 /// # Errors
 /// [`Error::Io`] if the file can't be written; the device's errors.
 pub fn save(path: &Path, encoder: &ResNetEncoder, config: &Config, progress: Progress) -> Result<()> {
     let entries = parameters("", encoder, config.half.checkpoint)?;
-    archive::write(path, &entries, texts(config, progress))
+    let mut texts = texts(config, progress);
+    texts.insert("holds".into(), "encoder".into());
+    archive::write(path, &entries, texts)
 }
 
 /// Writes all of a run. See [`save`] for the errors.

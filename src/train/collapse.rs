@@ -1,7 +1,8 @@
 //! Collapse: the ways in which an encoder stops telling photos apart, seen and named while it happens.
 
-use super::step::StepReport;
+use super::step::{StepReport, TermReport};
 use crate::error::Result;
+use crate::objective::HELPS;
 use crate::tensor::Tensor;
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
@@ -74,7 +75,7 @@ struct Sign {
 
 /// Mean cosine above which embeddings count as equal.
 const EQUAL: f64 = 0.99;
-/// Share of the highest effective rank below which it has fallen.
+/// Share of the highest effective rank below which it has fallen, where the loss is no better than at equal embeddings.
 const FALLEN: f64 = 0.2;
 /// Distance from a term's value at equal embeddings, as a share of it, within which it is stuck there.
 const STUCK: f32 = 0.01;
@@ -97,27 +98,31 @@ impl Watch {
         let z: Tensor = if n > ROWS { report.z.rows(0..ROWS)? } else { report.z.clone() };
         let spread = Dispersion::of(&z.to_vec()?, width);
         self.best_rank = self.best_rank.max(spread.rank);
+        // A network that has just been made spreads its embeddings wide: most of a run that learns is below a fifth of that.
+        let margin = |term: &TermReport| STUCK * term.collapsed.abs().max(0.1);
+        let learns = report.terms.iter().all(|term| term.value < term.collapsed - margin(term));
         let mut signs = vec![
             (
                 "the embeddings are all the same".to_string(),
                 spread.cosine > EQUAL,
                 format!("two views of different photos have a cosine of {:.4}", spread.cosine),
+                HELPS,
             ),
             (
                 "the effective rank of the embeddings has fallen".to_string(),
-                spread.rank < FALLEN * self.best_rank,
+                spread.rank < FALLEN * self.best_rank && !learns,
                 format!("from {:.1} at best to {:.1}", self.best_rank, spread.rank),
+                HELPS,
             ),
         ];
         for term in &report.terms {
-            let near = (term.value - term.collapsed).abs() <= STUCK * term.collapsed.abs().max(0.1);
+            let near = (term.value - term.collapsed).abs() <= margin(term);
             let value = format!("{:.4}; all embeddings equal would give {:.4}", term.value, term.collapsed);
-            signs.push((format!("{} is stuck at its value of collapse", term.name), near, value));
+            signs.push((format!("{} is stuck at its value of collapse", term.name), near, value, term.helps));
         }
         let mut warnings = Vec::new();
-        for (name, seen, detail) in signs {
+        for (name, seen, detail, advice) in signs {
             if self.lasts(&name, seen) {
-                let advice = "lower the learning rate or raise the batch";
                 let lasted = format!("{name} for {} steps ({detail})", self.patience);
                 warnings.push(format!("collapse: {lasted}: {advice} ({})", Topic::Collapse));
             }
@@ -144,12 +149,11 @@ mod tests {
     use super::*;
     use crate::Device;
     use crate::tensor::init;
-    use crate::train::TermReport;
     use rand::{SeedableRng, rngs::StdRng};
 
     fn report(z: &[f32], value: f32) -> StepReport {
         let z = Tensor::new(&Device::cpu(), [z.len() / 4, 4], z).expect("z");
-        let term = TermReport { name: "loss_nce", value, gradient_norm: 1.0, collapsed: 8.318 };
+        let term = TermReport { name: "loss_nce", value, gradient_norm: 1.0, collapsed: 8.318, helps: HELPS };
         StepReport {
             loss: value,
             terms: vec![term],
@@ -194,18 +198,35 @@ mod tests {
     }
 
     #[test]
-    fn a_falling_rank_is_told() {
+    fn a_term_that_is_stuck_is_told_with_what_helps_its_own_method() {
+        let noise = init::normal(&mut StdRng::seed_from_u64(1), 4 * 64, 1.0);
+        let mut report = report(&noise, 8.318);
+        report.terms[0] = TermReport { helps: "lower objective.sinkhorn_eps", ..report.terms[0] };
+        let mut watch = Watch::new(2);
+        let told: Vec<String> = (0..3).flat_map(|_| watch.look(&report).expect("look").1).collect();
+        assert!(told.len() == 1 && told[0].contains("lower objective.sinkhorn_eps"), "{told:?}");
+        assert!(!told[0].contains("learning rate"), "{told:?}");
+    }
+
+    #[test]
+    fn a_falling_rank_is_told_unless_the_loss_is_better_than_at_equal_embeddings() {
         let rows = |width: usize| init::normal(&mut StdRng::seed_from_u64(2), 64 * width, 1.0);
-        let wide = |z: &[f32], width: usize| {
+        let wide = |z: &[f32], width: usize, value: f32| {
             let z = Tensor::new(&Device::cpu(), [64, width], z).expect("z");
-            StepReport { z, ..report(&[0.0; 4], 5.0) }
+            StepReport { z, ..report(&[0.0; 4], value) }
         };
         let flat: Vec<f32> = rows(32).chunks(32).flat_map(|r| [&r[..2], &[0.0; 30]].concat()).collect();
-        let mut watch = Watch::new(2);
-        let mut told = watch.look(&wide(&rows(32), 32)).expect("look").1;
-        for _ in 0..3 {
-            told.extend(watch.look(&wide(&flat, 32)).expect("look").1);
-        }
-        assert!(told.len() == 1 && told[0].contains("effective rank"), "{told:?}");
+        let told = |value: f32| {
+            let mut watch = Watch::new(2);
+            let mut told = watch.look(&wide(&rows(32), 32, value)).expect("look").1;
+            for _ in 0..3 {
+                told.extend(watch.look(&wide(&flat, 32, value)).expect("look").1);
+            }
+            told
+        };
+        let worse = told(8.5);
+        assert!(worse.len() == 1 && worse[0].contains("effective rank"), "{worse:?}");
+        assert!(told(8.318).iter().any(|t| t.contains("effective rank")));
+        assert!(told(8.0).is_empty(), "a loss better than at equal embeddings is learned");
     }
 }

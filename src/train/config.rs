@@ -5,11 +5,12 @@
 
 use super::keys;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::nn::{Architecture, Stem};
 use crate::objective::{Dictionaries, LossTerm, Normalizer};
 use crate::views::ViewConfig;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// LIMIT: bytes of a configuration; a whole one has 2 KiB. Reading TOML takes 100 bytes for each.
@@ -21,12 +22,15 @@ pub(crate) const MAX_TEXT: usize = 1 << 18;
 pub struct Config {
     /// Seed of parameters, order, views and shuffles.
     pub seed: u64,
-    /// `auto`, `cpu`, `gpu` or `gpu:NAME`.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` or `gpu:NAME`.
     pub device: String,
     /// File whose encoder the run starts from: a checkpoint, or another library's weights
     /// ([`start_from`](crate::interop::start_from)); random parameters if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
+    /// What stands before the names of that encoder, where the file holds several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_prefix: Option<String>,
     /// Photos to learn from and to be judged on.
     pub data: DataConfig,
     /// The encoder.
@@ -85,7 +89,8 @@ pub struct DataConfig {
     pub cache_mib: usize,
     /// Scale photos down once so that the short side is at most this; 0 leaves them alone.
     pub shrink_to: usize,
-    /// Fraction of photos that may be undecodable before the run stops.
+    /// Fraction of photos that may be undecodable before the run stops, and of a list's entries that may be unusable before
+    /// it is refused.
     pub max_broken: f64,
 }
 
@@ -179,7 +184,7 @@ pub struct ObjectiveConfig {
     pub sinkhorn_eps: f32,
     /// SwAV: iterations of Sinkhorn and Knopp's algorithm.
     pub sinkhorn_iterations: usize,
-    /// SwAV: first steps in which the prototypes stay as they are.
+    /// SwAV: first steps in which the prototypes stay as they are; a number beyond the run's for all of it.
     pub frozen_steps: u64,
 }
 
@@ -243,7 +248,7 @@ pub enum OptimizerName {
     Sgd,
     /// Adam with coupled weight decay.
     Adam,
-    /// SGD with momentum and a rate for each tensor of weights; vectors (biases, batch norm) are left out.
+    /// SGD with momentum and a rate for each tensor; see `exclude_1d`.
     Lars,
 }
 
@@ -261,7 +266,7 @@ pub enum ScheduleName {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// `sgd` or `adam`.
+    /// `sgd`, `adam` or `lars`.
     pub name: OptimizerName,
     /// Learning rate.
     pub lr: f64,
@@ -271,10 +276,12 @@ pub struct OptimizerConfig {
     pub warmup_steps: u64,
     /// Momentum of SGD and LARS.
     pub momentum: f64,
-    /// Coupled weight decay, on all parameters (LARS: on weights only).
+    /// Coupled weight decay, on all parameters that are not excluded.
     pub weight_decay: f64,
     /// LARS: trust coefficient.
     pub trust: f64,
+    /// LARS: leave vectors (biases, batch norm) to plain momentum SGD without decay, as BYOL does and SwAV does not.
+    pub exclude_1d: bool,
 }
 
 /// How the encoder is judged on the way.
@@ -296,6 +303,15 @@ pub struct EvalConfig {
 }
 
 impl Config {
+    /// The configuration that lies in a run's folder.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the file can't be read, and as [`Config::merged`].
+    pub fn read(path: &Path) -> Result<Config> {
+        let text = files::read_text(path, MAX_TEXT as u64)?;
+        Config::preset("demo")?.merged(&text, &path.display().to_string())
+    }
+
     /// This configuration with the keys of a TOML text replaced.
     ///
     /// # Errors
@@ -338,6 +354,17 @@ impl Config {
             Err(_) => Value::String(value.into()).to_string(),
         };
         self.merged(&format!("{} = {literal}", key.trim()), &place)
+    }
+
+    /// The same with absolute paths, so that it says the same in every working folder.
+    pub fn absolute(mut self) -> Config {
+        for path in [&mut self.init, &mut self.data.photos, &mut self.data.labelled].into_iter().flatten() {
+            // TOML is UTF-8: in a working folder whose name is not, a relative path is the one that can be written.
+            if let Some(absolute) = std::path::absolute(&path).ok().filter(|path| path.to_str().is_some()) {
+                *path = absolute;
+            }
+        }
+        self
     }
 
     /// The whole configuration as TOML.

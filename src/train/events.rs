@@ -1,15 +1,19 @@
 //! Event files for TensorBoard, beside the log: its numbers as scalars, weights as histograms, views as images.
 //!
 //! A file is a list of records: length (u64), masked CRC-32C of the length, an `Event` in protobuf's wire format, masked
-//! CRC-32C of it; all little-endian.
+//! CRC-32C of it; all little-endian. Each process writes a file of its own, and TensorBoard reads them in the order of
+//! their names. Together they hold each record of the log once: what came after the checkpoint that a run goes on from is
+//! taken away.
 //!
 //! # Source
 //! TensorFlow, `tensorflow/core/lib/io/record_writer.h`, `util/event.proto`, `framework/summary.proto`.
 
+use super::growing::Growing;
+use crate::error::{Error, Result};
 use prost::Message;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use std::fs::File;
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -85,26 +89,64 @@ struct Histogram {
     bucket: Vec<f64>,
 }
 
-/// The event file of a process. It repeats what the log has, so a write that fails ends it and nothing else.
+/// The event file of a process.
 #[derive(Debug)]
 pub(super) struct Events {
-    file: Option<File>,
+    file: Growing,
+}
+
+/// Where a run's event files end: the last one by its name, and its bytes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct EventsEnd {
+    file: String,
+    bytes: u64,
 }
 
 /// Buckets of a histogram.
 const BUCKETS: usize = 30;
 
+const PREFIX: &str = "events.out.tfevents.";
+const SUFFIX: &str = ".vista";
+const SECOND: u128 = 1_000_000_000;
+
 impl Events {
-    /// A new file in the run's folder, for what follows after `step` steps.
-    pub fn open(folder: &Path, step: u64) -> Events {
+    /// A new file in the run's folder for what follows after `step` steps. Files that are there are cut back to `end`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if files can't be written, or not be taken away.
+    pub fn open(folder: &Path, step: u64, end: Option<&EventsEnd>) -> Result<Events> {
+        let mut names = names(folder);
+        // A checkpoint of an older version does not know where they end: they stay.
+        if end.is_some() || step == 0 {
+            let keeps = |name: &String| end.is_some_and(|end| *name <= end.file);
+            for path in names.iter().filter(|name| !keeps(name)).map(|name| folder.join(name)) {
+                fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+            }
+            names.retain(keeps);
+            if let Some(end) = end.filter(|end| names.contains(&end.file)) {
+                Growing::open(folder.join(&end.file), end.bytes)?;
+            }
+        }
+        // The name is the latest even if the clock was put back.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos());
-        let name =
-            format!("events.out.tfevents.{:010}.{:09}.vista", now / 1_000_000_000, now % 1_000_000_000);
-        let file = File::create(folder.join(name)).map_err(|e| ended(&e)).ok();
-        let mut events = Events { file };
+        let time = names.last().and_then(|name| time_of(name)).map_or(now, |last| now.max(last + 1));
+        let name = format!("{PREFIX}{:010}.{:09}{SUFFIX}", time / SECOND, time % SECOND);
+        let mut events = Events { file: Growing::open(folder.join(name), 0)? };
         events.write(0, Event { file_version: Some("brain.Event:2".into()), ..Event::default() });
-        events.write(step, Event { session: Some(SessionLog { status: 1 }), ..Event::default() });
-        events
+        // A TensorBoard that has read on beyond the checkpoint forgets what it read from this step on.
+        let from = if step == 0 { 0 } else { step + 1 };
+        events.write(from, Event { session: Some(SessionLog { status: 1 }), ..Event::default() });
+        Ok(events)
+    }
+
+    /// Writes what waits and makes it durable; where the files end.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it can't be written.
+    pub fn finish(&mut self) -> Result<EventsEnd> {
+        let bytes = self.file.finish()?;
+        let name = self.file.path().file_name().unwrap_or_default();
+        Ok(EventsEnd { file: name.to_string_lossy().into_owned(), bytes })
     }
 
     /// Every number of a log's record, named by its kind and its dotted field.
@@ -143,17 +185,24 @@ impl Events {
         let event = Event { wall_time, step: step as i64, ..event }.encode_to_vec();
         let length = (event.len() as u64).to_le_bytes();
         let record = [&length[..], &masked(&length), &event, &masked(&event)].concat();
-        if let Some(Err(e)) = self.file.as_mut().map(|file| file.write_all(&record)) {
-            ended(&e);
-            self.file = None;
-        }
+        // What waits is written with the next record, and before the next checkpoint at the latest.
+        self.file.add(&record);
     }
 }
 
-fn ended(why: &std::io::Error) {
-    eprintln!(
-        "warning: TensorBoard's event file ends here ({why}): log.jsonl has all that it would have had"
-    );
+/// The event files in a folder that this program wrote, in order.
+fn names(folder: &Path) -> Vec<String> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
+    names.retain(|name| time_of(name).is_some());
+    names.sort();
+    names
+}
+
+/// When an event file was begun, in nanoseconds, by its name.
+fn time_of(name: &str) -> Option<u128> {
+    let (seconds, nanoseconds) = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('.')?;
+    Some(seconds.parse::<u128>().ok()?.checked_mul(SECOND)? + nanoseconds.parse::<u128>().ok()?)
 }
 
 /// CRC-32C, rotated and shifted so that a record may hold records.
@@ -206,7 +255,7 @@ mod tests {
     #[test]
     fn records_become_scalars_and_weights_histograms() {
         let folder = tempfile::tempdir().expect("folder");
-        let mut events = Events::open(folder.path(), 7);
+        let mut events = Events::open(folder.path(), 7, None).expect("opened");
         events.scalars(
             &serde_json::json!({"kind": "step", "step": 8, "loss": 1.5, "terms": {"nce": 2.0}, "photo": "x"}),
         );
@@ -216,7 +265,7 @@ mod tests {
             std::fs::read_dir(folder.path()).expect("folder").next().expect("a file").expect("an entry");
         let events = read(&std::fs::read(file.path()).expect("bytes"));
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
-        assert_eq!((events[1].step, events[1].session.as_ref().map(|s| s.status)), (7, Some(1)));
+        assert_eq!((events[1].step, events[1].session.as_ref().map(|s| s.status)), (8, Some(1)));
         let values = |i: usize| &events[i].summary.as_ref().expect("a summary").values;
         let scalars: Vec<_> = values(2).iter().map(|v| (v.tag.as_str(), v.simple_value)).collect();
         assert_eq!(scalars, [("step/loss", Some(1.5)), ("step/terms/nce", Some(2.0))]);
@@ -225,6 +274,28 @@ mod tests {
         assert_eq!((histogram.min, histogram.max, histogram.bucket.iter().sum::<f64>()), (-1.0, 2.0, 4.0));
         let image = values(4)[0].image.as_ref().expect("an image");
         assert_eq!((image.height, image.width, &image.encoded[1..4]), (1, 2, &b"PNG"[..]));
+    }
+
+    #[test]
+    fn files_are_cut_back_to_where_they_were_and_the_new_one_is_the_last_even_if_the_clock_was_put_back() {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = |name: &str| folder.path().join(name);
+        let [kept, last, after] =
+            ["1000000000", "9999999998", "9999999999"].map(|s| format!("{PREFIX}{s}.000000007{SUFFIX}"));
+        for name in [&kept, &last, &after] {
+            fs::write(file(name), "0123456789").expect("written");
+        }
+        let end = EventsEnd { file: last.clone(), bytes: 4 };
+        let mut events = Events::open(folder.path(), 3, Some(&end)).expect("opened");
+        let new = events.finish().expect("written").file;
+        assert_eq!(names(folder.path()), [kept.clone(), last.clone(), new.clone()]);
+        assert_eq!(fs::read(file(&kept)).expect("bytes").len(), 10);
+        assert_eq!(fs::read(file(&last)).expect("bytes"), b"0123");
+        // A run in place of another leaves none of its files, but those of other programs.
+        fs::write(file("events.out.tfevents.1.host"), "0").expect("written");
+        let mut events = Events::open(folder.path(), 0, None).expect("opened");
+        assert_eq!(names(folder.path()), [events.finish().expect("written").file]);
+        assert!(file("events.out.tfevents.1.host").exists() && !file(&new).exists());
     }
 
     #[test]

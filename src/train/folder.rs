@@ -3,8 +3,8 @@
 use super::archive::rename;
 use super::checkpoint::{self, Saved};
 use super::config::Config;
-use super::keys::changes;
-use super::state::RunState;
+use super::keys::{ABSENT, changes};
+use super::state::{PhotoList, RunState};
 use super::step::Learner;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
@@ -73,18 +73,20 @@ impl Found {
     /// # Errors
     /// [`Error::Input`] naming each key with both values.
     pub(super) fn accept(&self, config: &Config) -> Result<()> {
-        let changed = changes(&self.saved.config, config);
+        let changed = changes(&self.saved.config.clone().absolute(), config);
         let refused: Vec<String> = changed
             .into_iter()
-            .filter(|(key, ..)| !MAY_CHANGE.contains(&key.as_str()))
+            .filter(|(key, was, is)| !MAY_CHANGE.contains(&key.as_str()) && !may_move(key, was, is))
             .map(|(key, was, is)| format!("{key} was {was}, not {is}"))
             .collect();
         if refused.is_empty() {
             return Ok(());
         }
         let advice = format!(
-            "leave them as they were, or start another run with another --out; only {} may change",
-            MAY_CHANGE.join(", ")
+            "leave them as they were, or start another run with another --out; only {} may change, and {} to another place \
+             of the same photos",
+            MAY_CHANGE.join(", "),
+            MAY_MOVE.join(", ")
         );
         Err(Error::input(
             format!("a run goes on as it began: {}", refused.join("; ")),
@@ -94,6 +96,57 @@ impl Found {
         .see(Topic::Promises))
     }
 }
+
+impl Found {
+    /// Refuses other photos than those that the run began with.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming both.
+    pub(super) fn expect_photos(&self, config: &Config, now: &RunState, place: &str) -> Result<()> {
+        let (then, data, was) = (&self.saved.state, &config.data, &self.saved.config.data);
+        let changed = |what: &str, then: &PhotoList, now: &PhotoList, place: &str| {
+            Error::input(
+                format!("the {what} have changed: {then} then, {now} now"),
+                place,
+                "put them back as they were, or start another run with another --out",
+            )
+            .see(Topic::Promises)
+        };
+        if !then.photos.are(&now.photos, data.photos != was.photos) {
+            return Err(changed("photos", &then.photos, &now.photos, place));
+        }
+        let moved = data.labelled != was.labelled;
+        for (then, now) in then.labelled.iter().flatten().zip(now.labelled.iter().flatten()) {
+            if !then.are(now, moved) {
+                let place = data.labelled.as_ref().map_or(String::new(), |path| path.display().to_string());
+                return Err(changed("labelled photos", then, now, &place));
+            }
+        }
+        Ok(())
+    }
+
+    /// A sentence where the configuration that lies in the run's folder says something else than the checkpoint, and `now`,
+    /// which the run goes on with, does not take it up either.
+    pub fn edited(&self, now: &Config) -> Option<String> {
+        let path = self.path.with_file_name(CONFIG);
+        let there = match fs::symlink_metadata(&path).is_ok().then(|| Config::read(&path))? {
+            Ok(there) => there,
+            Err(error) => return Some(format!("{error}: the checkpoint's configuration is used")),
+        };
+        let lost = changes(&there, now);
+        let edits = changes(&there, &self.saved.config)
+            .into_iter()
+            .filter(|(key, ..)| lost.iter().any(|(k, ..)| k == key))
+            .map(|(key, there, saved)| format!("{key} is {there} there, {saved} in the checkpoint"));
+        let edits = edits.collect::<Vec<_>>().join("; ");
+        (!edits.is_empty()).then(|| {
+            format!("{} was changed ({edits}): the checkpoint's configuration is used", path.display())
+        })
+    }
+}
+
+/// The resolved configuration in a run's folder.
+pub(super) const CONFIG: &str = "config.toml";
 
 /// Keys that may differ when a run goes on.
 pub const MAY_CHANGE: [&str; 10] = [
@@ -109,7 +162,24 @@ pub const MAY_CHANGE: [&str; 10] = [
     "train.on_nan",
 ];
 
+/// Keys that may name another place of the same photos when a run goes on.
+pub(super) const MAY_MOVE: [&str; 2] = ["data.photos", "data.labelled"];
+
+/// Whether the change of a key is one of place; photos of the program itself have none.
+fn may_move(key: &str, was: &str, is: &str) -> bool {
+    MAY_MOVE.contains(&key) && was != ABSENT && is != ABSENT
+}
+
 impl Folder {
+    /// Refuses early what [`Folder::open`] would refuse for another process that runs in it, and writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if another process runs in it.
+    pub fn expect_idle(path: &Path) -> Result<()> {
+        let lock = File::options().write(true).open(path.join("lock"));
+        lock.map_or(Ok(()), |lock| locked(&lock, path))
+    }
+
     /// Opens a run's folder, made if need be.
     ///
     /// # Errors
@@ -118,15 +188,8 @@ impl Folder {
         fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
         let file = path.join("lock");
         let lock = File::create(&file).map_err(|e| Error::io(&file, e))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Folder { path: path.to_path_buf(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::input(
-                "another run is at work here",
-                path.display().to_string(),
-                "wait until it has ended, or give another --out",
-            )),
-            Err(TryLockError::Error(e)) => Err(Error::io(&file, e)),
-        }
+        locked(&lock, path)?;
+        Ok(Folder { path: path.to_path_buf(), _lock: lock })
     }
 
     /// The folder.
@@ -143,12 +206,12 @@ impl Folder {
     ///
     /// # Errors
     /// [`Error::Input`]
-    pub fn expect_empty(&self) -> Result<()> {
-        match CHECKPOINTS.iter().find(|name| self.path.join(name).exists()) {
+    pub fn expect_empty(path: &Path) -> Result<()> {
+        match CHECKPOINTS.iter().find(|name| path.join(name).exists()) {
             None => Ok(()),
             Some(name) => Err(Error::input(
                 "there is a run already",
-                self.path.join(name).display().to_string(),
+                path.join(name).display().to_string(),
                 "go on with it by --resume, replace it by --overwrite, or give another --out",
             )),
         }
@@ -202,6 +265,18 @@ impl Folder {
         link(&self.checkpoint(), &kept)?;
         rename(&kept, &self.path.join(CHECKPOINTS[2]))
     }
+}
+
+/// Takes the lock of a run's folder.
+fn locked(lock: &File, folder: &Path) -> Result<()> {
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => Error::input(
+            "another run is at work here",
+            folder.display().to_string(),
+            "wait until it has ended, or give another --out",
+        ),
+        TryLockError::Error(e) => Error::io(folder.join("lock"), e),
+    })
 }
 
 /// A second name for a file; a copy where the file system has no such.

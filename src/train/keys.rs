@@ -23,6 +23,7 @@ fn known() -> Result<Vec<String>> {
     let mut full = Config::preset("swav-stl10-r18")?; // the one with small views
     full.second_view = Some(full.views.clone());
     full.init = Some("encoder.safetensors".into());
+    full.init_prefix = Some("backbone.".into());
     full.data.photos = Some("photos".into());
     full.data.labelled = Some("labelled".into());
     let table = toml::from_str(&full.to_toml()).map_err(|e| Error::Run(format!("configuration: {e}")))?;
@@ -55,12 +56,15 @@ pub(super) fn check(changes: &Table, place: &str) -> Result<()> {
     Ok(())
 }
 
+/// The value of a key that a configuration does not have.
+pub(super) const ABSENT: &str = "absent";
+
 /// Keys in which two configurations differ, with both values.
 pub(super) fn changes(a: &Config, b: &Config) -> Vec<(String, String, String)> {
     let all = |config: &Config| flatten(&toml::from_str(&config.to_toml()).unwrap_or_default());
     let (left, right) = (all(a), all(b));
     let value = |of: &[(String, Value)], key: &str| {
-        of.iter().find(|(k, _)| k == key).map_or("absent".to_string(), |(_, v)| v.to_string())
+        of.iter().find(|(k, _)| k == key).map_or(ABSENT.to_string(), |(_, v)| v.to_string())
     };
     let mut keys: Vec<&String> = left.iter().chain(&right).map(|(key, _)| key).collect();
     keys.sort();

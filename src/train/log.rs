@@ -1,12 +1,15 @@
 //! What a run says: `log.jsonl`, one JSON object a line, and progress for a person.
 
-use super::events::Events;
+use super::events::{Events, EventsEnd};
+use super::growing::Growing;
+use super::judge::Score;
+use super::state::RunState;
 use crate::error::{Error, Result};
+use crate::eval::KnnProtocol;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use std::fs::File;
-use std::io::{IsTerminal, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// One step in the log.
@@ -58,10 +61,19 @@ pub struct EvalRecord {
     pub views: u64,
     /// Seconds since training began, judging left out.
     pub seconds: f64,
-    /// Share of test photos classified rightly.
+    /// Share of photos classified rightly.
     pub top1: f64,
     /// Mean over classes of the share classified rightly.
     pub balanced: f64,
+    /// Photos judged.
+    pub photos: usize,
+    /// Standard error of `top1`.
+    pub top1_error: f64,
+    /// Which photos those are.
+    pub protocol: KnnProtocol,
+    /// At step 0 of a run from random weights: the same with batch norm's statistics at 0 and 1, beside those of photos.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_statistics: Option<Score>,
 }
 
 /// A photo that could not be decoded, in the log.
@@ -111,40 +123,31 @@ pub struct WarningRecord {
     pub warning: String,
 }
 
-/// The run's log file. Lines that can't be written, as on a full disk, wait for the next one.
+/// The run's log file, and the same for TensorBoard. What can't be written, as on a full disk, waits.
 #[derive(Debug)]
 pub struct Log {
-    path: PathBuf,
-    file: File,
+    lines: Growing,
     /// The same for TensorBoard.
     pub(super) events: Events,
-    /// Bytes that are in the file.
-    written: u64,
-    waiting: Vec<u8>,
     failed: bool,
     told: bool,
 }
 
 impl Log {
-    /// Opens `log.jsonl` in the run's folder and goes on after so many bytes and steps: what a run wrote after its last checkpoint
-    /// is written again.
+    /// Opens `log.jsonl` in the run's folder and goes on where its state was saved: what a run wrote after its last
+    /// checkpoint is written again.
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written.
-    pub fn open(folder: &Path, bytes: u64, step: u64) -> Result<Log> {
-        let path = folder.join("log.jsonl");
-        let io = |e| Error::io(&path, e);
-        let mut file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        let written = file.metadata().map_err(io)?.len().min(bytes);
-        file.set_len(written).map_err(io)?;
-        file.seek(SeekFrom::Start(written)).map_err(io)?;
-        let events = Events::open(folder, step);
-        Ok(Log { path, file, events, written, waiting: Vec::new(), failed: false, told: false })
+    pub(super) fn open(folder: &Path, state: &RunState) -> Result<Log> {
+        let lines = Growing::open(folder.join("log.jsonl"), state.log_bytes)?;
+        let events = Events::open(folder, state.step, state.events.as_ref())?;
+        Ok(Log { lines, events, failed: false, told: false })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.lines.path()
     }
 
     /// Writes one line, at once if it can be.
@@ -155,9 +158,7 @@ impl Log {
         let bad = |e| Error::Run(format!("log: {e}"));
         let line = serde_json::to_string(record).map_err(bad)?;
         self.events.scalars(&serde_json::to_value(record).map_err(bad)?);
-        self.waiting.extend_from_slice(line.as_bytes());
-        self.waiting.push(b'\n');
-        self.failed = self.flush().is_err();
+        self.failed = !self.lines.add(format!("{line}\n").as_bytes());
         self.told &= self.failed;
         Ok(())
     }
@@ -169,28 +170,12 @@ impl Log {
         now
     }
 
-    /// Writes what waits and makes it durable; the bytes of the file.
+    /// Writes what waits and makes it durable; the bytes of the log, and where the event files end.
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written.
-    pub fn finish(&mut self) -> Result<u64> {
-        self.flush().and_then(|()| self.file.sync_data()).map_err(|e| Error::io(&self.path, e))?;
-        Ok(self.written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        while !self.waiting.is_empty() {
-            match self.file.write(&self.waiting) {
-                Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    self.written += n as u64;
-                    self.waiting.drain(..n);
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
+    pub(super) fn finish(&mut self) -> Result<(u64, Option<EventsEnd>)> {
+        Ok((self.lines.finish()?, Some(self.events.finish()?)))
     }
 }
 

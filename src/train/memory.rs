@@ -37,7 +37,7 @@ impl MemoryPlan {
     /// [`Error::Shape`] or [`Error::Limit`] for a step that is not possible.
     pub fn of(config: &Config, device: &Device) -> Result<MemoryPlan> {
         let plan = device.planned();
-        let mut learner = setup::learner(config, &plan)?;
+        let mut learner = setup::blank_learner(config, &plan)?;
         let used = || plan.usage().0;
         let total = used();
         let queues = match &learner.queue {

@@ -19,6 +19,7 @@ mod config;
 mod course;
 mod events;
 mod folder;
+mod growing;
 mod history;
 mod judge;
 mod keys;
@@ -46,7 +47,7 @@ pub use config::{
 };
 pub use folder::{Found, MAY_CHANGE};
 pub use history::History;
-pub use judge::Score;
+pub use judge::{Score, Scores};
 pub(crate) use log::Progress;
 pub use memory::MemoryPlan;
 pub use preset::PRESETS;

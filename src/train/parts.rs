@@ -92,13 +92,17 @@ impl Config {
 
     /// The optimiser.
     pub fn optimizer(&self) -> Box<dyn Optimizer> {
-        let OptimizerConfig { name, momentum, weight_decay, trust, .. } = self.optimizer;
+        let OptimizerConfig { name, momentum, weight_decay, trust, exclude_1d, .. } = self.optimizer;
         let config = match name {
             OptimizerName::Sgd => OptimConfig::Sgd(SgdConfig { momentum, weight_decay, nesterov: false }),
             OptimizerName::Adam => OptimConfig::Adam(AdamConfig { weight_decay, ..AdamConfig::default() }),
-            OptimizerName::Lars => {
-                OptimConfig::Lars(LarsConfig { momentum, weight_decay, trust, ..LarsConfig::default() })
-            }
+            OptimizerName::Lars => OptimConfig::Lars(LarsConfig {
+                momentum,
+                weight_decay,
+                trust,
+                exclude_1d,
+                ..LarsConfig::default()
+            }),
         };
         config.build()
     }
@@ -147,5 +151,27 @@ mod tests {
         );
         let changed = byol.with("second_view.blur_p=0.3").expect("set").image_views();
         assert_eq!((changed[1].blur_p, changed[1].solarize_p), (0.3, 0.2));
+    }
+
+    #[test]
+    fn swav_of_the_paper_is_as_published_and_that_of_short_runs_leaves_its_value_of_collapse() {
+        for name in ["swav-stl10-r18", "swav-coco-train-r18", "swav-coco-val-r18"] {
+            let paper = Config::preset(name).expect("preset");
+            assert_eq!((paper.objective.sinkhorn_eps, paper.objective.tau), (0.05, 0.1), "{name}");
+            assert_eq!((paper.optimizer.name, paper.optimizer.lr), (OptimizerName::Lars, 1.0), "{name}");
+            assert_eq!((paper.model.prototypes, paper.objective.frozen_steps), (512, 313), "{name}");
+            assert!(format!("{:?}", paper.optimizer()).contains("exclude_1d: false"), "{name}");
+        }
+        let byol = Config::preset("byol-coco-r50-400ep").expect("preset");
+        assert!(format!("{:?}", byol.optimizer()).contains("exclude_1d: true"));
+        let short = Config::preset("demo").expect("preset").with_method("swav").expect("method");
+        short.check().expect("valid");
+        assert_eq!((short.objective.sinkhorn_eps, short.objective.tau), (0.01, 0.1));
+        assert_eq!((short.optimizer.name, short.optimizer.lr), (OptimizerName::Adam, 1e-3));
+        assert_eq!(short.image_views().iter().map(|v| v.size).collect::<Vec<_>>(), [32, 32, 16, 16, 16, 16]);
+        assert_eq!(short.model.prototypes, 64);
+        assert!(short.objective.frozen_steps > 1_000_000, "prototypes stay all through");
+        let again = Config::preset("demo").expect("preset").merged(&short.to_toml(), "test").expect("parsed");
+        assert_eq!(short, again);
     }
 }

@@ -31,20 +31,20 @@ impl Trainer {
         for wait in std::mem::take(&mut self.back_off) {
             let Err(Error::DeviceLost(why)) = ended else { return ended };
             eprintln!("warning: {why}: the device is opened again in {} s", wait.as_secs());
-            std::thread::sleep(wait);
+            self.wait(wait);
+            if self.is_stopped() {
+                return Err(Error::Interrupted(format!(
+                    "interrupted while the device was lost; {}",
+                    self.what_is_left()
+                )));
+            }
             ended = self.reopen().and_then(|()| self.train());
         }
         ended.map_err(|error| match error {
             Error::DeviceLost(why) => {
-                let folder = self.folder.path().display();
-                let on = match self.folder.checkpoint().exists() {
-                    true => {
-                        format!("`vista pretrain --resume --out {folder}` goes on from the last checkpoint")
-                    }
-                    false => "nothing was saved yet".into(),
-                };
+                let left = self.what_is_left();
                 Error::DeviceLost(format!(
-                    "{why} once more: look into the system's log for the driver's reason; {on}"
+                    "{why} once more: look into the system's log for the driver's reason; {left}"
                 ))
                 .see(Topic::Promises)
             }
@@ -58,11 +58,12 @@ impl Trainer {
             Error::Device(why) => Error::DeviceLost(why),
             other => other,
         })?;
-        self.learner = setup::learner(&self.config, &self.device)?;
-        self.state = RunState::new(&self.config, self.album.photos());
-        match Found::newest(self.folder.path())? {
-            Some(found) => self.restore(found),
-            None => Ok(()),
-        }
+        let found = Found::newest(self.folder.path())?;
+        self.learner = match found {
+            Some(_) => setup::blank_learner(&self.config, &self.device)?,
+            None => setup::learner(&self.config, &self.device)?,
+        };
+        self.state = RunState::new(&self.config, self.album.photos(), self.judge.as_ref());
+        found.map_or(Ok(()), |found| self.restore(found))
     }
 }

@@ -20,9 +20,9 @@ pub(crate) fn album(config: &Config, photos: Photos) -> Album {
     Album::new(photos, AlbumOptions { cache_bytes: config.data.cache_mib << 20, shrink_to })
 }
 
-/// A path of the configuration, with links as it wants them.
+/// A path of the configuration, with links and broken entries as it wants them.
 fn source(config: &Config, path: &Path) -> Source {
-    Source::from(path).follow_links(config.data.follow_links)
+    Source::from(path).follow_links(config.data.follow_links).max_broken(config.data.max_broken)
 }
 
 /// The photos to learn from.
@@ -53,7 +53,7 @@ const KEY_SEED: u64 = 0x6B65_7973;
 pub fn starting_encoder(config: &Config, device: &Device) -> Result<ResNetEncoder> {
     let encoder = config.encoder(device)?;
     if let Some(path) = &config.init {
-        interop::start_from(&encoder, path)?;
+        interop::start_from(&encoder, config, path)?;
     }
     Ok(encoder)
 }
@@ -97,6 +97,14 @@ pub fn learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder
         half: config.half.activations,
         frozen: None,
     })
+}
+
+/// A learner for a checkpoint to be restored into: the file `init`, whose place it takes, need not be there any more.
+///
+/// # Errors
+/// The device's.
+pub(super) fn blank_learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder>> {
+    learner(&Config { init: None, ..config.clone() }, device)
 }
 
 /// Rows that pass through the encoder at a time: `train.chunk`, or what `train.memory_mib` holds, in whole groups of

@@ -5,7 +5,7 @@ use crate::autograd::{Grads, Observation, Tape, Var};
 use crate::encoder::{Encoder, Outputs};
 use crate::error::{Error, Result};
 use crate::nn::Param;
-use crate::objective::{Embeddings, KeyViews, Needs, Objective};
+use crate::objective::{Embeddings, KeyViews, Needs, Objective, Term};
 use crate::ops::{Elementwise, GatherRows, L2Normalize, Over, run};
 use crate::optim::{Optimizer, ema_update};
 use crate::queue::{Queue, Rings};
@@ -86,6 +86,8 @@ pub struct TermReport {
     pub gradient_norm: f32,
     /// Its value if all embeddings were equal.
     pub collapsed: f32,
+    /// What helps a run that is stuck there.
+    pub helps: &'static str,
 }
 
 impl<E: Encoder> Learner<E> {
@@ -161,8 +163,8 @@ impl<E: Encoder> Learner<E> {
             let value = term.value.value().item()?;
             // A term that is only logged may be infinite without spoiling the total.
             report.loss += if term.weight == 0.0 { 0.0 } else { term.weight * value };
-            let (name, gradient_norm, collapsed) = (term.name, root(&square)?, term.collapsed);
-            report.terms.push(TermReport { name, value, gradient_norm, collapsed });
+            let Term { name, collapsed, helps, .. } = *term;
+            report.terms.push(TermReport { name, value, gradient_norm: root(&square)?, collapsed, helps });
         }
         report.moved = report.loss.is_finite() && report.gradient_norm.is_finite();
         if !report.moved {

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::history::History;
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
+use crate::files;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub struct Outcome {
     pub top1: Option<f64>,
     /// Mean over classes of the same.
     pub balanced: Option<f64>,
-    /// kNN accuracy before the first step.
+    /// kNN accuracy before the first step, batch norm with statistics of photos.
     pub untrained: Option<f64>,
     /// Mean loss of the last tenth of the steps.
     pub loss: Option<f64>,
@@ -120,26 +121,19 @@ impl SweepRun {
         trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
         let summary = trainer.run()?;
         let log = History::read(&summary.log)?;
-        let [before, after] = match &summary.scores {
-            Some([before, after, _]) => [Some(before), Some(after)],
-            None => [None, None],
-        };
         let outcome = Outcome {
             seed: self.config.seed,
-            top1: after.map(|s| s.top1),
-            balanced: after.map(|s| s.balanced),
-            untrained: before.map(|s| s.top1),
+            top1: summary.scores.map(|s| s.trained.top1),
+            balanced: summary.scores.map(|s| s.trained.balanced),
+            untrained: summary.scores.map(|s| s.start.top1),
             loss: log.last("loss"),
             steps: summary.steps,
             seconds: log.series("seconds").last().map_or(0.0, |p| p.1),
         };
         let stored = Stored { config: self.config.to_toml(), outcome: outcome.clone() };
         let text = serde_json::to_string_pretty(&stored).map_err(|e| Error::Run(format!("result: {e}")))?;
-        let (path, beside) = (self.folder.join("result.json"), self.folder.join("result.tmp"));
         // Renamed when whole: a result that is there is a finished run's.
-        std::fs::write(&beside, text)
-            .and_then(|()| std::fs::rename(&beside, &path))
-            .map_err(|e| Error::io(&path, e))?;
+        files::replace(&self.folder.join("result.json"), text.as_bytes())?;
         self.outcome = Some(outcome);
         Ok(())
     }

@@ -3,21 +3,23 @@
 use super::batch::batch;
 use super::config::{Config, ScheduleName};
 use super::course::{Clock, Course, Pace, message};
-use super::folder::{Folder, Found};
-use super::judge::{Judge, Score};
-use super::log::{EvalRecord, Log, Progress, WarningRecord};
+use super::folder::{CONFIG, Folder, Found};
+use super::judge::{Judge, Scores};
+use super::log::{Log, Progress, WarningRecord};
 use super::memory::{self, MemoryPlan};
 use super::record::record;
 use super::reopening::BACK_OFF;
 use super::setup;
-use super::state::{PhotoList, RunState};
+use super::state::RunState;
 use super::step::{Batch, Learner};
 use crate::data::{self, Album, Loader, LoaderOptions};
 use crate::device::Device;
 use crate::encoder::ResNetEncoder;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::nn::Module;
 use crate::optim::CosineSchedule;
+use crate::shell;
 use crate::tensor::Tensor;
 use crate::topic::Topic;
 use std::path::{Path, PathBuf};
@@ -34,10 +36,12 @@ pub struct Summary {
     pub log: PathBuf,
     /// Steps done.
     pub steps: u64,
-    /// kNN of the untrained encoder, of the trained one, and of colour histograms.
-    pub scores: Option<[Score; 3]>,
+    /// kNN at the start, at the end, and of colour histograms.
+    pub scores: Option<Scores>,
     /// The device that it ended on.
     pub device: Device,
+    /// What was left out of its photos and of those it was judged on, a line each.
+    pub left_out: Vec<String>,
 }
 
 /// What is called with a run's folder after an epoch.
@@ -51,11 +55,12 @@ pub struct Trainer {
     pub(super) device: Device,
     pub(super) folder: Folder,
     pub(super) album: Arc<Album>,
-    judge: Option<Judge>,
+    pub(super) judge: Option<Judge>,
     pub(super) learner: Learner<ResNetEncoder>,
     memory: MemoryPlan,
     pub(super) state: RunState,
     stop: Arc<AtomicBool>,
+    before_steps: Option<Box<dyn FnOnce()>>,
     quiet: bool,
     after_epoch: Option<AfterEpoch>,
     after_step: Option<AfterStep>,
@@ -97,20 +102,27 @@ impl Trainer {
         let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?));
         let judge = setup::judge_photos(&config)?.map(|photos| Judge::new(&config, photos));
         setup::check_count(&config, album.photos())?;
-        let folder = Folder::open(out)?;
-        match &found {
-            Some(found) => found.accept(&config)?,
-            None if overwrite => {}
-            None => folder.expect_empty()?,
-        }
+        let accepted = || match &found {
+            Some(found) => found.accept(&config),
+            None if overwrite => Ok(()),
+            None => Folder::expect_empty(out),
+        };
+        Folder::expect_idle(out).and_then(|()| accepted())?;
         let device = Device::open(&config.device)?;
         let memory = MemoryPlan::of(&config, &device)?;
         if let Some(limit) = memory::limit(&config, &device) {
             memory.check(&config, &device, limit)?;
         }
-        let learner = setup::learner(&config, &device)?;
-        let state = RunState::new(&config, album.photos());
-        let stop = Arc::default();
+        let learner = match found {
+            Some(_) => setup::blank_learner(&config, &device)?,
+            None => setup::learner(&config, &device)?,
+        };
+        let state = RunState::new(&config, album.photos(), judge.as_ref());
+        if let Some(found) = &found {
+            found.expect_photos(&config, &state, album.photos().place())?;
+        }
+        let folder = Folder::open(out)?;
+        accepted()?; // another run may have come and gone meanwhile
         let mut trainer = Trainer {
             config,
             device,
@@ -120,7 +132,8 @@ impl Trainer {
             learner,
             memory,
             state,
-            stop,
+            stop: Arc::default(),
+            before_steps: None,
             quiet: false,
             after_epoch: None,
             after_step: None,
@@ -131,30 +144,32 @@ impl Trainer {
             Some(found) => trainer.restore(found)?,
             None => trainer.folder.clear()?,
         }
-        let path = out.join("config.toml");
-        std::fs::write(&path, trainer.config.to_toml()).map_err(|e| Error::io(&path, e))?;
+        files::replace(&out.join(CONFIG), trainer.config.to_toml().as_bytes())?;
         Ok(trainer)
     }
 
     /// Takes up what a checkpoint holds.
     pub(super) fn restore(&mut self, found: Found) -> Result<()> {
-        let photos = PhotoList::of(self.album.photos());
-        if found.saved.state.photos != photos {
-            return Err(Error::input(
-                format!("the photos have changed: {} then, {photos} now", found.saved.state.photos),
-                self.album.photos().place(),
-                "put them back as they were, or start another run with another --out",
-            )
-            .see(Topic::Promises));
-        }
         found.saved.restore(&found.path, &mut self.learner, &self.device)?;
-        self.state = found.saved.state;
+        // The photos were found to be the same, and are known as they are now.
+        let RunState { photos, labelled, .. } = self.state.clone();
+        self.state = RunState { photos, labelled, ..found.saved.state };
         Ok(())
     }
 
     /// Ends the run after the step that is at work when `stop` becomes true, with a checkpoint.
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
         self.stop = stop;
+    }
+
+    /// Calls `f` before the first step, until when there is nothing to save.
+    pub fn before_steps(&mut self, f: impl FnOnce() + 'static) {
+        self.before_steps = Some(Box::new(f));
+    }
+
+    /// Whether the run was asked to stop.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Calls `f` with the run's folder at the end of each epoch.
@@ -185,6 +200,7 @@ impl Trainer {
     /// Warnings about the configuration and the photos that a person should read before a long run.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.album.photos().warnings().to_vec();
+        warnings.extend(self.judge.iter().flat_map(Judge::warnings).cloned());
         let photos = self.album.photos().len();
         let slots = self.learner.queue.as_ref().map_or(0, |queue| queue.slots());
         let crowded = (2 * slots > photos).then(|| {
@@ -248,17 +264,22 @@ impl Trainer {
     }
 
     pub(super) fn train(&mut self) -> Result<Summary> {
-        let mut log = Log::open(self.folder.path(), self.state.log_bytes, self.state.step)?;
+        let mut log = Log::open(self.folder.path(), &self.state)?;
         let mut loader = self.loader()?;
         let total = self.total(&loader);
         let limit = self.config.train.minutes * 60.0;
         let course = Course { total, limit, warmup: self.config.optimizer.warmup_steps };
         let mut progress = Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.quiet);
         let colour = self.judge.as_ref().map(Judge::colour).transpose()?;
+        let left_out = self.judge.iter().flat_map(Judge::left_out);
+        left_out.for_each(|line| progress.say(&format!("warning: {line}")));
         let mut clock = Clock::after(self.state.seconds);
         let (mut saved, mut shown) = (Instant::now(), None);
         if self.state.step == 0 {
             self.judge(&mut log, &progress)?;
+        }
+        if let Some(f) = self.before_steps.take() {
+            f();
         }
         while self.state.step < total && (limit == 0.0 || clock.seconds() < limit) {
             clock.start();
@@ -310,7 +331,7 @@ impl Trainer {
                 f(self.state.step, &self.device);
             }
             let best = self.is_due(&views, &clock) && self.judge(&mut log, &progress)?;
-            let stop = self.stop.load(Ordering::Relaxed);
+            let stop = self.is_stopped();
             let last = self.state.step == total;
             if !last && !stop && (best || self.must_save(saved)) {
                 saved = Instant::now();
@@ -322,7 +343,7 @@ impl Trainer {
                 return Err(Error::Interrupted(format!(
                     "interrupted after step {}, which is saved: go on with `vista pretrain --resume --out {}`",
                     self.state.step,
-                    self.folder.path().display()
+                    shell::path(self.folder.path())
                 )));
             }
             loader.recycle(views);
@@ -331,13 +352,12 @@ impl Trainer {
         let best = judged != Some(self.state.step) && self.judge(&mut log, &progress)?;
         progress.end();
         self.save_at_last(best, &mut log)?;
-        let scores = match (self.state.judged.first, self.state.judged.last, colour) {
-            (Some(before), Some(after), Some(colour)) => Some([before, after, colour]),
-            _ => None,
-        };
+        let scores = self.scores(colour);
         let checkpoint = self.folder.checkpoint();
         let (log, steps, device) = (log.path().to_path_buf(), self.state.step, self.device.clone());
-        Ok(Summary { checkpoint, log, steps, scores, device })
+        let mut left_out = self.album.all_left_out();
+        left_out.extend(self.judge.iter().flat_map(Judge::all_left_out));
+        Ok(Summary { checkpoint, log, steps, scores, device, left_out })
     }
 
     fn loader(&self) -> Result<Loader> {
@@ -385,27 +405,5 @@ impl Trainer {
         let final_lr = if optimizer.schedule == ScheduleName::Cosine { 0.0 } else { optimizer.lr };
         let warmup = optimizer.warmup_steps;
         CosineSchedule { base_lr: optimizer.lr, final_lr, start_lr: 0.0, warmup, total }.lr(at)
-    }
-
-    /// kNN of the labelled test photos among the labelled train photos; whether it is the best of the run's so far.
-    fn judge(&mut self, log: &mut Log, progress: &Progress) -> Result<bool> {
-        let Some(judge) = &self.judge else { return Ok(false) };
-        let score = judge.encoder(&self.learner.encoder, &self.config, &self.device)?;
-        let (step, epoch, seconds) = (self.state.step, self.state.next.epoch, self.state.seconds);
-        let views = step * (self.config.train.batch * self.config.views_per_image()) as u64;
-        let Score { top1, balanced } = score;
-        log.write(&EvalRecord { kind: "knn", step, epoch, views, seconds, top1, balanced })?;
-        progress.say(&format!(
-            "step {step:6}  {seconds:7.1} s  {views:8} views  kNN top-1 {top1:.3}  balanced {balanced:.3}"
-        ));
-        let judged = &mut self.state.judged;
-        judged.first = judged.first.or(Some(score));
-        judged.last = Some(score);
-        judged.at = Some((step, seconds));
-        let best = step > 0 && judged.best.is_none_or(|best| top1 > best);
-        if best {
-            judged.best = Some(top1);
-        }
-        Ok(best)
     }
 }

@@ -22,7 +22,8 @@ pub fn photo(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
     encoded(image::RgbImage::from_fn(width, height, pixel), format)
 }
 
-/// Sound photos: JPEG (RGB, grey, CMYK, progressive) and PNG (RGB, grey, transparent, 16-bit, palette, animated).
+/// Sound photos: JPEG (RGB, grey, CMYK, progressive), PNG (RGB, grey, transparent, 16-bit, palette, animated), and one of each
+/// other format.
 pub fn sound() -> Vec<Vec<u8>> {
     let deep = |x, y| image::Rgba([(x * 900) as u16, (y * 700) as u16, 9, (x * y) as u16]);
     let clear = |x, y| image::Rgba([x as u8, y as u8, 90, (x * y) as u8]);
@@ -37,6 +38,10 @@ pub fn sound() -> Vec<Vec<u8>> {
         encoded(DynamicImage::ImageRgba16(image::ImageBuffer::from_fn(30, 20, deep)), ImageFormat::Png),
         include_bytes!("../fixtures/palette.png").to_vec(),
         include_bytes!("../fixtures/animated.png").to_vec(),
+        photo(31, 27, ImageFormat::WebP),
+        photo(29, 30, ImageFormat::Gif),
+        photo(22, 19, ImageFormat::Bmp),
+        photo(23, 21, ImageFormat::Tiff),
     ]
 }
 
@@ -75,7 +80,13 @@ fn harm(bytes: &mut Vec<u8>, sound: &[Vec<u8>], rng: &mut KeyedRng) {
 
 /// Writes another size into the header.
 pub fn lie(bytes: &mut [u8], [width, height]: [u32; 2]) {
-    if bytes.starts_with(b"\x89PNG") && bytes.len() > 24 {
+    if bytes.starts_with(b"GIF8") && bytes.len() > 10 {
+        bytes[6..8].copy_from_slice(&(width as u16).to_le_bytes());
+        bytes[8..10].copy_from_slice(&(height as u16).to_le_bytes());
+    } else if bytes.starts_with(b"BM") && bytes.len() > 26 {
+        bytes[18..22].copy_from_slice(&width.to_le_bytes());
+        bytes[22..26].copy_from_slice(&height.to_le_bytes());
+    } else if bytes.starts_with(b"\x89PNG") && bytes.len() > 24 {
         bytes[16..20].copy_from_slice(&width.to_be_bytes());
         bytes[20..24].copy_from_slice(&height.to_be_bytes());
     } else if let Some(frame) = bytes.windows(2).position(|w| matches!(w, [0xFF, 0xC0..=0xC2]))

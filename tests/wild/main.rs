@@ -11,6 +11,7 @@ mod photos;
 #[path = "../sets/mod.rs"]
 mod sets;
 mod strangers;
+mod values;
 
 /// Inputs of a test: `VISTA_FUZZ`, or so many.
 fn count(usual: u32) -> u32 {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use image::ImageFormat;
+use safetensors::SafeTensors;
 use vista::data::{Album, AlbumOptions, Loader, LoaderOptions, Photos, decode};
 use vista::rng::KeyedRng;
 use vista::views::ViewConfig;
@@ -56,7 +57,7 @@ fn damaged_photos_decode_or_give_a_reason_in_little_memory() {
 #[test]
 fn headers_that_promise_more_than_the_file_can_hold_are_refused_unread() {
     alone(|| {
-        for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::Bmp] {
             for size in [[2049, 2049], [4096, 4096], [11_000, 11_000], [65_535, 2000], [1, 65_535]] {
                 let mut bytes = photo(64, 48, format);
                 lie(&mut bytes, size);
@@ -107,15 +108,38 @@ fn bombs_in_side_chunks_do_not_go_off() {
 }
 
 #[test]
+fn no_room_is_made_for_what_a_directory_or_a_chunk_only_claims() {
+    alone(|| {
+        let file = SafeTensors::deserialize(include_bytes!("../pixels/variants.safetensors")).unwrap();
+        let mut webp = file.tensor("webp/turned").unwrap().data().to_vec();
+        let exif = webp.windows(4).position(|w| w == b"EXIF").unwrap();
+        webp[exif + 4..exif + 8].copy_from_slice(&(400_u32 << 20).to_le_bytes());
+        tried(&webp, "a WebP").unwrap();
+        let mut tiff = file.tensor("tiff/rgb/raw").unwrap().data().to_vec();
+        let directory = u32::from_le_bytes(tiff[4..8].try_into().unwrap()) as usize;
+        tiff[directory + 4] = 2; // a text
+        tiff[directory + 6..directory + 10].copy_from_slice(&(200_u32 << 20).to_le_bytes());
+        let why = tried(&tiff, "a TIFF").unwrap_err();
+        assert!(why.contains("promises more than the file holds"), "{why}");
+    });
+}
+
+#[test]
 fn a_jpeg_of_endless_scans_is_refused() {
     alone(|| {
-        let bytes = include_bytes!("../fixtures/progressive.jpg");
-        let last = bytes.windows(2).rposition(|w| w == [0xFF, 0xDA]).unwrap();
-        let (head, scan) = bytes.split_at(last);
-        let scan = &scan[..scan.len() - 2];
-        let with = |scans: usize| [head, &scan.repeat(scans), &[0xFF, 0xD9]].concat();
-        tried(&with(1), "one last scan").unwrap();
-        assert_eq!(tried(&with(50_000), "scans").unwrap_err(), "more than 100 scans");
+        // A scan of a baseline photo may come again; one of a progressive photo may not.
+        for (bytes, why) in [
+            (photo(48, 32, ImageFormat::Jpeg), "more than 100 scans"),
+            (include_bytes!("../fixtures/progressive.jpg").to_vec(), "coded data make no sense"),
+        ] {
+            let last = bytes.windows(2).rposition(|w| w == [0xFF, 0xDA]).unwrap();
+            let (head, scan) = bytes.split_at(last);
+            let scan = &scan[..scan.len() - 2];
+            let with = |scans: usize| [head, &scan.repeat(scans), &[0xFF, 0xD9]].concat();
+            tried(&with(1), "one last scan").unwrap();
+            let refused = tried(&with(50_000), "scans").unwrap_err();
+            assert!(refused.contains(why), "{refused}");
+        }
     });
 }
 

@@ -107,7 +107,11 @@ fn annotations_whose_attributes_take_a_square_of_time_are_refused() {
         // As many as are allowed end soon.
         let few: String = (0..4000).map(|i| format!(" a{i}=\"\"")).collect();
         write(&file, format!("<annotation><object><a{few}/><name>cat</name></object></annotation>"));
-        refused(|| Photos::open(folder.path(), None), &["\"cat\" has no bndbox"]);
+        let start = Instant::now();
+        let photos = Photos::open(folder.path(), None).unwrap();
+        assert!(
+            photos.warnings()[0].contains("\"cat\" of 000007") && start.elapsed() < Duration::from_secs(10)
+        );
     });
 }
 

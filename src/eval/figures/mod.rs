@@ -24,7 +24,7 @@ mod sweep;
 pub use chart::{Mark, Panel, Series, svg, thinned};
 pub use curves::curves;
 pub use histogram::{BINS, Histogram, Moments, Scores, score_panels};
-pub use mosaic::{BLACK, GREEN, RED, Tile, YELLOW, mosaic};
+pub use mosaic::{BLACK, GREEN, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
 pub use neighbours::{
     Neighbour, Points, PurityCurves, chance, mean_similarity, nearest, purity, scores, share_a_label, worst,
 };

@@ -2,6 +2,7 @@
 
 use super::glyphs;
 use crate::data::Rgb;
+use crate::error::{Error, Result};
 use crate::views::{CropBox, resized_crop};
 
 /// The query's rectangle.
@@ -25,6 +26,28 @@ const WIDE_GAP: usize = 36;
 const LINE: usize = 3;
 /// Width of the frame around a photo.
 const FRAME: usize = 1;
+
+/// What stands at the beginning of a picture that [`png`] made, in PNG's own words for the program that made it.
+pub const PNG_MARK: &str = "tEXtSoftware\0vista";
+
+/// A picture as PNG that says what program it is from.
+///
+/// # Errors
+/// [`Error::Run`] for a picture that is no PNG's, one without pixels.
+pub fn png(picture: &Rgb) -> Result<Vec<u8>> {
+    use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes)
+        .write_image(&picture.data, width, height, ExtendedColorType::Rgb8)
+        .map_err(|e| Error::Run(format!("a picture of {width}x{height} pixels: {e}")))?;
+    // A chunk of text (length, name and contents, CRC-32 of both) behind the first chunk, which ends at byte 33.
+    let length = (PNG_MARK.len() - 4) as u32;
+    let sum = crc32fast::hash(PNG_MARK.as_bytes());
+    let chunk = [&length.to_be_bytes(), PNG_MARK.as_bytes(), &sum.to_be_bytes()].concat();
+    bytes.splice(33..33, chunk);
+    Ok(bytes)
+}
 
 /// A photo in the picture.
 #[derive(Clone, Debug)]

@@ -54,7 +54,8 @@ impl<'a, T: Real> Stats<'a, T> {
 /// Writes the mean and the biased variance of each group of rows of `x` to `stats` `[2, groups, C]`.
 ///
 /// PRECISION: each block of rows is summed around the mean of its first rows, so a mean of many standard deviations
-/// costs no digits; blocks are combined in f64, in order (Chan, Golub and LeVeque 1979).
+/// costs no digits; blocks are combined in f64, in order (Chan, Golub and LeVeque 1979). Infinity or NaN among the values is
+/// found in the mean as in a plain sum, and makes the variance NaN; squares over the range of `T` make it infinite.
 pub fn statistics<T: Real>(x: &[T], c: usize, groups: usize, stats: &mut [T]) {
     let size = x.len() / groups;
     let block = block_size(c);
@@ -68,18 +69,22 @@ pub fn statistics<T: Real>(x: &[T], c: usize, groups: usize, stats: &mut [T]) {
                 );
             });
             let (mean, var) = (&mut means[group * c..][..c], &mut vars[group * c..][..c]);
+            let count = (size / c) as f64;
             for i in 0..c {
-                let (mut count, mut average, mut squares) = (0.0, 0.0, 0.0);
-                for (partial, x) in partials.chunks_exact(3 * c).zip(x.chunks(block)) {
-                    let n = (x.len() / c) as f64;
-                    let (sum, square) = (partial[c + i].f64(), partial[2 * c + i].f64());
-                    let delta = partial[i].f64() + sum / n - average;
-                    average += delta * n / (count + n);
-                    squares += square - sum * sum / n + delta * delta * count * n / (count + n);
-                    count += n;
-                }
+                // Rows, mean and squared deviations of each block.
+                let blocks = || {
+                    partials.chunks_exact(3 * c).zip(x.chunks(block)).map(|(partial, x)| {
+                        let n = (x.len() / c) as f64;
+                        let [shift, sum, square] = [0, 1, 2].map(|list| partial[list * c + i].f64());
+                        (n, shift + sum / n, square - sum * sum / n)
+                    })
+                };
+                let average = blocks().map(|(n, mean, _)| n * mean).sum::<f64>() / count;
+                let deviations = blocks().map(|(n, mean, square)| square + n * (mean - average).powi(2));
+                let variance = deviations.sum::<f64>() / count;
                 mean[i] = T::of(average);
-                var[i] = T::of((squares / count).max(0.0));
+                // Not max(), which would turn NaN into 0.
+                var[i] = if variance < 0.0 { T::zero() } else { T::of(variance) };
             }
         }
     });
@@ -100,6 +105,8 @@ fn block_sums<T: Real>(x: &[T], c: usize, partial: &mut [T]) {
             shift[i] += x[i] * share;
         }
     }
+    // Deviations from an infinite shift would be NaN, and with them the mean, which is infinite.
+    shift.iter_mut().filter(|shift| !shift.is_finite()).for_each(|shift| *shift = T::zero());
     for x in x.chunks_exact(c) {
         let (shift, sum, square) = (&shift[..c], &mut sum[..c], &mut square[..c]);
         for i in 0..c {
@@ -234,7 +241,7 @@ pub struct Grads<'a, T> {
 
 /// Backward pass of [`forward`] (`batch_stats`) or of [`normalise`] with constant statistics.
 ///
-/// With `dz = dy [y > 0]` (or `dy` without relu), `xhat = (x - mean) rstd` and `m` rows in a group:
+/// With `dz` 0 where relu gives `y <= 0` and dy elsewhere, `xhat = (x - mean) rstd` and `m` rows in a group:
 /// `dresidual = dz`, `dbeta = sum dz`, `dgamma = sum dz xhat`, and for batch statistics
 /// `dx = gamma rstd (dz - mean(dz) - xhat mean(dz xhat))`, for constant ones `dx = gamma rstd dz`.
 ///
@@ -289,7 +296,7 @@ pub fn backward<T: Real>(
                 if let Some(dgamma) = &mut grads.dgamma {
                     dgamma[i] += T::of(product * r);
                 }
-                let share = if batch_stats { c as f64 / size as f64 } else { 0.0 };
+                let share = c as f64 / size as f64;
                 mean_dz[i] = T::of(sum * share);
                 slope[i] = T::of(product * share * r * r);
             }
@@ -304,24 +311,18 @@ pub fn backward<T: Real>(
                     let both = dx.par_chunks_mut(block).zip(dresidual.par_chunks_mut(block));
                     both.enumerate().for_each(|(index, (dx, dresidual))| {
                         let rows = rows(part(index * block, dx.len()));
-                        vectorised(
-                            #[inline(always)]
-                            || match norm.relu {
-                                false => input_grads::<T, false, true>(rows, coefficients, dx, dresidual),
-                                true => input_grads::<T, true, true>(rows, coefficients, dx, dresidual),
-                            },
+                        block_input_grads::<T, true>(
+                            [norm.relu, batch_stats],
+                            rows,
+                            coefficients,
+                            dx,
+                            dresidual,
                         );
                     });
                 }
                 (Some(dx), None) => dx.par_chunks_mut(block).enumerate().for_each(|(index, dx)| {
                     let rows = rows(part(index * block, dx.len()));
-                    vectorised(
-                        #[inline(always)]
-                        || match norm.relu {
-                            false => input_grads::<T, false, false>(rows, coefficients, dx, &mut []),
-                            true => input_grads::<T, true, false>(rows, coefficients, dx, &mut []),
-                        },
-                    );
+                    block_input_grads::<T, false>([norm.relu, batch_stats], rows, coefficients, dx, &mut []);
                 }),
                 (None, Some(dresidual)) => {
                     dresidual.par_chunks_mut(block).enumerate().for_each(|(index, dresidual)| {
@@ -330,7 +331,7 @@ pub fn backward<T: Real>(
                             #[inline(always)]
                             || {
                                 for ((d, &y), &dy) in dresidual.iter_mut().zip(y).zip(dy) {
-                                    *d = if !norm.relu || y > T::zero() { dy } else { T::zero() };
+                                    *d = if norm.relu && y <= T::zero() { T::zero() } else { dy };
                                 }
                             },
                         );
@@ -353,16 +354,36 @@ fn block_grads<T: Real, const RELU: bool>(x: &[T], y: &[T], dy: &[T], mean: &[T]
         for i in 0..c {
             // Loaded before the choice, which would otherwise keep the loop from being vectorised.
             let (y, dy) = (y[i], dy[i]);
-            let dz = if !RELU || y > T::zero() { dy } else { T::zero() };
+            let dz = if RELU && y <= T::zero() { T::zero() } else { dy };
             sum[i] += dz;
             product[i] += dz * (x[i] - mean[i]);
         }
     }
 }
 
-/// `dx = scale (dz - mean_dz - (x - mean) slope)`, and with `RESIDUAL` `dresidual = dz`.
+/// [`input_grads`] compiled for what a norm is: whether a relu follows, whether its statistics are the batch's.
+fn block_input_grads<T: Real, const RESIDUAL: bool>(
+    [relu, batch]: [bool; 2],
+    rows: [&[T]; 3],
+    coefficients: [&[T]; 4],
+    dx: &mut [T],
+    dresidual: &mut [T],
+) {
+    vectorised(
+        #[inline(always)]
+        || match (relu, batch) {
+            (false, false) => input_grads::<T, false, false, RESIDUAL>(rows, coefficients, dx, dresidual),
+            (false, true) => input_grads::<T, false, true, RESIDUAL>(rows, coefficients, dx, dresidual),
+            (true, false) => input_grads::<T, true, false, RESIDUAL>(rows, coefficients, dx, dresidual),
+            (true, true) => input_grads::<T, true, true, RESIDUAL>(rows, coefficients, dx, dresidual),
+        },
+    );
+}
+
+/// `dx = scale (dz - mean_dz - (x - mean) slope)`, or with constant statistics `scale dz`: by a mean and a slope of 0 an
+/// infinite x would make it NaN. With `RESIDUAL` `dresidual = dz`.
 #[inline(always)]
-fn input_grads<T: Real, const RELU: bool, const RESIDUAL: bool>(
+fn input_grads<T: Real, const RELU: bool, const BATCH: bool, const RESIDUAL: bool>(
     [x, y, dy]: [&[T]; 3],
     coefficients: [&[T]; 4],
     dx: &mut [T],
@@ -377,8 +398,9 @@ fn input_grads<T: Real, const RELU: bool, const RESIDUAL: bool>(
         for i in 0..c {
             // Loaded before the choice, which would otherwise keep the loop from being vectorised.
             let (y, dy) = (y[i], dy[i]);
-            let dz = if !RELU || y > T::zero() { dy } else { T::zero() };
-            dx[i] = scale[i] * (dz - mean_dz[i] - (x[i] - mean[i]) * slope[i]);
+            let dz = if RELU && y <= T::zero() { T::zero() } else { dy };
+            let centred = if BATCH { dz - mean_dz[i] - (x[i] - mean[i]) * slope[i] } else { dz };
+            dx[i] = scale[i] * centred;
             if RESIDUAL {
                 dresidual[i] = dz;
             }

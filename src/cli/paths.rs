@@ -1,0 +1,227 @@
+//! What a command reads and writes, known before it begins: an output never replaces an input, nor a file that the same
+//! command did not write.
+
+use crate::error::{Error, Result};
+use crate::files::{Identity, identity};
+use crate::train::Config;
+use clap::builder::{MapValueParser, PathBufValueParser, TypedValueParser, ValueParserFactory};
+use clap::{ArgMatches, Command};
+use std::fs::{self, File};
+use std::io::Read;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+/// An argument that names what a command reads.
+#[derive(Clone, Debug)]
+pub(super) struct Input(PathBuf);
+
+/// An argument that names what a command writes.
+#[derive(Clone, Debug)]
+pub(super) struct Output(PathBuf);
+
+macro_rules! path_argument {
+    ($name:ident) => {
+        impl Deref for $name {
+            type Target = Path;
+            fn deref(&self) -> &Path {
+                &self.0
+            }
+        }
+
+        impl AsRef<Path> for $name {
+            fn as_ref(&self) -> &Path {
+                self
+            }
+        }
+
+        // A default value.
+        impl From<&str> for $name {
+            fn from(path: &str) -> $name {
+                $name(path.into())
+            }
+        }
+
+        impl ValueParserFactory for $name {
+            type Parser = MapValueParser<PathBufValueParser, fn(PathBuf) -> $name>;
+            fn value_parser() -> Self::Parser {
+                PathBufValueParser::new().map($name as fn(PathBuf) -> $name)
+            }
+        }
+    };
+}
+
+path_argument!(Input);
+path_argument!(Output);
+
+impl Output {
+    /// Whether it stands for standard output.
+    pub(super) fn is_printed(&self) -> bool {
+        self.0.as_os_str() == "-"
+    }
+}
+
+/// How a file is known that a command wrote.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mark {
+    /// By words at its beginning, in the header if it is safetensors.
+    Words(&'static str),
+    /// By its beginning as a whole.
+    Beginning(fn(&[u8]) -> bool),
+    /// Whatever it is, it may be replaced.
+    Any,
+}
+
+/// A drawing with a mark in it, a comment of XML's.
+pub(super) fn marked(svg: &str, mark: &str) -> String {
+    svg.replacen('>', &format!(">\n{mark}"), 1)
+}
+
+/// A file that a command will write.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// The argument by which another is named.
+    flag: &'static str,
+    pub(super) path: PathBuf,
+    mark: Mark,
+}
+
+/// The files of a command.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// Each with the argument that names it.
+    reads: Vec<(String, PathBuf)>,
+    pub(super) writes: Vec<Target>,
+    /// Folders that are made where they are not there.
+    folders: Vec<(&'static str, PathBuf)>,
+    /// What else helps against a file that is in the way.
+    remedy: &'static str,
+}
+
+impl Files {
+    /// No file at all.
+    pub(super) fn none() -> Files {
+        Files::default()
+    }
+
+    /// A file that the command writes into a folder that must be there; it may replace one with this mark.
+    pub(super) fn file(mut self, flag: &'static str, path: &Path, mark: Mark) -> Files {
+        self.writes.push(Target { flag, path: path.into(), mark });
+        self
+    }
+
+    /// Files that the command writes into a folder, which it makes.
+    pub(super) fn folder(
+        mut self,
+        flag: &'static str,
+        folder: &Path,
+        files: impl IntoIterator<Item = (impl AsRef<Path>, Mark)>,
+    ) -> Files {
+        let target = |(name, mark): (_, Mark)| Target { flag, path: folder.join(name), mark };
+        self.writes.extend(files.into_iter().map(target));
+        self.folders.push((flag, folder.into()));
+        self
+    }
+
+    /// What a configuration names, wherever it got it from, is read.
+    pub(super) fn with_config(mut self, config: &Config) -> Files {
+        let Config { init, data, .. } = config;
+        for (key, path) in [("init", init), ("data.photos", &data.photos), ("data.labelled", &data.labelled)]
+        {
+            self.reads.extend(path.iter().map(|path| (key.to_string(), path.clone())));
+        }
+        self
+    }
+
+    /// A further remedy against a file that is in the way.
+    pub(super) fn or(self, remedy: &'static str) -> Files {
+        Files { remedy, ..self }
+    }
+
+    /// What the arguments of a command name as its inputs is read too.
+    pub(super) fn with_inputs(mut self, command: &Command, matches: &ArgMatches) -> Files {
+        for arg in command.get_arguments() {
+            let name = match (arg.get_long(), arg.get_value_names()) {
+                (Some(long), _) => format!("--{long}"),
+                (None, Some([name, ..])) => name.to_string(),
+                _ => arg.get_id().to_string(),
+            };
+            if let Ok(Some(paths)) = matches.try_get_many::<Input>(arg.get_id().as_str()) {
+                // Before what a configuration says: a person knows it by its argument.
+                self.reads.splice(0..0, paths.map(|Input(path)| (name.clone(), path.clone())));
+            }
+        }
+        self
+    }
+
+    /// Refuses an output that is an input, by whatever name and links; one that would replace a file that this command did
+    /// not write; and one that can't be written where it is.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming it.
+    pub(super) fn check(&self) -> Result<()> {
+        let inputs: Vec<(&str, Identity)> =
+            self.reads.iter().map(|(name, path)| (name.as_str(), identity(path))).collect();
+        let spare = |flag: &str, path: &Path| {
+            let own = identity(path);
+            let Some((input, _)) = inputs.iter().find(|(_, input)| *input == own) else { return Ok(()) };
+            let what = format!("{flag} would write over what {input} reads");
+            Err(Error::input(what, path.display().to_string(), format!("name another by {flag}")))
+        };
+        self.folders.iter().try_for_each(|(flag, folder)| spare(flag, folder))?;
+        for Target { flag, path, mark } in &self.writes {
+            spare(flag, path)?;
+            let place = || path.display().to_string();
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !folder.is_dir() && !self.folders.iter().any(|(_, made)| folder == made) {
+                let advice = format!("make it, or name another file by {flag}");
+                return Err(Error::input("no such folder", folder.display().to_string(), advice));
+            }
+            if path.as_os_str() == "-" {
+                let advice = "name a file, as ./- for one of this name";
+                return Err(Error::input(format!("{flag} does not print"), place(), advice));
+            }
+            if path.is_dir() {
+                return Err(Error::input("a folder, not a file", place(), format!("name a file by {flag}")));
+            }
+            if !is_free(path, *mark) {
+                let what = "there is a file that this command did not write";
+                let advice = format!("move it away, or name another by {flag}{}", self.remedy);
+                return Err(Error::input(what, place(), advice));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// LIMIT: bytes in which a mark is looked for; the header of a file of features holds the names of its photos.
+const MAX_HEADER: u64 = 64 << 20;
+/// The same in other files than safetensors.
+const BEGINNING: u64 = 4096;
+
+/// Whether nothing is lost by writing to a path: nothing is there, or a device, or an empty file, or one with this mark.
+fn is_free(path: &Path, mark: Mark) -> bool {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() && found.len() > 0 && !matches!(mark, Mark::Any) => {}
+        _ => return true,
+    }
+    let begins = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let mut bytes = Vec::new();
+        file.by_ref().take(BEGINNING).read_to_end(&mut bytes)?;
+        if let (true, Some(length)) =
+            (path.extension().is_some_and(|e| e == "safetensors"), bytes.first_chunk())
+        {
+            let header = 8u64.saturating_add(u64::from_le_bytes(*length)).min(MAX_HEADER);
+            file.take(header.saturating_sub(BEGINNING)).read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    };
+    begins().is_ok_and(|bytes| match mark {
+        Mark::Words(words) => bytes.windows(words.len()).any(|window| window == words.as_bytes()),
+        Mark::Beginning(is_ours) => is_ours(&bytes),
+        Mark::Any => true,
+    })
+}
+
+#[cfg(test)]
+mod tests;

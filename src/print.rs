@@ -1,0 +1,50 @@
+//! `print!`, `println!`, `eprint!` and `eprintln!` for the whole crate, in place of std's, which panic where they can't
+//! write: a run outlives its terminal, the pipe it prints to and a full disk.
+
+use std::fmt::Arguments;
+use std::io::{self, ErrorKind, Write};
+use std::sync::OnceLock;
+
+/// Why something that was printed to standard output is lost.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Prints to standard output.
+pub(crate) fn out(text: Arguments) {
+    note(io::stdout().write_fmt(text));
+}
+
+/// Prints to standard error. What can't be said there can't be said at all.
+pub(crate) fn err(text: Arguments) {
+    let _ = io::stderr().write_fmt(text);
+}
+
+/// Why something that was printed to standard output is lost, if it is. A reader who went away, as `head` does, has
+/// what it wanted.
+pub(crate) fn lost() -> Option<&'static str> {
+    note(io::stdout().flush());
+    LOST.get().map(String::as_str)
+}
+
+fn note(written: io::Result<()>) {
+    match written {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => drop(LOST.set(e.to_string())),
+        _ => {}
+    }
+}
+
+// Named as std's, which they hide in every module that stands after this one in lib.rs.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::print::out(format_args!($($text)*)) };
+}
+macro_rules! println {
+    () => { $crate::print::out(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::print::out(format_args!("{}\n", format_args!($($text)*))) };
+}
+#[allow(unused_macros)] // none is in use, but std's would come back
+macro_rules! eprint {
+    ($($text:tt)*) => { $crate::print::err(format_args!($($text)*)) };
+}
+macro_rules! eprintln {
+    () => { $crate::print::err(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::print::err(format_args!("{}\n", format_args!($($text)*))) };
+}
