@@ -68,7 +68,7 @@ pub fn page(runs: &[RunFacts], gallery: &Result<Gallery, String>, live: Option<u
 /// The photos of a run's page by the checkpoint in its folder, at most `photos` of them.
 ///
 /// # Errors
-/// [`Error::Input`] or [`Error::Io`] if there is no checkpoint or the run's photos are no longer there; the device's.
+/// [`Error::Input`](crate::Error::Input) or [`Error::Io`](crate::Error::Io) if there is no checkpoint or the run's photos are no longer there; the device's.
 pub fn gallery(
     folder: &Path,
     photos: usize,
@@ -84,7 +84,7 @@ pub fn gallery(
 /// photos can't be shown the page says why.
 ///
 /// # Errors
-/// [`Error::Input`] or [`Error::Io`] if the folder holds no run or can't be written.
+/// [`Error::Input`](crate::Error::Input) or [`Error::Io`](crate::Error::Io) if the folder holds no run or can't be written.
 pub fn write(
     folder: &Path,
     photos: usize,
