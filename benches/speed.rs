@@ -6,7 +6,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use std::hint::black_box;
 use vista::Device;
 use vista::bench::Name;
-use vista::tensor::init;
+use vista::engine::tensor::init;
 
 const OPS: &[&str] = &[
     // Stem, then a block of each stage: 3x3, the first 3x3 of a stage, its 1x1 shortcut.

@@ -2,8 +2,8 @@
 //!
 //! `loss = mean((x w^T - y)^2)` has the gradient `dw = 2/n (x w^T - y)^T x`.
 
-use vista::autograd::Tape;
-use vista::ops::Over;
+use vista::engine::autograd::Tape;
+use vista::engine::ops::Over;
 use vista::{Device, Result, Tensor};
 
 fn main() -> Result<()> {

@@ -2,11 +2,11 @@
 //!
 //! The twin in f64 is the definition; the gradient and, where there is a GPU, the shader are checked against it.
 
-use vista::device::kernel::{Dispatch, add_shader};
-use vista::device::{Gpu, real::Real};
-use vista::ops::{AnyCase, Case, Differentiable, Input, Kernel, relative_l2};
+use vista::engine::device::kernel::{Dispatch, add_shader};
+use vista::engine::device::{Gpu, real::Real};
+use vista::engine::ops::{AnyCase, Case, Differentiable, Input, Kernel, relative_l2};
+use vista::engine::tensor::{Shape, View, ViewMut};
 use vista::prelude::*;
-use vista::tensor::{Shape, View, ViewMut};
 
 const WGSL: &str = "
 @group(0) @binding(0) var<uniform> vec4s: u32;

@@ -4,9 +4,9 @@
 //! `d/dh sum(dy * f(w + h u))` at h = 0 must be `sum(dw * u)`.
 
 use rand::{SeedableRng, rngs::StdRng};
-use vista::autograd::Tape;
-use vista::ops;
-use vista::tensor::init;
+use vista::engine::autograd::Tape;
+use vista::engine::ops;
+use vista::engine::tensor::init;
 use vista::{Device, Result, Tensor};
 
 /// relu(batch norm(conv(x, w))), and the gradient of `sum(dy * y)` with respect to w.

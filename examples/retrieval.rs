@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use vista::prelude::*;
-use vista::train::checkpoint;
+use vista::pretrain::checkpoint;
 
 fn main() -> Result<()> {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();

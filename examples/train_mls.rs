@@ -2,15 +2,15 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
-use vista::autograd::{Observation, Tape, Var};
-use vista::data::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
-use vista::encoder::{Encoder, HeadsConfig, ResNetEncoder, copy_state};
-use vista::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
-use vista::objective::{info_nce, pseudo_labels};
-use vista::ops::{L2Normalize, run};
-use vista::optim::{Optimizer, Sgd, SgdConfig, ema_update};
-use vista::queue::{Queue, Rings};
-use vista::views::ViewConfig;
+use vista::engine::autograd::{Observation, Tape, Var};
+use vista::engine::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
+use vista::engine::ops::{L2Normalize, run};
+use vista::engine::optim::{Optimizer, Sgd, SgdConfig, ema_update};
+use vista::photos::views::ViewConfig;
+use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
+use vista::pretrain::encoder::{Encoder, HeadsConfig, ResNetEncoder, copy_state};
+use vista::pretrain::objective::{info_nce, pseudo_labels};
+use vista::pretrain::queue::{Queue, Rings};
 use vista::{Device, Result, Tensor};
 
 const BATCH: usize = 32;

@@ -2,13 +2,13 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
-use vista::autograd::{Observation, Tape};
-use vista::data::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
-use vista::encoder::{Encoder, HeadsConfig, ResNetEncoder};
-use vista::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
-use vista::objective::by_image;
-use vista::optim::{Adam, AdamConfig, Optimizer};
-use vista::views::ViewConfig;
+use vista::engine::autograd::{Observation, Tape};
+use vista::engine::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
+use vista::engine::optim::{Adam, AdamConfig, Optimizer};
+use vista::photos::views::ViewConfig;
+use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
+use vista::pretrain::encoder::{Encoder, HeadsConfig, ResNetEncoder};
+use vista::pretrain::objective::by_image;
 use vista::{Device, Result, Tensor};
 
 const IMAGES: usize = 8; // B

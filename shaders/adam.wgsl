@@ -3,7 +3,7 @@
 // parallel  one thread per vec4
 // numerics  f32; bias corrections come from the host in f64, eps is added after the square root
 // limits    none: chunks of one binding are independent
-// twin      src/ops/adam.rs
+// twin      src/engine/ops/adam.rs
 
 struct Params {
     vec4s: u32,

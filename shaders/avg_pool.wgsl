@@ -3,7 +3,7 @@
 // parallel  one thread per element to write; neighbours read neighbouring channels
 // numerics  f32 sums of 32 pixels, then of those sums
 // limits    none: images are independent, the host splits the batch
-// twin      src/ops/avg_pool/twin.rs
+// twin      src/engine/ops/avg_pool/twin.rs
 
 struct Params {
     pixels: u32,

@@ -12,7 +12,7 @@
 //           the workgroup of a group's first block also writes what belongs to the channels
 // numerics  each block is summed around the mean of its first rows, blocks are combined around the first block's mean
 // limits    8 KiB of workgroup memory, 8 storage buffers; S is C rounded up to a multiple of 4
-// twin      src/ops/batch_norm/twin.rs
+// twin      src/engine/ops/batch_norm/twin.rs
 
 struct Params {
     rows: u32,        // in a group

@@ -5,7 +5,7 @@
 //           dy that were read from a pixel of dx, in ascending order
 // numerics  places between pixels are whole numbers of 1 / (2 OH): no rounding but that of the weight
 // limits    4 bindings at most; sizes up to 32768; batches are split where one binding can't hold them
-// twin      src/ops/bilinear_resize.rs
+// twin      src/engine/ops/bilinear_resize.rs
 
 struct Params {
     height: u32,        // H and W: the side of x

@@ -3,7 +3,7 @@
 // parallel  one thread per element of the output
 // numerics  copies
 // limits    none: rows are split where one binding can't hold them
-// twin      src/ops/concat.rs
+// twin      src/engine/ops/concat.rs
 
 struct Params {
     count: u32,

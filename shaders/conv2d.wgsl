@@ -15,7 +15,7 @@
 //           dense products, one per phase (ih mod s, iw mod s), each over the taps that reach that phase
 // numerics  f32 fma in ascending k inside a part
 // limits    512 (TY + TX) bytes of workgroup memory, 5 bindings, TY and TX powers of two from 4 to 16
-// twin      src/ops/conv2d.rs
+// twin      src/engine/ops/conv2d.rs
 
 struct Params {
     m: u32,

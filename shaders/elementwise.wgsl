@@ -3,7 +3,7 @@
 // parallel  one thread per vec4
 // numerics  one rounding per operation
 // limits    none: chunks of one binding are independent
-// twin      src/ops/elementwise.rs
+// twin      src/engine/ops/elementwise.rs
 
 struct Params {
     vec4s: u32,

@@ -3,7 +3,7 @@
 // parallel  one thread per vec4
 // numerics  f32; 1 - momentum comes from the host in f64
 // limits    none: chunks of one binding are independent
-// twin      src/ops/ema.rs
+// twin      src/engine/ops/ema.rs
 
 struct Params {
     vec4s: u32,

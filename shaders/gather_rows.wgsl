@@ -3,7 +3,7 @@
 // parallel  forward one thread per element; backward one workgroup per row of dx and 256 columns
 // numerics  backward adds the rows of dy in ascending order
 // limits    none: R and N are split where one binding can't hold them
-// twin      src/ops/gather_rows.rs
+// twin      src/engine/ops/gather_rows.rs
 
 struct Params {
     /// Rows of y in this dispatch.

@@ -7,7 +7,7 @@
 //           infinities, NaNs and subnormals. Nearest, ties to even; nothing but zero becomes zero, nothing finite
 //           becomes infinite; NaN stays NaN
 // limits    none: chunks of one binding are independent; up to three elements past an odd end are written
-// twin      src/ops/half.rs
+// twin      src/engine/ops/half.rs
 
 struct Params {
     vec4s: u32,

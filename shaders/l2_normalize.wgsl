@@ -3,7 +3,7 @@
 // parallel  one workgroup per row, 256 lanes stride over C, tree sums
 // numerics  rows of very small or large values are scaled before squaring, so that squares stay in range
 // limits    1 KiB of workgroup memory, 4 bindings; blocks of rows are independent
-// twin      src/ops/l2_normalize.rs
+// twin      src/engine/ops/l2_normalize.rs
 
 struct Params {
     rows: u32,

@@ -6,7 +6,7 @@
 //           forward: one thread per vec4
 // numerics  f32; squares below 1e-38 vanish, so norms below 1e-19 count as 0
 // limits    1 KiB of workgroup memory, 6 bindings; chunks of one binding are independent
-// twin      src/ops/lars.rs
+// twin      src/engine/ops/lars.rs
 
 struct NormParams {
     count: u32,         // elements bound

@@ -4,7 +4,7 @@
 // numerics  rows are shifted by their maximum, which is taken off before the log of the sum: their sum would lose
 //           the digits of the second for large x
 // limits    1 KiB of workgroup memory, 3 bindings; blocks of rows are independent
-// twin      src/ops/log_softmax.rs
+// twin      src/engine/ops/log_softmax.rs
 
 struct Params {
     rows: u32,

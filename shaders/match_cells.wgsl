@@ -3,7 +3,7 @@
 // parallel  one workgroup per cell of f1; for each cell of f2 256 lanes stride over C, tree sum
 // numerics  cosines if the cells have unit length; of equal ones the lowest cell wins, the first NaN over all
 // limits    1 KiB of workgroup memory, 3 bindings; blocks of images are independent
-// twin      src/ops/match_cells.rs
+// twin      src/engine/ops/match_cells.rs
 
 struct Params {
     images: u32,

@@ -10,7 +10,7 @@
 //           of `part` steps, one per group, that sum_parts adds in ascending order
 // numerics  f32 fma in ascending k inside a part; blocks of k are added to y one after the other
 // limits    512 (TY + TX) bytes of workgroup memory, 4 bindings
-// twin      src/ops/matmul.rs
+// twin      src/engine/ops/matmul.rs
 
 struct Params {
     m: u32,

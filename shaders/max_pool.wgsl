@@ -3,7 +3,7 @@
 // parallel  one thread per output element; backward one per input element, which gathers from the windows that hold it
 // numerics  exact; the first of equal maxima wins, a NaN wins over everything; index is the tap ky kw + kx
 // limits    none: images are independent, the host splits the batch
-// twin      src/ops/max_pool/twin.rs
+// twin      src/engine/ops/max_pool/twin.rs
 
 struct Params {
     h: u32,

@@ -4,7 +4,7 @@
 //           per 32 columns of a part of the rows, 8 lanes per column, tree sum. Long sums take further passes
 // numerics  a lane adds at most 64 values before the tree
 // limits    1 KiB of workgroup memory, 2 bindings; blocks of rows are independent
-// twin      src/ops/reduce.rs
+// twin      src/engine/ops/reduce.rs
 
 struct Params {
     rows: u32,          // rows bound

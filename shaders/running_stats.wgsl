@@ -4,7 +4,7 @@
 // parallel  one workgroup per 64 channels of one norm, one thread per channel, groups in order
 // numerics  f32; the variance towards the unbiased one
 // limits    8 bindings
-// twin      src/ops/running_stats.rs
+// twin      src/engine/ops/running_stats.rs
 
 struct Params {
     groups: u32,

@@ -3,7 +3,7 @@
 // parallel  one thread per vec4
 // numerics  f32; the learning rate stays outside the buffer
 // limits    none: chunks of one binding are independent
-// twin      src/ops/sgd.rs
+// twin      src/engine/ops/sgd.rs
 
 struct Params {
     vec4s: u32,

@@ -3,7 +3,7 @@
 // parallel  one thread per element, in workgroups that belong to one tensor
 // numerics  f32, parts in ascending order
 // limits    8 bindings
-// twin      src/ops/sum_parts.rs
+// twin      src/engine/ops/sum_parts.rs
 
 struct Params {
     sizes: vec4<u32>, // n, 0 for none

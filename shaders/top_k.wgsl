@@ -3,7 +3,7 @@
 // parallel  one workgroup per row, threads stride over D; radix selection, one byte of the key per pass
 // numerics  exact: keys order as the values do, then by lower index; NaN lowest, -0 equals 0
 // limits    D <= 65536, k <= 64; 2.6 KiB workgroup memory, 4 bindings
-// twin      src/ops/top_k.rs
+// twin      src/engine/ops/top_k.rs
 
 struct Params {
     rows: u32,

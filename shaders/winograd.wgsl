@@ -10,7 +10,7 @@
 // numerics  f32; the sum over channels is the product's. F(2x2,3x3) is as close to f64 as a direct sum, F(4x4,3x3) 3 to
 //           9 times as far; a NaN or infinity spreads over its tile
 // limits    3 bindings, no workgroup memory
-// twin      src/ops/winograd.rs
+// twin      src/engine/ops/winograd.rs
 
 struct Params {
     tiles: u32,

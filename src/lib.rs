@@ -3,23 +3,21 @@
 //!
 //! Data flows one way; each stage's page has its formula, why it is so, the trap in it, and the test that holds it:
 //!
-//! 1. [`data`]: photos become batches of views, made by worker threads ahead of the device;
-//! 2. [`views`]: crop, colour, blur and flip, every draw keyed by (seed, epoch, image, view) through [`rng`];
-//! 3. [`encoder`]: features g of a ResNet ([`nn`]) and projections z; the momentum copy;
-//! 4. [`queue`]: two rings of keys at one pointer;
-//! 5. [`objective`]: S2R2, MLS and those they are compared with: pure functions of embeddings;
-//! 6. [`optim`]: SGD, Adam, schedules, the moving average of the key encoder;
-//! 7. [`train`]: the numbered lines of a step, the only place where state changes, and the run around it;
-//! 8. [`eval`]: frozen features judged by kNN, linear classifiers and multi-label precision; fine-tuning;
-//! 9. [`interop`]: encoders leave for torchvision, timm, detectron2 and ONNX, and others' arrive;
-//! 10. [`report`]: a run to look at, in a browser.
+//! 1. [`photos`]: photos become batches of [`views`](photos::views) (crop, colour, blur, flip), made by worker threads ahead of
+//!    the device, every draw keyed by (seed, epoch, image, view) through [`rng`];
+//! 2. [`pretrain`]: a step's numbered lines, the only place where state changes, and the run around it;
+//!    [`encoder`](pretrain::encoder): features g and projections z, the momentum copy; [`queue`](pretrain::queue): rings of keys
+//!    at one pointer; [`objective`](pretrain::objective): S2R2, MLS and those they are compared with;
+//! 3. [`transfer`]: frozen features judged by kNN, linear classifiers and multi-label precision; fine-tuning;
+//! 4. [`show`]: figures, and a run to look at, in a browser;
+//! 5. [`interop`]: encoders leave for torchvision, timm, detectron2 and ONNX, and others' arrive.
 //!
-//! Under it lies the machine: a [`device`] holds [`tensor`]s, [`ops`] compute on them (a CPU twin and a WGSL kernel
-//! each), [`autograd`] records ops on a tape and walks it back. [`bench`](mod@bench) measures it; [`cli`] is the `vista`
-//! command.
+//! Under it lies the [`engine`]: devices, tensors, ops (a CPU twin and a WGSL kernel each), gradients, layers, optimisers.
+//! [`bench`](mod@bench) measures it; [`cli`] is the `vista` command. A module uses those before it in this list, never one
+//! behind.
 //!
 //! ```
-//! use vista::{Device, Tensor, autograd::Tape, ops::Over};
+//! use vista::{Device, Tensor, engine::autograd::Tape, engine::ops::Over};
 //!
 //! let device = Device::cpu();
 //! let tape = Tape::new(&device);
@@ -37,44 +35,22 @@ mod print;
 
 pub mod error;
 mod files;
+pub mod rng;
 mod shell;
 pub mod topic;
 
-pub mod device;
-pub mod tensor;
-
-pub mod ops;
-
-pub mod autograd;
-pub mod nn;
-
-pub mod rng;
-
-pub mod data;
-pub mod views;
-
-pub mod encoder;
-pub mod queue;
-
-pub mod objective;
-
-pub mod optim;
-
-pub mod train;
-
-pub mod eval;
-
-pub mod interop;
-
-pub mod report;
-
 pub mod bench;
-
 pub mod cli;
+pub mod engine;
+pub mod interop;
+pub mod photos;
+pub mod pretrain;
+pub mod show;
+pub mod transfer;
 
 pub mod prelude;
 
-pub use device::Device;
+pub use engine::device::Device;
+pub use engine::tensor::{Shape, Tensor};
 pub use error::{Error, Result};
-pub use tensor::{Shape, Tensor};
 pub use topic::Topic;

@@ -2,8 +2,8 @@
 
 use vista::Device;
 use vista::bench::{StepConfig, TrainingStep};
-use vista::device::{Events, GpuOptions, KernelRun};
-use vista::nn::Architecture;
+use vista::engine::device::{Events, GpuOptions, KernelRun};
+use vista::engine::nn::Architecture;
 
 /// The second step of a tiny ResNet-18, and the most bytes of tensors in use.
 fn traced(device: &Device) -> (Events, u64) {
@@ -48,6 +48,6 @@ fn a_trace_that_has_ended_notes_nothing() {
     let (events, _) = traced(&device);
     assert!(events.kernels.is_empty() && events.ops.iter().all(|op| op.milliseconds.is_some()));
     let x = vista::Tensor::new(&device, [2, 2], &[1.0; 4]).expect("a tensor");
-    vista::ops::run(&vista::ops::Matmul::NN, &[&x, &x]).expect("a product");
+    vista::engine::ops::run(&vista::engine::ops::Matmul::NN, &[&x, &x]).expect("a product");
     assert_eq!(device.take_trace().expect("trace"), Events::default());
 }

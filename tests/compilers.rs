@@ -6,12 +6,12 @@ use rand::{SeedableRng, rngs::StdRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use vista::autograd::Tape;
-use vista::device::GpuOptions;
-use vista::device::kernel::{Reflection, shader_names, shader_source};
-use vista::device::tuned::{Choice, Class};
-use vista::nn::{Architecture, Mode, ResNet, ResNetConfig, Stem};
-use vista::ops::{Over, all_cases};
+use vista::engine::autograd::Tape;
+use vista::engine::device::GpuOptions;
+use vista::engine::device::kernel::{Reflection, shader_names, shader_source};
+use vista::engine::device::tuned::{Choice, Class};
+use vista::engine::nn::{Architecture, Mode, ResNet, ResNetConfig, Stem};
+use vista::engine::ops::{Over, all_cases};
 use vista::{Device, Tensor};
 
 /// A shader, its entry point and the bits of its constants by name.

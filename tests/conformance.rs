@@ -9,7 +9,7 @@ mod runner;
 use runner::case::GoldenCase;
 use std::path::PathBuf;
 use vista::Device;
-use vista::device::GpuOptions;
+use vista::engine::device::GpuOptions;
 
 /// Ops whose cases wait for a part of the crate that is not there yet: the one place that names them.
 const PENDING: [&str; 1] = ["coco_box_ap"];

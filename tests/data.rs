@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use vista::Error;
-use vista::data::{Album, AlbumOptions, Batch, Loader, LoaderOptions, Photos, Position, Split};
+use vista::photos::views::{CropBox, ViewConfig};
+use vista::photos::{Album, AlbumOptions, Batch, Loader, LoaderOptions, Photos, Position, Split};
 use vista::rng::KeyedRng;
-use vista::views::{CropBox, ViewConfig};
 
 /// Writes a small photo whose pixels depend on `seed`; the format follows the extension.
 fn write_photo(path: &Path, seed: u64, width: u32, height: u32) {

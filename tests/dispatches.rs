@@ -1,7 +1,7 @@
 //! How many dispatches a training step of ResNet-50 takes on a GPU.
 
 use vista::bench::{Plan, StepConfig};
-use vista::nn::Architecture;
+use vista::engine::nn::Architecture;
 
 /// Forward, backward, running statistics, SGD and the key encoder's average.
 #[test]

@@ -7,8 +7,8 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Output;
 use vista::Device;
-use vista::nn::Module;
-use vista::train::{Config, Trainer, checkpoint};
+use vista::engine::nn::Module;
+use vista::pretrain::{Config, Trainer, checkpoint};
 
 const TINY: [&str; 10] =
     ["--set", "model.width=4", "--image-size", "16", "--batch", "2", "--views", "2", "--steps", "3"];

@@ -4,7 +4,7 @@
 
 use naga::{AddressSpace, Block, Expression, Function, Handle, LocalVariable, Module, Statement};
 use std::collections::HashMap;
-use vista::device::kernel::{Reflection, shader_names, shader_source};
+use vista::engine::device::kernel::{Reflection, shader_names, shader_source};
 
 /// What a value follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use std::fs;
 
 use sets::*;
 use vista::Error;
-use vista::data::{LabelledBox, Photos, Source, Split, labelled_split, multi_label_split};
+use vista::photos::{LabelledBox, Photos, Source, Split, labelled_split, multi_label_split};
 
 #[track_caller]
 fn refused<T>(result: Result<T, Error>, words: &[&str]) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sets::*;
 use vista::Error;
-use vista::data::{Photos, Source, Split, labelled_split, multi_label_split};
+use vista::photos::{Photos, Source, Split, labelled_split, multi_label_split};
 
 #[track_caller]
 fn refused<T>(result: Result<T, Error>, words: &[&str]) {

@@ -4,7 +4,7 @@ mod sets;
 
 use sets::*;
 use vista::Error;
-use vista::data::Photos;
+use vista::photos::Photos;
 
 #[track_caller]
 fn refused<T>(result: Result<T, Error>, words: &[&str]) {

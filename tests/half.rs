@@ -3,13 +3,13 @@
 use half::f16;
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
-use vista::autograd::Tape;
-use vista::device::GpuOptions;
-use vista::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
-use vista::ops::{Half, Matmul, Packed, relative_l2, run};
-use vista::queue::{Queue, Ring, Rings};
-use vista::tensor::init;
-use vista::train::{Config, Trainer};
+use vista::engine::autograd::Tape;
+use vista::engine::device::GpuOptions;
+use vista::engine::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
+use vista::engine::ops::{Half, Matmul, Packed, relative_l2, run};
+use vista::engine::tensor::init;
+use vista::pretrain::queue::{Queue, Ring, Rings};
+use vista::pretrain::{Config, Trainer};
 use vista::{Device, Tensor};
 
 fn devices() -> [Device; 3] {
@@ -184,8 +184,9 @@ fn gradients(
     let y = net.forward(&tape.constant(x), Mode::Train { splits: 1 }).expect("forward");
     let dy = random(device, 5, y.shape());
     let grads = y.backward_with(dy).expect("backward");
-    let of =
-        |p: &vista::nn::Param| Some((p.name().to_string(), grads.of_param(p)?.to_f64().expect("gradient")));
+    let of = |p: &vista::engine::nn::Param| {
+        Some((p.name().to_string(), grads.of_param(p)?.to_f64().expect("gradient")))
+    };
     (net.trained().iter().filter_map(of).collect(), device.usage().1)
 }
 

@@ -6,10 +6,10 @@ use program::vista;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use vista::engine::nn::Module;
 use vista::interop::{Array, Weights};
-use vista::nn::Module;
-use vista::train::checkpoint::{self, Progress};
-use vista::train::{Config, starting_encoder};
+use vista::pretrain::checkpoint::{self, Progress};
+use vista::pretrain::{Config, starting_encoder};
 use vista::{Device, interop};
 
 /// What a command prints; it must succeed.

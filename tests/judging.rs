@@ -417,8 +417,8 @@ fn judging_the_untrained_encoder_leaves_the_run_as_it_would_have_been() {
         run(&out, &[&data[..], more].concat());
         let device = vista::Device::cpu();
         let (encoder, _) =
-            vista::train::checkpoint::load(&out.join("checkpoint.safetensors"), &device).expect("encoder");
-        let state = vista::nn::Module::state(&encoder);
+            vista::pretrain::checkpoint::load(&out.join("checkpoint.safetensors"), &device).expect("encoder");
+        let state = vista::engine::nn::Module::state(&encoder);
         state.iter().map(|p| (p.name().to_string(), p.get().to_vec().expect("values"))).collect::<Vec<_>>()
     };
     assert_eq!(state("judged", &["--labelled", name(&own)]), state("alone", &[]));

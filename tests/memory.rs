@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use vista::train::{Config, Trainer};
+use vista::pretrain::{Config, Trainer};
 
 /// A run without anything to judge by, whose steps are all that takes memory.
 fn config(method: &str, settings: &[&str]) -> Config {

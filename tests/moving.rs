@@ -5,7 +5,7 @@ mod program;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
-use vista::train::{Config, Found};
+use vista::pretrain::{Config, Found};
 
 const TINY: &str = "--device cpu --set model.width=4 --image-size 16 --batch 4 --views 2 --set eval.knn_k=2";
 

@@ -7,8 +7,8 @@
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::OnceLock;
-use vista::device::{GpuOptions, Precision};
-use vista::ops::{
+use vista::engine::device::{GpuOptions, Precision};
+use vista::engine::ops::{
     AdamUpdate, AnyCase, BatchNorm, BilinearResize, Conv2d, ConvStatistics, CrossEntropy, Draw, Kernel,
     KnnSoftmax, L2Normalize, LogSoftmax, Normalize, Op, all_cases, relative_l2, run,
 };

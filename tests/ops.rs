@@ -3,10 +3,10 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::OnceLock;
-use vista::autograd::{Observation, Tape};
-use vista::device::GpuOptions;
-use vista::nn::{ConvNorm, Mode, Module};
-use vista::ops::{AnyCase, Matmul, Op, all_cases, relative_l2, run};
+use vista::engine::autograd::{Observation, Tape};
+use vista::engine::device::GpuOptions;
+use vista::engine::nn::{ConvNorm, Mode, Module};
+use vista::engine::ops::{AnyCase, Matmul, Op, all_cases, relative_l2, run};
 use vista::{Device, Tensor};
 
 fn gpu() -> &'static Device {
@@ -45,7 +45,7 @@ fn directional_error(op: &dyn Op, inputs: &[Tensor], alone: usize, seed: u64) ->
     let device = inputs[0].device().clone();
     let mut rng = StdRng::seed_from_u64(seed);
     let mut normal = |count| -> Vec<f64> {
-        vista::tensor::init::normal(&mut rng, count, 1.0).into_iter().map(f64::from).collect()
+        vista::engine::tensor::init::normal(&mut rng, count, 1.0).into_iter().map(f64::from).collect()
     };
     let x: Vec<&Tensor> = inputs.iter().collect();
     let (y, saved) = op.forward(&x).expect("forward");
@@ -155,7 +155,7 @@ fn tensors_over_the_binding_limit_are_cut_into_blocks() {
         let values: Vec<f32> = (0..3600).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
         let a = Tensor::new(device, [300, 12], &values).expect("a");
         let b = Tensor::new(device, [12, 16], &values[..192]).expect("b");
-        vista::ops::run(&Matmul::NN, &[&a, &b]).expect("product")[0].to_f64().expect("values")
+        vista::engine::ops::run(&Matmul::NN, &[&a, &b]).expect("product")[0].to_f64().expect("values")
     };
     assert!(relative_l2(&product(&device), &product(&Device::reference())) < 1e-5);
 }
@@ -183,7 +183,7 @@ fn two_runs_give_the_same_bits_on_each_device() {
 
 #[test]
 fn one_tensor_may_be_both_mean_and_variance() {
-    let op = vista::ops::BatchNormEval { eps: 1e-5, relu: true };
+    let op = vista::engine::ops::BatchNormEval { eps: 1e-5, relu: true };
     let of = |device: &Device| {
         let tensor = |shape: &[usize], scale: f32| {
             let values: Vec<f32> = (0..shape.iter().product()).map(|i| scale * (i % 7 + 1) as f32).collect();
@@ -211,7 +211,7 @@ fn gradients_are_added_to_what_is_there() {
             let (y, saved) = op.forward(&inputs.iter().collect::<Vec<_>>()).expect("forward");
             let rng = &mut StdRng::seed_from_u64(8);
             let mut normal = |shape: &[usize]| {
-                let values = vista::tensor::init::normal(rng, shape.iter().product(), 1.0);
+                let values = vista::engine::tensor::init::normal(rng, shape.iter().product(), 1.0);
                 Tensor::new(device, shape, &values).expect("tensor")
             };
             let (dy, sum) = (normal(y[0].shape()), normal(inputs[0].shape()));
@@ -244,7 +244,7 @@ fn chain_results(device: &Device, splits: usize, fused: bool) -> Vec<Vec<f64>> {
         ConvNorm::new(device, rng, ["conv", "norm"], channels, kernel, 1.0).expect("layer")
     });
     let mut normal = |shape: [usize; 4]| {
-        let values = vista::tensor::init::normal(rng, shape.iter().product(), 1.0);
+        let values = vista::engine::tensor::init::normal(rng, shape.iter().product(), 1.0);
         Tensor::new(device, shape, &values).expect("tensor")
     };
     let (x, residual, dy) = (normal([4, 8, 8, 8]), normal([4, 4, 4, 20]), normal([4, 4, 4, 20]));

@@ -1,8 +1,8 @@
 //! Optimisers over several steps: parameters without gradients, resuming, EMA pairing.
 
-use vista::autograd::{Grads, Tape};
-use vista::nn::{Module, Param};
-use vista::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig, ema_update};
+use vista::engine::autograd::{Grads, Tape};
+use vista::engine::nn::{Module, Param};
+use vista::engine::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig, ema_update};
 use vista::{Device, Tensor};
 
 struct Two(Vec<Param>);

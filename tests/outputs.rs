@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use vista::Device;
-use vista::train::Config;
-use vista::train::checkpoint::{self, Progress};
+use vista::pretrain::Config;
+use vista::pretrain::checkpoint::{self, Progress};
 
 /// The program in a working folder of its own, as a service or a container calls it: without a desktop session.
 fn vista(folder: &Path, args: &[&str]) -> Output {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use vista::Error;
+use vista::pretrain::{Config, Found, Trainer};
 use vista::rng::KeyedRng;
-use vista::train::{Config, Found, Trainer};
 
 /// Two steps are less than an epoch, ten wrap the queue.
 const SMALL: [&str; 9] = [

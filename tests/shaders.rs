@@ -2,7 +2,7 @@
 //! SPIR-V, MSL and HLSL.
 
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
-use vista::device::kernel::{Reflection, shader_names, shader_source};
+use vista::engine::device::kernel::{Reflection, shader_names, shader_source};
 
 /// Module with its overrides at their defaults, as every back end wants it.
 fn each_entry_point(mut check: impl FnMut(&str, &str, &naga::Module, &naga::valid::ModuleInfo)) {
@@ -77,7 +77,7 @@ fn shaders_are_headed_and_have_a_twin_of_the_same_name() {
                 "{name} does not say `{part}`"
             );
         }
-        let twin = format!("{}/src/ops/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+        let twin = format!("{}/src/engine/ops/{name}.rs", env!("CARGO_MANIFEST_DIR"));
         assert!(std::path::Path::new(&twin).exists(), "{twin}");
     }
 }
@@ -90,9 +90,9 @@ fn a_broken_shader_is_refused_with_its_line() {
     assert!(error.to_string().contains("broken.wgsl"), "{error}");
 }
 
-/// The text of an op: `src/ops/<name>.rs` and the files in a folder of that name.
+/// The text of an op: `src/engine/ops/<name>.rs` and the files in a folder of that name.
 fn op_text(name: &str) -> String {
-    let base = format!("{}/src/ops/{name}", env!("CARGO_MANIFEST_DIR"));
+    let base = format!("{}/src/engine/ops/{name}", env!("CARGO_MANIFEST_DIR"));
     let mut text = std::fs::read_to_string(format!("{base}.rs")).expect("the op's file");
     let paths = std::fs::read_dir(&base).into_iter().flatten().map(|entry| entry.expect("entry").path());
     for path in paths.filter(|path| path.is_file()) {

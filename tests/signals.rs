@@ -10,8 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use vista::pretrain::Found;
 use vista::rng::KeyedRng;
-use vista::train::Found;
 
 const TINY: &str = "--device cpu --set model.width=4 --image-size 16 --batch 4 --views 2 --data photos";
 

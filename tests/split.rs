@@ -1,11 +1,11 @@
 //! Ops on an adapter that binds little at once: the same bits as in one piece.
 
-use vista::device::GpuOptions;
-use vista::ops::{
+use vista::engine::device::GpuOptions;
+use vista::engine::ops::{
     AvgPool, Concat, CrossEntropy, L2Normalize, LogSoftmax, Matmul, MaxPool, Op, TopK, all_cases,
     relative_l2, run,
 };
-use vista::tensor::Shape;
+use vista::engine::tensor::Shape;
 use vista::{Device, Tensor};
 
 const SPLIT: [&str; 8] = ["elementwise", "batch_norm", "gather_rows", "concat", "sgd", "adam", "ema", "half"];

@@ -1,8 +1,8 @@
 //! Top-k where parity tests cannot look: NaN in the row, ties, infinities, and k that does not fit.
 
 use std::collections::HashSet;
-use vista::device::GpuOptions;
-use vista::ops::{TopK, run};
+use vista::engine::device::GpuOptions;
+use vista::engine::ops::{TopK, run};
 use vista::{Device, Tensor};
 
 fn devices() -> Vec<Device> {

@@ -3,13 +3,13 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
-use vista::autograd::Tape;
-use vista::device::GpuOptions;
-use vista::encoder::ResNetEncoder;
-use vista::nn::Module;
-use vista::ops::{Elementwise, run};
-use vista::tensor::init;
-use vista::train::{Batch, Config, Learner, Trainer};
+use vista::engine::autograd::Tape;
+use vista::engine::device::GpuOptions;
+use vista::engine::nn::Module;
+use vista::engine::ops::{Elementwise, run};
+use vista::engine::tensor::init;
+use vista::pretrain::encoder::ResNetEncoder;
+use vista::pretrain::{Batch, Config, Learner, Trainer};
 use vista::{Device, Tensor};
 
 fn gpu() -> Device {
@@ -117,7 +117,7 @@ fn learner(device: &Device, method: &str, slots: usize) -> (Learner<ResNetEncode
     let splits = if matches!(method, "mls" | "moco" | "knn-moco" | "densecl") { 2 } else { 4 };
     let (queue, splits) = (format!("objective.queue={slots}"), format!("objective.bn_splits={splits}"));
     let config = config(method, &[&tiny[..], &[&queue, &splits, "seed=1", "train.views=4"]].concat());
-    let learner = vista::train::learner(&config, device).expect("learner");
+    let learner = vista::pretrain::learner(&config, device).expect("learner");
     let views = match method {
         "s2r2" | "swav" => 4,
         "simclr" | "byol" => 2,
@@ -236,7 +236,7 @@ fn a_step_in_chunks_equals_a_step_in_one_pass() {
                 assert!((a - b).abs() < 1e-6, "{method} in chunks of {chunk}: loss {a} and {b}");
             }
             for ((name, a), (_, b)) in whole.iter().zip(&chunked) {
-                let error = vista::ops::relative_l2(b, a);
+                let error = vista::engine::ops::relative_l2(b, a);
                 assert!(error <= 1e-9, "{method} in chunks of {chunk}: {name} is off by {error:.1e}");
             }
             // In f32 the gradient as a whole, since single biases are small sums of large terms; at this rate what is left
@@ -251,8 +251,8 @@ fn a_step_in_chunks_equals_a_step_in_one_pass() {
                     .collect()
             };
             let whole = movement(&f32s, 0);
-            let rounding = vista::ops::relative_l2(&whole, &movement(&f64s, 0));
-            let error = vista::ops::relative_l2(&movement(&f32s, chunk), &whole);
+            let rounding = vista::engine::ops::relative_l2(&whole, &movement(&f64s, 0));
+            let error = vista::engine::ops::relative_l2(&movement(&f32s, chunk), &whole);
             println!("{method} in chunks of {chunk}: off by {error:.1e}, f32 itself by {rounding:.1e}");
             assert!(error <= 1e-5, "{method} in chunks of {chunk}: the f32 gradient is off by {error:.1e}");
         }
@@ -277,10 +277,13 @@ fn slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with() {
         let tape = Tape::inert(&device);
         let order: Vec<f32> = views.shuffle.iter().map(|&i| i as f32).collect();
         let order = Tensor::new(&device, [BATCH], &order).expect("order");
-        let shuffled = vista::ops::run(&vista::ops::GatherRows, &[views.key.as_ref().expect("keys"), &order]);
+        let shuffled = vista::engine::ops::run(
+            &vista::engine::ops::GatherRows,
+            &[views.key.as_ref().expect("keys"), &order],
+        );
         let images = tape.constant(shuffled.expect("gather").swap_remove(0));
-        let mode = vista::nn::Mode::Train { splits: 2 };
-        let again = vista::encoder::Encoder::embed(&target.encoder, &images, mode).expect("embed");
+        let mode = vista::engine::nn::Mode::Train { splits: 2 };
+        let again = vista::pretrain::encoder::Encoder::embed(&target.encoder, &images, mode).expect("embed");
         for (values, keys) in [(&g, &again.g), (&z, &again.z)] {
             let width = values.len() / slots;
             let keys = keys.l2_normalize().expect("normalised").value().to_vec().expect("keys");
@@ -321,7 +324,7 @@ fn frozen_prototypes_stay_and_moved_ones_have_unit_length_in_the_next_pass() {
     learner.step(&batch(&device, 2, "swav", views), 0.5).expect("step");
     let moved = prototypes(&learner).to_vec().expect("values");
     assert!(!close(&before, &moved));
-    vista::encoder::Encoder::constrain(&learner.encoder).expect("constrain");
+    vista::pretrain::encoder::Encoder::constrain(&learner.encoder).expect("constrain");
     for row in prototypes(&learner).to_vec().expect("values").chunks(16) {
         assert!((row.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-5);
     }
@@ -352,16 +355,16 @@ fn the_plan_of_activations_is_what_a_pass_keeps() {
                 ["model.width=8".into(), format!("model.backbone={backbone}"), format!("model.stem={stem}")];
             let base = Config::preset("demo").expect("preset");
             let config = settings.iter().fold(base, |config, setting| config.with(setting).expect("setting"));
-            let encoder = vista::train::learner(&config, &device).expect("learner").encoder;
+            let encoder = vista::pretrain::learner(&config, &device).expect("learner").encoder;
             // Enough rows that no activation is too small to be kept in half.
             let (rows, size) = (24, 48);
             let views = Tensor::full(&device, [rows, size, size, 3], 0.5).expect("views");
             let before = device.usage().0;
             let tape = if half { Tape::half(&device) } else { Tape::new(&device) };
-            let mode = vista::nn::Mode::Train { splits: 1 };
+            let mode = vista::engine::nn::Mode::Train { splits: 1 };
             let kept = encoder.backbone.forward(&tape.constant(views), mode).expect("a pass");
             let measured = (device.usage().0 - before) as f64 / rows as f64;
-            let planned = vista::train::activation_bytes(&config.resnet(), size, half) as f64;
+            let planned = vista::pretrain::activation_bytes(&config.resnet(), size, half) as f64;
             assert!(
                 (measured / planned - 1.0).abs() < 0.15,
                 "{backbone} {stem}, half {half}: {planned} planned, {measured} kept"

@@ -17,7 +17,7 @@ pub use step::{StepConfig, TrainingStep, parse_architecture};
 pub use timing::{Timing, peak_resident, reset_peak_resident};
 pub use workload::{KINDS, Kind, Name, Workload};
 
-use crate::device::OpRun;
+use crate::engine::device::OpRun;
 
 /// `conv2d`, `conv2d backward`.
 fn label(op: &OpRun) -> String {

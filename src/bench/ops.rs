@@ -1,11 +1,11 @@
 //! Single ops, and the two products around which the objectives turn, as workloads.
 
 use super::Workload;
-use crate::autograd::Tape;
-use crate::device::Device;
+use crate::engine::autograd::Tape;
+use crate::engine::device::Device;
+use crate::engine::ops::{Differentiable, Input, Kernel, Matmul, Op, SgdUpdate, TopK, run};
+use crate::engine::tensor::{Shape, Tensor};
 use crate::error::{Error, Result};
-use crate::ops::{Differentiable, Input, Kernel, Matmul, Op, SgdUpdate, TopK, run};
-use crate::tensor::{Shape, Tensor};
 use rand::{SeedableRng, rngs::StdRng};
 
 /// The most elements of a tensor of a workload.

@@ -16,9 +16,9 @@
 //! **FLOPs.** 2 for each multiply-add of a convolution or matrix product, by its definition.
 
 use super::{StepConfig, TrainingStep, label, step};
-use crate::device::{Device, Events};
+use crate::engine::device::{Device, Events};
+use crate::engine::optim::ema_update;
 use crate::error::Result;
-use crate::optim::ema_update;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -167,7 +167,7 @@ impl PhaseRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::Architecture;
+    use crate::engine::nn::Architecture;
 
     /// A ResNet-18 of width 4 on two images of 32 pixels: sides 16, 8 (pooled and first stage), 4, 2, 1.
     fn tiny() -> Plan {

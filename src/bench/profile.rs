@@ -1,7 +1,7 @@
 //! A training step by op: time, share, rates.
 
 use super::{StepConfig, Timing, TrainingStep, label, peak_resident, reset_peak_resident};
-use crate::device::{Device, Events};
+use crate::engine::device::{Device, Events};
 use crate::error::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub struct OpTime {
     pub milliseconds: Option<f64>,
     /// Of the time of all ops, 0 to 1.
     pub share: Option<f64>,
-    /// Bytes that the op must read and write at least, see [`crate::device::OpRun::bytes`].
+    /// Bytes that the op must read and write at least, see [`crate::engine::device::OpRun::bytes`].
     pub least_bytes: f64,
     /// Floating-point operations.
     pub flops: f64,
@@ -116,8 +116,8 @@ fn by_op(events: &Events, steps: f64) -> Vec<OpTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{KernelRun, OpRun};
-    use crate::nn::Architecture;
+    use crate::engine::device::{KernelRun, OpRun};
+    use crate::engine::nn::Architecture;
 
     #[test]
     fn the_shares_of_a_step_on_the_cpu_add_up_to_one_and_its_ops_to_less_than_the_step() {

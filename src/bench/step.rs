@@ -1,12 +1,12 @@
 //! One training step of a ResNet: what its speed is measured by.
 
-use crate::autograd::{Observation, Tape, Var};
-use crate::device::Device;
+use crate::engine::autograd::{Observation, Tape, Var};
+use crate::engine::device::Device;
+use crate::engine::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
+use crate::engine::ops::{Input, Over};
+use crate::engine::optim::{Optimizer, Sgd, SgdConfig};
+use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
-use crate::ops::{Input, Over};
-use crate::optim::{Optimizer, Sgd, SgdConfig};
-use crate::tensor::Tensor;
 use rand::{SeedableRng, rngs::StdRng};
 
 /// `resnet18`, `resnet34` or `resnet50`.

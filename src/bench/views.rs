@@ -1,10 +1,10 @@
 //! MoCo-v2's views from the bytes of a JPEG: decoding, cropping, colours, blur, normalising.
 
 use super::Workload;
-use crate::data::{Photos, decode};
 use crate::error::{Error, Result};
+use crate::photos::views::{ViewConfig, ViewMaker, ViewParams};
+use crate::photos::{Photos, decode};
 use crate::rng::KeyedRng;
-use crate::views::{ViewConfig, ViewMaker, ViewParams};
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 

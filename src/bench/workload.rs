@@ -1,12 +1,12 @@
 //! Pieces of work by name: `conv:16,64,24,24,64,3,1,1` and the like.
 
 use super::{ops, step, views};
-use crate::device::Device;
-use crate::error::{Error, Result};
-use crate::nn::Architecture;
-use crate::ops::{
+use crate::engine::device::Device;
+use crate::engine::nn::Architecture;
+use crate::engine::ops::{
     BatchNorm, BceWithLogits, Conv2d, CrossEntropy, Draw, Ema, Input, L2Normalize, Matmul, MaxPool,
 };
+use crate::error::{Error, Result};
 use std::fmt;
 
 /// Something that can be run over and over, ready on a device.

@@ -5,7 +5,7 @@ use crate::bench::{
     KINDS, Name, OpTime, Plan, Profile, StepConfig, Timing, parse_architecture, peak_resident,
     reset_peak_resident,
 };
-use crate::device::Device;
+use crate::engine::device::Device;
 use crate::error::{Error, Result, readable_bytes};
 use serde_json::{Value, json};
 

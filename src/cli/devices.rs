@@ -1,6 +1,6 @@
 //! `vista devices`: what there is, which one `auto` takes, and why.
 
-use crate::device::adapter::adapters;
+use crate::engine::device::adapter::adapters;
 use crate::error::{Result, readable_bytes};
 
 pub(super) fn run() -> Result<()> {

@@ -1,9 +1,9 @@
 //! `vista doctor`: every op's cases on a device against the f64 definition, a line each, and the facts that a bug
 //! report needs.
 
-use crate::device::{Device, GpuOptions};
+use crate::engine::device::{Device, GpuOptions};
+use crate::engine::ops::{AnyCase, all_cases, relative_l2};
 use crate::error::{Error, Result};
-use crate::ops::{AnyCase, all_cases, relative_l2};
 use std::time::Instant;
 
 /// Check every op of a device against its f64 definition.

@@ -2,10 +2,10 @@
 
 use super::judged::{Chosen, Opened, embed_all, warn, warn_of_undecodable};
 use super::paths::{Files, Input, Mark, Output};
-use crate::data::{Album, AlbumOptions, Photos, Source};
+use crate::engine::nn::fingerprint;
 use crate::error::{Error, Result};
-use crate::eval::FeatureTable;
-use crate::nn::fingerprint;
+use crate::photos::{Album, AlbumOptions, Photos, Source};
+use crate::transfer::classify::FeatureTable;
 use std::path::Path;
 
 /// Keys of a file of features: what tells by which encoder and at which size of views they were made.

@@ -2,9 +2,9 @@
 
 use super::judged::Chosen;
 use super::paths::{Files, Mark, Output};
+use crate::engine::nn::Architecture;
 use crate::error::{Error, Result, readable_bytes};
 use crate::interop::{Library, Weights, onnx};
-use crate::nn::Architecture;
 use std::path::PathBuf;
 
 /// Write a checkpoint's backbone as another library wants it.

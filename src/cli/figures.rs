@@ -2,14 +2,14 @@
 
 use super::judged::{warn, warn_of_undecodable};
 use super::paths::{Files, Input, Mark, Output, marked};
-use crate::data::{Album, Photos, Source};
-use crate::device::Device;
-use crate::encoder::ResNetEncoder;
+use crate::engine::device::Device;
 use crate::error::{Error, Result};
-use crate::eval::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png};
-use crate::train::{
+use crate::photos::{Album, Photos, Source};
+use crate::pretrain::encoder::ResNetEncoder;
+use crate::pretrain::{
     Config, History, Progress, album, checkpoint, judge_photos, pretraining_photos, starting_encoder,
 };
+use crate::show::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png};
 use std::path::{Path, PathBuf};
 
 /// Draw what a checkpoint's encoder sees: scores, neighbours, purity, and its run's curves.

@@ -2,10 +2,10 @@
 
 use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset, warn_of_undecodable};
 use crate::cli::paths::{Files, Mark, Output};
-use crate::encoder::copy_state;
 use crate::error::Result;
-use crate::eval::finetune::{Finetune, FinetuneProgress, FinetuneSchedule};
-use crate::train::checkpoint;
+use crate::pretrain::checkpoint;
+use crate::pretrain::encoder::copy_state;
+use crate::transfer::classify::finetune::{Finetune, FinetuneProgress, FinetuneSchedule};
 use serde_json::json;
 
 /// Course of the learning rate.

@@ -1,11 +1,11 @@
 //! `vista import`.
 
 use super::paths::{Files, Input, Mark, Output};
-use crate::device::Device;
+use crate::engine::device::Device;
+use crate::engine::nn::Stem;
 use crate::error::Result;
 use crate::interop::Found;
-use crate::nn::Stem;
-use crate::train::checkpoint::{self, Progress};
+use crate::pretrain::checkpoint::{self, Progress};
 
 /// Make a checkpoint of another library's ResNet, for `vista knn`, `probe`, `voc`, `finetune`, `embed` and `pretrain --init`.
 ///

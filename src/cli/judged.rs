@@ -1,14 +1,16 @@
 //! What the judging commands share: their arguments, progress, and the JSON that each leaves behind.
 
 use super::paths::{Files, Input, Mark, Output};
-use crate::data::{Album, AlbumOptions, Photos, Source, Split, labelled_split};
-use crate::device::Device;
-use crate::encoder::ResNetEncoder;
+use crate::engine::device::Device;
+use crate::engine::nn::ResNet;
 use crate::error::{Error, Result, one_line};
-use crate::eval::{Features, KnnProtocol, LabelledAlbums, labelled_features, precise_statistics};
-use crate::nn::ResNet;
-use crate::train::{Config, Progress, checkpoint};
-use crate::views::ViewConfig;
+use crate::photos::views::ViewConfig;
+use crate::photos::{Album, AlbumOptions, Photos, Source, Split, labelled_split};
+use crate::pretrain::encoder::ResNetEncoder;
+use crate::pretrain::{Config, Progress, checkpoint};
+use crate::transfer::classify::{
+    Features, KnnProtocol, LabelledAlbums, labelled_features, precise_statistics,
+};
 use indicatif::HumanDuration;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -239,13 +241,13 @@ pub(super) fn embed_all(
     views: &ViewConfig,
     device: &Device,
     name: &str,
-) -> Result<crate::eval::Embedded> {
+) -> Result<crate::transfer::classify::Embedded> {
     let ids: Vec<usize> = (0..album.photos().len()).collect();
     let mut watch = Watch::new(ids.len() as u64);
     let heard = &mut |done: usize| {
         watch.at(done as u64, || format!("{name}: features of {done} of {} photos", ids.len()));
     };
-    let found = crate::eval::embed(backbone, album, &ids, views, device, heard);
+    let found = crate::transfer::classify::embed(backbone, album, &ids, views, device, heard);
     watch.end();
     found
 }

@@ -2,9 +2,9 @@
 
 use crate::cli::judged::{Judged, LabelledPhotos, dataset, warn_of_undecodable};
 use crate::cli::paths::Files;
+use crate::engine::nn::ResNet;
 use crate::error::Result;
-use crate::eval::{Knn, Votes, colour_features};
-use crate::nn::ResNet;
+use crate::transfer::classify::{Knn, Votes, colour_features};
 use serde_json::{Value, json};
 
 /// Its name and the mark of its figures.

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::{Identity, identity};
-use crate::train::Config;
+use crate::pretrain::Config;
 use clap::builder::{MapValueParser, PathBufValueParser, TypedValueParser, ValueParserFactory};
 use clap::{ArgMatches, Command};
 use std::fs::{self, File};

@@ -1,11 +1,11 @@
 //! `vista pretrain --presets`: each setting with its source, and how long it would take on this machine.
 
 use crate::bench::{Plan, StepConfig, Timing, TrainingStep};
-use crate::device::Device;
+use crate::engine::device::Device;
+use crate::engine::nn::Architecture;
 use crate::error::Result;
-use crate::nn::Architecture;
-use crate::objective::KeyViews;
-use crate::train::{Config, PRESETS};
+use crate::pretrain::objective::KeyViews;
+use crate::pretrain::{Config, PRESETS};
 use indicatif::HumanDuration;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,12 +3,12 @@
 use super::paths::{Files, Input, Mark, Output};
 use super::presets;
 use super::signals;
-use crate::device::Device;
+use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::report;
+use crate::pretrain::{Config, Found, MAX_TEXT, Score, Scores, Summary, Trainer};
 use crate::shell;
-use crate::train::{Config, Found, MAX_TEXT, Score, Scores, Summary, Trainer};
+use crate::show::report;
 use indicatif::HumanDuration;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -2,9 +2,9 @@
 
 use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset, warn_of_undecodable};
 use crate::cli::paths::Files;
+use crate::engine::nn::ResNet;
 use crate::error::{Error, Result};
-use crate::eval::{Probe, ProbeResult, SgdProbe, standard_error};
-use crate::nn::ResNet;
+use crate::transfer::classify::{Probe, ProbeResult, SgdProbe, standard_error};
 use serde_json::json;
 
 /// How the classifier is trained.

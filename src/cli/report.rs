@@ -2,10 +2,10 @@
 
 use super::judged::Watch;
 use super::paths::{Files, Input, Mark, Output};
-use crate::device::Device;
+use crate::engine::device::Device;
 use crate::error::{Error, Result, readable_bytes};
 use crate::files;
-use crate::report::{self, RunFacts};
+use crate::show::report::{self, RunFacts};
 use std::path::{Path, PathBuf};
 
 /// Make a page of a run, or of several to compare, that opens in any browser without a network.

@@ -3,12 +3,13 @@
 use super::embed::{FINGERPRINT, IMAGE_SIZE, album, table};
 use super::judged::{Chosen, Opened};
 use super::paths::{Files, Input, Mark, Output};
-use crate::data::{Album, AlbumOptions, Photos, decode};
+use crate::engine::nn::fingerprint;
 use crate::error::{Error, Result};
-use crate::eval::FeatureTable;
-use crate::eval::figures::{BLACK, Neighbour, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
-use crate::nn::fingerprint;
-use crate::views::CropBox;
+use crate::photos::views::CropBox;
+use crate::photos::{Album, AlbumOptions, Photos, decode};
+use crate::show::figures::{BLACK, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
+use crate::transfer::classify::FeatureTable;
+use crate::transfer::classify::Neighbour;
 use std::path::Path;
 
 /// Find the photos that are nearest to one photo by the cosine of their features.

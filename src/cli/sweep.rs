@@ -3,8 +3,8 @@
 use super::paths::{Files, Mark, Output, marked};
 use super::pretrain::{Flags, run_files};
 use crate::error::{Error, Result};
-use crate::eval::figures::{Cell, svg, sweep_panel};
-use crate::train::{Outcome, Spread, Sweep, SweepRun};
+use crate::pretrain::{Outcome, Spread, Sweep, SweepRun};
+use crate::show::figures::{Cell, svg, sweep_panel};
 use serde_json::json;
 use std::path::Path;
 
@@ -251,7 +251,7 @@ fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::Config;
+    use crate::pretrain::Config;
 
     fn run(value: &str, seed: u64, top1: Option<f64>) -> SweepRun {
         let outcome = |top1| Outcome {

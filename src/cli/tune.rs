@@ -1,8 +1,8 @@
 //! `vista tune`: times the kernels of convolutions on a GPU once and keeps the fastest for later runs.
 
-use crate::device::{Device, cache};
+use crate::engine::device::{Device, cache};
+use crate::engine::ops::tune::products;
 use crate::error::{Error, Result};
-use crate::ops::tune::products;
 use std::time::Duration;
 
 /// Find the fastest kernels for this machine's GPU, once for each GPU and driver.

@@ -2,10 +2,10 @@
 
 use crate::cli::judged::{Judged, Opened, Watch, dataset, embed_all, warn, warn_of_undecodable};
 use crate::cli::paths::{Files, Input};
-use crate::data::{Album, AlbumOptions, Photos, Source, multi_label_split};
+use crate::engine::nn::ResNet;
 use crate::error::{Error, Result};
-use crate::eval::{Embedded, MultiLabelled, Voc, VocResult, handmade_features};
-use crate::nn::ResNet;
+use crate::photos::{Album, AlbumOptions, Photos, Source, multi_label_split};
+use crate::transfer::classify::{Embedded, MultiLabelled, Voc, VocResult, handmade_features};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Mutex;
@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let usual = Voc::default();
     let mut costs = if args.costs.is_empty() { usual.costs } else { args.costs.clone() };
     costs.sort_by(f64::total_cmp);
-    let svm = crate::eval::Svm { seed: args.seed, ..usual.svm };
+    let svm = crate::transfer::classify::Svm { seed: args.seed, ..usual.svm };
     let voc = Voc { costs, seed: args.seed, svm, ..usual };
     voc.check()?;
     let opened = args.judged.open()?;

@@ -2,7 +2,7 @@
 
 use super::paths::Input;
 use crate::error::{Error, Result};
-use crate::report::{Live, listen, serve};
+use crate::show::report::{Live, listen, serve};
 
 /// Show the report of a run in a browser on this machine while the run goes on; ends by Ctrl-C.
 ///

@@ -1,11 +1,11 @@
 //! From another library's file to an encoder of this one.
 
 use super::{Library, Weights};
-use crate::device::Device;
-use crate::encoder::ResNetEncoder;
+use crate::engine::device::Device;
+use crate::engine::nn::{Architecture, Module, Param, ResNetConfig, Stem};
 use crate::error::{Error, Result};
-use crate::nn::{Architecture, Module, Param, ResNetConfig, Stem};
-use crate::train::{Config, ModelConfig};
+use crate::pretrain::encoder::ResNetEncoder;
+use crate::pretrain::{Config, ModelConfig};
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! What other libraries call the parameters of a ResNet.
 
-use crate::nn::{ResNetConfig, Stem};
+use crate::engine::nn::{ResNetConfig, Stem};
 
 /// A library whose names an encoder can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::proto::{
     Attribute, Dimension, Entry, Graph, Initializer, Model, Node, Opset, Size, TensorShape, TensorType, Type,
     ValueInfo,
 };
-use crate::nn::{ResNetConfig, Stem};
+use crate::engine::nn::{ResNetConfig, Stem};
 use prost::Message;
 
 /// Version of the file format, and of the operators: ONNX 1.10 (2021) and later read both.
@@ -162,8 +162,8 @@ fn value<const N: usize>(name: &str, sizes: [Size; N]) -> ValueInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Device;
-    use crate::nn::{Architecture, ResNet};
+    use crate::engine::device::Device;
+    use crate::engine::nn::{Architecture, ResNet};
     use rand::{SeedableRng, rngs::StdRng};
     use std::collections::HashSet;
 

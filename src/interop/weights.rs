@@ -1,11 +1,11 @@
 //! Named arrays as other libraries keep them: row-major, convolution weights `[O, I, H, W]`.
 
-use crate::device::Device;
+use crate::engine::device::Device;
+use crate::engine::nn::{Module, Param};
+use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::nn::{Module, Param};
 use crate::shell;
-use crate::tensor::Tensor;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};

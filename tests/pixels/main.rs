@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use safetensors::SafeTensors;
-use vista::data::decode;
+use vista::photos::decode;
 use vista::rng::KeyedRng;
 
 const VARIANTS: &[u8] = include_bytes!("variants.safetensors");

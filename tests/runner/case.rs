@@ -4,7 +4,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use vista::autograd::{Tape, Var};
+use vista::engine::autograd::{Tape, Var};
 use vista::{Device, Result, Tensor};
 
 /// Values by name (`out.y`, `grad_in.x`, ..), in the file's layout.

@@ -1,9 +1,9 @@
 //! Image operations (in 8 bits as Pillow, colours in floats too) and the kNN classifier.
 
 use super::case::{GoldenCase, Outputs};
-use vista::data::Rgb;
-use vista::eval::{Features, Knn};
-use vista::views::{self, CropBox};
+use vista::photos::Rgb;
+use vista::photos::views::{self, CropBox};
+use vista::transfer::classify::{Features, Knn};
 use vista::{Device, Result};
 
 fn image(case: &GoldenCase) -> Rgb {

@@ -1,9 +1,10 @@
 //! Layers: values and gradients for a random upstream gradient.
 
 use super::case::{GoldenCase, Outputs};
-use vista::autograd::{Observation, Tape};
-use vista::nn::{BatchNorm, Mode};
-use vista::{Device, Result, ops};
+use vista::engine::autograd::{Observation, Tape};
+use vista::engine::nn::{BatchNorm, Mode};
+use vista::engine::ops;
+use vista::{Device, Result};
 
 pub fn matmul(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let op = match case.attrs["trans"].as_str() {

@@ -1,14 +1,15 @@
 //! Losses: the value, its gradients, and that nothing else gets one.
 
 use super::case::{GoldenCase, Outputs, channels_first};
-use vista::autograd::{Tape, Var};
-use vista::encoder::{Embedding, Outputs as Heads};
-use vista::objective::{
+use vista::engine::autograd::{Tape, Var};
+use vista::engine::ops;
+use vista::pretrain::encoder::{Embedding, Outputs as Heads};
+use vista::pretrain::objective::{
     Byol, DenseCl, Dictionaries, Embeddings, Loss, LossTerm, Mls, Normalizer, Objective, S2r2, SimClr, SwAv,
     match_cells, pseudo_labels, sinkhorn as sinkhorn_codes,
 };
-use vista::queue::{Queue, Rings};
-use vista::{Device, Result, Tensor, ops};
+use vista::pretrain::queue::{Queue, Rings};
+use vista::{Device, Result, Tensor};
 
 pub fn softmax_cross_entropy(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let labels = case.input("labels", device);
@@ -35,7 +36,7 @@ pub fn info_nce(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let (k, queue) = (normalized(&case.input("k", device))?, case.input("queue", device));
     let tau = case.number("tau") as f32;
     case.differentiate(device, &["q"], |_, x| {
-        let (loss, logits) = vista::objective::info_nce(&x[0], &k, &queue.clone().into(), tau)?;
+        let (loss, logits) = vista::pretrain::objective::info_nce(&x[0], &k, &queue.clone().into(), tau)?;
         Ok(vec![("loss", loss), ("logits", logits)])
     })
 }

@@ -2,10 +2,10 @@
 
 use super::case::{Array, GoldenCase, Outputs, channels_first};
 use rand::{SeedableRng, rngs::StdRng};
-use vista::autograd::{Grads, Observation, Tape, Var};
-use vista::nn::{Mode, Module, Param, ResNet, ResNetConfig};
-use vista::ops::Over;
-use vista::optim::{Optimizer, Sgd, SgdConfig};
+use vista::engine::autograd::{Grads, Observation, Tape, Var};
+use vista::engine::nn::{Mode, Module, Param, ResNet, ResNetConfig};
+use vista::engine::ops::Over;
+use vista::engine::optim::{Optimizer, Sgd, SgdConfig};
 use vista::{Device, Result, Tensor};
 
 fn hash_uniform(tensor: u64, index: u64) -> f64 {

@@ -1,9 +1,9 @@
 //! Optimisers, through the trainer's own: parameters after each step.
 
 use super::case::{Array, GoldenCase, Outputs};
-use vista::autograd::Tape;
-use vista::nn::{Module, Param};
-use vista::optim::{AdamConfig, CosineSchedule, LarsConfig, OptimConfig, SgdConfig, ema_update};
+use vista::engine::autograd::Tape;
+use vista::engine::nn::{Module, Param};
+use vista::engine::optim::{AdamConfig, CosineSchedule, LarsConfig, OptimConfig, SgdConfig, ema_update};
 use vista::{Device, Result};
 
 /// Parameters without a network.

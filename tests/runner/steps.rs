@@ -2,14 +2,16 @@
 
 use super::case::{Array, GoldenCase, Outputs, channels_first};
 use rand::{SeedableRng, rngs::StdRng};
-use vista::autograd::Var;
-use vista::encoder::{Embedding, Encoder, Outputs as Heads};
-use vista::nn::{BatchNorm, Conv2d, Linear, Mode, Module, Param};
-use vista::objective::{Dictionaries, LossTerm, Mls, Moco, Normalizer, Objective, S2r2, pseudo_labels};
-use vista::ops::{GatherRows, run};
-use vista::optim::{Adam, AdamConfig, Sgd, SgdConfig};
-use vista::queue::{Queue, Ring, Rings};
-use vista::train::{Batch, Learner, Target};
+use vista::engine::autograd::Var;
+use vista::engine::nn::{BatchNorm, Conv2d, Linear, Mode, Module, Param};
+use vista::engine::ops::{GatherRows, run};
+use vista::engine::optim::{Adam, AdamConfig, Sgd, SgdConfig};
+use vista::pretrain::encoder::{Embedding, Encoder, Outputs as Heads};
+use vista::pretrain::objective::{
+    Dictionaries, LossTerm, Mls, Moco, Normalizer, Objective, S2r2, pseudo_labels,
+};
+use vista::pretrain::queue::{Queue, Ring, Rings};
+use vista::pretrain::{Batch, Learner, Target};
 use vista::{Device, Result, Tensor};
 
 /// Three times [3x3 stride 2 convolution, batch norm, relu], global average pool, two linear layers.
@@ -150,7 +152,7 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
 
 /// Slots of the pseudo-labels that the coming step will use, ascending in each row.
 fn positives(learner: &Learner<TinyEncoder>, views: &Batch, k: usize) -> Result<Vec<f64>> {
-    let tape = vista::autograd::Tape::inert(views.query[0].device());
+    let tape = vista::engine::autograd::Tape::inert(views.query[0].device());
     let mode = Mode::Train { splits: learner.bn_splits };
     let g = learner.encoder.embed(&tape.constant(views.query[0].clone()), mode)?.g;
     let queue = learner.queue.as_ref().expect("a queue");

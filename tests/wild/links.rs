@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use image::ImageFormat;
-use vista::data::{Photos, Source, labelled_split};
-use vista::train::untrusted;
+use vista::photos::{Photos, Source, labelled_split};
+use vista::pretrain::untrusted;
 
 use crate::damage::photo;
 use crate::memory::{alone, ends};

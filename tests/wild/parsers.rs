@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tempfile::TempDir;
 use vista::Error;
-use vista::data::{Photos, Split, labelled_split, multi_label_split};
-use vista::device::Device;
-use vista::train::{Config, checkpoint, untrusted};
+use vista::engine::device::Device;
+use vista::photos::{Photos, Split, labelled_split, multi_label_split};
+use vista::pretrain::{Config, checkpoint, untrusted};
 
 use crate::count;
 use crate::memory::{ALLOWED, alone, peak};

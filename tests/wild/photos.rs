@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use image::ImageFormat;
 use safetensors::SafeTensors;
-use vista::data::{Album, AlbumOptions, Loader, LoaderOptions, Photos, decode};
+use vista::photos::views::ViewConfig;
+use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos, decode};
 use vista::rng::KeyedRng;
-use vista::views::ViewConfig;
 
 use crate::count;
 use crate::damage::{black_png, chunk, chunks, damaged, lie, photo, sound};

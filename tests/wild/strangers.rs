@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use vista::Error;
-use vista::data::Photos;
-use vista::train::{Config, untrusted};
+use vista::photos::Photos;
+use vista::pretrain::{Config, untrusted};
 
 use crate::memory::{ALLOWED, alone, peak};
 use crate::parsers::{checkpoint_of, small_checkpoint};

@@ -5,7 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
-use vista::data::{Photos, Source};
+use vista::photos::{Photos, Source};
 
 use crate::count;
 use crate::memory::alone;

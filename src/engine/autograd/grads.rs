@@ -1,0 +1,80 @@
+//! Gradients: what `backward` returns.
+
+use super::Var;
+use crate::engine::nn::Param;
+use crate::engine::ops::{Elementwise, run};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use std::collections::BTreeMap;
+
+/// Gradients with respect to the leaves of one tape.
+#[derive(Debug)]
+pub struct Grads {
+    by_node: Vec<Option<Tensor>>,
+    /// Nodes by parameter, in an order that is the same in each step: so its buffers are.
+    params: BTreeMap<u64, usize>,
+}
+
+impl Grads {
+    pub(super) fn new(by_node: Vec<Option<Tensor>>, params: BTreeMap<u64, usize>) -> Grads {
+        Grads { by_node, params }
+    }
+
+    /// The gradient with respect to a leaf; `None` if the result does not depend on it.
+    pub fn of(&self, leaf: &Var) -> Option<&Tensor> {
+        self.by_node.get(leaf.id()?)?.as_ref()
+    }
+
+    /// The gradient with respect to a parameter; `None` if the result does not depend on it.
+    pub fn of_param(&self, param: &Param) -> Option<&Tensor> {
+        self.by_node.get(*self.params.get(&param.id())?)?.as_ref()
+    }
+
+    /// Packs the gradients with respect to some parameters (see [`Tensor::pack`]), as many into one tensor as the device
+    /// [takes](crate::engine::device::Device::bundle), and gives them.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn pack(&mut self, params: &[Param]) -> Result<Vec<Tensor>> {
+        let node = |p: &Param| self.params.get(&p.id()).copied().filter(|&at| self.by_node[at].is_some());
+        let nodes: Vec<usize> = params.iter().filter_map(node).collect();
+        let bundle = params.first().map_or(1, |p| p.get().device().bundle());
+        let mut all = Vec::new();
+        for nodes in nodes.chunks(bundle) {
+            let grads: Vec<Tensor> = nodes.iter().filter_map(|&at| self.by_node[at].take()).collect();
+            let flat = Tensor::pack(&grads.iter().collect::<Vec<_>>())?;
+            let shapes: Vec<_> = grads.iter().map(|d| d.shape().clone()).collect();
+            for (&at, d) in nodes.iter().zip(flat.unpack(&shapes)?) {
+                self.by_node[at] = Some(d);
+            }
+            all.push(flat);
+        }
+        Ok(all)
+    }
+
+    /// Adds the gradients of another tape with respect to parameters: those of a sum of two losses. Gradients with
+    /// respect to other leaves of that tape are dropped.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn add(&mut self, other: Grads) -> Result<()> {
+        let Grads { mut by_node, params } = other;
+        for (param, node) in params {
+            let Some(more) = by_node[node].take() else { continue };
+            match self.params.get(&param) {
+                Some(&at) => {
+                    let sum = match self.by_node[at].take() {
+                        Some(d) => run(&Elementwise::Add, &[&d, &more])?.swap_remove(0),
+                        None => more,
+                    };
+                    self.by_node[at] = Some(sum);
+                }
+                None => {
+                    self.params.insert(param, self.by_node.len());
+                    self.by_node.push(Some(more));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! Variables: a value and its place on the tape, with the ops as methods.
+
+use super::{Grads, Tape};
+use crate::engine::ops::{
+    AvgPool, BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows,
+    KnnSoftmax, L2Normalize, LogSoftmax, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
+};
+use crate::engine::tensor::{Shape, Tensor};
+use crate::error::Result;
+
+/// A value on a tape.
+#[derive(Clone, Debug)]
+pub struct Var<'t> {
+    tape: &'t Tape,
+    id: Option<usize>,
+    value: Tensor,
+}
+
+impl<'t> Var<'t> {
+    pub(super) fn new(tape: &'t Tape, id: Option<usize>, value: Tensor) -> Var<'t> {
+        Var { tape, id, value }
+    }
+
+    pub(super) fn id(&self) -> Option<usize> {
+        self.id
+    }
+
+    /// The tape.
+    pub fn tape(&self) -> &'t Tape {
+        self.tape
+    }
+
+    /// The value.
+    pub fn value(&self) -> &Tensor {
+        &self.value
+    }
+
+    /// The value's shape.
+    pub fn shape(&self) -> &Shape {
+        self.value.shape()
+    }
+
+    /// The same value with no gradient flowing back through it.
+    pub fn detach(&self) -> Var<'t> {
+        self.tape.constant(self.value.clone())
+    }
+
+    /// Gradients of this scalar with respect to every leaf; empties the tape.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if this is not a scalar; the ops' errors.
+    pub fn backward(&self) -> Result<Grads> {
+        let one = Tensor::new(self.tape.device(), [], &[1.0])?;
+        self.tape.backward(&[(self, one)])
+    }
+
+    /// Gradients of `sum(dy * self)`; empties the tape.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if `dy` has another shape; the ops' errors.
+    pub fn backward_with(&self, dy: Tensor) -> Result<Grads> {
+        self.tape.backward(&[(self, dy)])
+    }
+
+    fn apply(&self, op: impl Op + 'static, others: &[&Var<'t>]) -> Result<Var<'t>> {
+        let mut inputs = vec![self];
+        inputs.extend(others);
+        Ok(self.tape.apply(op, &inputs)?.0)
+    }
+
+    /// `self + other`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn add(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Elementwise::Add, &[other])
+    }
+
+    /// `self - other`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn sub(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Elementwise::Sub, &[other])
+    }
+
+    /// `self * other`, elementwise
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn mul(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Elementwise::Mul, &[other])
+    }
+
+    /// `factor * self`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn scale(&self, factor: f32) -> Result<Var<'t>> {
+        self.apply(Elementwise::Scale(factor), &[])
+    }
+
+    /// `max(self, 0)`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn relu(&self) -> Result<Var<'t>> {
+        self.apply(Elementwise::Relu, &[])
+    }
+
+    /// Every row of `[.., C]` divided by its length
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] of a scalar.
+    pub fn l2_normalize(&self) -> Result<Var<'t>> {
+        self.apply(L2Normalize, &[])
+    }
+
+    /// `x - log sum exp(x)` of every row of `[.., C]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] of a scalar or where rows are empty.
+    pub fn log_softmax(&self) -> Result<Var<'t>> {
+        self.apply(LogSoftmax, &[])
+    }
+
+    /// The sum over everything (`[]`), over each row (`[.., C] -> [..]`) or each channel (`[.., C] -> [C]`)
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if there is nothing to add up.
+    pub fn sum(&self, over: Over) -> Result<Var<'t>> {
+        self.apply(Reduce { over, mean: false }, &[])
+    }
+
+    /// The mean over everything (`[]`), over each row (`[.., C] -> [..]`) or each channel (`[.., C] -> [C]`)
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if there is nothing to add up.
+    pub fn mean(&self, over: Over) -> Result<Var<'t>> {
+        self.apply(Reduce { over, mean: true }, &[])
+    }
+
+    /// Mean binary cross-entropy of the logits `[B, D]` against `targets` `[B, D]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn bce_with_logits(&self, targets: &Tensor) -> Result<Var<'t>> {
+        self.apply(BceWithLogits { positives_only: false }, &[&self.tape.constant(targets.clone())])
+    }
+
+    /// The term of the positives of [`Var::bce_with_logits`], divided by all pairs as well
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn bce_positives(&self, targets: &Tensor) -> Result<Var<'t>> {
+        self.apply(BceWithLogits { positives_only: true }, &[&self.tape.constant(targets.clone())])
+    }
+
+    /// Mean cross-entropy of each positive (1 in `labels` `[B, D]`) over itself and all negatives of its row
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes differ.
+    pub fn knn_softmax(&self, labels: &Tensor) -> Result<Var<'t>> {
+        self.apply(KnnSoftmax, &[&self.tape.constant(labels.clone())])
+    }
+
+    /// One minus the mean smoothed AP of similarities `[n, n]` with `views` rows per image, and the AP of each query
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if this is not a square of whole images with at least 2 views each.
+    pub fn smooth_ap(&self, views: usize, tau: f32) -> Result<(Var<'t>, Tensor)> {
+        let (loss, mut extras) = self.tape.apply(SmoothAp { views, tau }, &[self])?;
+        Ok((loss, extras.swap_remove(0)))
+    }
+
+    /// Mean softmax cross-entropy of the rows of `[B, D]` against `labels` `[B]`, whole numbers below D
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes do not fit.
+    pub fn cross_entropy(&self, labels: &Tensor) -> Result<Var<'t>> {
+        self.apply(CrossEntropy, &[&self.tape.constant(labels.clone())])
+    }
+
+    /// Rows `self[index[i]]` over the first dimension; no gradient flows to the index
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the index is not a vector.
+    pub fn gather_rows(&self, index: &Tensor) -> Result<Var<'t>> {
+        self.apply(GatherRows, &[&self.tape.constant(index.clone())])
+    }
+
+    /// `[self, other]` along the last dimension
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the other dimensions differ.
+    pub fn concat(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Concat, &[other])
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the counts differ.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Var<'t>> {
+        self.apply(Reshape(shape.into()), &[])
+    }
+
+    /// `self other^T`: `[M, K] x [N, K] -> [M, N]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if K differs.
+    pub fn matmul_nt(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Matmul::NT, &[other])
+    }
+
+    /// `self weight^T + bias`: `[N, in] x [out, in] + [out] -> [N, out]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the widths differ.
+    pub fn linear(&self, weight: &Var<'t>, bias: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Matmul::NT, &[weight, bias])
+    }
+
+    /// Cross-correlation of `[N, H, W, C]` with `[O, KH, KW, C]`; pairs are [vertical, horizontal].
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the channels differ or the kernel is larger than the padded image.
+    pub fn conv2d(
+        &self,
+        weight: &Var<'t>,
+        stride: [usize; 2],
+        padding: [usize; 2],
+        dilation: [usize; 2],
+    ) -> Result<Var<'t>> {
+        self.apply(Conv2d { stride, padding, dilation }, &[weight])
+    }
+
+    /// Maximum over square windows of `[N, H, W, C]`, padded with minus infinity.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if a window does not fit.
+    pub fn max_pool(&self, kernel: usize, stride: usize, padding: usize) -> Result<Var<'t>> {
+        self.apply(MaxPool { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] }, &[])
+    }
+
+    /// Mean over the pixels: `[N, H, W, C] -> [N, C]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if there are none.
+    pub fn global_avg_pool(&self) -> Result<Var<'t>> {
+        self.apply(AvgPool, &[])
+    }
+
+    /// `[N, H, W, C]` at another height and width, by bilinear interpolation without antialiasing
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if this is no batch of images or a side is 0.
+    pub fn bilinear_resize(&self, size: [usize; 2]) -> Result<Var<'t>> {
+        self.apply(BilinearResize { size }, &[])
+    }
+}

@@ -1,0 +1,437 @@
+//! A wgpu adapter: its limits, its pool of buffers, and the kernels that ops record.
+//!
+//! Nothing runs until a value is read, `wait` is called or the work budget of one submission is reached (so that no
+//! submission nears a desktop driver's time-out). A plan is a GPU without an adapter: ops choose and record the same
+//! kernels, which are counted and go no further; its tensors have no elements.
+
+use super::adapter::{self, AdapterSummary};
+use super::cache;
+use super::deferred::{Deferred, Job};
+use super::kernel::Dispatch;
+use super::pool::{Usage, size_class};
+use super::recorder::Recorder;
+use super::trace::{self, KernelRun, Trace};
+use super::tuned::{Choice, Class, Tuned};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result, readable_bytes};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How to open a GPU.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Let wgpu add bounds checks and loop bounds to every kernel (slow; for tests and debugging).
+    pub checked: bool,
+    /// Pretend that the adapter binds no more than this many bytes at once.
+    pub max_binding: Option<u64>,
+    /// Treat a software driver like a GPU: its kernels and tilings (slow; to test them).
+    pub as_real: bool,
+    /// Folder that keeps built pipelines and tuned choices between runs; none by default.
+    pub cache: Option<PathBuf>,
+}
+
+/// A pooled GPU buffer: goes back to its pool when dropped.
+#[derive(Debug)]
+pub struct GpuBuffer {
+    raw: Option<Raw>,
+    pool: Arc<GpuPool>,
+}
+
+#[derive(Debug)]
+struct Raw {
+    /// `None` in a plan.
+    buffer: Option<wgpu::Buffer>,
+    id: u64,
+    class: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct GpuPool {
+    /// Freed buffers by class and id.
+    free: Mutex<BTreeMap<(usize, u64), Raw>>,
+    usage: Usage,
+    next_id: AtomicU64,
+}
+
+/// Bytes of a buffer of this class: one vec4 is spare, so that kernels may read and write whole ones past an odd end.
+fn class_bytes(class: usize) -> u64 {
+    4 * (class as u64 + 4)
+}
+
+impl GpuPool {
+    /// The freed buffer of a class with the lowest id, so that a step that asks for what the last one asked for gets the
+    /// same buffers, whose bind groups are there.
+    fn take(&self, class: usize) -> Option<Raw> {
+        let mut free = self.free.lock().expect("free lock");
+        let key = free.range((class, 0)..=(class, u64::MAX)).next().map(|(key, _)| *key)?;
+        free.remove(&key)
+    }
+
+    fn put(&self, raw: Raw) {
+        self.free.lock().expect("free lock").insert((raw.class, raw.id), raw);
+    }
+
+    /// Bytes in use, now and at most.
+    pub fn usage(&self) -> (u64, u64) {
+        (self.usage.bytes(), self.usage.peak())
+    }
+}
+
+impl GpuBuffer {
+    fn kept(&self) -> &Raw {
+        self.raw.as_ref().expect("a buffer keeps its memory until dropped")
+    }
+    pub(super) fn raw(&self) -> &wgpu::Buffer {
+        self.kept().buffer.as_ref().expect("an adapter's buffer has memory")
+    }
+    pub(super) fn id(&self) -> u64 {
+        self.kept().id
+    }
+}
+
+impl Drop for GpuBuffer {
+    fn drop(&mut self) {
+        if let Some(raw) = self.raw.take() {
+            self.pool.usage.sub(class_bytes(raw.class));
+            self.pool.put(raw);
+        }
+    }
+}
+
+/// An open GPU, or a plan.
+pub struct Gpu {
+    /// Facts of the adapter.
+    pub summary: AdapterSummary,
+    max_binding: u64,
+    is_cpu: bool,
+    pool: Arc<GpuPool>,
+    pub(super) trace: Arc<Trace>,
+    deferred: Deferred,
+    tuned: Mutex<Tuned>,
+    tuned_path: Option<PathBuf>,
+    records: bool,
+    /// `None` in a plan.
+    recorder: Option<Recorder>,
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "Gpu({})", self.summary.name)
+    }
+}
+
+impl Gpu {
+    /// Opens the first adapter whose name contains `name`, ignoring case.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if there is none or it can't be opened.
+    pub fn open(name: Option<&str>, options: GpuOptions) -> Result<Gpu> {
+        let (summary, adapter) = adapter::find(name)?;
+        if trace::level() >= 1 {
+            eprintln!("adapter {summary:?}");
+        }
+        let is_cpu = summary.kind == wgpu::DeviceType::Cpu && !options.as_real;
+        let max_binding = options.max_binding.unwrap_or(u64::MAX).min(summary.max_binding);
+        let work_budget = if is_cpu { 4_000_000_000 } else { 200_000_000_000 };
+        let checked = options.checked || trace::level() >= 4;
+        let trace = Arc::new(Trace::of_gpu(trace::level() >= 2 && summary.timestamps));
+        let pool = Arc::<GpuPool>::default();
+        let shared = (trace.clone(), pool.clone());
+        let kept = options.cache.as_deref();
+        let recorder = Some(Recorder::open(&adapter, &summary, checked, work_budget, kept, shared)?);
+        let file = cache::file_name("tuned", &summary.name, &summary.driver);
+        let tuned_path = options.cache.map(|folder| folder.join(file));
+        let tuned = Mutex::new(tuned_path.as_deref().map(Tuned::read).unwrap_or_default());
+        let deferred = Deferred::default();
+        Ok(Gpu {
+            summary,
+            max_binding,
+            is_cpu,
+            pool,
+            trace,
+            deferred,
+            tuned,
+            tuned_path,
+            records: true,
+            recorder,
+        })
+    }
+
+    /// A plan for a discrete GPU that binds 2 GiB at once, as most do.
+    pub fn plan() -> Gpu {
+        let summary = AdapterSummary {
+            name: "a plan".into(),
+            kind: wgpu::DeviceType::DiscreteGpu,
+            backend: wgpu::Backend::Noop,
+            driver: String::new(),
+            max_binding: 2 << 30,
+            max_buffer: u64::MAX,
+            timestamps: false,
+        };
+        Gpu::plan_as(summary, false, Tuned::default())
+    }
+
+    /// A plan of the CPU device: ops take memory for their results and nothing else, and no kernels are chosen.
+    pub fn plan_of_cpu() -> Gpu {
+        Gpu { records: false, ..Gpu::plan() }
+    }
+
+    /// A plan of this adapter.
+    pub fn planned(&self) -> Gpu {
+        let tuned = self.tuned.lock().expect("tuned lock").clone();
+        Gpu { max_binding: self.max_binding, ..Gpu::plan_as(self.summary.clone(), self.is_cpu, tuned) }
+    }
+
+    fn plan_as(summary: AdapterSummary, is_cpu: bool, tuned: Tuned) -> Gpu {
+        Gpu {
+            max_binding: summary.max_binding,
+            summary,
+            is_cpu,
+            pool: Arc::default(),
+            trace: Arc::new(Trace::of_gpu(false)),
+            deferred: Deferred::default(),
+            tuned: Mutex::new(tuned),
+            tuned_path: None,
+            records: true,
+            recorder: None,
+        }
+    }
+
+    /// Whether its memory is that of the CPU: an integrated GPU, or a software driver.
+    pub fn shares_memory(&self) -> bool {
+        matches!(self.summary.kind, wgpu::DeviceType::IntegratedGpu | wgpu::DeviceType::Cpu)
+    }
+
+    /// Whether nothing runs here.
+    pub fn is_plan(&self) -> bool {
+        self.recorder.is_none()
+    }
+
+    /// Whether ops record their kernels.
+    pub fn records(&self) -> bool {
+        self.records
+    }
+
+    /// The most bytes that one binding may hold.
+    pub fn max_binding(&self) -> u64 {
+        self.max_binding
+    }
+
+    /// Splits rows of `row` elements into ranges that one binding holds, each starting where a binding may.
+    pub fn row_chunks(&self, rows: usize, row: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let most = (self.max_binding as usize / 4 / row.max(1) / 64 * 64).max(64);
+        (0..rows).step_by(most).map(move |start| start..(start + most).min(rows))
+    }
+
+    /// Ranges of a batch of `n` samples whose part of each tensor fits one binding and may start one. `sizes` are the
+    /// elements of one sample in each tensor.
+    pub fn batches(&self, n: usize, sizes: &[usize]) -> Vec<Range<usize>> {
+        let largest = sizes.iter().copied().max().unwrap_or(1).max(1);
+        // Bindings start on a multiple of 64 elements.
+        let step = sizes.iter().map(|size| 64 >> size.trailing_zeros().min(6)).max().unwrap_or(1);
+        let most = self.max_binding as usize / 4 / largest;
+        let fits = if n <= most { n.max(1) } else { (most / step * step).max(step) };
+        (0..n).step_by(fits).map(|start| start..(start + fits).min(n)).collect()
+    }
+
+    /// Whether the adapter is a software driver, which wants other tilings.
+    pub fn is_cpu(&self) -> bool {
+        self.is_cpu
+    }
+
+    /// Bytes in use, now and at most.
+    pub fn usage(&self) -> (u64, u64) {
+        self.pool.usage()
+    }
+
+    /// Bind groups that are kept, and those made since it was opened; none in a plan.
+    pub fn bind_groups(&self) -> [usize; 2] {
+        self.recorder.as_ref().map(Recorder::bind_groups).unwrap_or_default()
+    }
+
+    /// The tuned choice for a class, if there is one.
+    pub fn tuned(&self, class: Class) -> Option<Choice> {
+        self.tuned.lock().expect("tuned lock").get(class)
+    }
+
+    /// Sets the choice for a class until the adapter is closed.
+    pub fn set_tuned(&self, class: Class, choice: Choice) {
+        self.tuned.lock().expect("tuned lock").set(class, choice);
+    }
+
+    /// Keeps the choices for later openings of this adapter with this driver; returns the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it can't be written; [`Error::Device`] if the adapter was opened without a cache folder.
+    pub fn save_tuned(&self) -> Result<PathBuf> {
+        let Some(path) = &self.tuned_path else {
+            return Err(Error::Device("no cache folder: set VISTA_CACHE to one that can be written".into()));
+        };
+        self.tuned.lock().expect("tuned lock").write(path)?;
+        Ok(path.clone())
+    }
+
+    /// Records a job together with later ones of its kind, but before anything that needs what it writes.
+    pub(crate) fn defer(&self, job: Job) -> Result<()> {
+        self.record_jobs(&self.deferred.add(job))
+    }
+
+    fn record_jobs(&self, jobs: &[Job]) -> Result<()> {
+        let Some(Job { record, .. }) = jobs.first() else { return Ok(()) };
+        let tensors: Vec<[Tensor; 2]> = jobs.iter().map(|job| job.tensors.clone()).collect();
+        self.trace.aside(|| record(self, &tensors))
+    }
+
+    /// Records all jobs that wait.
+    fn settle(&self) -> Result<()> {
+        self.record_jobs(&self.deferred.due(|_| true))
+    }
+
+    /// Records one kernel over the given tensors.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if a tensor is larger than one binding; [`Error::Device`] if the kernel can't be built.
+    pub fn run(&self, dispatch: Dispatch) -> Result<()> {
+        if dispatch.groups == 0 {
+            return Ok(());
+        }
+        for (tensor, range) in &dispatch.tensors {
+            let bytes = 4 * range.as_ref().map_or(tensor.elements(), |r| r.len()) as u64;
+            if bytes > self.max_binding {
+                return Err(Error::Limit {
+                    op: dispatch.shader,
+                    what: "a tensor",
+                    needed: readable_bytes(bytes),
+                    available: readable_bytes(self.max_binding),
+                });
+            }
+        }
+        let bound = |output: &Tensor| {
+            dispatch.tensors.iter().any(|(t, _)| t.gpu_buffer().id() == output.gpu_buffer().id())
+        };
+        self.record_jobs(&self.deferred.due(bound))?;
+        let traced = match self.trace.is_on() {
+            true => Some(self.trace.kernel(KernelRun::of(&dispatch)?)),
+            false => None,
+        };
+        self.recorder.as_ref().map_or(Ok(()), |recorder| recorder.run(&dispatch, traced))
+    }
+
+    /// Records a kernel that treats elements on their own, one thread per vec4 in workgroups of 256, in chunks
+    /// that one binding holds. `params` makes the params struct from the number of vec4s.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the kernel can't be built.
+    pub fn run_flat<P: bytemuck::Pod>(
+        &self,
+        shader: &'static str,
+        entry: &'static str,
+        constants: &[(&'static str, f64)],
+        tensors: &[&Tensor],
+        params: impl Fn(u32) -> P,
+    ) -> Result<()> {
+        for range in self.row_chunks(tensors[0].elements(), 1) {
+            let vec4s = range.len().div_ceil(4);
+            self.run(Dispatch {
+                shader,
+                entry,
+                constants: constants.to_vec(),
+                params: bytemuck::bytes_of(&params(vec4s as u32)),
+                tensors: tensors.iter().map(|t| (*t, Some(range.clone()))).collect(),
+                groups: vec4s.div_ceil(256) as u64,
+                work: 0,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Records a copy of `count` elements.
+    pub(crate) fn copy(
+        &self,
+        from: &GpuBuffer,
+        from_at: usize,
+        into: &GpuBuffer,
+        into_at: usize,
+        count: usize,
+    ) -> Result<()> {
+        self.settle()?;
+        if let Some(recorder) = &self.recorder {
+            recorder.copy(from, 4 * from_at as u64, into, 4 * into_at as u64, 4 * count as u64);
+        }
+        Ok(())
+    }
+
+    /// Records zeroing of elements.
+    pub(crate) fn clear(&self, buffer: &GpuBuffer, elements: Range<usize>) {
+        if let (Some(recorder), false) = (&self.recorder, elements.is_empty()) {
+            recorder.clear(buffer, 4 * elements.start as u64, 4 * elements.len() as u64);
+        }
+    }
+
+    /// A pooled buffer with arbitrary contents.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if it is larger than the adapter's largest buffer; [`Error::Device`] if there is no memory for it.
+    pub(crate) fn take(&self, count: usize) -> Result<GpuBuffer> {
+        let class = size_class(count);
+        let bytes = class_bytes(class);
+        if bytes > self.summary.max_buffer {
+            return Err(Error::Limit {
+                op: "tensor",
+                what: "a tensor",
+                needed: readable_bytes(bytes),
+                available: readable_bytes(self.summary.max_buffer),
+            });
+        }
+        let raw = match self.pool.take(class) {
+            Some(raw) => raw,
+            None => Raw {
+                buffer: self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)).transpose()?,
+                id: self.pool.next_id.fetch_add(1, Ordering::Relaxed),
+                class,
+            },
+        };
+        self.pool.usage.add(bytes);
+        Ok(GpuBuffer { raw: Some(raw), pool: self.pool.clone() })
+    }
+
+    /// A buffer holding `values`.
+    pub(crate) fn upload(&self, values: &[f32]) -> Result<GpuBuffer> {
+        let buffer = self.take(values.len())?;
+        if let Some(recorder) = &self.recorder {
+            recorder.upload(values, &buffer)?;
+        }
+        Ok(buffer)
+    }
+
+    /// Submits what is recorded, waits, and reads a buffer back; a plan has no values, zeros stand for them.
+    pub(crate) fn download(&self, buffer: &GpuBuffer, start: usize, count: usize) -> Result<Vec<f32>> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        self.settle()?;
+        match &self.recorder {
+            Some(recorder) => recorder.download(buffer, 4 * start as u64, count),
+            None => Ok(vec![0.0; count]),
+        }
+    }
+
+    /// Ends the device, as a driver that is reset does.
+    pub fn destroy(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.destroy();
+        }
+    }
+
+    /// Submits what is recorded and waits until the device is idle.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device has failed.
+    pub fn wait(&self) -> Result<()> {
+        self.settle()?;
+        self.recorder.as_ref().map_or(Ok(()), Recorder::wait)
+    }
+}

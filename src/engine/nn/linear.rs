@@ -1,0 +1,54 @@
+//! Fully connected layer.
+
+use super::{Module, Param};
+use crate::engine::autograd::Var;
+use crate::engine::device::Device;
+use crate::engine::tensor::{Tensor, init};
+use crate::error::Result;
+use rand::Rng;
+
+/// `y = x W^T + b`: `[N, in] -> [N, out]`.
+#[derive(Debug)]
+pub struct Linear {
+    /// `[out, in]`.
+    pub weight: Param,
+    /// `[out]`.
+    pub bias: Param,
+}
+
+impl Linear {
+    /// Weights and biases uniform in `+-1/sqrt(in)`, torch's default.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn new(
+        device: &Device,
+        rng: &mut impl Rng,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+    ) -> Result<Linear> {
+        let bound = (inputs as f64).powf(-0.5);
+        let weight = Tensor::new(device, [outputs, inputs], &init::uniform(rng, outputs * inputs, bound))?;
+        let bias = Tensor::new(device, [outputs], &init::uniform(rng, outputs, bound))?;
+        Ok(Linear {
+            weight: Param::new(format!("{name}.weight"), weight),
+            bias: Param::new(format!("{name}.bias"), bias),
+        })
+    }
+
+    /// `x W^T + b`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the widths differ.
+    pub fn forward<'t>(&self, x: &Var<'t>) -> Result<Var<'t>> {
+        let tape = x.tape();
+        x.linear(&tape.param(&self.weight), &tape.param(&self.bias))
+    }
+}
+
+impl Module for Linear {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        f(&self.weight);
+        f(&self.bias);
+    }
+}

@@ -1,0 +1,329 @@
+//! Convolution on the CPU: images NHWC, weights OHWI.
+//!
+//! A convolution is the product of pixels gathered under the kernel `[pixels, kh kw c]` with the weights. The gathered
+//! matrix is never whole: each task gathers a tile that stays in its core's cache and multiplies it at once.
+//! A 1x1 convolution of stride 1 needs no gathering.
+//! In f32 a 3x3 convolution of stride 1 goes through `winograd.rs` where that is faster.
+//!
+//! Tiles and their order are fixed by the shapes and the number of threads, so results do not depend on scheduling.
+
+use super::gather::{Axis, Gather};
+use super::geometry::Geometry;
+use super::winograd::Winograd;
+use crate::engine::device::real::Real;
+use crate::engine::device::scratch::with_scratch;
+use crate::engine::device::vector::vectorised;
+use crate::engine::ops::matmul::twin::{Strided, matmul, product, product_into};
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+/// Elements of a gathered tile: 512 KiB of f32, half of a usual second-level cache.
+const TILE: usize = 1 << 17;
+/// Pixels that a tile has at least, if there are enough for all threads.
+const TILE_PIXELS: usize = 128;
+
+/// Winograd's algorithm where it is faster; the f64 definition is always direct.
+fn winograd<T: Real>(g: &Geometry) -> Option<Winograd> {
+    if size_of::<T>() == size_of::<f32>() { Winograd::choose(g) } else { None }
+}
+
+/// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c]`
+pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
+    match winograd::<T>(g) {
+        Some(algorithm) => algorithm.forward(g, x, w, y),
+        None => direct_forward(g, x, w, y),
+    }
+}
+
+/// `dx[n,a,b,c] = sum over all (i,j,ky,kx,o) with i s + ky d - p = a, j s + kx d - p = b of dy[n,i,j,o] w[o,ky,kx,c]`
+///
+/// With `add` it is added to what `dx` holds.
+pub fn grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T], add: bool) {
+    match winograd::<T>(g) {
+        Some(algorithm) => algorithm.grad_input(g, w, dy, dx, add),
+        None => direct_grad_input(g, w, dy, dx, add),
+    }
+}
+
+/// `dw[o,ky,kx,c] = sum_(n,i,j) dy[n,i,j,o] x[n, i s + ky d - p, j s + kx d - p, c]`
+pub fn grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
+    match winograd::<T>(g) {
+        Some(algorithm) => algorithm.grad_weight(g, x, dy, dw),
+        None => direct_grad_weight(g, x, dy, dw),
+    }
+}
+
+/// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c]`
+pub fn direct_forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
+    if g.is_pointwise() {
+        return matmul(false, true, g.pixels(), g.o, g.c, x, w, None, y);
+    }
+    let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
+    // The product packs the weights as it reads them: cheaper than a transposed copy.
+    correlate(&[(gather, Strided::new(w, g.depth(), true))], x, [g.oh, g.ow, g.o], false, y);
+}
+
+/// `dx[n,a,b,c] = sum over all (i,j,ky,kx,o) with i s + ky d - p = a, j s + kx d - p = b of dy[n,i,j,o] w[o,ky,kx,c]`
+///
+/// Input pixels whose coordinates have the same remainders by the stride are reached by the same taps: for each pair
+/// of remainders this is a convolution of `dy` of stride 1 with those taps, flipped, and input and output exchanged.
+pub fn direct_grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T], add: bool) {
+    if g.is_pointwise() {
+        let (dy, w) = (Strided::new(dy, g.o, false), Strided::new(w, g.c, false));
+        return product(g.pixels(), g.c, g.o, dy, w, dx, g.c, add, Parallelism::Rayon(0));
+    }
+    let (ys, xs) = (Axis::backward(g, 0), Axis::backward(g, 1));
+    with_scratch(g.depth() * g.o, |mut weights: &mut [T]| {
+        let mut parts = Vec::new();
+        for y in &ys {
+            for x in &xs {
+                let gather = Gather::new(y.clone(), x.clone(), [g.oh, g.ow, g.o]);
+                let (part, rest) = weights.split_at_mut(gather.depth() * g.c);
+                weights = rest;
+                part.par_chunks_mut(g.o * g.c).enumerate().for_each(|(tap, part)| {
+                    let (ky, kx) = (y.taps[tap / x.taps.len()].index, x.taps[tap % x.taps.len()].index);
+                    for (o, row) in part.chunks_exact_mut(g.c).enumerate() {
+                        row.copy_from_slice(&w[((o * g.kh + ky) * g.kw + kx) * g.c..][..g.c]);
+                    }
+                });
+                parts.push((gather, Strided::new(&*part, g.c, false)));
+            }
+        }
+        correlate(&parts, dy, [g.h, g.w, g.c], add, dx);
+    });
+}
+
+/// `dw[o,ky,kx,c] = sum_(n,i,j) dy[n,i,j,o] x[n, i s + ky d - p, j s + kx d - p, c]`
+///
+/// Each task owns a block of `dw` (some output channels, some columns of the gathered matrix) and adds up all pixels
+/// in order: nothing is shared, and nothing has to be reduced afterwards.
+pub fn direct_grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
+    let depth = g.depth();
+    if g.pixels() == 0 || dw.is_empty() {
+        return dw.fill(T::zero());
+    }
+    let threads = rayon::current_num_threads();
+    let column_blocks = (depth / 128).clamp(1, 2 * threads);
+    let row_blocks =
+        if column_blocks >= threads { 1 } else { threads.div_ceil(column_blocks).min(g.o.div_ceil(32)) };
+    let width = depth.div_ceil(column_blocks).next_multiple_of(8);
+    let height = g.o.div_ceil(row_blocks);
+    let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
+    let dw = Blocks { data: dw.as_mut_ptr(), row: depth };
+    let tasks = depth.div_ceil(width) * row_blocks;
+    (0..tasks).into_par_iter().for_each(|task| {
+        let columns = task / row_blocks * width..depth.min((task / row_blocks + 1) * width);
+        let rows = task % row_blocks * height..g.o.min((task % row_blocks + 1) * height);
+        if rows.is_empty() {
+            return;
+        }
+        let block = dw.at(rows.start, columns.start);
+        let add = |pixel: usize, pixels: usize, cells: Strided<T>| {
+            let dy = Strided { data: &dy[pixel * g.o + rows.start..], row: 1, column: g.o };
+            // SAFETY: tasks differ in their rows or in their columns, and the block lies within `dw`.
+            unsafe {
+                product_into(
+                    rows.len(),
+                    columns.len(),
+                    pixels,
+                    dy,
+                    cells,
+                    block,
+                    dw.row,
+                    pixel > 0,
+                    Parallelism::None,
+                )
+            };
+        };
+        if g.is_pointwise() {
+            for pixel in (0..g.pixels()).step_by(1024) {
+                let cells = Strided { data: &x[pixel * g.c + columns.start..], row: g.c, column: 1 };
+                add(pixel, (g.pixels() - pixel).min(1024), cells);
+            }
+            return;
+        }
+        let lines = (TILE / (columns.len() * g.ow)).clamp(1, g.n * g.oh);
+        with_scratch(lines * g.ow * columns.len(), |cells: &mut [T]| {
+            for start in (0..g.n * g.oh).step_by(lines) {
+                let lines = lines.min(g.n * g.oh - start);
+                let cells = &mut cells[..lines * g.ow * columns.len()];
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (line, cells) in cells.chunks_exact_mut(g.ow * columns.len()).enumerate() {
+                            let (n, i) = ((start + line) / g.oh, (start + line) % g.oh);
+                            gather.row(&x[n * g.h * g.w * g.c..][..g.h * g.w * g.c], i, &columns, cells);
+                        }
+                    },
+                );
+                add(start * g.ow, lines * g.ow, Strided::new(cells, columns.len(), false));
+            }
+        });
+    });
+}
+
+/// A matrix of which tasks write disjoint blocks.
+struct Blocks<T> {
+    data: *mut T,
+    row: usize,
+}
+
+impl<T> Blocks<T> {
+    /// Where the block that starts at this row and column begins.
+    fn at(&self, row: usize, column: usize) -> *mut T {
+        self.data.wrapping_add(row * self.row + column)
+    }
+}
+
+// SAFETY: only `grad_weight` makes and uses it, and its tasks write disjoint blocks.
+unsafe impl<T> Sync for Blocks<T> {}
+
+/// Writes images `y` `[n, h, w, c]`: for each part, the positions of its gather, as gathered rows of `x` times the
+/// part's weights `[depth, c]`, or with `add` adds them. The parts' positions together are all pixels of `y`.
+fn correlate<T: Real>(
+    parts: &[(Gather, Strided<T>)],
+    x: &[T],
+    [h, w, c]: [usize; 3],
+    add: bool,
+    y: &mut [T],
+) {
+    let lines = y.len() / (w * c).max(1);
+    if lines == 0 {
+        return;
+    }
+    let image = x.len() / (lines / h);
+    let depth = parts.iter().map(|(gather, _)| gather.depth()).max().unwrap_or(0).max(1);
+    // Small enough for the cache, but large enough that reading all weights for each tile does not dominate.
+    let cached = (lines * w * depth).div_ceil(TILE).max(2 * rayon::current_num_threads());
+    let tiles = cached.min(lines * w / TILE_PIXELS).max(rayon::current_num_threads());
+    let step = parts.iter().map(|(gather, _)| gather.y.step).max().unwrap_or(1);
+    let tile = lines.div_ceil(tiles).next_multiple_of(step);
+    y.par_chunks_mut(tile * w * c).enumerate().for_each(|(index, y)| {
+        let tile_lines = index * tile..index * tile + y.len() / (w * c);
+        // Nothing is added where no tap reaches.
+        for (gather, weights) in parts.iter().filter(|(gather, _)| !add || gather.depth() > 0) {
+            let (depth, across) = (gather.depth(), gather.x.count);
+            let mine = |line: &usize| line % h % gather.y.step == gather.y.first;
+            let positions = tile_lines.clone().filter(mine).count() * across;
+            with_scratch(positions * (depth + c), |scratch: &mut [T]| {
+                let (cells, result) = scratch.split_at_mut(positions * depth);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let rows = cells.chunks_exact_mut((across * depth).max(1));
+                        for (line, cells) in tile_lines.clone().filter(mine).zip(rows) {
+                            gather.row(
+                                &x[line / h * image..][..image],
+                                line % h / gather.y.step,
+                                &(0..depth),
+                                cells,
+                            );
+                        }
+                    },
+                );
+                let cells = Strided::new(cells, depth, false);
+                if (gather.y.step, gather.x.step) == (1, 1) {
+                    return product(positions, c, depth, cells, *weights, y, c, add, Parallelism::None);
+                }
+                product(positions, c, depth, cells, *weights, result, c, false, Parallelism::None);
+                let mut pixels = result.chunks_exact(c);
+                for line in tile_lines.clone().filter(mine) {
+                    let y = &mut y[(line - tile_lines.start) * w * c..][..w * c];
+                    let places = y.chunks_exact_mut(c).skip(gather.x.first).step_by(gather.x.step);
+                    for (y, pixel) in places.zip(&mut pixels) {
+                        match add {
+                            true => y.iter_mut().zip(pixel).for_each(|(y, &pixel)| *y += pixel),
+                            false => y.copy_from_slice(pixel),
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence<T: Real>(n: usize, seed: usize) -> Vec<T> {
+        (0..n).map(|i| T::of(((i * 7919 + seed * 104_729 + 13) % 10_007) as f64 / 5003.5 - 1.0)).collect()
+    }
+
+    /// Calls `f(index in x, index in w, index in y)` for every multiplication of the convolution.
+    fn each_term(g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
+        for (n, i, j) in (0..g.n * g.oh * g.ow).map(|p| (p / (g.oh * g.ow), p / g.ow % g.oh, p % g.ow)) {
+            for (o, ky, kx) in (0..g.o * g.kh * g.kw).map(|p| (p / (g.kh * g.kw), p / g.kw % g.kh, p % g.kw))
+            {
+                let a = (i * g.stride[0] + ky * g.dilation[0]).wrapping_sub(g.padding[0]);
+                let b = (j * g.stride[1] + kx * g.dilation[1]).wrapping_sub(g.padding[1]);
+                if a < g.h && b < g.w {
+                    for c in 0..g.c {
+                        f(
+                            ((n * g.h + a) * g.w + b) * g.c + c,
+                            ((o * g.kh + ky) * g.kw + kx) * g.c + c,
+                            ((n * g.oh + i) * g.ow + j) * g.o + o,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn check<T: Real>(g: &Geometry, bound: f64) {
+        let (x, w) = (sequence::<T>(g.n * g.h * g.w * g.c, 1), sequence::<T>(g.o * g.depth(), 2));
+        let dy = sequence::<T>(g.pixels() * g.o, 3);
+        let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
+        each_term(g, |i, j, k| {
+            y[k] += x[i].f64() * w[j].f64();
+            dx[i] += dy[k].f64() * w[j].f64();
+            dw[j] += dy[k].f64() * x[i].f64();
+        });
+        let compare = |want: &[f64], run: &dyn Fn(&mut [T])| {
+            let mut got = vec![T::nan(); want.len()];
+            run(&mut got);
+            let error = got
+                .iter()
+                .zip(want)
+                .map(|(a, b)| (a.f64() - b).abs())
+                .fold(0.0, |a, b| if b <= a { a } else { b });
+            assert!(error < bound, "{g:?}: off by {error}");
+        };
+        compare(&y, &|y| forward(g, &x, &w, y));
+        compare(&dx, &|dx| grad_input(g, &w, &dy, dx, false));
+        let sums: Vec<f64> = dx.iter().map(|d| d + 3.0).collect();
+        compare(&sums, &|dx| {
+            dx.fill(T::of(3.0));
+            grad_input(g, &w, &dy, dx, true);
+        });
+        compare(&dw, &|dw| grad_weight(g, &x, &dy, dw));
+    }
+
+    #[test]
+    fn all_three_products_agree_with_a_naive_loop() {
+        type Sizes = ([usize; 4], [usize; 3], [usize; 2], [usize; 2], [usize; 2]);
+        let cases: [Sizes; 16] = [
+            ([2, 9, 11, 17], [23, 1, 1], [1, 1], [0, 0], [1, 1]),
+            ([2, 9, 10, 16], [33, 1, 1], [2, 2], [0, 0], [1, 1]),
+            ([2, 9, 13, 5], [7, 3, 3], [1, 1], [1, 1], [1, 1]),
+            ([1, 8, 8, 65], [16, 3, 3], [1, 1], [1, 1], [1, 1]),
+            ([2, 9, 12, 6], [10, 3, 3], [2, 2], [1, 1], [1, 1]),
+            ([3, 13, 10, 3], [8, 7, 7], [2, 2], [3, 3], [1, 1]),
+            ([1, 11, 12, 4], [5, 3, 3], [1, 1], [2, 2], [2, 2]),
+            ([1, 11, 12, 4], [5, 3, 3], [2, 2], [2, 2], [2, 2]),
+            ([2, 12, 11, 3], [4, 3, 2], [3, 2], [1, 0], [2, 3]),
+            ([1, 7, 9, 2], [3, 5, 1], [1, 3], [2, 1], [1, 1]),
+            ([2, 6, 5, 3], [4, 2, 2], [3, 3], [0, 0], [1, 1]),
+            ([1, 4, 4, 1], [1, 4, 4], [1, 1], [0, 0], [1, 1]),
+            ([1, 1, 1, 3], [2, 3, 3], [1, 1], [1, 1], [1, 1]),
+            ([3, 3, 3, 70], [40, 3, 3], [1, 1], [1, 1], [1, 1]),
+            ([1, 3, 40, 2], [3, 3, 3], [1, 1], [5, 6], [1, 1]),
+            ([1, 2, 2, 3], [2, 1, 1], [1, 1], [1, 1], [1, 1]),
+        ];
+        for ([n, h, w, c], [o, kh, kw], stride, padding, dilation) in cases {
+            let g = Geometry::new(&[n, h, w, c], &[o, kh, kw, c], stride, padding, dilation).unwrap();
+            check::<f64>(&g, 1e-11);
+            check::<f32>(&g, 2e-4);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Softmax cross-entropy: InfoNCE, NT-Xent and classifiers.
+//!
+//! `loss = mean_b [ log sum_j exp(x_bj) - x_b,label(b) ]`, `dx_bj = dloss / B (softmax(x_b)_j - [j = label(b)])`
+//!
+//! | value | shape | range |
+//! |---|---|---|
+//! | `logits` x | `[B, D]` | any finite; rows are shifted by their maximum |
+//! | `labels` | `[B]` | whole numbers in 0..D, not differentiated; any other gives NaN, as loss and as gradient of its row |
+//! | returns | `[]` | nats per row; ln D at equal logits |
+//! | by-product: loss of each row | `[B]` | |
+//! | by-product: maximum and log-sum-exp above it | `[B, 2]` | both NaN if one is |
+
+use super::gather_rows::row_of;
+use super::kernel::{Differentiable, Kernel};
+use super::reduce::{sum_all, zero};
+use super::rows::{elements, row_blocks, sum_of};
+use super::{Case, Draw, Input};
+use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::vector::vectorised;
+use crate::engine::device::{Gpu, real::Real};
+use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
+use crate::error::{Error, Result};
+use bytemuck::{Pod, Zeroable, bytes_of};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Softmax cross-entropy, mean over rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CrossEntropy;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    rows: u32,
+    columns: u32,
+    factor: f32,
+    spare: u32,
+}
+
+impl Params {
+    fn of(block: &Range<usize>, shape: &Shape) -> Params {
+        Params { rows: block.len() as u32, columns: shape[1] as u32, factor: 1.0 / shape[0] as f32, spare: 0 }
+    }
+}
+
+impl Kernel for CrossEntropy {
+    const NAME: &'static str = "cross_entropy";
+
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
+        match inputs {
+            [x, labels] if x.len() == 2 && x.elements() > 0 && labels[..] == x[..1] => {
+                Ok(vec![Shape::from([]), Shape::from([x[0]]), Shape::from([x[0], 2])])
+            }
+            _ => Err(Error::shape(Self::NAME, format!("needs logits [B,D] and labels [B], got {inputs:?}"))),
+        }
+    }
+
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        let (logits, labels) = (x[0], x[1].data);
+        let [loss, row_loss, stats] = y else { unreachable!("three outputs") };
+        let rows = logits.data.par_chunks(logits.shape[1]).zip(labels);
+        let outputs = row_loss.data.par_iter_mut().zip(stats.data.par_chunks_mut(2));
+        rows.zip(outputs).for_each(|((row, &label), (loss, stats))| {
+            let most = row.iter().fold(T::neg_infinity(), |most, &v| most.max(v));
+            let log_sum = sum_of(row, |v| (v - most).fast_exp()).ln();
+            stats.copy_from_slice(&[if log_sum.is_nan() { log_sum } else { most }, log_sum]);
+            *loss = row_of(label, row.len()).map_or(T::nan(), |at| (most - row[at]) + log_sum);
+        });
+        loss.data[0] = sum_of(row_loss.data, |v| v) / T::of(labels.len() as f64);
+    }
+
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        let shape = x[0].shape();
+        for block in row_blocks(gpu, shape[0], shape[1]) {
+            let params = Params::of(&block, shape);
+            let [all, per_row, stats] = [shape[1], 1, 2].map(|columns| elements(&block, columns));
+            gpu.run(Dispatch {
+                tensors: vec![(x[0], all), (x[1], per_row.clone()), (&y[1], per_row), (&y[2], stats)],
+                ..Dispatch::new(Self::NAME, "forward", bytes_of(&params), &[], block.len())
+            })?;
+        }
+        sum_all(gpu, &y[1], 1.0 / shape[0] as f32, 0.0, &y[0])
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let case = |name, rows, columns, draw| {
+            let labels = Input::of([rows], Draw::Index(columns));
+            Case::new(name, CrossEntropy, vec![Input::of([rows, columns], draw), labels])
+        };
+        let scaled = |scale| Draw::Normal { scale, offset: 0.0 };
+        vec![
+            case("odd", 8, 10, scaled(2.0)),
+            case("wide", 5, 1001, scaled(1.0)),
+            case("one row", 1, 7, scaled(1.0)),
+            case("one column", 3, 1, scaled(1.0)),
+            case("large logits", 6, 33, Draw::Normal { scale: 3.0, offset: 1000.0 }),
+        ]
+    }
+}
+
+impl Differentiable for CrossEntropy {
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
+        vec![x[0].clone(), x[1].clone(), y[2].clone()]
+    }
+
+    fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
+        if let Some(labels) = &mut dx[1] {
+            labels.data.fill(T::zero());
+        }
+        let Some(dx) = &mut dx[0] else { return };
+        let [logits, labels, stats] = saved else { unreachable!("three tensors are saved") };
+        let columns = logits.shape[1];
+        let scale = dy.data[0] / T::of(logits.shape[0] as f64);
+        let rows = logits.data.par_chunks(columns).zip(labels.data).zip(stats.data.par_chunks(2));
+        dx.data.par_chunks_mut(columns).zip(rows).for_each(|(dx, ((row, &label), stats))| {
+            let (most, log_sum) = (stats[0], stats[1]);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (dx, &x) in dx.iter_mut().zip(row) {
+                        *dx = scale * ((x - most) - log_sum).fast_exp();
+                    }
+                },
+            );
+            match row_of(label, dx.len()) {
+                Some(at) => dx[at] -= scale,
+                None => dx.fill(T::nan()),
+            }
+        });
+    }
+
+    fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
+        let [logits, labels, stats] = saved else { unreachable!("three tensors are saved") };
+        if let Some(labels) = &dx[1] {
+            zero(gpu, dy, labels)?;
+        }
+        let Some(dx) = &dx[0] else { return Ok(()) };
+        let shape = logits.shape();
+        for block in row_blocks(gpu, shape[0], shape[1]) {
+            let params = Params::of(&block, shape);
+            let [all, per_row, pairs] = [shape[1], 1, 2].map(|columns| elements(&block, columns));
+            let stats = (*stats, pairs);
+            gpu.run(Dispatch {
+                tensors: vec![(logits, all.clone()), (labels, per_row), stats, (dy, None), (dx, all)],
+                ..Dispatch::new(Self::NAME, "backward", bytes_of(&params), &[], block.len())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Device, Tensor, engine::autograd::Tape, engine::device::GpuOptions};
+
+    fn loss(device: &Device, columns: usize, logits: &[f32], labels: &[f32]) -> f32 {
+        let logits = Tensor::new(device, [labels.len(), columns], logits).unwrap();
+        let labels = Tensor::new(device, [labels.len()], labels).unwrap();
+        Tape::inert(device).constant(logits).cross_entropy(&labels).unwrap().value().item().unwrap()
+    }
+
+    #[test]
+    fn equal_logits_give_ln_n_and_shifts_change_nothing() {
+        let gpu = Device::gpu_named(None, GpuOptions::default()).unwrap();
+        for device in [Device::reference(), Device::cpu(), gpu] {
+            for n in [2, 4097] {
+                for logit in [0.0, -5.0, 1e4] {
+                    let got = loss(&device, n, &vec![logit; 3 * n], &[0.0, 1.0, (n - 1) as f32]);
+                    assert!((got - (n as f32).ln()).abs() < 2e-6, "{got} for {n} logits {logit}");
+                }
+            }
+            assert!((loss(&device, 2, &[-1e30, 1e30], &[0.0]) - 2e30).abs() < 1e24);
+            assert!(loss(&device, 2, &[0.0, 0.0], &[2.0]).is_nan(), "a label that names no column");
+        }
+    }
+}

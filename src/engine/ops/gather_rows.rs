@@ -1,0 +1,165 @@
+//! Rows of a tensor by their numbers.
+
+use super::kernel::{Differentiable, Kernel};
+use super::{Case, Draw, Input};
+use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::{Gpu, real::Real};
+use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
+use crate::error::{Error, Result};
+use bytemuck::{Pod, Zeroable, bytes_of};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// `y[i] = x[index[i]]` over the first dimension.
+///
+/// | value | shape | range |
+/// |---|---|---|
+/// | `x` | `[R, ..]` | any |
+/// | `index` | `[N]` | whole numbers from 0 to R - 1, not differentiated |
+/// | returns | `[N, ..]` | rows of `x` |
+///
+/// Gradient: `dx[r]` is the sum of `dy[i]` over all i with `index[i] = r`, in ascending order of i.
+/// An index that names no row gives a row of NaN and no gradient.
+///
+/// # Errors
+/// [`Error::Shape`] if `x` is a scalar or `index` is not a vector.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GatherRows;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    count: u32,
+    columns: u32,
+    start: u32,
+    end: u32,
+    rows: u32,
+    first: u32,
+    nan_bits: u32,
+    spare: u32,
+}
+
+/// Workgroup size of the kernels.
+const WG: usize = 256;
+
+/// The row that an index names, if there is one: not that of an index which is no whole number.
+pub(super) fn row_of<T: Real>(index: T, rows: usize) -> Option<usize> {
+    let index = index.f64();
+    (index >= 0.0 && index < rows as f64 && index.fract() == 0.0).then_some(index as usize)
+}
+
+/// One dispatch for each pair of row ranges of `x` and `y` that bindings hold; those that share rows of `y`'s
+/// side or of `x`'s side run in ascending order.
+fn dispatch(
+    gpu: &Gpu,
+    entry: &'static str,
+    x_shape: &Shape,
+    tensors: [&Tensor; 3],
+    groups: impl Fn(usize, usize) -> usize,
+) -> Result<()> {
+    let (rows, columns) = (x_shape[0], x_shape.row());
+    let part = |range: &Range<usize>| Some(range.start * columns..range.end * columns);
+    for ys in gpu.row_chunks(tensors[1].elements(), columns) {
+        for xs in gpu.row_chunks(rows, columns) {
+            let forward = entry == "forward";
+            let params = Params {
+                count: ys.len() as u32,
+                columns: columns as u32,
+                start: xs.start as u32,
+                end: xs.end as u32,
+                rows: rows as u32,
+                first: u32::from(if forward { xs.start == 0 } else { ys.start == 0 }),
+                nan_bits: f32::NAN.to_bits(),
+                spare: 0,
+            };
+            let (read, written) = if forward { (&xs, &ys) } else { (&ys, &xs) };
+            gpu.run(Dispatch {
+                shader: GatherRows::NAME,
+                entry,
+                constants: Vec::new(),
+                params: bytes_of(&params),
+                tensors: vec![
+                    (tensors[0], part(read)),
+                    (tensors[1], Some(ys.clone())),
+                    (tensors[2], part(written)),
+                ],
+                groups: groups(ys.len(), xs.len()) as u64,
+                work: 0,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+impl Kernel for GatherRows {
+    const NAME: &'static str = "gather_rows";
+
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
+        match inputs {
+            [x, index] if !x.is_empty() && index.len() == 1 => {
+                let mut dims = x.to_vec();
+                dims[0] = index[0];
+                Ok(vec![dims.into()])
+            }
+            _ => Err(Error::shape(Self::NAME, format!("takes x [R,..] and index [N], got {inputs:?}"))),
+        }
+    }
+
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        let (rows, columns) = (x[0].shape[0], x[0].shape.row());
+        if columns == 0 {
+            return;
+        }
+        let pairs = y[0].data.par_chunks_mut(columns).zip(x[1].data);
+        pairs.for_each(|(y, &index)| match row_of(index, rows) {
+            Some(row) => y.copy_from_slice(&x[0].data[row * columns..(row + 1) * columns]),
+            None => y.fill(T::nan()),
+        });
+    }
+
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        let columns = x[0].shape().row();
+        let groups = |count: usize, _| (count * columns).div_ceil(WG);
+        dispatch(gpu, "forward", x[0].shape(), [x[0], x[1], &y[0]], groups)
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let case = |name, x: &[usize], count, draw| {
+            Case::new(name, GatherRows, vec![Input::normal(x), Input::of([count], draw)])
+        };
+        vec![
+            case("repeated rows", &[7, 3, 5], 11, Draw::Index(7)),
+            case("permutation", &[65, 33], 65, Draw::Permutation),
+            case("wide rows", &[3, 517], 2, Draw::Index(3)),
+            case("from a vector", &[300], 70, Draw::Index(300)),
+        ]
+    }
+}
+
+impl Differentiable for GatherRows {
+    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
+        vec![x[1].clone()]
+    }
+
+    fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
+        let Some(dx) = &mut dx[0] else { return };
+        let (rows, columns) = (dx.shape[0], dx.shape.row());
+        dx.data.fill(T::zero());
+        if columns == 0 {
+            return;
+        }
+        for (dy, &index) in dy.data.chunks(columns).zip(saved[0].data) {
+            let Some(row) = row_of(index, rows) else { continue };
+            for (dx, &dy) in dx.data[row * columns..].iter_mut().zip(dy) {
+                *dx += dy;
+            }
+        }
+    }
+
+    fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
+        let Some(dx) = &dx[0] else { return Ok(()) };
+        let columns = dx.shape().row();
+        let groups = |_, rows: usize| rows * columns.div_ceil(WG);
+        dispatch(gpu, "backward", dx.shape(), [dy, saved[0], dx], groups)
+    }
+}

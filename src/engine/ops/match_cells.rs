@@ -1,0 +1,107 @@
+//! Matching cells of two maps of an image. No gradient.
+
+use super::kernel::Kernel;
+use super::matmul::twin::matmul;
+use super::{Case, Input};
+use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::{Gpu, real::Real};
+use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
+use crate::error::{Error, Result};
+use bytemuck::{Pod, Zeroable, bytes_of};
+use rayon::prelude::*;
+
+/// For each cell of `f1` the cell of the same image's `f2` with the largest dot product.
+///
+/// | value | shape | |
+/// |---|---|---|
+/// | `f1`, `f2` | `[N, P, C]` | P cells of C channels, of unit length for cosines |
+/// | returns | `[N, P]` | `n P + argmax_j f1_ni . f2_nj`: a row of `f2` as `[N P, C]`; of equal ones the lowest, the first NaN over all |
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes differ or there are over 2^24 cells, whose numbers f32 could not hold.
+/// # Source
+/// DenseCL, Eq. 3.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MatchCells;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    images: u32,
+    cells: u32,
+    channels: u32,
+    first: u32,
+}
+
+impl Kernel for MatchCells {
+    const NAME: &'static str = "match_cells";
+
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
+        match inputs {
+            [f1, f2] if f1.len() == 3 && f1 == f2 && f1[0] * f1[1] <= 1 << 24 => {
+                Ok(vec![Shape::from(&f1[..2])])
+            }
+            _ => Err(Error::shape(
+                Self::NAME,
+                format!("needs two maps [N,P,C] of up to 2^24 cells, got {inputs:?}"),
+            )),
+        }
+    }
+
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        let [_, cells, channels] = x[0].shape[..] else { unreachable!("three dimensions") };
+        let size = (cells * channels).max(1);
+        let images = x[0].data.par_chunks(size).zip(x[1].data.par_chunks(size));
+        let index = y[0].data.par_chunks_mut(cells.max(1)).enumerate();
+        index.zip(images).for_each_init(
+            || vec![T::zero(); cells * cells],
+            |similarities, ((image, index), (f1, f2))| {
+                matmul(false, true, cells, cells, channels, f1, f2, None, similarities);
+                for (index, row) in index.iter_mut().zip(similarities.chunks(cells)) {
+                    let better = |best: usize, j: usize| {
+                        let above = row[j] > row[best] || (row[j].is_nan() && !row[best].is_nan());
+                        if above { j } else { best }
+                    };
+                    *index = T::of((image * cells + (1..cells).fold(0, better)) as f64);
+                }
+            },
+        );
+    }
+
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        let [images, cells, channels] = x[0].shape()[..] else { unreachable!("three dimensions") };
+        for block in gpu.batches(images, &[cells * channels, cells]) {
+            let params = Params {
+                images: block.len() as u32,
+                cells: cells as u32,
+                channels: channels as u32,
+                first: block.start as u32,
+            };
+            let groups = block.len() * cells;
+            gpu.run(Dispatch {
+                work: (groups * cells * channels) as u64,
+                ..Dispatch::rows(
+                    Self::NAME,
+                    "forward",
+                    bytes_of(&params),
+                    &[x[0], x[1], &y[0]],
+                    &block,
+                    groups,
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let case = |name, shape: [usize; 3]| {
+            Case::new(name, MatchCells, vec![Input::normal(shape), Input::normal(shape)])
+        };
+        vec![
+            case("odd", [3, 9, 33]),
+            case("one cell", [4, 1, 5]),
+            case("more channels than lanes", [2, 7, 300]),
+            case("more cells than lanes", [1, 260, 4]),
+        ]
+    }
+}

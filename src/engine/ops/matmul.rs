@@ -1,0 +1,342 @@
+//! Matrix product `y = op(a) op(b) + bias`, where `op` transposes or not.
+
+mod blocks;
+pub mod tiling;
+pub mod twin;
+
+use super::kernel::{Differentiable, Kernel};
+use super::{Case, Input};
+use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::{Gpu, real::Real};
+use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
+use crate::error::{Error, Result};
+use blocks::{Blocks, Window};
+use bytemuck::{Pod, Zeroable, bytes_of};
+use std::ops::Range;
+use tiling::Tiling;
+
+/// `y_ij = sum_l a_il b_lj (+ bias_j)`
+///
+/// | value | shape |
+/// |---|---|
+/// | `a` | `[m, k]`, or `[k, m]` with `trans_a` |
+/// | `b` | `[k, n]`, or `[n, k]` with `trans_b` |
+/// | `bias` (optional third input) | `[n]` |
+/// | returns | `[m, n]` |
+///
+/// Gradients: `da = dy b^T`, `db = a^T dy` (transposed as their operands), `dbias_j = sum_i dy_ij`.
+///
+/// # Errors
+/// [`Error::Shape`] if a rank is not 2, the inner sizes differ or the bias has another length than `n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matmul {
+    /// `a` is given as `[k, m]`.
+    pub trans_a: bool,
+    /// `b` is given as `[n, k]`.
+    pub trans_b: bool,
+}
+
+impl Matmul {
+    /// `a b`
+    pub const NN: Matmul = Matmul { trans_a: false, trans_b: false };
+    /// `a b^T`: with a bias, a linear layer of weight `b`.
+    pub const NT: Matmul = Matmul { trans_a: false, trans_b: true };
+    /// `a^T b`
+    pub const TN: Matmul = Matmul { trans_a: true, trans_b: false };
+
+    /// Rows, columns and steps.
+    fn sizes(self, a: &Shape, b: &Shape) -> [usize; 3] {
+        let (m, k) = if self.trans_a { (a[1], a[0]) } else { (a[0], a[1]) };
+        [m, if self.trans_b { b[0] } else { b[1] }, k]
+    }
+
+    /// The product and its operands (true: `dy`, false: the other input) that is the gradient of `a` or of `b`.
+    fn gradient(self, of_b: bool) -> (Matmul, [bool; 2]) {
+        let Matmul { trans_a, trans_b } = self;
+        let (trans_a, trans_b, operands) = match (of_b, trans_a, trans_b) {
+            (false, false, _) => (false, !trans_b, [true, false]), // dy op(b)^T
+            (false, true, _) => (trans_b, true, [false, true]),    // op(b) dy^T
+            (true, _, false) => (!trans_a, false, [false, true]),  // op(a)^T dy
+            (true, _, true) => (true, trans_a, [true, false]),     // dy^T op(a)
+        };
+        (Matmul { trans_a, trans_b }, operands)
+    }
+
+    /// Records the product; where an operand is over the binding limit, block by block.
+    fn dispatch(self, gpu: &Gpu, a: &Tensor, b: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
+        let [m, n, k] = self.sizes(a.shape(), b.shape());
+        let blocks = Blocks::choose(gpu.max_binding() as usize / 4, [m, n, k], self.trans_a, self.trans_b);
+        for rows in blocks.along(0, m) {
+            for columns in blocks.along(1, n) {
+                // ORDER: the first block of steps writes y with the bias, the others add to it.
+                for steps in blocks.along(2, k) {
+                    self.block(gpu, a, b, bias, y, [&rows, &columns, &steps])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn block(
+        self,
+        gpu: &Gpu,
+        a: &Tensor,
+        b: &Tensor,
+        bias: Option<&Tensor>,
+        y: &Tensor,
+        [rows, columns, steps]: [&Range<usize>; 3],
+    ) -> Result<()> {
+        let [m, n, k] = [rows, columns, steps].map(|range| range.len());
+        let in_a = if self.trans_a { [steps, rows] } else { [rows, steps] };
+        let in_b = if self.trans_b { [columns, steps] } else { [steps, columns] };
+        let in_a = Window::new(a.shape()[1], in_a[0], in_a[1]);
+        let in_b = Window::new(b.shape()[1], in_b[0], in_b[1]);
+        let in_y = Window::new(y.shape()[1], rows, columns);
+        let tiling = Tiling::choose(gpu, m, n, k);
+        let params = Params {
+            m: m as u32,
+            n: n as u32,
+            k: k as u32,
+            part: tiling.part as u32,
+            parts: tiling.parts as u32,
+            bias: u32::from(bias.is_some() && steps.start == 0),
+            bias_at: columns.start as u32,
+            a_row: in_a.row as u32,
+            a_at: in_a.at as u32,
+            b_row: in_b.row as u32,
+            b_at: in_b.at as u32,
+            y_row: in_y.row as u32,
+            y_at: in_y.at as u32,
+            ..Params::zeroed()
+        };
+        let flag = |on: bool| f64::from(u8::from(on));
+        let add = ("ADD", flag(steps.start > 0));
+        let mut constants = vec![
+            ("A_BY_K", flag(self.trans_a)),
+            ("B_BY_N", flag(self.trans_b)),
+            ("A_VEC", flag(in_a.by_four)),
+            ("B_VEC", flag(in_b.by_four)),
+        ];
+        constants.extend(tiling.constants());
+        let product = |params: &Params, more, into, window: &Window| {
+            constants.extend(more);
+            gpu.run(Dispatch {
+                shader: Self::NAME,
+                entry: if tiling.entry == "tiled" && !window.by_four { "tiled_odd" } else { tiling.entry },
+                constants,
+                params: bytes_of(params),
+                tensors: vec![
+                    (a, Some(in_a.range.clone())),
+                    (b, Some(in_b.range.clone())),
+                    bias.map_or((b, Some(in_b.range.clone())), |bias| (bias, None)),
+                    (into, Some(window.range.clone())),
+                ],
+                groups: tiling.groups(m, n) as u64,
+                work: (m * n * k) as u64,
+            })
+        };
+        if tiling.parts == 1 {
+            return product(&params, Some(add), y, &in_y);
+        }
+        let parts = Tensor::uninit(y.device(), Shape::from([tiling.parts, m, n]))?;
+        let whole = Window::new(n, &(0..tiling.parts * m), &(0..n));
+        let unfinished = Params { bias: 0, y_row: n as u32, y_at: 0, ..params };
+        product(&unfinished, None, &parts, &whole)?;
+        gpu.run(Dispatch {
+            constants: vec![add],
+            tensors: vec![(&parts, None), (bias.unwrap_or(&parts), None), (y, Some(in_y.range))],
+            ..Dispatch::new(Self::NAME, "sum_parts", bytes_of(&params), &[], (m * n).div_ceil(256))
+        })
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    part: u32,
+    parts: u32,
+    bias: u32,
+    bias_at: u32,
+    a_row: u32,
+    a_at: u32,
+    b_row: u32,
+    b_at: u32,
+    y_row: u32,
+    y_at: u32,
+    spare_0: u32,
+    spare_1: u32,
+    spare_2: u32,
+}
+
+/// `count` products `y[t] = a[:, t, :] b[t]` on a GPU in one dispatch: the parts of one product of `count k` steps, not
+/// summed. `a` is `[m, a_row]`, a row beginning with `[count, k]`; `b` is `[count, k, n]`; `y` is `[count, m, n]`. k
+/// divides by [`tiling::STEP`], n by 4.
+pub(crate) fn part_products(
+    gpu: &Gpu,
+    count: usize,
+    [m, n, k]: [usize; 3],
+    (a, a_row): (&Tensor, usize),
+    b: &Tensor,
+    y: &Tensor,
+) -> Result<()> {
+    let tiling = Tiling { part: k, parts: count, ..Tiling::choose(gpu, m, n, count * k) };
+    let params = Params {
+        m: m as u32,
+        n: n as u32,
+        k: (count * k) as u32,
+        part: k as u32,
+        parts: count as u32,
+        a_row: a_row as u32,
+        b_row: n as u32,
+        y_row: n as u32,
+        ..Params::zeroed()
+    };
+    gpu.run(Dispatch {
+        constants: tiling.constants().to_vec(),
+        work: (count * m * n * k) as u64,
+        ..Dispatch::new(Matmul::NAME, tiling.entry, bytes_of(&params), &[a, b, b, y], tiling.groups(m, n))
+    })
+}
+
+/// `sums_j = sum_i x_ij` on a GPU: the gradient of a bias. Blocks of rows, then blocks of those sums, and so on.
+pub(crate) fn sum_rows(gpu: &Gpu, x: &Tensor, sums: &Tensor) -> Result<()> {
+    const BLOCK: usize = 64;
+    let n = sums.elements();
+    let mut from = x.clone();
+    let mut m = x.elements() / n.max(1);
+    loop {
+        let blocks = m.div_ceil(BLOCK).max(1);
+        let into =
+            if blocks == 1 { sums.clone() } else { Tensor::uninit(x.device(), Shape::from([blocks, n]))? };
+        for rows in gpu.row_chunks(m, n) {
+            let params = Params {
+                m: rows.len() as u32,
+                n: n as u32,
+                part: BLOCK as u32,
+                y_at: (rows.start / BLOCK * n) as u32,
+                ..Params::zeroed()
+            };
+            let groups = (rows.len().div_ceil(BLOCK) * n).div_ceil(256);
+            gpu.run(Dispatch {
+                tensors: vec![(&from, Some(rows.start * n..rows.end * n)), (&into, None)],
+                ..Dispatch::new(Matmul::NAME, "sum_rows", bytes_of(&params), &[], groups)
+            })?;
+        }
+        if blocks == 1 {
+            return Ok(());
+        }
+        (from, m) = (into, blocks);
+    }
+}
+
+/// The twin of [`sum_rows`].
+pub(crate) fn sum_rows_twin<T: Real>(x: &[T], sums: &mut [T]) {
+    sums.fill(T::zero());
+    for row in x.chunks_exact(sums.len().max(1)) {
+        for (sum, &x) in sums.iter_mut().zip(row) {
+            *sum += x;
+        }
+    }
+}
+
+impl Kernel for Matmul {
+    const NAME: &'static str = "matmul";
+
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
+        let ([a, b] | [a, b, _]) = inputs else {
+            return Err(Error::shape(Self::NAME, format!("needs a, b and perhaps a bias, got {inputs:?}")));
+        };
+        if a.len() != 2 || b.len() != 2 {
+            let detail = format!("a {a} and b {b} must have two dimensions: reshape them");
+            return Err(Error::shape(Self::NAME, detail));
+        }
+        let [m, n, k] = self.sizes(a, b);
+        let rows = if self.trans_b { b[1] } else { b[0] };
+        if rows != k {
+            let detail = format!(
+                "a has {k} columns, b has {rows} rows (a {a}, b {b}, {self:?}): check the layer's width"
+            );
+            return Err(Error::shape(Self::NAME, detail));
+        }
+        match inputs.get(2) {
+            Some(bias) if bias.elements() != n => Err(Error::shape(
+                Self::NAME,
+                format!("the bias {bias} must hold one value for each of {n} columns"),
+            )),
+            _ => Ok(vec![Shape::from([m, n])]),
+        }
+    }
+
+    fn work(&self, inputs: &[&Shape]) -> u64 {
+        self.sizes(inputs[0], inputs[1]).iter().product::<usize>() as u64
+    }
+
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        let [m, n, k] = self.sizes(x[0].shape, x[1].shape);
+        let bias = x.get(2).map(|bias| bias.data);
+        twin::matmul(self.trans_a, self.trans_b, m, n, k, x[0].data, x[1].data, bias, y[0].data);
+    }
+
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        self.dispatch(gpu, x[0], x[1], x.get(2).copied(), &y[0])
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let case = |name, op: Matmul, m, n, k, bias: bool| {
+            let a = Input::normal(if op.trans_a { [k, m] } else { [m, k] });
+            let b = Input::normal(if op.trans_b { [n, k] } else { [k, n] });
+            Case::new(name, op, [a, b].into_iter().chain(bias.then(|| Input::normal([n]))).collect())
+        };
+        let tt = Matmul { trans_a: true, trans_b: true };
+        vec![
+            case("one element", Matmul::NN, 1, 1, 1, false),
+            case("nn odd", Matmul::NN, 65, 131, 33, false),
+            case("nt odd", Matmul::NT, 19, 101, 37, false),
+            case("tn odd", Matmul::TN, 35, 67, 41, false),
+            case("tt odd", tt, 37, 18, 21, false),
+            case("nn, vec4", Matmul::NN, 68, 100, 36, false),
+            case("nt, vec4, bias", Matmul::NT, 36, 132, 48, true),
+            case("tn, vec4", Matmul::TN, 132, 36, 52, false),
+            case("linear", Matmul::NT, 5, 10, 33, true),
+            case("long k", Matmul::NT, 9, 12, 1100, true),
+            case("long k, odd", Matmul::TN, 10, 7, 1027, false),
+        ]
+    }
+}
+
+impl Differentiable for Matmul {
+    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
+        vec![x[0].clone(), x[1].clone()]
+    }
+
+    fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
+        for (input, dx) in dx.iter_mut().enumerate() {
+            let Some(dx) = dx else { continue };
+            if input == 2 {
+                sum_rows_twin(dy.data, dx.data);
+                continue;
+            }
+            let (op, operands) = self.gradient(input == 1);
+            let [a, b] = operands.map(|is_dy| if is_dy { dy } else { saved[1 - input] });
+            let [m, n, k] = op.sizes(a.shape, b.shape);
+            twin::matmul(op.trans_a, op.trans_b, m, n, k, a.data, b.data, None, dx.data);
+        }
+    }
+
+    fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
+        for (input, dx) in dx.iter().enumerate() {
+            let Some(dx) = dx else { continue };
+            if input == 2 {
+                sum_rows(gpu, dy, dx)?;
+                continue;
+            }
+            let (op, operands) = self.gradient(input == 1);
+            let [a, b] = operands.map(|is_dy| if is_dy { dy } else { saved[1 - input] });
+            op.dispatch(gpu, a, b, None, dx)?;
+        }
+        Ok(())
+    }
+}

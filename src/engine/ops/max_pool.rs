@@ -1,0 +1,172 @@
+//! Maximum over windows of images NHWC.
+//!
+//! `y[n,i,j,c] = max over ky < kernel, kx < kernel of x[n, i stride + ky - padding, j stride + kx - padding, c]`, where
+//! `x` is minus infinity outside of the image. The first of equal maxima wins, a NaN wins over everything.
+//! `dx` gets each `dy` at the place of its maximum.
+
+pub mod twin;
+
+use super::kernel::{Differentiable, Kernel};
+use super::{Case, Draw, Input};
+use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::{Gpu, real::Real};
+use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
+use crate::error::{Error, Result};
+use bytemuck::{Pod, Zeroable, bytes_of};
+use twin::Window;
+
+/// Max pooling. Pairs are [vertical, horizontal]; the output size is `(size + 2 padding - kernel) / stride + 1`, rounded
+/// down.
+///
+/// | tensor | shape |
+/// |---|---|
+/// | input `x` | `[n, h, w, C]` |
+/// | value `y` | `[n, oh, ow, C]` |
+/// | by-product `index` | `[n, oh, ow, C]`: the tap `ky kernel_w + kx` that holds the maximum |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxPool {
+    /// Pixels of a window.
+    pub kernel: [usize; 2],
+    /// Input pixels from one window to the next.
+    pub stride: [usize; 2],
+    /// Pixels of minus infinity around the image, at most half of the kernel.
+    pub padding: [usize; 2],
+}
+
+impl MaxPool {
+    fn window(&self, x: &[usize]) -> Result<Window> {
+        let fail = |detail: String| Err(Error::shape("max_pool", detail));
+        let &[_, h, w, c] = x else { return fail(format!("input {x:?} must be [n,h,w,c]: reshape it")) };
+        let MaxPool { kernel, stride, padding } = *self;
+        let bad = |a: usize| kernel[a] == 0 || stride[a] == 0 || 2 * padding[a] > kernel[a];
+        if bad(0) || bad(1) {
+            return fail(format!(
+                "{self:?}: kernel and stride must be at least 1, padding at most half of the kernel"
+            ));
+        }
+        let size =
+            |a: usize, size: usize| Some((size + 2 * padding[a]).checked_sub(kernel[a])? / stride[a] + 1);
+        let (Some(oh), Some(ow)) = (size(0, h), size(1, w)) else {
+            return fail(format!(
+                "windows of {kernel:?} do not fit input {x:?} padded by {padding:?}: use larger images"
+            ));
+        };
+        if h == 0 || w == 0 {
+            return fail(format!("input {x:?} has no pixels: use larger images"));
+        }
+        Ok(Window { h, w, c, oh, ow, kernel, stride, padding })
+    }
+}
+
+impl Kernel for MaxPool {
+    const NAME: &'static str = "max_pool";
+
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
+        let window = self.window(inputs[0])?;
+        let y = Shape::from([inputs[0][0], window.oh, window.ow, window.c]);
+        Ok(vec![y.clone(), y])
+    }
+
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        let [y, index] = y else { unreachable!("two outputs") };
+        let window = self.window(x[0].shape).expect("shapes accepted the input");
+        twin::forward(&window, x[0].data, y.data, index.data);
+    }
+
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        let window = self.window(x[0].shape())?;
+        let (image, out) = (window.h * window.w * window.c, window.oh * window.ow * window.c);
+        dispatch(gpu, "forward", &window, &[(x[0], image), (&y[0], out), (&y[1], out)], out)
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let op = |kernel, stride, padding| MaxPool { kernel, stride, padding };
+        let distinct = |shape: [usize; 4]| vec![Input::of(shape, Draw::Distinct)];
+        vec![
+            Case::new("stem", op([3, 3], [2, 2], [1, 1]), distinct([2, 13, 17, 3])),
+            Case::new("one channel", op([3, 3], [2, 2], [1, 1]), distinct([1, 7, 6, 1])),
+            Case::new("no padding", op([2, 2], [2, 2], [0, 0]), distinct([2, 8, 9, 5])),
+            Case::new("uneven", op([3, 2], [1, 3], [1, 0]), distinct([1, 9, 10, 19])),
+        ]
+    }
+}
+
+impl Differentiable for MaxPool {
+    fn save(&self, _x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
+        vec![y[1].clone()]
+    }
+
+    fn activations(&self) -> &'static [usize] {
+        // Whole numbers up to 2048 are exact.
+        if self.kernel[0] * self.kernel[1] <= 2048 { &[0] } else { &[] }
+    }
+
+    fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
+        if let Some(dx) = &mut dx[0] {
+            let window = self.window(dx.shape).expect("shapes accepted the input");
+            twin::backward(&window, saved[0].data, dy.data, dx.data);
+        }
+    }
+
+    fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
+        let Some(dx) = &dx[0] else { return Ok(()) };
+        let window = self.window(dx.shape())?;
+        let (image, out) = (window.h * window.w * window.c, window.oh * window.ow * window.c);
+        dispatch(gpu, "backward", &window, &[(saved[0], out), (dy, out), (dx, image)], image)
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    h: u32,
+    w: u32,
+    channels: u32,
+    oh: u32,
+    ow: u32,
+    kh: u32,
+    kw: u32,
+    stride_y: u32,
+    stride_x: u32,
+    pad_y: u32,
+    pad_x: u32,
+    count: u32,
+}
+
+/// Runs an entry point over the batch, with the tensors' elements per image and those that are written.
+fn dispatch(
+    gpu: &Gpu,
+    entry: &'static str,
+    p: &Window,
+    tensors: &[(&Tensor, usize)],
+    written: usize,
+) -> Result<()> {
+    let sizes: Vec<usize> = tensors.iter().map(|(_, size)| *size).collect();
+    for images in gpu.batches(tensors[0].0.shape()[0], &sizes) {
+        let params = Params {
+            h: p.h as u32,
+            w: p.w as u32,
+            channels: p.c as u32,
+            oh: p.oh as u32,
+            ow: p.ow as u32,
+            kh: p.kernel[0] as u32,
+            kw: p.kernel[1] as u32,
+            stride_y: p.stride[0] as u32,
+            stride_x: p.stride[1] as u32,
+            pad_y: p.padding[0] as u32,
+            pad_x: p.padding[1] as u32,
+            count: (images.len() * written) as u32,
+        };
+        let bind = |(t, size): &(_, usize)| (*t, Some(images.start * size..images.end * size));
+        gpu.run(Dispatch {
+            shader: MaxPool::NAME,
+            entry,
+            constants: Vec::new(),
+            params: bytes_of(&params),
+            tensors: tensors.iter().map(bind).collect(),
+            groups: (images.len() * written).div_ceil(256) as u64,
+            work: 0,
+        })?;
+    }
+    Ok(())
+}

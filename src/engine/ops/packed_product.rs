@@ -1,0 +1,37 @@
+//! A product with rows that are kept as f16: no kernel of its own. They are widened when they are needed and let go
+//! again, so that the tape holds no f32 copy of them.
+
+use super::kernel::{Op, Saved, run};
+use super::{Matmul, Packed};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use std::ops::Range;
+
+/// `y = x w^T` with some rows w of a packed matrix, a constant: `[M, K] x [N, K] -> [M, N]`, in f32.
+#[derive(Clone, Debug)]
+pub struct PackedProduct {
+    /// The matrix.
+    pub matrix: Packed,
+    /// Which of its rows are w.
+    pub rows: Range<usize>,
+}
+
+impl Op for PackedProduct {
+    fn name(&self) -> &'static str {
+        "packed_product"
+    }
+
+    fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
+        let w = self.matrix.unpack_rows(self.rows.clone())?;
+        let saved = Saved::new(Vec::new(), vec![x[0].shape().clone()], &[]);
+        Ok((run(&Matmul::NT, &[x[0], &w])?, saved))
+    }
+
+    fn backward(&self, _saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let dx = || {
+            let w = self.matrix.unpack_rows(self.rows.clone())?;
+            Ok(run(&Matmul::NN, &[dy, &w])?.swap_remove(0))
+        };
+        Ok(vec![wants[0].then(dx).transpose()?])
+    }
+}

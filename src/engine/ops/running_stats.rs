@@ -1,0 +1,170 @@
+//! Running statistics of many batch norms after one batch.
+//!
+//! `mean' = (1 - m) mean + m avg_g(mean_g)`, `var' = (1 - m) var + m n/(n-1) avg_g(var_g)`, where `mean_g` and the
+//! biased `var_g` are those of group g of n values.
+//!
+//! | value | shape |
+//! |---|---|
+//! | `running`: mean and var of each norm i, [packed](Tensor::pack) | `[T]` |
+//! | statistics of the batch for each norm: means, then biased variances | `[2, G, C_i]` |
+//! | returns the new `running` | `[T]`, gaps are arbitrary |
+
+use super::kernel::Kernel;
+use super::{Case, Draw, Input};
+use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::{Gpu, real::Real};
+use crate::engine::tensor::{Shape, Tensor, View, ViewMut, packed};
+use crate::error::{Error, Result};
+use bytemuck::{Pod, Zeroable, bytes_of};
+
+/// The update of the running statistics of some batch norms.
+#[derive(Clone, Debug)]
+pub struct RunningStats {
+    /// Weight of the batch, m; torch's default is 0.1.
+    pub momentum: f32,
+    /// Values per group and channel of each norm, n.
+    pub counts: Vec<usize>,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    groups: u32,
+    momentum: f32,
+    spare: [u32; 2],
+    norm_0: [u32; 4],
+    norm_1: [u32; 4],
+    norm_2: [u32; 4],
+    norm_3: [u32; 4],
+    norm_4: [u32; 4],
+    norm_5: [u32; 4],
+}
+
+/// Norms that one dispatch moves: as many as there are bindings for.
+const NORMS: usize = 6;
+
+/// Where mean and variance of each norm of these channels lie in `running`.
+fn places(channels: impl Iterator<Item = usize>) -> (Vec<[usize; 2]>, usize) {
+    let (starts, total) = packed(channels.flat_map(|c| [c, c]));
+    (starts.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect(), total)
+}
+
+impl Kernel for RunningStats {
+    const NAME: &'static str = "running_stats";
+
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
+        if self.counts.iter().any(|&count| count < 2) {
+            let detail = "one value per channel has no variance: use a larger --batch or --image-size";
+            return Err(Error::shape(Self::NAME, detail));
+        }
+        let fits = |running: &Shape, statistics: &[&Shape]| {
+            statistics.len() == self.counts.len()
+                && statistics.iter().all(|s| s.len() == 3 && s[0] == 2 && s[1] == statistics[0][1])
+                && running[..] == [places(statistics.iter().map(|s| s[2])).1]
+        };
+        match inputs {
+            [running, statistics @ ..] if fits(running, statistics) => Ok(vec![Shape::clone(running)]),
+            _ => Err(Error::shape(
+                Self::NAME,
+                format!(
+                    "expects packed statistics and [2,G,C] for each of {} norms, got {inputs:?}",
+                    self.counts.len()
+                ),
+            )),
+        }
+    }
+
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        let (running, norms) = (x[0].data, &x[1..]);
+        let momentum = T::of(f64::from(self.momentum));
+        y[0].data.fill(T::zero());
+        let places = places(norms.iter().map(|s| s.shape[2])).0;
+        for ((statistics, place), &count) in norms.iter().zip(places).zip(&self.counts) {
+            let (groups, channels) = (statistics.shape[1], statistics.shape[2]);
+            let unbias = count as f64 / (count as f64 - 1.0);
+            for (which, unbias) in [1.0, unbias].into_iter().enumerate() {
+                let batch = &statistics.data[which * groups * channels..][..groups * channels];
+                for c in 0..channels {
+                    let sum: T = (0..groups).map(|g| batch[g * channels + c]).sum();
+                    let target = T::of(unbias) * sum / T::of(groups as f64);
+                    let at = place[which] + c;
+                    y[0].data[at] = (T::one() - momentum) * running[at] + momentum * target;
+                }
+            }
+        }
+    }
+
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        let (running, norms) = (x[0], &x[1..]);
+        let places = places(norms.iter().map(|s| s.shape()[2])).0;
+        let all: Vec<_> = norms.iter().zip(places).zip(&self.counts).collect();
+        for some in all.chunks(NORMS) {
+            let norm = |i: usize| {
+                some.get(i).map_or([0; 4], |((statistics, [mean, var]), count)| {
+                    [statistics.shape()[2], *mean, *var, **count].map(|v| v as u32)
+                })
+            };
+            let params = Params {
+                groups: norms[0].shape()[1] as u32,
+                momentum: self.momentum,
+                spare: [0; 2],
+                norm_0: norm(0),
+                norm_1: norm(1),
+                norm_2: norm(2),
+                norm_3: norm(3),
+                norm_4: norm(4),
+                norm_5: norm(5),
+            };
+            let statistics = (0..NORMS).map(|i| *some.get(i).map_or(&norms[0], |((s, _), _)| s));
+            let tensors: Vec<&Tensor> = [running].into_iter().chain(statistics).chain([&y[0]]).collect();
+            let groups = some.iter().map(|((s, _), _)| s.shape()[2].div_ceil(64)).sum();
+            gpu.run(Dispatch::new(Self::NAME, "forward", bytes_of(&params), &tensors, groups))?;
+        }
+        Ok(())
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let positive = Draw::Uniform(0.1, 2.0);
+        let case = |name, groups: usize, channels: &[usize]| {
+            // Channels are multiples of 64: gaps are arbitrary, and so not compared.
+            let total = places(channels.iter().copied()).1;
+            let mut inputs = vec![Input::of([total], positive)];
+            inputs.extend(channels.iter().map(|&c| Input::of([2, groups, c], positive)));
+            let counts = (0..channels.len()).map(|i| 7 + i).collect();
+            Case::new(name, RunningStats { momentum: 0.1, counts }, inputs)
+        };
+        vec![
+            case("one norm", 1, &[128]),
+            case("eight norms, three groups", 3, &[64, 128, 64, 192, 64, 64, 256, 64]),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::device::{Device, GpuOptions};
+    use crate::engine::ops::run;
+
+    #[test]
+    fn norms_of_odd_widths_are_found_between_the_gaps() {
+        let gpu =
+            Device::gpu_named(None, GpuOptions::default()).expect("a Vulkan, Metal or DirectX 12 device");
+        for device in [Device::cpu(), gpu] {
+            let full = |shape: &[usize], value| Tensor::full(&device, shape, value).expect("tensor");
+            let running = [full(&[5], 1.0), full(&[5], 2.0), full(&[70], 3.0), full(&[70], 4.0)];
+            let shapes = running.each_ref().map(|t| t.shape().clone());
+            let op = RunningStats { momentum: 0.5, counts: vec![2, 3] };
+            let flat = Tensor::pack(&running.each_ref()).expect("pack");
+            let moved = run(&op, &[&flat, &full(&[2, 1, 5], 10.0), &full(&[2, 1, 70], 20.0)]).expect("run");
+            let moved = moved[0].unpack(&shapes).expect("unpack");
+            // Half of the old value and half of the batch's, whose variances are unbiased by 2/1 and 3/2.
+            for (tensor, value) in moved.iter().zip([5.5, 11.0, 11.5, 17.0]) {
+                assert!(
+                    tensor.to_vec().expect("values").iter().all(|&v| (v - value).abs() < 1e-5),
+                    "{tensor:?}"
+                );
+            }
+        }
+    }
+}

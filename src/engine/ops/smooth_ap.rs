@@ -1,0 +1,181 @@
+//! Smoothed average precision: every view ranks all others, and its image's views should come first.
+//!
+//! `R(i,X) = 1 + sum_{j in X, j != i} sigmoid((s_qj - s_qi) / tau)`,
+//! `AP_q = 1/(K-1) sum_{i in P} R(i,P) / R(i, P u N)`, `loss = 1 - mean_q AP_q`
+//!
+//! P are the other K-1 views of the query's image, N the views of the other images; the query itself is in
+//! neither. With `R = R(i,P)`, `N = R(i, P u N) - R(i,P)` and `A = R + N`, the gradient of `AP_q` is
+//! `ds_qj = 1/((K-1) tau) sum_i w_ij sigmoid'((s_qj - s_qi)/tau)` with `w_ij = N/A^2` for a positive j and
+//! `-R/A^2` for a negative one; what each i gives to all j is taken from `ds_qi`.
+//!
+//! | value | shape | |
+//! |---|---|---|
+//! | `s` | `[n, n]` | similarities, n = B K; rows `b K .. b K + K` are the views of image b |
+//! | returns | `[]` | 0 to 1; `1 - 1/B` if all similarities are equal |
+//! | by-product: AP of each query | `[n]` | |
+//! | by-product: `R`, `N` of each positive | `[n, K-1, 2]` | |
+//!
+//! Memory is that of `s` and its gradient; nothing cubic is stored.
+//!
+//! Source: S2R2, Eq. 1-3.
+
+mod exact;
+#[cfg(test)]
+mod tests;
+mod twin;
+
+pub use exact::exact_ap;
+
+use super::kernel::{Differentiable, Kernel};
+use super::reduce::sum_all;
+use super::rows::{elements, row_blocks, sum_of};
+use super::{Case, Draw, Input};
+use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::{Gpu, real::Real};
+use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
+use crate::error::{Error, Result};
+use bytemuck::{Pod, Zeroable, bytes_of};
+use rayon::prelude::*;
+use std::ops::Range;
+use twin::Query;
+
+/// One minus the mean smoothed average precision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SmoothAp {
+    /// Views per image, K.
+    pub views: usize,
+    /// Temperature of the smoothed indicator.
+    pub tau: f32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    queries: u32,
+    first: u32,
+    n: u32,
+    views: u32,
+    per_tau: f32,
+    factor: f32,
+    spare_0: u32,
+    spare_1: u32,
+}
+
+/// That n similarities are those of images with K views each.
+fn check_views(n: usize, views: usize) -> Result<()> {
+    if views < 2 {
+        return Err(Error::shape(SmoothAp::NAME, format!("needs at least 2 views per image, got {views}")));
+    }
+    if n == 0 || !n.is_multiple_of(views) {
+        let detail = format!("{n} rows are not a whole number of images with {views} views each");
+        return Err(Error::shape(SmoothAp::NAME, detail));
+    }
+    Ok(())
+}
+
+impl SmoothAp {
+    /// `dloss/dAP * dAP/ds` without the part of each positive: `-1 / (n (K-1) tau)`.
+    fn gradient_factor(self, n: usize) -> f64 {
+        -1.0 / ((n * (self.views - 1)) as f64 * f64::from(self.tau))
+    }
+
+    fn params(self, block: &Range<usize>, n: usize) -> Params {
+        Params {
+            queries: block.len() as u32,
+            first: block.start as u32,
+            n: n as u32,
+            views: self.views as u32,
+            per_tau: 1.0 / self.tau,
+            factor: self.gradient_factor(n) as f32,
+            spare_0: 0,
+            spare_1: 0,
+        }
+    }
+
+    /// Runs one entry point over blocks of queries: `tensors` of so many elements per query, 0 for whole ones.
+    fn dispatch(self, gpu: &Gpu, entry: &'static str, n: usize, tensors: &[(&Tensor, usize)]) -> Result<()> {
+        for block in row_blocks(gpu, n, n) {
+            let params = self.params(&block, n);
+            let bind = |&(tensor, columns): &(_, usize)| {
+                (tensor, if columns == 0 { None } else { elements(&block, columns) })
+            };
+            gpu.run(Dispatch {
+                tensors: tensors.iter().map(bind).collect(),
+                work: (block.len() * (self.views - 1) * n * 16) as u64,
+                ..Dispatch::new(Self::NAME, entry, bytes_of(&params), &[], block.len())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Kernel for SmoothAp {
+    const NAME: &'static str = "smooth_ap";
+
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
+        let n = match inputs {
+            [s] if s.len() == 2 && s[0] == s[1] => s[0],
+            _ => return Err(Error::shape(Self::NAME, format!("needs similarities [n,n], got {inputs:?}"))),
+        };
+        check_views(n, self.views)?;
+        if self.tau.is_nan() || self.tau <= 0.0 {
+            return Err(Error::shape(Self::NAME, format!("needs a tau above 0, got {}", self.tau)));
+        }
+        Ok(vec![Shape::from([]), Shape::from([n]), Shape::from([n, self.views - 1, 2])])
+    }
+
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        let n = x[0].shape[0];
+        let [loss, ap, ranks] = y else { unreachable!("three outputs") };
+        let rows = x[0].data.par_chunks(n).zip(ranks.data.par_chunks_mut(2 * (self.views - 1)));
+        rows.zip(ap.data.par_iter_mut()).enumerate().for_each(|(q, ((row, ranks), ap))| {
+            *ap = Query::new(q, self.views, self.tau, row).rank(ranks);
+        });
+        loss.data[0] = T::one() - sum_of(ap.data, |v| v) / T::of(n as f64);
+    }
+
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        let n = x[0].shape()[0];
+        self.dispatch(gpu, "forward", n, &[(x[0], n), (&y[1], 1), (&y[2], 2 * (self.views - 1))])?;
+        // PRECISION: 1 - sum / n in this form is 0 where every AP is 1; a fused multiply-add leaves half an ulp of 1.
+        sum_all(gpu, &y[1], -1.0 / n as f32, n as f32, &y[0])
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let case = |name, images, views, tau| {
+            let n = images * views;
+            let s = Input::of([n, n], Draw::Uniform(-1.0, 1.0));
+            Case::new(name, SmoothAp { views, tau }, vec![s])
+        };
+        vec![
+            case("pairs", 2, 2, 0.1),
+            case("odd", 3, 5, 0.05),
+            case("sharp", 8, 5, 0.01),
+            case("one image", 1, 6, 0.1),
+            case("more candidates than lanes", 70, 4, 0.1),
+        ]
+    }
+}
+
+impl Differentiable for SmoothAp {
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
+        vec![x[0].clone(), y[2].clone()]
+    }
+
+    fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
+        let [Some(ds)] = dx else { return };
+        let n = ds.shape[0];
+        let scale = dy.data[0] * T::of(self.gradient_factor(n));
+        let rows = saved[0].data.par_chunks(n).zip(saved[1].data.par_chunks(2 * (self.views - 1)));
+        ds.data.par_chunks_mut(n).zip(rows).enumerate().for_each(|(q, (ds, (row, ranks)))| {
+            Query::new(q, self.views, self.tau, row).gradient(ranks, scale, ds);
+        });
+    }
+
+    fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
+        let [Some(ds)] = dx else { return Ok(()) };
+        let n = ds.shape()[0];
+        let ranks = (saved[1], 2 * (self.views - 1));
+        self.dispatch(gpu, "backward", n, &[(saved[0], n), ranks, (dy, 0), (ds, n)])
+    }
+}

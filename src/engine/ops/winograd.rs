@@ -1,0 +1,404 @@
+//! 3x3 convolution of stride 1 on a GPU by Winograd's minimal filtering.
+//!
+//! `y = A' [(G w G') * (B' x B)] A` for every tile of `M x M` outputs and pair of channels, `*` being elementwise: with
+//! `T = (M + 2)^2` elements of a tile, 2.25 (M = 2) or 4 (M = 4) times fewer multiplications than a direct sum. Summed
+//! over channels, each element is a matrix product of its own; see `conv2d/winograd.rs` for the numerics.
+//!
+//! The T products are one dispatch of the matrix product's kernel: tiles keep their elements one behind the other in a
+//! row of `T c` steps, and the parts of c steps into which a long sum is cut are what is wanted here, left unsummed.
+//!
+//! # Source
+//! Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, Section 4.
+
+use super::conv2d::geometry::Geometry;
+use super::conv2d::{Conv2d, Winograd};
+use super::kernel::{Differentiable, Kernel};
+use super::matmul::{part_products, tiling::STEP};
+use super::{Case, Input};
+use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::tuned::{Choice, Class};
+use crate::engine::device::{Gpu, real::Real};
+use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
+use crate::error::{Error, Result};
+use bytemuck::{Pod, Zeroable, bytes_of};
+use std::ops::Range;
+
+/// [`Conv2d`] with a 3x3 kernel, stride 1 and a padding of at most 2, on a GPU by this algorithm whatever its shape.
+///
+/// [`Conv2d`] comes here by itself where that is faster: this op is for tests and measurements. The gradient of the
+/// weight is Conv2d's.
+///
+/// # Errors
+/// [`Error::Shape`] as Conv2d's, and if the kernel is not 3x3 or the padding over 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WinogradConv2d {
+    /// Which of the two.
+    pub algorithm: Winograd,
+    /// Zero pixels around the input, vertical and horizontal.
+    pub padding: [usize; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    tiles: u32,
+    down: u32,
+    across: u32,
+    row: u32,
+    x_c: u32,
+    y_c: u32,
+    depth: u32,
+    width: u32,
+    image: [u32; 2],
+    size: [u32; 2],
+    padding: [u32; 2],
+    bias: u32,
+    spare: u32,
+}
+
+/// A convolution as the kernels see it: a forward pass, or the gradient of the input, which is one too, of `dy`.
+#[derive(Clone, Copy)]
+struct Pass {
+    algorithm: Winograd,
+    /// Whether the weights are turned and their channels exchanged.
+    back: bool,
+    /// Images, and their height and width in x and in y.
+    n: usize,
+    image: [usize; 2],
+    size: [usize; 2],
+    padding: [usize; 2],
+    /// Channels of x and y.
+    channels: [usize; 2],
+}
+
+impl Pass {
+    fn new(algorithm: Winograd, g: &Geometry, back: bool) -> Pass {
+        let (image, size) = ([g.h, g.w], [g.oh, g.ow]);
+        let forward = Pass { algorithm, back, n: g.n, image, size, padding: g.padding, channels: [g.c, g.o] };
+        if !back {
+            return forward;
+        }
+        let padding = g.padding.map(|p| 2 - p);
+        Pass { image: size, size: image, padding, channels: [g.o, g.c], ..forward }
+    }
+
+    /// T
+    fn elements(&self) -> usize {
+        self.algorithm.inputs().pow(2)
+    }
+
+    /// Rows of tiles in an image and tiles in a row.
+    fn grid(&self) -> [usize; 2] {
+        self.size.map(|size| size.div_ceil(self.algorithm.outputs()))
+    }
+
+    /// Steps of a product, and its columns: the channels with zeros behind them.
+    fn depth(&self) -> usize {
+        self.channels[0].next_multiple_of(STEP)
+    }
+
+    fn width(&self) -> usize {
+        self.channels[1].next_multiple_of(4)
+    }
+
+    /// Elements of a tile's row: never a multiple of a page, whose lines would all fall into one set of a cache.
+    fn row(&self) -> usize {
+        self.elements() * self.depth() + 16
+    }
+
+    /// Elements of one image in x, y, v and m.
+    fn sizes(&self) -> [usize; 4] {
+        let tiles: usize = self.grid().iter().product();
+        let pixels = |size: [usize; 2], channels: usize| size[0] * size[1] * channels;
+        let [x, y] = [pixels(self.image, self.channels[0]), pixels(self.size, self.channels[1])];
+        [x, y, tiles * self.row(), tiles * self.elements() * self.width()]
+    }
+
+    /// Whether bindings hold the transformed weights, and all that belongs to the fewest images of a block.
+    fn fits(&self, gpu: &Gpu) -> bool {
+        let weights = self.elements() * self.depth() * self.width();
+        let sizes = self.sizes();
+        let images = gpu.batches(self.n, &sizes).first().map_or(0, |block| block.len());
+        let largest = sizes.into_iter().max().unwrap_or(0);
+        weights.max(images * largest) <= gpu.max_binding() as usize / 4
+    }
+
+    fn record(&self, gpu: &Gpu, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
+        let small = |pair: [usize; 2]| pair.map(|size| size as u32);
+        let ([down, across], [x_c, y_c]) = (self.grid(), self.channels);
+        let (elements, depth, width, row) = (self.elements(), self.depth(), self.width(), self.row());
+        let params = Params {
+            down: down as u32,
+            across: across as u32,
+            row: row as u32,
+            x_c: x_c as u32,
+            y_c: y_c as u32,
+            depth: depth as u32,
+            width: width as u32,
+            image: small(self.image),
+            size: small(self.size),
+            padding: small(self.padding),
+            bias: u32::from(bias.is_some()),
+            ..Params::zeroed()
+        };
+        let side = ("SIDE", self.algorithm.outputs() as f64);
+        let flag = |on: bool| f64::from(u8::from(on));
+        let new = |shape: [usize; 3]| Tensor::uninit(y.device(), Shape::from(shape));
+        let u = new([elements, depth, width])?;
+        let back = ("BACK", flag(self.back));
+        run(gpu, "weights", vec![side, back], &params, vec![(w, None), (&u, None)], depth * width / 4)?;
+        let sizes = self.sizes();
+        for images in gpu.batches(self.n, &sizes) {
+            let tiles = images.len() * down * across;
+            let params = Params { tiles: tiles as u32, ..params };
+            let part = |size: usize| Some(images.start * size..images.end * size);
+            let v = new([1, tiles, row])?;
+            let vec = ("X_VEC", flag(x_c.is_multiple_of(4)));
+            let tensors = vec![(x, part(sizes[0])), (&v, None)];
+            run(gpu, "input", vec![side, vec], &params, tensors, tiles * depth / 4)?;
+            let m = new([elements, tiles, width])?;
+            part_products(gpu, elements, [tiles, width, depth], (&v, row), &u, &m)?;
+            let entry = if y_c.is_multiple_of(4) { "output" } else { "output_odd" };
+            let tensors = vec![(&m, None), (bias.unwrap_or(w), None), (y, part(sizes[1]))];
+            run(gpu, entry, vec![side], &params, tensors, tiles * width / 4)?;
+        }
+        Ok(())
+    }
+}
+
+/// Records a kernel of one thread for each of `threads`.
+fn run(
+    gpu: &Gpu,
+    entry: &'static str,
+    constants: Vec<(&'static str, f64)>,
+    params: &Params,
+    tensors: Vec<(&Tensor, Option<Range<usize>>)>,
+    threads: usize,
+) -> Result<()> {
+    let groups = threads.div_ceil(64);
+    let dispatch = Dispatch::new(WinogradConv2d::NAME, entry, bytes_of(params), &[], groups);
+    gpu.run(Dispatch { constants, tensors, ..dispatch })
+}
+
+/// Records `y = x w (+ bias)`.
+pub(super) fn forward(
+    gpu: &Gpu,
+    algorithm: Winograd,
+    g: &Geometry,
+    [x, w]: [&Tensor; 2],
+    bias: Option<&Tensor>,
+    y: &Tensor,
+) -> Result<()> {
+    Pass::new(algorithm, g, false).record(gpu, x, w, bias, y)
+}
+
+/// Records the gradient of the input.
+pub(super) fn grad_input(
+    gpu: &Gpu,
+    algorithm: Winograd,
+    g: &Geometry,
+    [w, dy]: [&Tensor; 2],
+    dx: &Tensor,
+) -> Result<()> {
+    Pass::new(algorithm, g, true).record(gpu, dy, w, None, dx)
+}
+
+/// The algorithm that a forward pass, or a gradient of the input, takes on an adapter; `None` for the implicit product.
+///
+/// It is the tuned one if there is one. Without, a GPU has no other than the implicit product, and a software driver takes
+/// F(2x2,3x3) where it needs less work, counted in the implicit product's multiply-adds: rates measured on lavapipe at 3
+/// to 512 channels, where a product's columns fill blocks of 96.
+///
+/// PRECISION: F(4x4,3x3) is faster still on most shapes there, but with it one golden case, a ResNet-18's gradients, is
+/// off by 1.25 times its tolerance.
+pub(super) fn choose(gpu: &Gpu, g: &Geometry, back: bool) -> Option<Winograd> {
+    /// Multiply-adds in the time that one element of transformed tiles takes, and a pair of channels of the weights.
+    const TILE: usize = 12;
+    const WEIGHT: usize = 450;
+    if !Winograd::applies(g) {
+        return None;
+    }
+    let (algorithm, tuned) = match gpu.tuned(class(g, back)) {
+        Some(Choice::Side(side)) => (Winograd::of(side)?, true),
+        _ if gpu.is_cpu() => (Winograd::F2, false),
+        _ => return None,
+    };
+    let pass = Pass::new(algorithm, g, back);
+    let wins = || {
+        let (tiles, depth, width) = (g.n * pass.grid()[0] * pass.grid()[1], pass.depth(), pass.width());
+        let products = tiles * depth * width.next_multiple_of(96) * 3 / 4;
+        let work = pass.elements() * (products + TILE * tiles * (depth + width)) + WEIGHT * depth * width;
+        let Pass { size: [h, w], channels: [from, to], .. } = pass;
+        work < 9 * g.n * h * w * from * to.next_multiple_of(96)
+    };
+    ((tuned || wins()) && pass.fits(gpu)).then_some(algorithm)
+}
+
+/// Convolutions that are tuned together.
+pub fn class(g: &Geometry, back: bool) -> Class {
+    let Pass { n, size: [h, w], channels: [from, to], .. } = Pass::new(Winograd::F2, g, back);
+    Class::conv3x3(back, [n * h * w, h.max(w), from, to])
+}
+
+impl WinogradConv2d {
+    fn plain(&self) -> Conv2d {
+        Conv2d { padding: self.padding, ..Conv2d::new(1, 0) }
+    }
+}
+
+impl Kernel for WinogradConv2d {
+    const NAME: &'static str = "winograd";
+
+    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
+        let shapes = self.plain().shapes(inputs)?;
+        match Winograd::applies(&self.plain().geometry(inputs[0], inputs[1])?) {
+            true => Ok(shapes),
+            false => {
+                let detail =
+                    format!("needs a 3x3 kernel and a padding of at most 2, got {inputs:?} and {self:?}");
+                Err(Error::shape(Self::NAME, detail))
+            }
+        }
+    }
+
+    fn work(&self, inputs: &[&Shape]) -> u64 {
+        self.plain().work(inputs)
+    }
+
+    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
+        self.plain().twin(x, y);
+    }
+
+    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
+        let g = self.plain().geometry(x[0].shape(), x[1].shape())?;
+        forward(gpu, self.algorithm, &g, [x[0], x[1]], x.get(2).copied(), &y[0])
+    }
+
+    fn cases() -> Vec<Case<Self>> {
+        let case = |name, algorithm, padding, x: [usize; 4], o| {
+            let op = WinogradConv2d { algorithm, padding };
+            Case::new(name, op, vec![Input::normal(x), Input::normal([o, 3, 3, x[3]])])
+        };
+        let (f2, f4) = (Winograd::F2, Winograd::F4);
+        let mut with_bias = case("F4, bias", f4, [1, 1], [2, 5, 6, 4], 7);
+        with_bias.inputs.push(Input::normal([7]));
+        vec![
+            case("F2", f2, [1, 1], [2, 8, 6, 16], 12),
+            case("F4", f4, [1, 1], [2, 8, 12, 16], 12),
+            case("F2, odd", f2, [1, 1], [2, 7, 5, 5], 9),
+            case("F4, odd", f4, [1, 1], [2, 7, 5, 5], 9),
+            case("F2, paddings 0 and 2", f2, [0, 2], [3, 5, 9, 6], 3),
+            case("F4, paddings 2 and 0", f4, [2, 0], [3, 5, 9, 7], 20),
+            case("F4, one pixel", f4, [1, 1], [3, 1, 1, 4], 4),
+            case("F2, many tiles", f2, [1, 1], [4, 19, 23, 20], 101),
+            case("F4, many tiles", f4, [1, 1], [5, 30, 21, 40], 101),
+            with_bias,
+        ]
+    }
+}
+
+impl Differentiable for WinogradConv2d {
+    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
+        vec![x[0].clone(), x[1].clone()]
+    }
+
+    fn activations(&self) -> &'static [usize] {
+        &[0]
+    }
+
+    fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
+        self.plain().twin_backward(saved, dy, dx);
+    }
+
+    fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
+        let mut others = dx.to_vec();
+        if let Some(dx) = others[0].take() {
+            let g = self.plain().geometry(saved[0].shape(), saved[1].shape())?;
+            grad_input(gpu, self.algorithm, &g, [saved[1], dy], &dx)?;
+        }
+        self.plain().gpu_backward(gpu, saved, dy, &others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::device::{Device, GpuOptions};
+    use crate::engine::ops::{Op, relative_l2};
+
+    fn device(as_real: bool) -> Device {
+        let options = GpuOptions { as_real, ..GpuOptions::default() };
+        Device::gpu_named(None, options).expect("a Vulkan, Metal or DirectX 12 device")
+    }
+
+    fn sequence(device: &Device, shape: [usize; 4], seed: usize) -> Tensor {
+        let value = |i: usize| ((i * 7919 + seed * 104_729 + 13) % 10_007) as f32 / 5003.5 - 1.0;
+        let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
+        Tensor::new(device, shape, &values).expect("tensor")
+    }
+
+    /// Value and gradient of the input.
+    fn both(op: &dyn Op, device: &Device, x: [usize; 4], o: usize) -> [Vec<f64>; 2] {
+        let (x, w) = (sequence(device, x, 1), sequence(device, [o, 3, 3, x[3]], 2));
+        let (y, saved) = op.forward(&[&x, &w]).expect("forward");
+        let &[n, h, w, o] = &y[0].shape()[..] else { panic!("four dimensions") };
+        let dx = op.backward(&saved, &sequence(device, [n, h, w, o], 3), &[true, false]).expect("backward");
+        [y[0].to_f64().expect("value"), dx[0].as_ref().expect("gradient").to_f64().expect("values")]
+    }
+
+    #[test]
+    fn a_convolution_takes_what_is_tuned_on_both_kinds_of_adapters() {
+        let (x, o, padding) = ([2, 9, 11, 24], 20, [1, 1]);
+        let plain = Conv2d::new(1, 1);
+        let expected = both(&plain, &Device::reference(), x, o);
+        let g = plain.geometry(&x, &[o, 3, 3, x[3]]).expect("geometry");
+        for as_real in [false, true] {
+            let device = device(as_real);
+            for side in [1, 2, 4] {
+                device.gpu().set_tuned(class(&g, false), Choice::Side(side));
+                device.gpu().set_tuned(class(&g, true), Choice::Side(side));
+                device.start_trace();
+                let got = both(&plain, &device, x, o);
+                let kernels = device.take_trace().expect("trace").kernels;
+                device.stop_trace();
+                let ours = kernels.iter().filter(|kernel| kernel.shader == "winograd").count();
+                assert_eq!(ours, if side == 1 { 0 } else { 6 }, "F({side}x{side},3x3)");
+                for (got, expected) in got.iter().zip(&expected) {
+                    let error = relative_l2(got, expected);
+                    assert!(error < 1e-5, "F({side}x{side},3x3): relative L2 {error:.1e}");
+                }
+                if let Some(algorithm) = Winograd::of(side) {
+                    let op = WinogradConv2d { algorithm, padding };
+                    assert!(both(&op, &device, x, o) == got, "{algorithm:?}: other bits than the op's");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn workgroups_of_more_than_one_row_find_their_tiles() {
+        let device = device(false);
+        // 33,024 tiles: 66,048 workgroups in the products.
+        let (x, w) = (sequence(&device, [2, 255, 258, 1], 1), sequence(&device, [1, 3, 3, 1], 2));
+        let op = WinogradConv2d { algorithm: Winograd::F2, padding: [1, 1] };
+        let got = op.forward(&[&x, &w]).expect("forward").0[0].to_f64().expect("values");
+        let reference = Device::reference();
+        let (x, w) = (sequence(&reference, [2, 255, 258, 1], 1), sequence(&reference, [1, 3, 3, 1], 2));
+        let expected = op.forward(&[&x, &w]).expect("forward").0[0].to_f64().expect("values");
+        assert!(relative_l2(&got, &expected) < 1e-6);
+    }
+
+    #[test]
+    fn a_gpu_keeps_the_implicit_product_and_a_software_driver_follows_the_shape() {
+        let g = |x: [usize; 4], o| Conv2d::new(1, 1).geometry(&x, &[o, 3, 3, x[3]]).expect("geometry");
+        let large = g([16, 24, 24, 64], 64);
+        for back in [false, true] {
+            assert_eq!(choose(&Gpu::plan(), &large, back), None);
+        }
+        let device = device(false);
+        if device.gpu().is_cpu() {
+            assert_eq!(choose(device.gpu(), &large, false), Some(Winograd::F2));
+            assert_eq!(choose(device.gpu(), &g([1, 3, 3, 512], 512), false), None, "weights for one tile");
+        }
+    }
+}

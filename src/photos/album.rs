@@ -1,0 +1,250 @@
+//! An album: photos decoded once, kept as far as memory allows, the broken ones known by name.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result, one_line};
+use crate::photos::views::{CropBox, ViewConfig, ViewMaker, resized_crop};
+use crate::photos::{Photos, Rgb};
+use crate::rng::KeyedRng;
+
+/// How an [`Album`] keeps photos.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlbumOptions {
+    /// Bytes of decoded photos to keep; the first ones that come are kept and never given up, since an epoch in
+    /// random order leaves nothing to gain from evicting. 0 keeps none.
+    pub cache_bytes: usize,
+    /// Scale photos down once, when decoded, so that their short side is at most this; `None` leaves them alone.
+    /// It trades detail of small crops for time and memory: choose at least twice the view's size.
+    pub shrink_to: Option<usize>,
+}
+
+impl Default for AlbumOptions {
+    /// 1 GiB, no shrinking.
+    fn default() -> AlbumOptions {
+        AlbumOptions { cache_bytes: 1 << 30, shrink_to: None }
+    }
+}
+
+/// A decoded photo.
+#[derive(Clone, Debug)]
+pub struct Photo {
+    /// Its pixels, perhaps scaled down.
+    pub image: Rgb,
+    /// Its own width in pixels, upright.
+    pub width: usize,
+    /// Its own height in pixels, upright.
+    pub height: usize,
+}
+
+impl Photo {
+    /// A box in `image` as a box in the photo's own pixels: the same box unless the photo was scaled down.
+    pub fn original_box(&self, b: CropBox) -> CropBox {
+        let scale = |x: usize, own: usize, kept: usize| (x * own + kept / 2) / kept;
+        let x = |x| scale(x, self.width, self.image.width);
+        let y = |y| scale(y, self.height, self.image.height);
+        CropBox { x0: x(b.x0), y0: y(b.y0), x1: x(b.x1), y1: y(b.y1) }
+    }
+}
+
+/// A set of photos with a cache, shared by all threads that read it.
+#[derive(Debug)]
+pub struct Album {
+    photos: Photos,
+    options: AlbumOptions,
+    kept: Vec<OnceLock<Arc<Photo>>>,
+    used_bytes: AtomicUsize,
+    broken: Mutex<BTreeMap<usize, String>>,
+    mended: Mutex<BTreeMap<usize, &'static str>>,
+}
+
+/// A photo, or another in its place.
+pub(super) struct Found {
+    /// The photo's id and pixels; `None` if nothing decodable is near.
+    pub(super) photo: Option<(usize, Arc<Photo>)>,
+    /// Broken photos met on the way, with reasons.
+    pub(super) broken: Vec<(usize, String)>,
+}
+
+impl Album {
+    /// Opens an album; nothing is decoded yet.
+    pub fn new(photos: Photos, options: AlbumOptions) -> Album {
+        let kept = (0..photos.len()).map(|_| OnceLock::new()).collect();
+        Album {
+            photos,
+            options,
+            kept,
+            used_bytes: AtomicUsize::new(0),
+            broken: Mutex::default(),
+            mended: Mutex::default(),
+        }
+    }
+
+    /// The photos.
+    pub fn photos(&self) -> &Photos {
+        &self.photos
+    }
+
+    /// Bytes of decoded photos kept at present.
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The photos found undecodable so far, by name, each with the reason.
+    pub fn broken(&self) -> Vec<(String, String)> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        broken.iter().map(|(&id, why)| (self.photos.name(id).to_string(), why.clone())).collect()
+    }
+
+    /// The photos found undecodable so far, those read though something of their file is missing, and the classes that have
+    /// no photo left, a line each.
+    pub fn left_out(&self) -> Vec<String> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sound = vec![0; self.photos.classes().len()];
+        let mut lost = sound.clone();
+        for id in 0..self.photos.len() {
+            let counts = if broken.contains_key(&id) { &mut lost } else { &mut sound };
+            self.photos.labels(id).iter().for_each(|&class| counts[class] += 1);
+        }
+        let place = self.photos.place();
+        let photo =
+            |(&id, why): (&usize, &String)| format!("{place}: {}: left out ({why})", self.photos.name(id));
+        let class = |(class, name): (usize, &String)| {
+            let none = sound[class] == 0 && lost[class] > 0;
+            none.then(|| format!("{place}: no photo of class {name} can be decoded"))
+        };
+        let classes = self.photos.classes().iter().enumerate().filter_map(class);
+        let mended = self.mended();
+        let mended = mended.iter().map(|(name, what)| format!("{place}: {name}: read, but {what}"));
+        broken.iter().map(photo).chain(mended).chain(classes).map(one_line).collect()
+    }
+
+    /// The same behind what the reader of the photos left out.
+    pub fn all_left_out(&self) -> Vec<String> {
+        self.photos.warnings().iter().cloned().map(one_line).chain(self.left_out()).collect()
+    }
+
+    /// How many photos there are but for those found undecodable so far.
+    pub fn used(&self) -> usize {
+        self.photos.len() - self.broken.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The photos read so far though something of their file is missing, by name, each with what it is.
+    pub fn mended(&self) -> Vec<(String, &'static str)> {
+        let mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
+        mended.iter().map(|(&id, &what)| (self.photos.name(id).to_string(), what)).collect()
+    }
+
+    /// One decoded photo, from memory if it is kept; the reason if it can't be decoded.
+    pub fn photo(&self, id: usize) -> Result<Arc<Photo>, String> {
+        if let Some(photo) = self.kept[id].get() {
+            return Ok(photo.clone());
+        }
+        if let Some(why) = self.broken.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            return Err(why.clone());
+        }
+        match self.photos.read(id) {
+            Ok((image, missing)) => {
+                if let Some(what) = missing {
+                    self.mended.lock().unwrap_or_else(PoisonError::into_inner).insert(id, what);
+                }
+                let photo = Arc::new(self.shrunk(image));
+                self.keep(id, &photo);
+                Ok(photo)
+            }
+            Err(why) => {
+                self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(id, why.clone());
+                Err(why)
+            }
+        }
+    }
+
+    /// A photo, or a replacement if it can't be decoded: the next decodable one from a place drawn by
+    /// `(seed, epoch, id)`, so that every run and every thread finds the same.
+    pub(super) fn photo_or_other(&self, id: usize, seed: u64, epoch: u64) -> Found {
+        const TRIES: usize = 1000;
+        let mut broken = Vec::new();
+        match self.photo(id) {
+            Ok(photo) => return Found { photo: Some((id, photo)), broken },
+            Err(why) => broken.push((id, why)),
+        }
+        let n = self.photos.len();
+        let start = KeyedRng::new("replace", seed, [epoch, id as u64, 0]).below(n as u64) as usize;
+        for other in (start..start + n.min(TRIES)).map(|i| i % n).filter(|&other| other != id) {
+            match self.photo(other) {
+                Ok(photo) => return Found { photo: Some((other, photo)), broken },
+                Err(why) => broken.push((other, why)),
+            }
+        }
+        Found { photo: None, broken }
+    }
+
+    fn shrunk(&self, image: Rgb) -> Photo {
+        let (width, height) = (image.width, image.height);
+        let image = match self.options.shrink_to {
+            Some(limit) if width.min(height) > limit => {
+                let side = |x: usize| (x * limit + width.min(height) / 2) / width.min(height);
+                resized_crop(&image, CropBox::whole(&image), side(width), side(height))
+            }
+            _ => image,
+        };
+        Photo { image, width, height }
+    }
+
+    fn keep(&self, id: usize, photo: &Arc<Photo>) {
+        let bytes = photo.image.data.len();
+        let reserve = |used: usize| (used + bytes <= self.options.cache_bytes).then_some(used + bytes);
+        let reserved = self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).is_ok();
+        if reserved && self.kept[id].set(photo.clone()).is_err() {
+            self.used_bytes.fetch_sub(bytes, Ordering::Relaxed); // another thread was faster
+        }
+    }
+
+    /// Evaluation views of some photos, in order: see [`ViewMaker::center`]. Broken photos are left out.
+    ///
+    /// Returns the views, `[ids.len(), size, size, 3]` at most, and the ids that they belong to.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the configuration is invalid or no photo among `ids` can be decoded.
+    pub fn center_views(&self, ids: &[usize], config: &ViewConfig) -> Result<(Vec<f32>, Vec<usize>)> {
+        let (views, kept) = self.sound_views(ids, config)?;
+        if kept.is_empty() && !ids.is_empty() {
+            return Err(self.nothing_decodable());
+        }
+        Ok((views, kept))
+    }
+
+    /// The error of photos of which none can be decoded, with a reason.
+    pub(crate) fn nothing_decodable(&self) -> Error {
+        let example = self.broken().into_iter().next();
+        let example = example.map(|(name, why)| format!(", such as {name} ({why})")).unwrap_or_default();
+        Error::input(
+            format!("no photo can be decoded{example}"),
+            self.photos.place(),
+            "give photos that a viewer can open",
+        )
+    }
+
+    /// [`Album::center_views`] of what can be decoded, perhaps of nothing.
+    pub(crate) fn sound_views(&self, ids: &[usize], config: &ViewConfig) -> Result<(Vec<f32>, Vec<usize>)> {
+        let maker = ViewMaker::new(config.clone())?;
+        let length = config.size * config.size * 3;
+        let view = |maker: &mut ViewMaker, &id: &usize| {
+            let photo = self.photo(id).ok()?;
+            let mut view = vec![0.0; length];
+            maker.center(&photo.image, &mut view);
+            Some((view, id))
+        };
+        let made: Vec<Option<(Vec<f32>, usize)>> = ids.par_iter().map_init(|| maker.clone(), view).collect();
+        let mut views = Vec::with_capacity(ids.len() * length);
+        let mut kept = Vec::with_capacity(ids.len());
+        for (view, id) in made.into_iter().flatten() {
+            views.extend_from_slice(&view);
+            kept.push(id);
+        }
+        Ok((views, kept))
+    }
+}

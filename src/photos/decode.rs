@@ -1,0 +1,232 @@
+//! From the bytes of a photo to upright 8-bit RGB.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+
+use crate::photos::exif::{self, Directory, Png};
+use crate::photos::header::{believable, format};
+use crate::photos::jpeg;
+
+/// LIMIT: bytes of a PNG's colour profile, unpacked, and of its lines; real ones have less than 4 MiB. So of the tables of
+/// other formats.
+const MAX_CHUNK: u64 = 16 << 20;
+/// LIMIT: bytes of a pixel as it is decoded: 16-bit RGBA.
+const MAX_PIXEL: u64 = 8;
+/// The chunk that ends a PNG.
+const PNG_END: &[u8] = b"\0\0\0\0IEND\xAE\x42\x60\x82";
+
+/// An 8-bit RGB image: `data[(y * width + x) * 3 + channel]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rgb {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// `height * width * 3` bytes, row by row.
+    pub data: Vec<u8>,
+}
+
+impl Rgb {
+    /// A black image.
+    pub fn new(width: usize, height: usize) -> Rgb {
+        Rgb { width, height, data: vec![0; width * height * 3] }
+    }
+}
+
+/// A photo that was read, and what is missing of its file.
+pub(super) type Read = (Rgb, Option<&'static str>);
+
+/// Decodes a photo to 8-bit RGB, upright; the reason as a sentence fragment if it can't be decoded.
+///
+/// - JPEG, PNG, WebP, GIF, BMP and TIFF; the format is told by the content, not by the name.
+/// - A JPEG's pixels are those of libjpeg-turbo.
+/// - EXIF orientation is applied; of an animation the first picture is taken.
+/// - Greyscale is repeated over the channels, CMYK and YCCK JPEGs are converted as Pillow does (all are taken as inverted),
+///   16-bit samples are rounded to 8.
+/// - Transparent pixels are laid over white: `c' = (c a + 255 (255 - a) + 127) / 255`, for what lies under full
+///   transparency is arbitrary.
+/// - A JPEG whose data stop short is truncated, even where a decoder would fill up with grey; one that lacks only its
+///   end marker is read.
+/// - Memory is at most 64 MiB beside the file, until the file is large enough for the pixels that it declares.
+pub fn decode(bytes: &[u8]) -> Result<Rgb, String> {
+    read(bytes).map(|(image, _)| image)
+}
+
+/// [`decode`], with what is missing of a file whose pixels are all there.
+pub(super) fn read(bytes: &[u8]) -> Result<Read, String> {
+    // A decoder that panics on a broken file must not end the run: to us that file is undecodable.
+    catch_unwind(AssertUnwindSafe(|| unguarded(bytes)))
+        .unwrap_or_else(|_| Err("the decoder failed".into()))
+        .map_err(|why| why.split_whitespace().collect::<Vec<_>>().join(" ")) // decoders break lines
+}
+
+fn unguarded(bytes: &[u8]) -> Result<Read, String> {
+    let (image, orientation, missing) = match format(bytes)? {
+        ImageFormat::Jpeg => {
+            let jpeg = jpeg::read(bytes)?;
+            let missing = (!jpeg.ended).then_some("its end marker is missing, all its pixels are there");
+            (jpeg.image, jpeg.exif.and_then(exif::orientation), missing)
+        }
+        ImageFormat::Png => {
+            let png = Png::read(bytes);
+            let missing = png.lacks_end.then_some("its end chunk is missing, all its pixels are there");
+            let image = match png.lacks_end {
+                true => by_image_crate(&[bytes, PNG_END].concat(), ImageFormat::Png),
+                false => by_image_crate(bytes, ImageFormat::Png),
+            }?;
+            (image, png.exif.and_then(exif::orientation), missing)
+        }
+        ImageFormat::Tiff => {
+            let directory = Directory::of(bytes).filter(Directory::fits);
+            let directory =
+                directory.ok_or("a damaged TIFF: its directory promises more than the file holds")?;
+            (by_image_crate(bytes, ImageFormat::Tiff)?, directory.orientation(), None)
+        }
+        ImageFormat::WebP => {
+            (by_image_crate(bytes, ImageFormat::WebP)?, exif::webp(bytes).and_then(exif::orientation), None)
+        }
+        format => (by_image_crate(bytes, format)?, None, None),
+    };
+    // Upright at last: three bytes a pixel are turned then, not eight.
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    Ok((Rgb { width, height, data: image.into_rgb8().into_raw() }, missing))
+}
+
+/// Decodes with the `image` crate, not turned.
+fn by_image_crate(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_CHUNK); // of a PNG's chunks: its pixels are not counted
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(reason)?;
+    let (width, height) = decoder.dimensions();
+    believable([width, height].map(u64::from), bytes.len() as u64)?;
+    if format != ImageFormat::Png {
+        limits.max_alloc = Some(MAX_CHUNK + u64::from(width) * u64::from(height) * MAX_PIXEL);
+        decoder.set_limits(limits).map_err(reason)?;
+    }
+    Ok(flatten(DynamicImage::from_decoder(decoder).map_err(reason)?))
+}
+
+fn reason(error: ImageError) -> String {
+    match error {
+        ImageError::Unsupported(_) => format!("{error}: save it as JPEG or PNG"),
+        error => error.to_string(),
+    }
+}
+
+/// 8-bit RGB, transparency laid over white.
+fn flatten(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let over_white = |c: u8, a: u32| ((u32::from(c) * a + 255 * (255 - a) + 127) / 255) as u8;
+    let rgba = image.into_rgba8();
+    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let [r, g, b, a] = rgba.get_pixel(x, y).0;
+        image::Rgb([r, g, b].map(|c| over_white(c, u32::from(a))))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(image: DynamicImage) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    fn jpeg(width: u32, height: u32) -> Vec<u8> {
+        let pixel = |x, y| image::Rgb([(x * 6) as u8, (y * 9) as u8, 90]);
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::ImageRgb8(image::RgbImage::from_fn(width, height, pixel))
+            .write_to(&mut bytes, ImageFormat::Jpeg)
+            .unwrap();
+        bytes.into_inner()
+    }
+
+    /// Puts an EXIF segment with only an orientation behind the start marker.
+    fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+        let mut exif = b"\xFF\xE1\x00\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+        exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+        [&jpeg[..2], &exif, &jpeg[2..]].concat()
+    }
+
+    #[test]
+    fn greyscale_is_repeated_over_the_channels() {
+        let grey = png(DynamicImage::ImageLuma8(image::GrayImage::from_fn(3, 2, |x, y| {
+            image::Luma([(x + 10 * y) as u8])
+        })));
+        let photo = decode(&grey).unwrap();
+        assert_eq!((photo.width, photo.height), (3, 2));
+        assert_eq!(photo.data[..6], [0, 0, 0, 1, 1, 1]);
+        assert_eq!(photo.data[9..12], [10, 10, 10]);
+    }
+
+    #[test]
+    fn sixteen_bit_samples_are_rounded_to_eight() {
+        let deep = image::ImageBuffer::from_pixel(2, 1, image::Rgb([65535u16, 257 * 100, 257 * 7 + 100]));
+        assert_eq!(decode(&png(DynamicImage::ImageRgb16(deep))).unwrap().data[..3], [255, 100, 7]);
+    }
+
+    #[test]
+    fn transparency_is_laid_over_white() {
+        let pixels =
+            image::RgbaImage::from_fn(3, 1, |x, _| image::Rgba([100, 0, 200, [0, 128, 255][x as usize]]));
+        let photo = decode(&png(DynamicImage::ImageRgba8(pixels))).unwrap();
+        assert_eq!(photo.data, [255, 255, 255, 177, 127, 227, 100, 0, 200]);
+    }
+
+    #[test]
+    fn exif_rotation_is_applied() {
+        let plain = decode(&jpeg(40, 24)).unwrap();
+        let turned = decode(&with_orientation(&jpeg(40, 24), 6)).unwrap(); // 6: turn clockwise to view
+        assert_eq!((turned.width, turned.height), (24, 40));
+        let at = |image: &Rgb, x: usize, y: usize| image.data[(y * image.width + x) * 3];
+        assert_eq!(at(&turned, 23, 0), at(&plain, 0, 0));
+        assert_eq!(at(&turned, 0, 39), at(&plain, 39, 23));
+    }
+
+    #[test]
+    fn cmyk_jpeg_becomes_rgb() {
+        // Left half pure red, right half pure green, written as an Adobe CMYK JPEG.
+        let photo = decode(include_bytes!("../../tests/fixtures/cmyk.jpg")).unwrap();
+        assert_eq!((photo.width, photo.height), (16, 8));
+        let near = |pixel: &[u8], wanted: [u8; 3]| pixel.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 8);
+        assert!(near(&photo.data[..3], [255, 0, 0]), "{:?}", &photo.data[..3]);
+        assert!(near(&photo.data[45..48], [0, 255, 0]), "{:?}", &photo.data[45..48]);
+    }
+
+    #[test]
+    fn truncated_or_foreign_files_are_named_as_such() {
+        let whole = jpeg(64, 64);
+        assert!(decode(&whole).is_ok());
+        for cut in [3, 20, whole.len() / 2, whole.len() - 3] {
+            assert_eq!(decode(&whole[..cut]).unwrap_err(), "truncated JPEG");
+        }
+        let image = png(DynamicImage::ImageLuma8(image::GrayImage::new(64, 64)));
+        assert!(decode(&image[..image.len() / 2]).is_err());
+        assert_eq!(decode(b"only text").unwrap_err(), "a text, not a photo");
+        assert_eq!(decode(b"").unwrap_err(), "an empty file: copy or download it again");
+    }
+
+    #[test]
+    fn a_huge_declared_size_is_refused_before_it_is_allocated() {
+        let mut bytes = jpeg(64, 64);
+        let frame = bytes.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
+        bytes[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF]);
+        assert_eq!(decode(&bytes).unwrap_err(), "65535 x 65535 pixels are more than 134217728");
+    }
+
+    #[test]
+    fn a_photo_of_one_pixel_decodes() {
+        assert_eq!(decode(&jpeg(1, 1)).unwrap().data.len(), 3);
+    }
+}

@@ -1,0 +1,157 @@
+//! Files that may be damaged: every length is checked before it is believed, and every error names file and offset.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::files::{at_byte, unusable};
+use crate::photos::Rgb;
+use crate::photos::source::Fence;
+
+/// What to do about a file that is not as it was published.
+pub(super) const AGAIN: &str = "download the file again";
+
+/// An open file of fixed-size records, shared by all photos in it and all threads.
+#[derive(Debug)]
+pub(super) struct RecordFile {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl RecordFile {
+    /// Opens a file inside a fence; nothing is read.
+    pub(super) fn open(fence: &Fence, path: PathBuf) -> Result<Arc<RecordFile>> {
+        let file = fence.open(&path)?;
+        let length = file.metadata().map_err(|e| unusable(&path, &e))?.len();
+        Ok(Arc::new(RecordFile { path, file, length }))
+    }
+
+    /// How many records of `size` bytes the file holds; `what` names them (`STL-10 images`).
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is none, or if the last one is cut off.
+    pub(super) fn count(&self, what: &str, size: u64) -> Result<u64> {
+        let (whole, rest) = (self.length / size, self.length % size);
+        match (whole, rest) {
+            (_, 1..) => {
+                Err(self.damaged(format!("{what} end in the middle of number {whole}"), whole * size))
+            }
+            (0, 0) => Err(self.damaged(format!("no {what} in an empty file"), 0)),
+            _ => Ok(whole),
+        }
+    }
+
+    /// Fills `bytes` from `offset` on; the reason as a sentence fragment if that fails.
+    pub(super) fn read(&self, bytes: &mut [u8], offset: u64) -> Result<(), String> {
+        read_at(&self.file, bytes, offset)
+            .map_err(|e| format!("{} from byte {offset} on: {e}", self.path.display()))
+    }
+
+    /// The one byte at each of these offsets.
+    pub(super) fn bytes_at(&self, offsets: impl Iterator<Item = u64>) -> Result<Vec<u8>> {
+        let byte = |offset| {
+            let mut byte = [0];
+            read_at(&self.file, &mut byte, offset).map_err(|e| unusable(&self.path, &e))?;
+            Ok(byte[0])
+        };
+        offsets.map(byte).collect()
+    }
+
+    /// The file's length in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// An error at a byte of this file.
+    pub(super) fn damaged(&self, what: String, byte: u64) -> Error {
+        Error::input(what, at_byte(&self.path, byte, self.length), AGAIN)
+    }
+}
+
+/// A read at an offset that leaves no cursor to share, so that threads don't wait for each other.
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+/// The same; the cursor that it moves is used by nobody.
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                bytes = &mut bytes[read..];
+                offset += read as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In which order the samples of a plane lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    /// Row by row: sample (x, y) at `y * side + x`.
+    Rows,
+    /// Column by column: sample (x, y) at `x * side + y`.
+    Columns,
+}
+
+/// An uncompressed square image in a file: three planes of `side * side` bytes, red, green, blue.
+#[derive(Clone, Debug)]
+pub(super) struct RawImage {
+    pub(super) file: Arc<RecordFile>,
+    pub(super) offset: u64,
+    pub(super) side: usize,
+    pub(super) order: Order,
+}
+
+impl RawImage {
+    /// Reads the image.
+    pub(super) fn read(&self) -> Result<Rgb, String> {
+        let (side, plane) = (self.side, self.side * self.side);
+        let mut planes = vec![0; 3 * plane];
+        self.file.read(&mut planes, self.offset)?;
+        let mut image = Rgb::new(side, side);
+        for (i, pixel) in image.data.chunks_exact_mut(3).enumerate() {
+            let (x, y) = (i % side, i / side);
+            let sample = match self.order {
+                Order::Rows => y * side + x,
+                Order::Columns => x * side + y,
+            };
+            for (channel, value) in pixel.iter_mut().enumerate() {
+                *value = planes[channel * plane + sample];
+            }
+        }
+        Ok(image)
+    }
+}
+
+/// Names of the classes, one a line, from a file that may be missing: then the published ones.
+pub(super) fn class_names<const N: usize>(
+    fence: &Fence,
+    path: &Path,
+    published: [&str; N],
+) -> Result<Vec<String>> {
+    if !path.exists() {
+        return Ok(published.map(String::from).to_vec());
+    }
+    let text = fence.read_text(path, 1 << 16)?;
+    let names: Vec<String> =
+        text.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
+    if names.len() != N {
+        let what = format!("{} names of classes instead of {N}", names.len());
+        return Err(Error::input(what, path.display().to_string(), AGAIN));
+    }
+    Ok(names)
+}
+
+/// Whether a file's name in a data set stays inside its folder on every system: relative, no drive, no `..`.
+pub(super) fn stays_inside(name: &str) -> bool {
+    let rooted = name.starts_with(['/', '\\']) || name.get(1..2) == Some(":");
+    !name.is_empty() && !rooted && !name.contains('\0') && name.split(['/', '\\']).all(|part| part != "..")
+}

@@ -1,0 +1,160 @@
+//! Photos below a folder, found by a walk.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::files::unusable;
+use crate::photos::endings::{self, Others, is_clutter, is_photo};
+use crate::photos::photos::{Item, Origin};
+use crate::photos::source::Fence;
+use crate::photos::tally::allowed;
+use crate::photos::{Photos, Source};
+
+/// LIMIT: folders that can't be read and are named.
+const MOST: usize = 20;
+
+/// What a walk found below a folder.
+#[derive(Default)]
+struct Walk {
+    /// Photos as (name with `/`, path), sorted by name.
+    files: Vec<(String, PathBuf)>,
+    /// Names of the folders in the first one.
+    folders: BTreeSet<String>,
+    /// Links left out because they lead out of the fence.
+    links: usize,
+    others: Others,
+    /// Folders that can't be read, each with the reason.
+    closed: Vec<(PathBuf, io::Error)>,
+}
+
+impl Walk {
+    fn through(folder: &Path, fence: &Fence) -> Result<Walk> {
+        let kind = fs::metadata(folder).map_err(|e| unusable(folder, &e))?;
+        if !kind.is_dir() {
+            let advice = "give the folder that holds the photos";
+            return Err(Error::input("not a folder", folder.display().to_string(), advice));
+        }
+        let mut walk = Walk::default();
+        let mut seen = HashSet::new();
+        let mut open = vec![(String::new(), folder.to_path_buf())];
+        while let Some((prefix, path)) = open.pop() {
+            match walk.enter(&prefix, &path, fence, &mut seen) {
+                Ok(inner) => open.extend(inner),
+                Err(e) if prefix.is_empty() => return Err(unusable(folder, &e)),
+                Err(e) => walk.closed.push((path, e)),
+            }
+        }
+        walk.files.sort();
+        Ok(walk)
+    }
+
+    /// Takes the photos of a folder; the folders in it are returned.
+    fn enter(
+        &mut self,
+        prefix: &str,
+        folder: &Path,
+        fence: &Fence,
+        seen: &mut HashSet<PathBuf>,
+    ) -> io::Result<Vec<(String, PathBuf)>> {
+        let mut inner = Vec::new();
+        if !seen.insert(fs::canonicalize(folder)?) {
+            return Ok(inner);
+        }
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let (file_name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+            if is_clutter(&file_name) {
+                continue;
+            }
+            let (is_dir, name) = (path.is_dir(), format!("{prefix}{file_name}"));
+            if is_dir && prefix.is_empty() {
+                self.folders.insert(name.clone());
+            }
+            let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            // A link to nothing is kept: it is named with the photos that can't be decoded.
+            if link && (is_dir || is_photo(&path)) && matches!(fence.holds(&path), Ok(false)) {
+                self.links += 1;
+            } else if is_dir {
+                inner.push((format!("{name}/"), path));
+            } else if is_photo(&path) {
+                self.files.push((name, path));
+            } else if path.is_file() {
+                self.others.note(&path);
+            }
+        }
+        // They are taken from the end: of two links to one folder the first by name is entered.
+        inner.sort_by(|a, b| b.cmp(a));
+        Ok(inner)
+    }
+
+    /// What was left out, a sentence each.
+    fn warnings(&self, folder: &Path, fence: &Fence) -> Vec<String> {
+        let place = folder.display();
+        let closed = self.closed.iter().take(MOST).map(|(path, e)| {
+            let name = path.strip_prefix(folder).unwrap_or(path).display();
+            format!("{place}: folder {name} can't be read and is left out ({e})")
+        });
+        let more = self.closed.len().saturating_sub(MOST);
+        let more = (more > 0).then(|| format!("{place}: {more} more folders can't be read and are left out"));
+        let others = self.others.lines().into_iter().map(|line| format!("{place}: {line}"));
+        closed.chain(more).chain(fence.warning(self.links)).chain(others).collect()
+    }
+}
+
+/// See [`Photos::folder`].
+pub(super) fn all(source: &Source) -> Result<Photos> {
+    read(source).map(|(photos, _)| photos)
+}
+
+fn read(source: &Source) -> Result<(Photos, BTreeSet<String>)> {
+    let (folder, fence) = (&source.path, source.fence(&source.path)?);
+    let walk = Walk::through(folder, &fence)?;
+    let warnings = walk.warnings(folder, &fence);
+    let place = folder.display().to_string();
+    if walk.files.is_empty() {
+        let found = if warnings.is_empty() { String::new() } else { format!(" ({})", warnings.join("; ")) };
+        let advice = format!(
+            "give a folder that holds {} files, in it or in folders below it{found}",
+            endings::known()
+        );
+        return Err(Error::input("no photo in this folder", place, advice));
+    }
+    let item = |(name, path)| Item::new(name, Origin::File(path), Vec::new());
+    let mut photos =
+        Photos::from_items(place, walk.files.into_iter().map(item).collect(), Vec::new()).within(fence);
+    photos.warnings = warnings;
+    Ok((photos, walk.folders))
+}
+
+/// See [`Photos::labelled`].
+pub(super) fn labelled(source: &Source) -> Result<Photos> {
+    let (mut photos, folders) = read(source)?;
+    let class_of = |item: &Item| item.name.split_once('/').map(|(class, _)| class.to_string());
+    let (found, place) = (photos.items.len(), photos.place().to_string());
+    let stray: Vec<Item> = photos.items.extract_if(.., |item| class_of(item).is_none()).collect();
+    if let Some(first) = stray.first() {
+        let count = stray.len();
+        if count > allowed(found, source.max_broken) || count == found {
+            return Err(Error::input(
+                format!("photo {} lies outside any class folder", first.name),
+                place,
+                "give a folder that holds one folder of photos per class and no photos of its own",
+            ));
+        }
+        let what = format!("{count} of {found} photos lie outside any class folder and are left out");
+        photos.warnings.push(format!("{place}: {what}, such as {}", first.name));
+    }
+    let classes: BTreeSet<String> = photos.items.iter().filter_map(class_of).collect();
+    for empty in folders.difference(&classes) {
+        photos.warnings.push(format!("{place}: class folder {empty} holds no photo: its class is left out"));
+    }
+    photos.classes = classes.into_iter().collect();
+    for item in &mut photos.items {
+        let class = class_of(item).and_then(|class| photos.classes.binary_search(&class).ok());
+        item.labels = class.into_iter().collect();
+    }
+    Ok(photos)
+}

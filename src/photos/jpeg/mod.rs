@@ -1,0 +1,348 @@
+//! JPEG: baseline, extended and progressive, 8 bits a sample, Huffman-coded; the pixels are libjpeg-turbo's, bit for bit.
+//!
+//! Written here because no pure decoder gives libjpeg's pixels: others round the transform differently, and fail, some
+//! silently, where chroma is finer than luma or each component has a scan of its own.
+
+mod bits;
+mod idct;
+mod output;
+mod scan;
+
+use bits::{DAMAGED, Huffman, TRUNCATED, ZIGZAG};
+use scan::Scan;
+
+use image::RgbImage;
+
+use crate::engine::device::vector::vectorised;
+use crate::photos::header::believable;
+
+/// LIMIT: passes over a picture. Encoders make 3 to 20; each may take a few bytes and go over all pixels.
+const MAX_SCANS: usize = 100;
+
+/// A decoded JPEG.
+pub(super) struct Jpeg<'a> {
+    pub(super) image: RgbImage,
+    /// What its first EXIF segment holds.
+    pub(super) exif: Option<&'a [u8]>,
+    /// Whether the end marker is there; all pixels are.
+    pub(super) ended: bool,
+}
+
+/// What three or four components mean.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Colours {
+    /// Red, green, blue; of four, inks as they are.
+    Rgb,
+    /// Luma and chroma; the fourth is black ink.
+    Luma,
+}
+
+struct Component {
+    id: u8,
+    /// Sampling factors, across and down.
+    factors: [usize; 2],
+    /// Columns and rows of samples that belong to the picture.
+    size: [usize; 2],
+    /// Columns and rows of blocks, whole MCUs.
+    blocks: [usize; 2],
+    quant_table: usize,
+    /// The table, row by row; as it was at the component's first scan.
+    quant: [u16; 64],
+    /// Samples, `[8 blocks[1], 8 blocks[0]]`.
+    plane: Vec<u8>,
+    /// Coefficients of a progressive picture, a block after the other.
+    coefficients: Vec<[i16; 64]>,
+    /// For each coefficient: by how many bits it is still shifted; 255 before the first scan.
+    shifts: [u8; 64],
+}
+
+impl Component {
+    fn stride(&self) -> usize {
+        8 * self.blocks[0]
+    }
+
+    /// The samples of a row that belong to the picture.
+    fn row(&self, y: usize) -> &[u8] {
+        &self.plane[y * self.stride()..][..self.size[0]]
+    }
+
+    /// The samples of a block from its coefficients; only the first is other than 0 if `flat`.
+    #[inline(always)]
+    fn inverse(&mut self, block: &[i16; 64], flat: bool, x: usize, y: usize) {
+        let stride = self.stride();
+        let samples = &mut self.plane[8 * (y * stride + x)..][..7 * stride + 8];
+        idct::inverse(block, &self.quant, flat, samples, stride);
+    }
+
+    #[inline(always)]
+    fn block(&mut self, x: usize, y: usize) -> &mut [i16; 64] {
+        &mut self.coefficients[y * self.blocks[0] + x]
+    }
+}
+
+struct Frame {
+    progressive: bool,
+    /// Width and height of the picture.
+    size: [usize; 2],
+    /// The largest sampling factors.
+    most: [usize; 2],
+    /// Columns and rows of MCUs of all components.
+    mcus: [usize; 2],
+    components: Vec<Component>,
+}
+
+/// Reads a JPEG.
+///
+/// # Errors
+/// The reason as a sentence fragment: a kind that is not read, truncated, damaged, or more pixels or scans than a file of
+/// this length can be trusted with.
+pub(super) fn read(bytes: &[u8]) -> Result<Jpeg<'_>, String> {
+    let mut reader = Reader { bytes, at: 2, ..Reader::default() };
+    while reader.segment()? {}
+    let Some(mut frame) = reader.frame else { return Err(TRUNCATED.into()) };
+    if frame.components.iter().any(|part| part.shifts.iter().any(|&shift| shift != 0)) {
+        let why = if reader.ended { "a damaged JPEG: scans are missing" } else { TRUNCATED };
+        return Err(why.into());
+    }
+    let colours = colours(&frame, reader.jfif, reader.adobe)?;
+    let data = vectorised(
+        #[inline(always)]
+        || {
+            transform(&mut frame);
+            output::rgb(&frame, colours)
+        },
+    );
+    let [width, height] = frame.size.map(|side| side as u32);
+    let image = RgbImage::from_raw(width, height, data).expect("three bytes a pixel");
+    Ok(Jpeg { image, exif: reader.exif, ended: reader.ended })
+}
+
+/// The planes of a progressive picture from its coefficients.
+#[inline(always)]
+fn transform(frame: &mut Frame) {
+    for part in &mut frame.components {
+        for (i, block) in std::mem::take(&mut part.coefficients).iter().enumerate() {
+            let flat = block[1..].iter().all(|&c| c == 0);
+            part.inverse(block, flat, i % part.blocks[0], i / part.blocks[0]);
+        }
+    }
+}
+
+/// What the components mean, by libjpeg's rules.
+fn colours(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Result<Colours, String> {
+    let ids: Vec<u8> = frame.components.iter().map(|part| part.id).collect();
+    match (ids.len(), adobe) {
+        (1, _) => Ok(Colours::Luma),
+        (3, _) if jfif => Ok(Colours::Luma),
+        (3, Some(0)) => Ok(Colours::Rgb),
+        (3, None) if ids == *b"RGB" => Ok(Colours::Rgb),
+        (3, _) => Ok(Colours::Luma),
+        (4, None | Some(0)) => Ok(Colours::Rgb),
+        (4, Some(_)) => Ok(Colours::Luma),
+        (n, _) => Err(format!("a JPEG of {n} components, neither grey nor RGB nor CMYK")),
+    }
+}
+
+/// A walk over a JPEG's markers.
+#[derive(Default)]
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    quants: [Option<[u16; 64]>; 4],
+    dc: [Option<Huffman>; 4],
+    ac: [Option<Huffman>; 4],
+    restart: usize,
+    frame: Option<Frame>,
+    scans: usize,
+    jfif: bool,
+    adobe: Option<u8>,
+    exif: Option<&'a [u8]>,
+    ended: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// Goes behind the next marker and its segment; whether the picture goes on.
+    fn segment(&mut self) -> Result<bool, String> {
+        let scanned = self.at;
+        let Some(marker) = self.marker() else {
+            // Nothing but the end marker may be missing, or be a line break now: a file filled up with zeros is cut off.
+            let ends_here = self.bytes.len().saturating_sub(scanned) <= 2;
+            return if self.scans > 0 && ends_here { Ok(false) } else { Err(TRUNCATED.into()) };
+        };
+        match marker {
+            0xD9 => {
+                self.ended = true;
+                return Ok(false);
+            }
+            0x00 | 0x01 | 0xD0..=0xD8 => return Ok(true),
+            _ => {}
+        }
+        let rest = &self.bytes[self.at..];
+        let length = rest.first_chunk().map(|&two| usize::from(u16::from_be_bytes(two)));
+        let body = length.and_then(|length| rest.get(2..length)).ok_or(TRUNCATED)?;
+        self.at += 2 + body.len();
+        match marker {
+            0xC4 => self.huffman(body)?,
+            0xC0..=0xC2 => self.frame(marker, body)?,
+            0xC3 => return Err(unread("lossless")),
+            0xC5..=0xC7 => return Err(unread("hierarchical")),
+            0xC9..=0xCB | 0xCD..=0xCF => return Err(unread("arithmetic-coded")),
+            0xF7 => return Err("a JPEG-LS picture: save it as an ordinary JPEG or PNG".into()),
+            0xDA => self.scan(body)?,
+            0xDB => self.quants(body)?,
+            0xDD => self.restart = usize::from(u16::from_be_bytes(*body.first_chunk().ok_or(DAMAGED)?)),
+            0xE0 => self.jfif |= body.starts_with(b"JFIF\0"),
+            0xE1 if self.exif.is_none() => self.exif = body.strip_prefix(b"Exif\0\0"),
+            0xEE if body.starts_with(b"Adobe") => self.adobe = body.get(11).copied().or(self.adobe),
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Goes behind the next marker; in coded data `FF 00` is a byte.
+    fn marker(&mut self) -> Option<u8> {
+        loop {
+            self.at += self.bytes.get(self.at..)?.iter().position(|&b| b == 0xFF)?;
+            self.at += self.bytes[self.at..].iter().position(|&b| b != 0xFF)?;
+            self.at += 1;
+            match self.bytes[self.at - 1] {
+                0 => {}
+                marker => return Some(marker),
+            }
+        }
+    }
+
+    fn quants(&mut self, mut body: &[u8]) -> Result<(), String> {
+        while let Some((&first, rest)) = body.split_first() {
+            let size = if first >> 4 == 0 { 1 } else { 2 };
+            let (values, rest) = rest.split_at_checked(64 * size).ok_or(DAMAGED)?;
+            let mut table = [0; 64];
+            for (value, &place) in values.chunks_exact(size).zip(&ZIGZAG) {
+                table[usize::from(place)] = value.iter().fold(0, |v, &b| v << 8 | u16::from(b));
+            }
+            *self.quants.get_mut(usize::from(first & 15)).ok_or(DAMAGED)? = Some(table);
+            body = rest;
+        }
+        Ok(())
+    }
+
+    fn huffman(&mut self, mut body: &[u8]) -> Result<(), String> {
+        while let Some((&first, rest)) = body.split_first() {
+            let (counts, rest) = rest.split_first_chunk().ok_or(DAMAGED)?;
+            let n = counts.iter().map(|&n| usize::from(n)).sum();
+            let (symbols, rest) = rest.split_at_checked(n).ok_or(DAMAGED)?;
+            let with_runs = first >> 4 != 0;
+            let tables = if with_runs { &mut self.ac } else { &mut self.dc };
+            let table = Huffman::new(counts, symbols, with_runs).ok_or(DAMAGED)?;
+            *tables.get_mut(usize::from(first & 15)).ok_or(DAMAGED)? = Some(table);
+            body = rest;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, marker: u8, body: &[u8]) -> Result<(), String> {
+        let &[precision, h1, h0, w1, w0, n, ref parts @ ..] = body else { return Err(DAMAGED.into()) };
+        let size = [[w1, w0], [h1, h0]].map(|two| usize::from(u16::from_be_bytes(two)));
+        if precision != 8 {
+            return Err(unread(&format!("{precision}-bit")));
+        }
+        believable(size.map(|side| side as u64), self.bytes.len() as u64)?;
+        if self.frame.is_some() || parts.len() != 3 * usize::from(n) || !(1..=4).contains(&n) {
+            return Err(DAMAGED.into());
+        }
+        let factors = |part: &[u8]| [part[1] >> 4, part[1] & 15].map(usize::from);
+        let most = [0, 1].map(|axis| parts.chunks_exact(3).map(|p| factors(p)[axis]).max().unwrap_or(1));
+        let mut components = Vec::new();
+        let mcus = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis].max(1)));
+        for part in parts.chunks_exact(3) {
+            let factors = factors(part);
+            if factors.iter().any(|f| !(1..=4).contains(f))
+                || components.iter().any(|c: &Component| c.id == part[0])
+            {
+                return Err(DAMAGED.into());
+            }
+            if (0..2).any(|axis| most[axis] % factors[axis] != 0) {
+                return Err(
+                    "a JPEG with sampling factors in a broken ratio: save it as an ordinary JPEG or PNG"
+                        .into(),
+                );
+            }
+            let blocks = [0, 1].map(|axis| mcus[axis] * factors[axis]);
+            let progressive = marker == 0xC2;
+            components.push(Component {
+                id: part[0],
+                factors,
+                size: [0, 1].map(|axis| (size[axis] * factors[axis]).div_ceil(most[axis])),
+                blocks,
+                quant_table: usize::from(part[2]),
+                quant: [0; 64],
+                plane: vec![0; 64 * blocks[0] * blocks[1]],
+                coefficients: if progressive { vec![[0; 64]; blocks[0] * blocks[1]] } else { Vec::new() },
+                shifts: [255; 64],
+            });
+        }
+        self.frame = Some(Frame { progressive: marker == 0xC2, size, most, mcus, components });
+        Ok(())
+    }
+
+    fn scan(&mut self, body: &[u8]) -> Result<(), String> {
+        self.scans += 1;
+        if self.scans > MAX_SCANS {
+            return Err(format!("more than {MAX_SCANS} scans"));
+        }
+        let frame = self.frame.as_mut().ok_or(DAMAGED)?;
+        let (&n, rest) = body.split_first().ok_or(DAMAGED)?;
+        let (parts, rest) = rest.split_at_checked(2 * usize::from(n)).ok_or(DAMAGED)?;
+        let &[from, to, shifts] = rest.first_chunk().ok_or(DAMAGED)?;
+        let (band, high, low) = match frame.progressive {
+            true => ([from, to].map(usize::from), shifts >> 4, shifts & 15),
+            false => ([0, 63], 0, 0),
+        };
+        let band_is_sound = match band {
+            [0, to] => to == 0 || !frame.progressive,
+            [from, to] => from <= to && to < 64 && n == 1,
+        };
+        if !band_is_sound || low > 13 || !(1..=4).contains(&n) {
+            return Err(DAMAGED.into());
+        }
+        let (mut components, mut dc, mut ac) = (Vec::new(), Vec::new(), Vec::new());
+        for part in parts.chunks_exact(2) {
+            let place = frame.components.iter().position(|c| c.id == part[0]).ok_or(DAMAGED)?;
+            if components.contains(&place) {
+                return Err(DAMAGED.into());
+            }
+            components.push(place);
+            dc.push(self.dc.get(usize::from(part[1] >> 4)).and_then(Option::as_ref));
+            ac.push(self.ac.get(usize::from(part[1] & 15)).and_then(Option::as_ref));
+            let component = &mut frame.components[place];
+            if component.shifts[0] == 255 {
+                component.quant = self.quants.get(component.quant_table).copied().flatten().ok_or(DAMAGED)?;
+            }
+            // A band is sent once, then a bit at a time.
+            for shift in &mut component.shifts[band[0]..=band[1]] {
+                let follows = if high == 0 {
+                    *shift == 255 || !frame.progressive
+                } else {
+                    *shift == high && low + 1 == high
+                };
+                if !follows {
+                    return Err(DAMAGED.into());
+                }
+                *shift = low;
+            }
+        }
+        let restart = self.restart;
+        let scan = Scan { components, dc, ac, band, high: high.into(), low: low.into(), restart };
+        let (bytes, at) = (self.bytes, self.at);
+        self.at = vectorised(
+            #[inline(always)]
+            || scan.decode(frame, bytes, at),
+        )?;
+        Ok(())
+    }
+}
+
+fn unread(kind: &str) -> String {
+    let article = if kind.starts_with('a') { "an" } else { "a" };
+    format!("{article} {kind} JPEG: save it as an ordinary JPEG or PNG")
+}

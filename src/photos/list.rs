@@ -1,0 +1,280 @@
+//! Csv lists of photos.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::photos::endings::is_photo;
+use crate::photos::part::Part;
+use crate::photos::photos::{Item, Origin};
+use crate::photos::shelf::Shelf;
+use crate::photos::tally::Tally;
+use crate::photos::{Photos, Source, Split};
+
+/// LIMIT: bytes of a list.
+const MAX_LIST: u64 = 1 << 30;
+const ADVICE: &str = "give lines of file,labels or file,labels,split";
+
+/// Columns of a list: where the file name, the labels and the split stand.
+struct Columns {
+    file: usize,
+    labels: Option<usize>,
+    split: Option<usize>,
+}
+
+/// Headings, of letters alone.
+const FILE: [&str; 18] = [
+    "file",
+    "path",
+    "image",
+    "filename",
+    "filepath",
+    "imagepath",
+    "imagefile",
+    "imagefilename",
+    "imagename",
+    "imageid",
+    "img",
+    "imgpath",
+    "imgfile",
+    "imgname",
+    "photo",
+    "photopath",
+    "picture",
+    "relativepath",
+];
+const LABELS: [&str; 7] = ["labels", "label", "class", "classes", "tags", "category", "categories"];
+const SPLIT: [&str; 4] = ["split", "set", "subset", "partition"];
+
+impl Columns {
+    /// From the headings; `None` if the line names no file column.
+    fn from_headings(line: &[String]) -> Option<Columns> {
+        let letters =
+            |cell: &String| cell.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+        let cells: Vec<String> = line.iter().map(letters).collect();
+        let find = |names: &[&str]| names.iter().find_map(|name| cells.iter().position(|cell| cell == name));
+        Some(Columns { file: find(&FILE)?, labels: find(&LABELS), split: find(&SPLIT) })
+    }
+}
+
+/// Which lines of a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lines<'a> {
+    All,
+    /// Those of a split of that name.
+    Named(&'a str),
+    /// Those to learn from or to be judged on.
+    Split(Split),
+    /// Those that nothing is judged on.
+    Unjudged,
+}
+
+impl Lines<'_> {
+    /// Whether lines of a split are taken; `has_test`: whether there is a test part.
+    fn take(self, split: &str, has_test: bool) -> bool {
+        let part = Part::of(split);
+        match self {
+            Lines::All => true,
+            Lines::Named(wanted) => {
+                wanted.eq_ignore_ascii_case(split) || (part.is_some() && part == Part::of(wanted))
+            }
+            Lines::Split(wanted) => part == Some(Part::serving(wanted, has_test)),
+            // What an encoder is judged on it must not have seen.
+            Lines::Unjudged => part.is_some_and(|part| part != Part::serving(Split::Test, has_test)),
+        }
+    }
+}
+
+/// See [`Photos::csv`].
+pub(super) fn csv(source: &Source, root: Option<&Path>, wanted: Lines) -> Result<Photos> {
+    let list = &source.path;
+    let fence = source.fence(root.or(list.parent()).unwrap_or(Path::new("")))?;
+    let place = list.display().to_string();
+    let text = text_of(list)?;
+    let beside = list.parent().unwrap_or(Path::new(""));
+    let candidates = match root {
+        Some(root) => vec![root.to_path_buf()],
+        None => vec![beside.to_path_buf(), beside.join("images")],
+    };
+    let Table { columns, lines } = Table::read(&text, &place)?;
+    let cell = |line: &Vec<String>, column: Option<usize>| -> String {
+        column.and_then(|c| line.get(c)).cloned().unwrap_or_default()
+    };
+    let labels_of = |line: &Vec<String>| -> Vec<String> {
+        let cell = cell(line, columns.labels);
+        cell.split(';').map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect()
+    };
+    let classes: Vec<String> =
+        lines.iter().flat_map(labels_of).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut splits: BTreeMap<String, usize> = BTreeMap::new();
+    lines.iter().for_each(|line| *splits.entry(cell(line, columns.split)).or_default() += 1);
+    let has_test = splits.keys().any(|split| Part::of(split) == Some(Part::Test));
+    let taken: Vec<&Vec<String>> =
+        lines.iter().filter(|line| wanted.take(&cell(line, columns.split), has_test)).collect();
+    if taken.is_empty() {
+        return Err(nothing(wanted, &splits, place));
+    }
+    let mut nameless = Tally::new("lines", "left out");
+    let names: Vec<&str> =
+        taken.iter().map(|line| line.get(columns.file).map_or("", String::as_str)).collect();
+    let named: Vec<&str> = names.iter().copied().filter(|name| !name.is_empty()).collect();
+    let mut shelf = Shelf::choose(&fence, list, &candidates, &named, true)?;
+    let mut known: HashMap<String, usize> = HashMap::new();
+    let mut items: Vec<Item> = Vec::new();
+    for (line, name) in taken.iter().zip(&names) {
+        let Some((name, path)) = shelf.place(name).filter(|_| !name.is_empty()) else {
+            nameless.note("name no file", format_args!("{:?}", line.join(",")));
+            continue;
+        };
+        let labels = labels_of(line);
+        let labels = labels.iter().filter_map(|label| classes.binary_search(label).ok());
+        let at = *known.entry(name.clone()).or_insert(items.len());
+        if at == items.len() {
+            items.push(Item::new(name, Origin::File(path), Vec::new()));
+        }
+        items[at].labels.extend(labels);
+    }
+    items.iter_mut().for_each(Item::tidy);
+    nameless.check(&place, taken.len(), source.max_broken)?;
+    let again = taken.len() - nameless.count() - items.len();
+    let mut photos = Photos::from_items(place.clone(), items, classes).within(fence);
+    photos.warnings.extend(nameless.warnings(&place, taken.len()));
+    if again > 0 {
+        let what =
+            format!("{again} of {} lines name a photo again: it has the labels of all of them", taken.len());
+        photos.warnings.push(format!("{place}: {what}"));
+    }
+    if !matches!(wanted, Lines::All | Lines::Named(_)) {
+        let unknown = splits.iter().filter(|(split, _)| Part::of(split).is_none());
+        photos.warnings.extend(unknown.map(|(split, n)| {
+            format!("{place}: {n} lines of the unknown split {split:?} are left out: use train, val or test")
+        }));
+    }
+    if let Lines::Unjudged = wanted {
+        let judged =
+            splits.iter().filter(|(split, _)| Part::of(split).is_some() && !wanted.take(split, has_test));
+        photos.warnings.extend(judged.map(|(split, n)| {
+            format!("{place}: {n} lines of split {split:?} are left out: they are to judge on")
+        }));
+    }
+    let cells: Vec<String> = lines.iter().map(|line| cell(line, columns.labels)).collect();
+    photos.warnings.extend(other_separator(&cells).map(|what| format!("{place}: {what}")));
+    Ok(photos)
+}
+
+/// The error of a list that has no line that was wanted.
+fn nothing(wanted: Lines, splits: &BTreeMap<String, usize>, place: String) -> Error {
+    let known: Vec<String> =
+        splits.keys().filter(|s| !s.is_empty()).map(|s| s.escape_debug().to_string()).collect();
+    let choose = match known[..] {
+        [] => "it has no column of splits: call one split, and its lines train or test".to_string(),
+        _ => format!("choose among its splits: {}", known.join(", ")),
+    };
+    match wanted {
+        Lines::Named(split) => Error::input(format!("no line of split {split:?}"), place, choose),
+        Lines::Split(split) => Error::input(format!("no line of split {:?}", split.name()), place, choose),
+        Lines::Unjudged if !splits.is_empty() => {
+            let known: Vec<String> = known.iter().map(|split| format!("\"{split}\"")).collect();
+            let what = format!("every line is of split {}", known.join(" or "));
+            Error::input(what, place, "give photos of split train, or a list without splits")
+        }
+        _ => Error::input("an empty list", place, ADVICE),
+    }
+}
+
+/// What a list says that joins labels by something else than `;`.
+fn other_separator(cells: &[String]) -> Option<String> {
+    let filled: Vec<&String> = cells.iter().filter(|cell| !cell.is_empty()).collect();
+    if filled.iter().any(|cell| cell.contains(';')) {
+        return None;
+    }
+    let holds = |cell: &str| cell.contains([',', '|']) || (cell.starts_with('[') && cell.ends_with(']'));
+    let many: Vec<_> = filled.iter().filter(|cell| holds(cell)).collect();
+    let first = many.first().filter(|_| 4 * many.len() >= filled.len())?;
+    Some(format!(
+        "{} of {} labels are like {first:?}, each taken as one class: join several labels by ;",
+        many.len(),
+        filled.len()
+    ))
+}
+
+/// The text of a list: UTF-8, or UTF-16 if it begins with that byte order mark.
+fn text_of(list: &Path) -> Result<String> {
+    let bytes = files::read(files::open(list)?, list, MAX_LIST)?;
+    let wide = |unit: fn([u8; 2]) -> u16| {
+        let units = bytes[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    };
+    Ok(match bytes.get(..2) {
+        Some(b"\xff\xfe") => wide(u16::from_le_bytes),
+        Some(b"\xfe\xff") => wide(u16::from_be_bytes),
+        _ => files::text(bytes, list)?,
+    })
+}
+
+/// A list's lines below its headings, every cell without the spaces and quotes around it.
+struct Table {
+    columns: Columns,
+    lines: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn read(text: &str, place: &str) -> Result<Table> {
+        let mut text = text.trim_start_matches('\u{feff}');
+        while let Some((_, rest)) = text.split_once('\n').filter(|(first, _)| is_remark(first)) {
+            text = rest;
+        }
+        let read = |separator: u8| -> csv::Result<Vec<Vec<String>>> {
+            let mut reader = csv::ReaderBuilder::new();
+            let reader = reader.has_headers(false).flexible(true).delimiter(separator);
+            let bare = |cell: &str| {
+                let cell = cell.trim();
+                let inner = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"'));
+                inner.unwrap_or(cell).trim().to_string()
+            };
+            let line = |line: csv::Result<csv::StringRecord>| Ok(line?.iter().map(bare).collect());
+            reader.from_reader(text.as_bytes()).records().map(line).collect()
+        };
+        let bad = |e: csv::Error| Error::input(format!("not a csv list ({e})"), place, ADVICE);
+        let mut lines = read(b',').map_err(bad)?;
+        for separator in *b"\t;" {
+            // A comma may stand in labels; where it parts headings or every line, it is the separator.
+            let parts = |lines: &[Vec<String>]| lines.iter().filter(|line| line.len() > 1).count();
+            let headed = |lines: &[Vec<String>]| {
+                lines.first().is_some_and(|l| l.len() > 1 && Columns::from_headings(l).is_some())
+            };
+            if headed(&lines) {
+                break;
+            }
+            if let Ok(others) = read(separator)
+                && (headed(&others) || (parts(&lines) < lines.len() && parts(&others) == others.len()))
+            {
+                lines = others;
+                break;
+            }
+        }
+        let Some(first) = lines.first() else {
+            return Err(Error::input("an empty list", place, ADVICE));
+        };
+        if let Some(columns) = Columns::from_headings(first) {
+            lines.remove(0);
+            return Ok(Table { columns, lines });
+        }
+        // Headings of other words: a line without a photo's name above lines that have one.
+        let has_photo = |line: &Vec<String>| line.iter().any(|cell| is_photo(Path::new(cell)));
+        if !has_photo(first) && lines.get(1).is_some_and(has_photo) {
+            let what = format!("no column of files among {}", first.join(", "));
+            return Err(Error::input(what, place, "call the column with the photos file, path or image"));
+        }
+        Ok(Table { columns: Columns { file: 0, labels: Some(1), split: Some(2) }, lines })
+    }
+}
+
+/// Whether a line is a comment above the headings, or Excel's on its separator.
+fn is_remark(line: &str) -> bool {
+    let cells: Vec<String> = line.split([',', ';', '\t']).map(|cell| cell.trim().replace('"', "")).collect();
+    let is_photo = cells.iter().any(|cell| is_photo(Path::new(cell)));
+    let is_heading = Columns::from_headings(&cells).is_some();
+    line.starts_with('#') && !is_photo && !is_heading || line.to_lowercase().starts_with("sep=")
+}

@@ -1,0 +1,427 @@
+//! Batches of views, made by worker threads ahead of the device.
+//!
+//! Workers take photos in the epoch's order, one at a time, and send their views to a collector thread, which lays
+//! them into batches and hands these over in order. What a view looks like depends on (seed, epoch, photo, view)
+//! only, so the number of threads changes nothing, and a run can go on from any batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::error::{Error, Result, no_thread};
+use crate::photos::Album;
+use crate::photos::tally::allowed;
+use crate::photos::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
+use crate::rng::KeyedRng;
+use crate::topic::Topic;
+use serde::{Deserialize, Serialize};
+
+/// A place in a run: the batch to be made next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Epochs before this one.
+    pub epoch: u64,
+    /// Batches of this epoch before this one.
+    pub batch: u64,
+}
+
+/// What a [`Loader`] makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderOptions {
+    /// B, images in a batch.
+    pub batch: usize,
+    /// One configuration for each of the K views of an image.
+    pub views: Vec<ViewConfig>,
+    /// Seed of the order, the views and the replacements.
+    pub seed: u64,
+    /// Worker threads; 0 for as many as there are processors.
+    pub threads: usize,
+    /// Finished batches that may wait for the device.
+    pub ahead: usize,
+    /// The first batch to make: where a resumed run stopped.
+    pub start: Position,
+    /// End before this epoch; `None` goes on for ever.
+    pub end_epoch: Option<u64>,
+    /// Leave out the photos at the end of an epoch that do not fill a batch.
+    pub drop_last: bool,
+    /// Names of undecodable photos that a resumed run has met.
+    pub broken: BTreeSet<String>,
+    /// The fraction of photos that may be undecodable (one always may, unless this is 0) before the run stops.
+    pub max_broken: f64,
+}
+
+impl LoaderOptions {
+    /// All processors, two batches ahead, from the start, without end, last ones dropped, 1 % may be broken.
+    pub fn new(batch: usize, views: Vec<ViewConfig>, seed: u64) -> LoaderOptions {
+        LoaderOptions {
+            batch,
+            views,
+            seed,
+            threads: 0,
+            ahead: 2,
+            start: Position::default(),
+            end_epoch: None,
+            drop_last: true,
+            broken: BTreeSet::new(),
+            max_broken: 0.01,
+        }
+    }
+}
+
+/// A photo that could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Replaced {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+    /// Name of the photo shown in its place; `None` if it was itself met while looking for a replacement.
+    pub by: Option<String>,
+}
+
+/// B images with K views each, view-major: the first views of all images, then their second views, and so on.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Normalised views, `[B K, size, size, 3]`; where sizes differ, `[B, size_k, size_k, 3]` for each k in turn.
+    pub images: Vec<f32>,
+    /// The photo of each of the B images.
+    pub ids: Vec<u64>,
+    /// What was cut out for each of the B K rows, in the photo's own pixels.
+    pub crops: Vec<CropBox>,
+    /// Which rows are mirrored.
+    pub flips: Vec<bool>,
+    /// K.
+    pub views: usize,
+    /// Where in the run this batch belongs.
+    pub position: Position,
+    /// Where to go on after this batch.
+    pub next: Position,
+    /// Photos that could not be decoded, with their replacements.
+    pub replaced: Vec<Replaced>,
+}
+
+/// The views of one image on their way from a worker to the collector.
+struct Sheet {
+    slot: u64,
+    id: usize,
+    pixels: Vec<f32>,
+    crops: Vec<CropBox>,
+    flips: Vec<bool>,
+    replaced: Vec<Replaced>,
+}
+
+/// Where a slot (an image of the run, counted from epoch 0) belongs.
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    photos: u64,
+    batch: u64,
+    batches: u64,
+}
+
+impl Schedule {
+    fn new(photos: usize, batch: usize, drop_last: bool) -> Schedule {
+        let (photos, batch) = (photos as u64, batch as u64);
+        Schedule { photos, batch, batches: if drop_last { photos / batch } else { photos.div_ceil(batch) } }
+    }
+
+    /// Images used in an epoch.
+    fn per_epoch(&self) -> u64 {
+        self.photos.min(self.batches * self.batch)
+    }
+
+    fn first_slot(&self, p: Position) -> u64 {
+        p.epoch * self.per_epoch() + (p.batch * self.batch).min(self.per_epoch())
+    }
+
+    fn position(&self, slot: u64) -> Position {
+        Position { epoch: slot / self.per_epoch(), batch: slot % self.per_epoch() / self.batch }
+    }
+
+    fn after(&self, p: Position) -> Position {
+        self.position(self.first_slot(p) + self.images_in(p) as u64)
+    }
+
+    fn images_in(&self, p: Position) -> usize {
+        self.batch.min(self.per_epoch() - p.batch * self.batch) as usize
+    }
+}
+
+/// What all threads of a loader share.
+struct Shared {
+    album: Arc<Album>,
+    options: LoaderOptions,
+    /// Floats in each of the K views.
+    lengths: Vec<usize>,
+    schedule: Schedule,
+    next_slot: AtomicU64,
+    stop: AtomicBool,
+    free_sheets: Mutex<Vec<Vec<f32>>>,
+    free_batches: Mutex<Vec<Vec<f32>>>,
+}
+
+/// An iterator over batches; dropping it ends its threads.
+pub struct Loader {
+    shared: Arc<Shared>,
+    batches: Option<Receiver<Result<Batch>>>,
+    threads: Vec<JoinHandle<()>>,
+    broken: BTreeSet<String>,
+}
+
+impl Loader {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a view configuration is invalid, B or K is 0, or with `drop_last` there are fewer photos
+    /// than B.
+    pub fn new(album: Arc<Album>, options: LoaderOptions) -> Result<Loader> {
+        let place = album.photos().place().to_string();
+        let makers = options.views.iter().cloned().map(ViewMaker::new).collect::<Result<Vec<_>>>()?;
+        let lengths: Vec<usize> = makers.iter().map(ViewMaker::len).collect();
+        if options.batch == 0 || lengths.is_empty() {
+            let advice = "use at least one image and one view";
+            return Err(Error::input("no batch can be made", "configuration", advice));
+        }
+        let schedule = Schedule::new(album.photos().len(), options.batch, options.drop_last);
+        if schedule.batches == 0 {
+            let what = format!("{} photos do not fill a batch of {}", album.photos().len(), options.batch);
+            return Err(Error::input(what, place, "lower --batch or give more photos"));
+        }
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        };
+        let shared = Arc::new(Shared {
+            next_slot: AtomicU64::new(schedule.first_slot(options.start)),
+            album,
+            lengths,
+            schedule,
+            stop: AtomicBool::new(false),
+            free_sheets: Mutex::default(),
+            free_batches: Mutex::default(),
+            options,
+        });
+        let (batch_sender, batches) = sync_channel(shared.options.ahead.max(1));
+        let broken = shared.options.broken.clone();
+        let mut loader = Loader { shared, batches: Some(batches), threads: Vec::new(), broken };
+        loader.start(threads, makers, batch_sender)?;
+        Ok(loader)
+    }
+
+    /// Starts the workers and the collector. On an error all channels' ends are dropped, so that the threads which
+    /// did start end too.
+    fn start(
+        &mut self,
+        workers: usize,
+        makers: Vec<ViewMaker>,
+        batches: SyncSender<Result<Batch>>,
+    ) -> Result<()> {
+        let (sender, sheets) = sync_channel(2 * workers);
+        let spawn = |name: String, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name).spawn(run).map_err(no_thread)
+        };
+        for i in 0..workers {
+            let (shared, makers, sender) = (self.shared.clone(), makers.clone(), sender.clone());
+            self.threads
+                .push(spawn(format!("loader-{i}"), Box::new(move || work(&shared, makers, &sender)))?);
+        }
+        let shared = self.shared.clone();
+        self.threads.push(spawn("collector".into(), Box::new(move || collect(&shared, &sheets, &batches)))?);
+        Ok(())
+    }
+
+    /// Batches in an epoch.
+    pub fn batches_per_epoch(&self) -> u64 {
+        self.shared.schedule.batches
+    }
+
+    /// Names of the undecodable photos met so far.
+    pub fn broken(&self) -> &BTreeSet<String> {
+        &self.broken
+    }
+
+    /// Gives a used batch's memory back for later batches.
+    pub fn recycle(&self, batch: Batch) {
+        let mut free = self.shared.free_batches.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() <= self.shared.options.ahead {
+            free.push(batch.images);
+        }
+    }
+
+    /// Adds a batch's broken photos to those known, and judges.
+    ///
+    /// ORDER: counted as batches are handed over, not as workers meet them, so that every run stops at the same one.
+    fn judge(&mut self, batch: Batch) -> Result<Batch> {
+        self.broken.extend(batch.replaced.iter().map(|r| r.name.clone()));
+        let (n, fraction) = (self.shared.album.photos().len(), self.shared.options.max_broken);
+        let allowed = allowed(n, fraction);
+        match batch.replaced.first() {
+            Some(first) if self.broken.len() > allowed => Err(Error::input(
+                format!("{} of {n} photos can't be decoded, {allowed} may be", self.broken.len()),
+                self.shared.album.photos().place(),
+                format!("remove or repair them, such as {} ({})", first.name, first.reason),
+            )
+            .see(Topic::Data)),
+            _ => Ok(batch),
+        }
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch>;
+
+    /// The next batch; an error ends the loader.
+    fn next(&mut self) -> Option<Result<Batch>> {
+        let batch = self.batches.as_ref()?.recv().ok()?.and_then(|batch| self.judge(batch));
+        if batch.is_err() {
+            self.batches = None;
+        }
+        Some(batch)
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.batches = None; // wakes the collector, and its end wakes the workers
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A worker: takes the next slot until told to stop, or until the last epoch is over.
+fn work(shared: &Shared, mut makers: Vec<ViewMaker>, sheets: &SyncSender<Result<Sheet>>) {
+    let mut order = (u64::MAX, Vec::new());
+    while !shared.stop.load(Ordering::Relaxed) {
+        let slot = shared.next_slot.fetch_add(1, Ordering::Relaxed);
+        let epoch = shared.schedule.position(slot).epoch;
+        if shared.options.end_epoch.is_some_and(|end| epoch >= end) {
+            return;
+        }
+        if order.0 != epoch {
+            let mut rng = KeyedRng::new("epoch", shared.options.seed, [epoch, 0, 0]);
+            order = (epoch, rng.permutation(shared.schedule.photos as usize));
+        }
+        let photo = order.1[(slot % shared.schedule.per_epoch()) as usize];
+        // A panic here would leave the collector waiting for this slot.
+        let sheet = catch_unwind(AssertUnwindSafe(|| make_sheet(shared, &mut makers, slot, epoch, photo)));
+        let name = || shared.album.photos().name(photo);
+        let sheet =
+            sheet.unwrap_or_else(|_| Err(Error::Run(format!("a loader thread failed at photo {}", name()))));
+        if sheets.send(sheet).is_err() {
+            return;
+        }
+    }
+}
+
+/// Decodes a photo, or its replacement, and makes its K views.
+fn make_sheet(
+    shared: &Shared,
+    makers: &mut [ViewMaker],
+    slot: u64,
+    epoch: u64,
+    photo: usize,
+) -> Result<Sheet> {
+    let (photos, seed) = (shared.album.photos(), shared.options.seed);
+    let found = shared.album.photo_or_other(photo, seed, epoch);
+    let by = found.photo.as_ref().map(|(id, _)| photos.name(*id).to_string());
+    let replaced: Vec<Replaced> = found
+        .broken
+        .into_iter()
+        .map(|(id, reason)| Replaced {
+            name: photos.name(id).into(),
+            reason,
+            by: by.clone().filter(|_| id == photo),
+        })
+        .collect();
+    let Some((id, shown)) = found.photo else {
+        let example = replaced.first().map(|r| format!("{} ({})", r.name, r.reason)).unwrap_or_default();
+        let what = format!("{} photos in a row can't be decoded, such as {example}", replaced.len());
+        return Err(Error::input(what, photos.place(), "give photos that a viewer can open"));
+    };
+    let free = shared.free_sheets.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let mut pixels = free.unwrap_or_default();
+    pixels.resize(shared.lengths.iter().sum(), 0.0);
+    let (mut crops, mut flips) = (Vec::with_capacity(makers.len()), Vec::with_capacity(makers.len()));
+    let mut rest = &mut pixels[..];
+    for (view, maker) in makers.iter_mut().enumerate() {
+        let (out, others) = rest.split_at_mut(maker.len());
+        rest = others;
+        let mut rng = KeyedRng::new("view", seed, [epoch, photo as u64, view as u64]);
+        let params = ViewParams::draw(maker.config(), shown.image.width, shown.image.height, &mut rng);
+        maker.make(&shown.image, &params, out);
+        crops.push(shown.original_box(params.crop));
+        flips.push(params.flip);
+    }
+    Ok(Sheet { slot, id, pixels, crops, flips, replaced })
+}
+
+/// The collector: lays sheets into batches and hands these over in order.
+fn collect(shared: &Shared, sheets: &Receiver<Result<Sheet>>, batches: &SyncSender<Result<Batch>>) {
+    let schedule = shared.schedule;
+    let mut due = shared.options.start;
+    due = schedule.position(schedule.first_slot(due));
+    let mut open: BTreeMap<u64, (Batch, usize)> = BTreeMap::new(); // first slot -> batch, sheets missing
+    for sheet in sheets {
+        let sheet = match sheet {
+            Ok(sheet) => sheet,
+            Err(error) => {
+                let _ = batches.send(Err(error));
+                return;
+            }
+        };
+        let position = schedule.position(sheet.slot);
+        let first = schedule.first_slot(position);
+        let (batch, missing) = open
+            .entry(first)
+            .or_insert_with(|| (empty_batch(shared, position), schedule.images_in(position)));
+        lay(shared, batch, (sheet.slot - first) as usize, sheet);
+        *missing -= 1;
+        while let Some(entry) =
+            open.first_entry().filter(|e| *e.key() == schedule.first_slot(due) && e.get().1 == 0)
+        {
+            let mut batch = entry.remove().0;
+            batch.replaced.sort();
+            due = batch.next;
+            if batches.send(Ok(batch)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn empty_batch(shared: &Shared, position: Position) -> Batch {
+    let (n, views) = (shared.schedule.images_in(position), shared.options.views.len());
+    let free = shared.free_batches.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let mut images = free.unwrap_or_default();
+    images.resize(n * shared.lengths.iter().sum::<usize>(), 0.0);
+    Batch {
+        images,
+        ids: vec![0; n],
+        crops: vec![CropBox::default(); n * views],
+        flips: vec![false; n * views],
+        views,
+        position,
+        next: shared.schedule.after(position),
+        replaced: Vec::new(),
+    }
+}
+
+/// Copies one image's views to their rows.
+fn lay(shared: &Shared, batch: &mut Batch, image: usize, sheet: Sheet) {
+    let n = batch.ids.len();
+    batch.ids[image] = sheet.id as u64;
+    let mut before = 0; // floats of one image's earlier views
+    for (view, &length) in shared.lengths.iter().enumerate() {
+        let (row, at) = (view * n + image, n * before + image * length);
+        batch.images[at..][..length].copy_from_slice(&sheet.pixels[before..][..length]);
+        before += length;
+        batch.crops[row] = sheet.crops[view];
+        batch.flips[row] = sheet.flips[view];
+    }
+    batch.replaced.extend(sheet.replaced);
+    shared.free_sheets.lock().unwrap_or_else(PoisonError::into_inner).push(sheet.pixels);
+}

@@ -1,0 +1,240 @@
+//! A set of photos: names, bytes on demand, labels where known. Decoding and caching are the [`Album`](super::Album)'s.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::photos::decode::{self, Read};
+use crate::photos::files::RawImage;
+use crate::photos::source::Fence;
+use crate::photos::{Rgb, Source, folder, list};
+
+/// Photos in a fixed order; a photo's index is its id everywhere (queues, batches, logs).
+#[derive(Clone, Debug)]
+pub struct Photos {
+    place: String,
+    pub(super) items: Vec<Item>,
+    pub(super) classes: Vec<String>,
+    fence: Fence,
+    pub(super) warnings: Vec<String>,
+}
+
+/// An object in a photo.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LabelledBox {
+    /// Index into [`Photos::classes`].
+    pub class: usize,
+    /// `[x, y, width, height]` in pixels of the photo itself, from its upper left corner.
+    pub rect: [f32; 4],
+    /// Marked as hard to recognise (Pascal VOC): such objects are not counted in judging.
+    pub difficult: bool,
+    /// A group of objects under one box (COCO).
+    pub crowd: bool,
+}
+
+impl LabelledBox {
+    /// Whether a rectangle is finite and its sides are not negative.
+    pub(super) fn is_sane(rect: [f32; 4]) -> bool {
+        rect.iter().all(|v| v.is_finite()) && rect[2] >= 0.0 && rect[3] >= 0.0
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) origin: Origin,
+    pub(super) labels: Vec<usize>,
+    pub(super) difficult: Vec<usize>,
+    pub(super) boxes: Vec<LabelledBox>,
+}
+
+impl Item {
+    pub(super) fn new(name: String, origin: Origin, labels: Vec<usize>) -> Item {
+        Item { name, origin, labels, difficult: Vec::new(), boxes: Vec::new() }
+    }
+
+    /// Labels from objects as (class, whether it is difficult): classes with an object that is not difficult; the others
+    /// are left out of judging.
+    pub(super) fn label(&mut self, objects: &[(usize, bool)]) {
+        let classes = |difficult| objects.iter().filter(move |o| o.1 == difficult).map(|o| o.0);
+        (self.labels, self.difficult) = (classes(false).collect(), classes(true).collect());
+        self.tidy();
+    }
+
+    /// Labels sorted, each once, and none of them also left out.
+    pub(super) fn tidy(&mut self) {
+        for classes in [&mut self.labels, &mut self.difficult] {
+            classes.sort_unstable();
+            classes.dedup();
+        }
+        self.difficult.retain(|class| self.labels.binary_search(class).is_err());
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    File(PathBuf),
+    Bytes(Cow<'static, [u8]>),
+    Raw(RawImage),
+}
+
+impl Photos {
+    pub(super) fn from_items(place: String, items: Vec<Item>, classes: Vec<String>) -> Photos {
+        Photos { place, items, classes, fence: Fence::default(), warnings: Vec::new() }
+    }
+
+    /// The same photos, read only if they lie inside a fence.
+    pub(super) fn within(self, fence: Fence) -> Photos {
+        Photos { fence, ..self }
+    }
+
+    /// Every photo below a folder, unlabelled.
+    ///
+    /// Files are told by their extension (`jpg`, `jpeg`, `jpe`, `jfif`, `png`, `webp`, `gif`, `bmp`, `tif`, `tiff`, in any
+    /// case), sorted by path, hidden ones left out. A folder that links back to one already seen is not entered again; links
+    /// that lead out of the folder are left out, unless the [`Source`] follows them. These links, folders below it that can't
+    /// be read, and files of other endings are counted in [`Photos::warnings`].
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) if the folder is not there, can't be read, or holds no photo.
+    pub fn folder(folder: impl Into<Source>) -> Result<Photos> {
+        folder::all(&folder.into())
+    }
+
+    /// Photos in one folder per class: `folder/CLASS/**/photo.jpg`; classes are sorted by name.
+    ///
+    /// Photos beside the class folders have no label: they are left out, and so are class folders without a photo; both
+    /// are named in [`Photos::warnings`].
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) as for [`Photos::folder`], or if more photos lie beside the class folders
+    /// than [`Source::max_broken`] allows.
+    pub fn labelled(folder: impl Into<Source>) -> Result<Photos> {
+        folder::labelled(&folder.into())
+    }
+
+    /// Photos named by a csv list: a column of files, one of labels (several joined by `;`), perhaps one of splits.
+    ///
+    /// Columns are found by their headings (`file`, `path`, `image`, `filename` and the like; `labels`, `label`, `class`;
+    /// `split`, `set`, in any case); without such headings they are taken in the order file, labels, split. They are
+    /// separated by commas, or else by tabs or semicolons. Files are relative to `root`, or else to the list's folder, or
+    /// else to the folder `images` beside the list: to that which holds most of the first ones. With `split`, only its
+    /// lines are taken: `train`, `Train` and `training` are the same. Classes are the sorted labels of the *whole* list,
+    /// so that a label has the same number in every split; so are a photo's labels sorted, each once. A photo on several
+    /// lines has the labels of all of them.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) if the list can't be read, has no line of that split or no column of files, if
+    /// more lines name no file than [`Source::max_broken`] allows, or if none of its files is there.
+    pub fn csv(list: impl Into<Source>, root: Option<&Path>, split: Option<&str>) -> Result<Photos> {
+        list::csv(&list.into(), root, split.map_or(list::Lines::All, list::Lines::Named))
+    }
+
+    /// Photos from encoded bytes in memory, with labels.
+    pub fn from_bytes(photos: Vec<(String, Vec<u8>, Vec<usize>)>, classes: Vec<String>) -> Photos {
+        let items = photos
+            .into_iter()
+            .map(|(name, bytes, labels)| Item::new(name, Origin::Bytes(bytes.into()), labels))
+            .collect();
+        Photos::from_items("memory".into(), items, classes)
+    }
+
+    /// How many photos there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Where the photos come from, for messages.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// A photo's path relative to its folder or list, with `/` on every system.
+    pub fn name(&self, photo: usize) -> &str {
+        &self.items[photo].name
+    }
+
+    /// A photo's labels as indices into [`Photos::classes`]; empty where nothing is known.
+    pub fn labels(&self, photo: usize) -> &[usize] {
+        &self.items[photo].labels
+    }
+
+    /// A photo's only label; `None` if it has none or several.
+    pub fn label(&self, photo: usize) -> Option<usize> {
+        match self.labels(photo) {
+            [label] => Some(*label),
+            _ => None,
+        }
+    }
+
+    /// Classes that a photo neither has nor lacks: its only objects of them are marked difficult, so that it counts
+    /// neither as positive nor as negative when they are judged. Empty for all sets but Pascal VOC.
+    pub fn difficult(&self, photo: usize) -> &[usize] {
+        &self.items[photo].difficult
+    }
+
+    /// The objects in a photo; empty where nothing is known.
+    pub fn boxes(&self, photo: usize) -> &[LabelledBox] {
+        &self.items[photo].boxes
+    }
+
+    /// What was left out while reading, a sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Names of the classes; empty for unlabelled photos.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The first `n` photos: a smaller set for a quick try.
+    pub fn take(mut self, n: usize) -> Photos {
+        self.items.truncate(n);
+        self
+    }
+
+    /// The same photos with these classes, in this order; labels and boxes of other classes are forgotten.
+    pub fn only_classes(mut self, names: &[String]) -> Photos {
+        let place = |class: &String| names.iter().position(|name| name == class);
+        let new: Vec<Option<usize>> = self.classes.iter().map(place).collect();
+        for item in &mut self.items {
+            for classes in [&mut item.labels, &mut item.difficult] {
+                *classes = classes.iter().filter_map(|&class| new[class]).collect();
+            }
+            item.tidy();
+            let kept = |b: &LabelledBox| new[b.class].map(|class| LabelledBox { class, ..*b });
+            item.boxes = item.boxes.iter().filter_map(kept).collect();
+        }
+        self.classes = names.to_vec();
+        self
+    }
+
+    /// CRC-32 of one photo as it is stored; `None` if it can't be read.
+    pub(crate) fn checksum(&self, photo: usize) -> Option<u32> {
+        match &self.items[photo].origin {
+            Origin::File(path) => self.fence.read(path).ok().map(|bytes| crc32fast::hash(&bytes)),
+            Origin::Bytes(bytes) => Some(crc32fast::hash(bytes)),
+            Origin::Raw(image) => image.read().ok().map(|image| crc32fast::hash(&image.data)),
+        }
+    }
+
+    /// Reads and decodes one photo, uncached; the reason if that fails.
+    pub fn decode(&self, photo: usize) -> Result<Rgb, String> {
+        self.read(photo).map(|(image, _)| image)
+    }
+
+    /// [`Photos::decode`], with what is missing of a file whose pixels are all there.
+    pub(super) fn read(&self, photo: usize) -> Result<Read, String> {
+        match &self.items[photo].origin {
+            Origin::File(path) => self.fence.decode(path),
+            Origin::Bytes(bytes) => decode::read(bytes),
+            Origin::Raw(image) => image.read().map(|image| (image, None)),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Cutting out, resizing and mirroring.
+
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::photos::Rgb;
+
+/// A box of whole pixels, `x0 <= x < x1` and `y0 <= y < y1`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CropBox {
+    /// Left edge.
+    pub x0: usize,
+    /// Upper edge.
+    pub y0: usize,
+    /// Right edge, exclusive.
+    pub x1: usize,
+    /// Lower edge, exclusive.
+    pub y1: usize,
+}
+
+impl CropBox {
+    /// The box with its upper left corner at `(x, y)`.
+    pub fn at(x: usize, y: usize, width: usize, height: usize) -> CropBox {
+        CropBox { x0: x, y0: y, x1: x + width, y1: y + height }
+    }
+
+    /// The box around a whole image.
+    pub fn whole(image: &Rgb) -> CropBox {
+        CropBox::at(0, 0, image.width, image.height)
+    }
+
+    /// Its width in pixels.
+    pub fn width(&self) -> usize {
+        self.x1 - self.x0
+    }
+
+    /// Its height in pixels.
+    pub fn height(&self) -> usize {
+        self.y1 - self.y0
+    }
+}
+
+/// Cuts a box out, then resizes it to `width` x `height` with an antialiased triangle filter.
+///
+/// With `scale = in / out` and `support = max(scale, 1)`, output `i` is the mean of the inputs `j` weighted by
+/// `max(0, 1 - |j + 0.5 - (i + 0.5) scale| / support)`, along x and then y. Pixels outside the box are not read.
+/// The box must lie inside the image.
+///
+/// # Source
+/// Pillow, `image.crop(box).resize(size, BILINEAR)`.
+pub fn resized_crop(image: &Rgb, crop: CropBox, width: usize, height: usize) -> Rgb {
+    let mut out = Rgb::new(width, height);
+    resized_crop_into(&mut Resizer::new(), image, crop, &mut out);
+    out
+}
+
+/// [`resized_crop`] to the size of `out`, keeping the resizer's buffers.
+pub(super) fn resized_crop_into(resizer: &mut Resizer, image: &Rgb, crop: CropBox, out: &mut Rgb) {
+    const INSIDE: &str = "the crop box lies inside the image and neither is empty";
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let source =
+        ImageRef::new(image.width as u32, image.height as u32, &image.data, PixelType::U8x3).expect(INSIDE);
+    let [x, y, w, h] = [crop.x0, crop.y0, crop.width(), crop.height()].map(|v| v as u32);
+    let source = CroppedImage::new(&source, x, y, w, h).expect(INSIDE);
+    let (width, height) = (out.width as u32, out.height as u32);
+    let mut target = Image::from_slice_u8(width, height, &mut out.data, PixelType::U8x3).expect(INSIDE);
+    resizer.resize(&source, &mut target, &options).expect(INSIDE);
+}
+
+/// Mirrors an image left to right.
+pub fn horizontal_flip(image: &Rgb) -> Rgb {
+    let mut out = image.clone();
+    for row in out.data.chunks_exact_mut(image.width * 3) {
+        let (pixels, _) = row.as_chunks_mut::<3>();
+        pixels.reverse();
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::KeyedRng;
+
+    /// The definition along one axis, in f64.
+    fn triangle(x: &[f64], out: usize, i: usize) -> f64 {
+        let n = x.len();
+        let scale = n as f64 / out as f64;
+        let support = scale.max(1.0);
+        let weight = |j: usize| (1.0 - (j as f64 + 0.5 - (i as f64 + 0.5) * scale).abs() / support).max(0.0);
+        let sum: f64 = (0..n).map(weight).sum();
+        (0..n).map(|j| weight(j) * x[j]).sum::<f64>() / sum
+    }
+
+    #[test]
+    fn resizing_stays_within_its_roundings_of_the_definition() {
+        for seed in 0..60 {
+            let mut rng = KeyedRng::new("resize", seed, [0; 3]);
+            let mut side = |n| 1 + rng.below(n) as usize;
+            let (w, h, out_w, out_h) = (side(90), side(90), side(48), side(48));
+            let noise = rng.chance(0.5); // else smooth and bright, where errors would add up
+            let data = (0..w * h * 3)
+                .map(|i| if noise { rng.below(256) as u8 } else { 200 + (i / 3 / w / 2) as u8 })
+                .collect();
+            let image = Rgb { width: w, height: h, data };
+            let (x, y) = (rng.below(w as u64) as usize, rng.below(h as u64) as usize);
+            let got = resized_crop(&image, CropBox::at(x, y, w - x, h - y), out_w, out_h);
+            for c in 0..3 {
+                let at = |row: usize, col: usize| f64::from(image.data[(row * w + col) * 3 + c]);
+                for i in 0..out_w {
+                    let column: Vec<f64> = (y..h)
+                        .map(|row| triangle(&(x..w).map(|col| at(row, col)).collect::<Vec<_>>(), out_w, i))
+                        .collect();
+                    for j in 0..out_h {
+                        let expected = triangle(&column, out_h, j);
+                        let error = f64::from(got.data[(j * out_w + i) * 3 + c]) - expected;
+                        assert!(error.abs() <= 1.1, "{error} at {w}x{h} from {x},{y} to {out_w}x{out_h}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Pascal VOC: an XML file per photo.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+
+use roxmltree::{Document, Node, ParsingOptions};
+
+use crate::error::{Error, Result};
+use crate::photos::endings::is_photo;
+use crate::photos::files::{AGAIN, stays_inside};
+use crate::photos::loose::truth;
+use crate::photos::part::Part;
+use crate::photos::photos::{Item, LabelledBox, Origin};
+use crate::photos::shelf::Shelf;
+use crate::photos::source::Fence;
+use crate::photos::tally::Tally;
+use crate::photos::{Photos, Source, Split};
+
+const CLASSES: [&str; 20] = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+];
+
+/// LIMIT: the largest annotation, bytes; the published ones have less than 20 KiB.
+const MAX_XML: u64 = 4 << 20;
+/// LIMIT: the most elements and texts of an annotation; the published ones have less than 1,000.
+const MAX_NODES: u32 = 100_000;
+/// LIMIT: the most attributes of an annotation; the published ones have none. The time that XML takes grows with the
+/// square of an element's attributes and with the cube of nested namespaces.
+const MAX_ATTRIBUTES: usize = 4096;
+/// LIMIT: the largest list of a part, bytes.
+const MAX_LIST: u64 = 64 << 20;
+
+impl Photos {
+    /// A part of Pascal VOC (`train`, `val`, `trainval`, `test`): several labels a photo, with boxes.
+    ///
+    /// `root` (`VOC2007`) holds `ImageSets/Main/PART.txt`, `Annotations/ID.xml` and `JPEGImages/ID.jpg`, endings in any
+    /// case. A line of the list is an id, perhaps with the ending of a photo, or begins with one. A photo's labels are
+    /// the classes with an object that is not marked `difficult`, whatever its box; classes whose objects are all
+    /// difficult are left out of judging: [`Photos::difficult`]. Boxes (corner pixels counted from 1, both inside)
+    /// become `[xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1]`. The classes are the published twenty, or,
+    /// where another occurs, the sorted ones of this part.
+    ///
+    /// Left out and counted in [`Photos::warnings`]: photos without an annotation, objects without a name, boxes that are
+    /// not four numbers or end before they begin. Words for `difficult` that say neither yes nor no count as no.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the part is missing, an annotation is damaged (with line and column), or more photos or objects
+    /// are unusable than [`Source::max_broken`] allows.
+    /// # Source
+    /// Everingham et al., "The Pascal visual object classes challenge", 2010.
+    pub fn voc(root: impl Into<Source>, part: &str) -> Result<Photos> {
+        let source = root.into();
+        let (root, fence) = (&source.path, source.fence(&source.path)?);
+        let place = format!("{} ({part})", root.display());
+        let mut missing = Tally::new("photos", "left out");
+        let mut nameless = Tally::new("objects", "left out");
+        let mut boxless = Tally::new("objects", "only their labels are used");
+        let mut odd = Tally::new("objects", "taken as not difficult");
+        let (listed, again) = ids(&fence, root, part, &mut missing)?;
+        let photos = listed.len() + missing.count();
+        let mut annotated = Vec::new();
+        for id in &listed {
+            let path = root.join("Annotations").join(format!("{id}.xml"));
+            if !path.exists() {
+                missing.note("have no annotation", path.display());
+                continue;
+            }
+            annotated.push((id, objects(&fence, &path)?));
+        }
+        let all = || annotated.iter().flat_map(|(id, objects)| objects.iter().map(move |o| (id, o)));
+        for (id, object) in all() {
+            let name = object.name.as_deref().unwrap_or("");
+            let example = format_args!("{name:?} of {id}");
+            match object {
+                Object { name: None, .. } => nameless.note("have no name", example),
+                Object { rect: None, .. } => {
+                    boxless.note("have no box whose numbers begin before they end", example)
+                }
+                _ => {}
+            }
+            if let Difficult::Unknown(word) = &object.difficult {
+                odd.note(
+                    "are marked difficult by another word than 0 or 1",
+                    format_args!("{word:?} of {id}"),
+                );
+            }
+        }
+        let objects = all().count();
+        missing.check(&place, photos, source.max_broken)?;
+        nameless.check(&place, objects, source.max_broken)?;
+        let names: BTreeSet<&str> = all().filter_map(|(_, o)| o.name.as_deref()).collect();
+        let classes: Vec<String> = match names.iter().all(|name| CLASSES.contains(name)) {
+            true => CLASSES.map(String::from).to_vec(),
+            false => names.iter().map(|name| name.to_string()).collect(),
+        };
+        let number: BTreeMap<&str, usize> =
+            classes.iter().enumerate().map(|(i, c)| (c.as_str(), i)).collect();
+        let mut shelf = Shelf::new(root.join("JPEGImages"), false);
+        let mut items = Vec::with_capacity(annotated.len());
+        for (id, objects) in &annotated {
+            let Some((name, path)) = shelf.place(&format!("{id}.jpg")) else { continue };
+            let mut item = Item::new(name, Origin::File(path), Vec::new());
+            let mut labels = Vec::new();
+            for object in objects {
+                let Some(&class) = object.name.as_deref().and_then(|name| number.get(name)) else { continue };
+                let difficult = matches!(object.difficult, Difficult::Yes);
+                labels.push((class, difficult));
+                let boxed = object.rect.map(|rect| LabelledBox { class, rect, difficult, crowd: false });
+                item.boxes.extend(boxed);
+            }
+            item.label(&labels);
+            items.push(item);
+        }
+        let mut found = Photos::from_items(place.clone(), items, classes).within(fence);
+        found.warnings.extend(missing.warnings(&place, photos));
+        for tally in [nameless, boxless, odd] {
+            found.warnings.extend(tally.warnings(&place, objects));
+        }
+        if again > 0 {
+            found.warnings.push(format!("{place}: {again} lines of the list name a photo again: left out"));
+        }
+        Ok(found)
+    }
+}
+
+/// The part's list that serves a split: `trainval` and `test` where there is a test list, else `train` and `val`
+/// (VOC2012's test annotations are not published).
+pub(super) fn part(root: &Path, split: Option<Split>) -> &'static str {
+    let has = |part: &str| list_of(root, part).is_some();
+    match split {
+        None if has("trainval") => "trainval",
+        Some(Split::Train) if has("trainval") && has("test") => "trainval",
+        None | Some(Split::Train) => "train",
+        Some(Split::Test) if has("test") => "test",
+        Some(Split::Test) => "val",
+    }
+}
+
+/// The list of a part, however its name is written; the published spelling first.
+fn list_of(root: &Path, part: &str) -> Option<PathBuf> {
+    let folder = root.join("ImageSets").join("Main");
+    let is_wanted = |stem: &str| {
+        // A trainval list holds val: it is no other list of train.
+        let whole = stem.eq_ignore_ascii_case("trainval") || part == "trainval";
+        stem.eq_ignore_ascii_case(part)
+            || (!whole && Part::of(part).is_some_and(|p| Part::of(stem) == Some(p)))
+    };
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut lists: Vec<String> = names
+        .filter(|name| {
+            name.rsplit_once('.')
+                .is_some_and(|(stem, end)| end.eq_ignore_ascii_case("txt") && is_wanted(stem))
+        })
+        .collect();
+    lists.sort_by_key(|name| (name.strip_suffix(".txt") != Some(part), name.clone()));
+    lists.into_iter().map(|name| folder.join(name)).find(|list| list.is_file())
+}
+
+/// The photos of a part, and how many lines name one again: each line, or its first word if only that has an
+/// annotation, without the ending of a photo.
+fn ids(fence: &Fence, root: &Path, part: &str, missing: &mut Tally) -> Result<(Vec<String>, usize)> {
+    let Some(list) = Some(part).filter(|part| stays_inside(part)).and_then(|part| list_of(root, part)) else {
+        let parts = ["train", "val", "trainval", "test"].into_iter().filter(|p| list_of(root, p).is_some());
+        let known = parts.collect::<Vec<_>>().join(", ");
+        let advice = format!("keep the lists in ImageSets/Main; there are: {known}");
+        return Err(Error::input(format!("no list of part {part:?}"), root.display().to_string(), advice));
+    };
+    let text = fence.read_text(&list, MAX_LIST)?;
+    let annotations = root.join("Annotations");
+    let is_annotated = |id: &&str| stays_inside(id) && annotations.join(format!("{id}.xml")).is_file();
+    let (mut ids, mut seen, mut again) = (Vec::new(), HashSet::new(), 0);
+    for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let line = line.trim();
+        let Some(word) = line.split_whitespace().next() else { continue };
+        let forms = [line, bare(line), word, bare(word), behind_slash(bare(line)), behind_slash(bare(word))];
+        let Some(id) =
+            forms.into_iter().find(is_annotated).or(Some(bare(word)).filter(|id| stays_inside(id)))
+        else {
+            missing.note(
+                "have a name that leads out of this set",
+                format_args!("{word:?} at line {}", number + 1),
+            );
+            continue;
+        };
+        if seen.insert(id.to_string()) {
+            ids.push(id.to_string());
+        } else {
+            again += 1;
+        }
+    }
+    if ids.is_empty() {
+        return Err(Error::input("an empty list", list.display().to_string(), AGAIN));
+    }
+    Ok((ids, again))
+}
+
+/// A photo's name without its ending.
+fn bare(name: &str) -> &str {
+    name.rsplit_once('.').filter(|_| is_photo(Path::new(name))).map_or(name, |(stem, _)| stem)
+}
+
+/// The last part of a path, on any system: other programs write paths into lists.
+fn behind_slash(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
+/// An object as far as it is written.
+struct Object {
+    name: Option<String>,
+    difficult: Difficult,
+    rect: Option<[f32; 4]>,
+}
+
+/// Whether an object is hard to recognise.
+enum Difficult {
+    Yes,
+    No,
+    /// Another word.
+    Unknown(String),
+}
+
+/// The box of corners `xmin, ymin, xmax, ymax`, counted from 1, both inside.
+fn rect([x0, y0, x1, y1]: [f32; 4]) -> Option<[f32; 4]> {
+    let rect = [x0 - 1.0, y0 - 1.0, x1 - x0 + 1.0, y1 - y0 + 1.0];
+    LabelledBox::is_sane(rect).then_some(rect)
+}
+
+/// The objects of an annotation.
+fn objects(fence: &Fence, path: &Path) -> Result<Vec<Object>> {
+    let text = fence.read_text(path, MAX_XML)?;
+    let attributes = text.bytes().filter(|&b| b == b'=').count();
+    if attributes > MAX_ATTRIBUTES || text.contains("xmlns") {
+        let what =
+            format!("namespaces, or {attributes} attributes of {MAX_ATTRIBUTES} that an annotation can have");
+        return Err(Error::input(what, path.display().to_string(), AGAIN));
+    }
+    let place = |row: u32, column: u32| format!("{} at line {row} column {column}", path.display());
+    // No DTD, so no entities that could unfold to gigabytes.
+    let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(&text, options).map_err(|e| {
+        let what = format!("an annotation that is not XML ({})", e.to_string().replace('\n', " "));
+        Error::input(what, place(e.pos().row, e.pos().col), AGAIN)
+    })?;
+    let damaged = |what: String, node: Node| {
+        let at = document.text_pos_at(node.range().start);
+        Error::input(what, place(at.row, at.col), AGAIN)
+    };
+    let root = document.root_element();
+    if !root.has_tag_name("annotation") {
+        return Err(damaged(format!("<{}> instead of <annotation>", root.tag_name().name()), root));
+    }
+    let text_of = |node: Node, tag: &'static str| {
+        let child = node.children().find(|child| child.has_tag_name(tag));
+        child.and_then(|child| child.text()).map(str::trim).filter(|text| !text.is_empty()).map(String::from)
+    };
+    let object = |node: Node| {
+        let difficult = match text_of(node, "difficult") {
+            None => Difficult::No,
+            Some(word) => match truth(&word) {
+                Some(true) => Difficult::Yes,
+                Some(false) => Difficult::No,
+                None => Difficult::Unknown(word),
+            },
+        };
+        let bounds = node.children().find(|child| child.has_tag_name("bndbox"));
+        let corner = |tag| text_of(bounds?, tag)?.parse::<f32>().ok();
+        let corners = || Some([corner("xmin")?, corner("ymin")?, corner("xmax")?, corner("ymax")?]);
+        Object { name: text_of(node, "name"), difficult, rect: corners().and_then(rect) }
+    };
+    Ok(root.children().filter(|child| child.has_tag_name("object")).map(object).collect())
+}

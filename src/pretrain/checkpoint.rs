@@ -1,0 +1,310 @@
+//! Checkpoints: everything that a run has, in one safetensors file.
+//!
+//! | arrays | what |
+//! |---|---|
+//! | `conv1.weight`, .. | the encoder, under torchvision's names and in its layout (convolution weights OIHW) |
+//! | `key.*` | the key encoder, by the same names |
+//! | `optimizer.*` | what the optimiser remembers of each parameter |
+//! | `queue.g`, `queue.z`, `queue.dense`, `queue.ids` | the rings of keys and the image of each slot, -1 for none |
+//!
+//! The metadata hold the configuration as TOML (`config`), the course of the run as JSON (`run`), `epoch` and `step`, and
+//! a checksum of the file. With `half.checkpoint` weights are f16 (what has one dimension stays f32): such a file is as
+//! good to judge by, but a run that goes on from it does so from rounded weights.
+
+use super::archive::{self, Archive, Content, Entry, corrupt};
+use super::state::RunState;
+use super::step::Learner;
+use super::untrusted;
+use crate::engine::device::Device;
+use crate::engine::nn::{Module, Param};
+use crate::engine::ops::{Half, Packed, run};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use crate::pretrain::Config;
+use crate::pretrain::encoder::ResNetEncoder;
+use crate::pretrain::queue::{Queue, Ring, Rings};
+use half::f16;
+use safetensors::tensor::{Dtype, SafeTensors};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Where in a run a checkpoint was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Whole epochs done.
+    pub epoch: u64,
+    /// Steps done.
+    pub step: u64,
+}
+
+const KEY: &str = "key.";
+const OPTIMIZER: &str = "optimizer.";
+const RINGS: [&str; 3] = ["queue.g", "queue.z", "queue.dense"];
+const IDS: &str = "queue.ids";
+
+/// What stands in the header of an encoder alone, beside [`save`]'s other texts.
+pub(crate) const ENCODER: &str = "\"holds\":\"encoder\"";
+
+/// Writes an encoder alone: enough to judge it and to start from it, not to go on with a run.
+///
+/// # Errors
+/// [`Error::Io`] if the file can't be written; the device's errors.
+pub fn save(path: &Path, encoder: &ResNetEncoder, config: &Config, progress: Progress) -> Result<()> {
+    let entries = parameters("", encoder, config.half.checkpoint)?;
+    let mut texts = texts(config, progress);
+    texts.insert("holds".into(), "encoder".into());
+    archive::write(path, &entries, texts)
+}
+
+/// Writes all of a run. See [`save`] for the errors.
+pub(super) fn save_run(
+    path: &Path,
+    learner: &Learner<ResNetEncoder>,
+    config: &Config,
+    state: &RunState,
+) -> Result<()> {
+    let half = config.half.checkpoint;
+    let mut entries = parameters("", &learner.encoder, half)?;
+    if let Some(target) = &learner.target {
+        entries.extend(parameters(KEY, &target.encoder, half)?);
+    }
+    for (name, tensor) in learner.optimizer.state()? {
+        entries.push(entry(format!("{OPTIMIZER}{name}"), tensor, half)?);
+    }
+    let mut texts = texts(config, Progress { epoch: state.next.epoch, step: state.step });
+    if let Some(queue) = &learner.queue {
+        let Rings { g, z, dense } = &queue.keys;
+        for (ring, name) in [g, z, dense].into_iter().zip(RINGS) {
+            let content = match ring {
+                Some(Ring::Full(keys)) => Content::Full(keys.clone()),
+                Some(Ring::Half(keys)) => Content::Packed(keys.clone()),
+                None => continue,
+            };
+            entries.push(Entry { name: name.into(), content });
+        }
+        let ids = queue.ids.iter().map(|id| id.map_or(-1, |id| id as i64)).collect();
+        entries.push(Entry { name: IDS.into(), content: Content::Integers(ids) });
+        texts.insert("queue.ptr".into(), queue.ptr.to_string());
+    }
+    let state = serde_json::to_string(state).map_err(|e| Error::Run(format!("checkpoint: {e}")))?;
+    texts.insert("run".into(), state);
+    archive::write(path, &entries, texts)
+}
+
+fn texts(config: &Config, progress: Progress) -> HashMap<String, String> {
+    HashMap::from([
+        ("config".to_string(), config.to_toml()),
+        ("epoch".to_string(), progress.epoch.to_string()),
+        ("step".to_string(), progress.step.to_string()),
+    ])
+}
+
+fn parameters(prefix: &str, module: &dyn Module, half: bool) -> Result<Vec<Entry>> {
+    module.state().iter().map(|param| entry(format!("{prefix}{}", param.name()), param.get(), half)).collect()
+}
+
+fn entry(name: String, tensor: Tensor, half: bool) -> Result<Entry> {
+    let content = match half && tensor.shape().len() > 1 {
+        true => Content::Half(run(&Half::Round, &[&tensor])?.swap_remove(0)),
+        false => Content::Full(tensor),
+    };
+    Ok(Entry { name, content })
+}
+
+/// Reads an encoder and the configuration it was trained with.
+///
+/// # Errors
+/// [`Error::Input`] if the file can't be read or is not a checkpoint of this program, naming the
+/// tensor that is missing or misshapen.
+pub fn load(path: &Path, device: &Device) -> Result<(ResNetEncoder, Config)> {
+    let (config, bytes) = untrusted::read(path)?;
+    let file = Archive::of(bytes, path)?;
+    let encoder = config.encoder(device)?;
+    let arrays = file.arrays().map_err(|e| corrupt(path, &e))?;
+    read_parameters(&arrays, "", &encoder, device).map_err(|e| corrupt(path, &e))?;
+    Ok((encoder, config))
+}
+
+/// A run's checkpoint that was read and found whole.
+#[derive(Debug)]
+pub(super) struct Saved {
+    file: Archive,
+    /// The configuration of the run.
+    pub config: Config,
+    /// Where it was.
+    pub state: RunState,
+}
+
+impl Saved {
+    /// Reads a run's checkpoint.
+    ///
+    /// # Errors
+    /// As [`load`]; [`Error::Input`] too if it holds an encoder alone.
+    pub fn read(path: &Path) -> Result<Saved> {
+        let (config, bytes) = untrusted::read(path)?;
+        let file = Archive::of(bytes, path)?;
+        let Some(state) = file.text("run") else {
+            return Err(corrupt(path, &"it holds an encoder without its run"));
+        };
+        let state = serde_json::from_str(state).map_err(|e| corrupt(path, &e))?;
+        let arrays = file.arrays().map_err(|e| corrupt(path, &e))?;
+        let slots = arrays.tensor(IDS).map_or(0, |ids| ids.shape().iter().product());
+        if config.objective(0).needs().rings != Rings::default() && slots != config.objective.queue {
+            let why = format!("its queue has {slots} slots, not {}", config.objective.queue);
+            return Err(corrupt(path, &why));
+        }
+        Ok(Saved { file, config, state })
+    }
+
+    /// Gives a fresh learner of the same configuration what was saved.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming what is missing or misshapen; the device's errors.
+    pub fn restore(&self, path: &Path, learner: &mut Learner<ResNetEncoder>, device: &Device) -> Result<()> {
+        let bad = |e: String| corrupt(path, &e);
+        let arrays = self.file.arrays().map_err(bad)?;
+        read_parameters(&arrays, "", &learner.encoder, device).map_err(bad)?;
+        if let Some(target) = &learner.target {
+            read_parameters(&arrays, KEY, &target.encoder, device).map_err(bad)?;
+        }
+        let mut remembered = Vec::new();
+        for (name, view) in arrays.iter() {
+            let Some(name) = name.strip_prefix(OPTIMIZER) else { continue };
+            // Stored as OIHW; the parameter's own shape decides when the optimiser takes it up.
+            let shape = match view.shape() {
+                &[o, i, h, w] => vec![o, h, w, i],
+                other => other.to_vec(),
+            };
+            let values = archive::values(&view, &shape).map_err(|e| bad(format!("{name} {e}")))?;
+            remembered.push((name.to_string(), Tensor::new(device, shape, &values)?));
+        }
+        learner.optimizer.load(&learner.encoder.trained(), &remembered)?;
+        if let Some(queue) = &mut learner.queue {
+            read_queue(&arrays, self.file.text("queue.ptr"), queue, device).map_err(bad)?;
+        }
+        Ok(())
+    }
+}
+
+fn read_parameters(
+    arrays: &SafeTensors,
+    prefix: &str,
+    module: &dyn Module,
+    device: &Device,
+) -> std::result::Result<(), String> {
+    let read = |param: &Param| {
+        let name = format!("{prefix}{}", param.name());
+        let view = arrays.tensor(&name).map_err(|_| format!("{name} is missing"))?;
+        let values = archive::values(&view, &param.shape()).map_err(|e| format!("{name} {e}"))?;
+        let tensor = Tensor::new(device, param.shape(), &values).map_err(|e| e.to_string())?;
+        param.set(tensor).map_err(|e| e.to_string())
+    };
+    module.state().iter().try_for_each(read)
+}
+
+fn read_queue(
+    arrays: &SafeTensors,
+    ptr: Option<&str>,
+    queue: &mut Queue,
+    device: &Device,
+) -> std::result::Result<(), String> {
+    let slots = queue.slots();
+    let Rings { g, z, dense } = &mut queue.keys;
+    for (ring, name) in [g, z, dense].into_iter().zip(RINGS) {
+        let Some(ring) = ring else { continue };
+        let view = arrays.tensor(name).map_err(|_| format!("{name} is missing"))?;
+        let shape = ring.shape().clone();
+        *ring = match ring {
+            Ring::Full(_) => {
+                let values = archive::values(&view, &shape).map_err(|e| format!("{name} {e}"))?;
+                Tensor::new(device, shape, &values).map(Ring::Full)
+            }
+            Ring::Half(_) if view.dtype() != Dtype::F16 || view.shape() != &shape[..] => {
+                return Err(format!(
+                    "{name} is {:?} of {:?}, not F16 of {shape}",
+                    view.shape(),
+                    view.dtype()
+                ));
+            }
+            Ring::Half(_) => {
+                let half = |b: &[u8]| f16::from_le_bytes([b[0], b[1]]);
+                let halves: Vec<f16> = view.data().chunks_exact(2).map(half).collect();
+                Packed::from_halves(device, shape, &halves).map(Ring::Half)
+            }
+        }
+        .map_err(|e| e.to_string())?;
+    }
+    let view = arrays.tensor(IDS).map_err(|_| format!("{IDS} is missing"))?;
+    if view.dtype() != Dtype::I64 || view.shape() != [slots] {
+        return Err(format!("{IDS} is {:?} of {:?}, not {slots} of I64", view.shape(), view.dtype()));
+    }
+    let ids = view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes")));
+    queue.ids = ids.map(|id| u64::try_from(id).ok()).collect();
+    queue.ptr = ptr
+        .and_then(|ptr| ptr.parse().ok())
+        .filter(|&ptr: &usize| ptr < slots)
+        .ok_or("queue.ptr is missing")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_saved_encoder_comes_back_to_the_bit_in_torchvisions_layout() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("model.safetensors");
+        let config = Config::preset("demo").expect("preset").with("model.width=8").expect("width");
+        let device = Device::cpu();
+        let encoder = config.encoder(&device).expect("encoder");
+        save(&path, &encoder, &config, Progress { epoch: 1, step: 2 }).expect("saved");
+        let (again, same) = load(&path, &device).expect("loaded");
+        assert_eq!(config, same);
+        for (a, b) in encoder.state().iter().zip(again.state()) {
+            assert_eq!(a.get().to_vec().expect("values"), b.get().to_vec().expect("values"), "{}", a.name());
+        }
+        let bytes = fs::read(&path).expect("bytes");
+        let file = SafeTensors::deserialize(&bytes).expect("file");
+        assert_eq!(file.tensor("layer2.0.conv1.weight").expect("there").shape(), [16, 8, 3, 3]);
+        assert!(Saved::read(&path).unwrap_err().to_string().contains("without its run"));
+    }
+
+    #[test]
+    fn a_checkpoint_in_half_has_half_the_bytes_and_rounds_weights_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let device = Device::cpu();
+        let size = |setting: &str| {
+            let path = folder.path().join(format!("{setting}.safetensors"));
+            let config = Config::preset("demo").expect("preset").with(setting).expect("setting");
+            let encoder = config.encoder(&device).expect("encoder");
+            save(&path, &encoder, &config, Progress { epoch: 1, step: 2 }).expect("saved");
+            let (again, same) = load(&path, &device).expect("loaded");
+            assert_eq!(config, same);
+            for (param, read) in encoder.state().iter().zip(again.state()) {
+                let [whole, read] = [param, &read].map(|p| p.get().to_vec().expect("values"));
+                let rounded = config.half.checkpoint && param.shape().len() > 1;
+                // Nothing but zero becomes zero, which the crate's rounding does not know.
+                let expected = |v: f32| if rounded { f16::from_f32(v).to_f32() } else { v };
+                let equal = whole.iter().zip(&read).all(|(&a, &b)| expected(a) == b || a.abs() < 1e-7);
+                assert!(equal, "{}", param.name());
+            }
+            fs::metadata(&path).expect("a file").len() as f64
+        };
+        assert!(size("half.checkpoint=true") < 0.51 * size("half.checkpoint=false"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_checkpoint_or_lies_about_its_size_is_named() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("x.safetensors");
+        fs::write(&path, b"not a checkpoint at all").expect("written");
+        let message = load(&path, &Device::cpu()).unwrap_err().to_string();
+        assert!(message.contains("x.safetensors"), "{message}");
+        let config = Config::preset("demo").expect("preset").with("model.width=100000000").expect("width");
+        archive::write(&path, &[], texts(&config, Progress { epoch: 0, step: 0 })).expect("written");
+        let message = load(&path, &Device::cpu()).unwrap_err().to_string();
+        assert!(message.contains("its encoder has more than"), "{message}");
+    }
+}

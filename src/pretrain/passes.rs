@@ -1,0 +1,197 @@
+//! Passes of an encoder over the views of a step, in one piece or in chunks (gradient caching).
+//!
+//! A batch whose activations do not fit in memory is embedded in chunks without a tape; the loss of all embeddings
+//! gives a gradient for each; then each chunk is embedded again with a tape, and its part of that gradient walks back.
+//! Gradients of parameters add up over the chunks. This is the one-pass gradient exactly, because no row's embedding
+//! depends on another's but through batch norm, whose groups never reach over a chunk.
+//!
+//! Source: Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup" (GradCache).
+
+use crate::engine::autograd::{Grads, Observation, Tape, Var};
+use crate::engine::nn::Mode;
+use crate::engine::ops::{Concat, run};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use crate::pretrain::encoder::{Embedding, Encoder, Outputs};
+use std::ops::Range;
+
+/// How the rows of one tensor of views pass through an encoder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunks {
+    /// Rows of each chunk: all of one size.
+    pub rows: Vec<Range<usize>>,
+    /// Groups of batch norm within a chunk.
+    pub groups: usize,
+}
+
+impl Chunks {
+    /// The fewest equal chunks of `rows` rows that hold at most `most` each (0: one chunk) and no group of batch norm
+    /// reaches over: of `groups` groups in all, a chunk holds some or is one itself.
+    pub fn new(rows: usize, groups: usize, most: usize) -> Chunks {
+        let most = if most == 0 { rows } else { most.min(rows) };
+        let fits = |count: &usize| rows.is_multiple_of(*count) && rows / count <= most;
+        let count = (1..=rows).find(|count| fits(count) && aligned(groups, *count)).unwrap_or(1);
+        let size = rows / count.max(1);
+        Chunks {
+            rows: (0..count).map(|i| i * size..(i + 1) * size).collect(),
+            groups: (groups / count.max(1)).max(1),
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Train { splits: self.groups }
+    }
+}
+
+/// Whether `count` equal chunks cut no group in two, or are groups themselves.
+fn aligned(groups: usize, count: usize) -> bool {
+    groups.is_multiple_of(count) || count > groups
+}
+
+/// The query encoder's pass over all views of a step: outputs now, gradients later.
+pub struct QueryPass<'a, E> {
+    encoder: &'a E,
+    /// Chunks of each tensor of views.
+    parts: Vec<(Tensor, Chunks)>,
+    /// One for each tensor of views.
+    tapes: &'a [Tape],
+    /// Embeddings on those tapes, if all views are in one piece; otherwise the chunks are embedded again.
+    kept: Vec<Embedding<'a>>,
+    /// Outputs of all rows, those of the first tensor of views first.
+    pub outputs: Outputs<Tensor>,
+}
+
+impl<'a, E: Encoder> QueryPass<'a, E> {
+    /// Embeds every tensor of `views`. `tapes` are fresh ones, one for each; chunks are embedded on
+    /// others of their kind.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the views do not fit; the device's errors.
+    pub fn run(
+        encoder: &'a E,
+        views: &[Tensor],
+        tapes: &'a [Tape],
+        groups: usize,
+        chunk: usize,
+    ) -> Result<QueryPass<'a, E>> {
+        let plan = |views: &Tensor| (views.clone(), Chunks::new(views.shape()[0], groups, chunk));
+        let parts: Vec<_> = views.iter().map(plan).collect();
+        let mut outputs = Vec::new();
+        let mut kept = Vec::new();
+        let whole = parts.iter().all(|(_, chunks)| chunks.rows.len() == 1);
+        for ((views, chunks), tape) in parts.iter().zip(tapes) {
+            if whole {
+                let embedding = encoder.embed(&tape.constant(views.clone()), chunks.mode())?;
+                outputs.push(values(&embedding)?);
+                kept.push(embedding);
+            } else {
+                outputs.push(embed_chunks(encoder, views, chunks)?.0);
+            }
+        }
+        let outputs = Outputs::stack(&outputs)?;
+        Ok(QueryPass { encoder, parts, tapes, kept, outputs })
+    }
+
+    /// Gradients of the parameters from those of the outputs (`None` where the loss does not depend on one), and what
+    /// the batch norms have seen.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn backward(self, dy: &Outputs<Option<Tensor>>) -> Result<(Option<Grads>, Vec<Observation>)> {
+        let (mut sum, mut observations) = (None::<Grads>, Vec::new());
+        let mut start = 0;
+        for (i, (views, chunks)) in self.parts.iter().enumerate() {
+            let mut seen = Vec::new();
+            for rows in &chunks.rows {
+                let dy = dy.try_map(|d| {
+                    d.as_ref().map(|d| d.rows(start + rows.start..start + rows.end)).transpose()
+                })?;
+                let again = self.tapes[i].fresh();
+                let grads = match self.kept.get(i) {
+                    Some(embedding) => {
+                        seen.push(self.tapes[i].take_observations());
+                        walk_back(&self.tapes[i], embedding, &dy)?
+                    }
+                    None => {
+                        let embedding =
+                            self.encoder.embed(&again.constant(views.rows(rows.clone())?), chunks.mode())?;
+                        seen.push(again.take_observations());
+                        walk_back(&again, &embedding, &dy)?
+                    }
+                };
+                match &mut sum {
+                    Some(sum) => sum.add(grads)?,
+                    None => sum = Some(grads),
+                }
+            }
+            start += views.shape()[0];
+            observations.extend(merged(seen)?);
+        }
+        Ok((sum, observations))
+    }
+}
+
+/// Embeds views in chunks without a tape: outputs of all rows, and what the batch norms have seen.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the views do not fit; the device's errors.
+pub fn embed_chunks<E: Encoder>(
+    encoder: &E,
+    views: &Tensor,
+    chunks: &Chunks,
+) -> Result<(Outputs<Tensor>, Vec<Observation>)> {
+    let (mut outputs, mut seen) = (Vec::new(), Vec::new());
+    for rows in &chunks.rows {
+        let tape = Tape::inert(views.device());
+        let views = if chunks.rows.len() == 1 { views.clone() } else { views.rows(rows.clone())? };
+        outputs.push(values(&encoder.embed(&tape.constant(views), chunks.mode())?)?);
+        seen.push(tape.take_observations());
+    }
+    Ok((Outputs::stack(&outputs)?, merged(seen)?))
+}
+
+fn values(embedding: &Embedding) -> Result<Outputs<Tensor>> {
+    embedding.try_map(|v| Ok(v.value().clone()))
+}
+
+fn walk_back(tape: &Tape, embedding: &Embedding, dy: &Outputs<Option<Tensor>>) -> Result<Grads> {
+    let pairs = embedding.iter().zip(dy.iter());
+    let outputs: Vec<(&Var, Tensor)> = pairs.filter_map(|(y, dy)| Some((y, dy.clone()?))).collect();
+    tape.backward(&outputs)
+}
+
+/// What each batch norm has seen over all chunks: the groups of its chunks behind each other.
+fn merged(mut chunks: Vec<Vec<Observation>>) -> Result<Vec<Observation>> {
+    let rest = chunks.split_off(1.min(chunks.len()));
+    let Some(mut all) = chunks.pop() else { return Ok(Vec::new()) };
+    for chunk in rest {
+        for (sum, more) in all.iter_mut().zip(chunk) {
+            let [two, before, c] = sum.statistics.shape()[..] else { unreachable!("[2, groups, C]") };
+            let groups = before + more.statistics.shape()[1];
+            let [a, b] = [&sum.statistics, &more.statistics].map(|s| s.reshape([two, s.elements() / two]));
+            sum.statistics = run(&Concat, &[&a?, &b?])?.swap_remove(0).reshape([two, groups, c])?;
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_equal_and_cut_no_group_of_batch_norm() {
+        let sizes = |rows, groups, most| {
+            let chunks = Chunks::new(rows, groups, most);
+            (chunks.rows.len(), chunks.rows[0].len(), chunks.groups)
+        };
+        assert_eq!(sizes(1280, 1, 0), (1, 1280, 1));
+        assert_eq!(sizes(1280, 1, 64), (20, 64, 1));
+        assert_eq!(sizes(1280, 20, 64), (20, 64, 1));
+        assert_eq!(sizes(256, 8, 100), (4, 64, 2));
+        assert_eq!(sizes(256, 8, 16), (16, 16, 1));
+        assert_eq!(sizes(12, 1, 5), (3, 4, 1));
+        let chunks = Chunks::new(12, 1, 5);
+        assert_eq!(chunks.rows, [0..4, 4..8, 8..12]);
+    }
+}

@@ -1,0 +1,253 @@
+//! Stage 4: the dictionary of keys. Its rings share one pointer, so slot j of all of them holds the same image.
+//!
+//! **Formula.** Key b of a step goes to slot `(ptr + b) mod D`; then `ptr = (ptr + B) mod D`.
+//!
+//! **Why so.** MLS finds neighbours by one ring (features g) and takes the logits from the other (projections z): the same slot
+//! must be the same image in both (MLS, Eqs. 6-8).
+//!
+//! **The trap.** D need not be a multiple of B: the ring wraps inside a batch. And labels and logits read the queue as it was
+//! before this step's keys.
+//!
+//! **The test.** `slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with`,
+//! `positives_are_the_images_that_their_slots_held_before_the_step` in `tests/training.rs`.
+
+use crate::engine::autograd::Var;
+use crate::engine::device::Device;
+use crate::engine::ops::{Packed, PackedProduct};
+use crate::engine::tensor::{Shape, Tensor, init};
+use crate::error::{Error, Result};
+use rand::Rng;
+
+/// What each ring of a queue holds; a ring that no objective reads is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rings<T> {
+    /// Pooled backbone features, Q_g, `d_g` wide (MLS).
+    pub g: Option<T>,
+    /// Projections, Q_z, `d_z` wide.
+    pub z: Option<T>,
+    /// Dense projections averaged over the grid, `d_z` wide (DenseCL).
+    pub dense: Option<T>,
+}
+
+impl<T> Rings<T> {
+    /// The same rings with other values.
+    ///
+    /// # Errors
+    /// The first that `f` gives.
+    pub fn try_map<'a, U>(&'a self, mut f: impl FnMut(&'a T) -> Result<U>) -> Result<Rings<U>> {
+        Ok(Rings {
+            g: self.g.as_ref().map(&mut f).transpose()?,
+            z: self.z.as_ref().map(&mut f).transpose()?,
+            dense: self.dense.as_ref().map(&mut f).transpose()?,
+        })
+    }
+}
+
+/// Keys of one kind, `[D, width]`.
+#[derive(Clone, Debug)]
+pub enum Ring {
+    /// In f32.
+    Full(Tensor),
+    /// In f16, half of the memory; products with them are still made in f32.
+    Half(Packed),
+}
+
+/// Slots of a ring in f16 that are widened at a time.
+const BLOCK: usize = 1024;
+
+impl From<Tensor> for Ring {
+    fn from(keys: Tensor) -> Ring {
+        Ring::Full(keys)
+    }
+}
+
+impl Ring {
+    /// `[D, width]`
+    pub fn shape(&self) -> &Shape {
+        match self {
+            Ring::Full(keys) => keys.shape(),
+            Ring::Half(keys) => keys.shape(),
+        }
+    }
+
+    /// Bytes of all keys.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Ring::Full(keys) => 4 * keys.elements() as u64,
+            Ring::Half(keys) => 4 * keys.words().elements() as u64,
+        }
+    }
+
+    /// All keys in f32.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn values(&self) -> Result<Tensor> {
+        match self {
+            Ring::Full(keys) => Ok(keys.clone()),
+            Ring::Half(keys) => keys.unpack(),
+        }
+    }
+
+    /// `q keys^T`, `[B, width] -> [B, D]`: cosines if q is l2-normalised. A ring in f16 is widened in blocks of slots.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the widths differ.
+    pub fn products<'t>(&self, q: &Var<'t>) -> Result<Var<'t>> {
+        let tape = q.tape();
+        let keys = match self {
+            Ring::Full(keys) => return q.matmul_nt(&tape.constant(keys.clone())),
+            Ring::Half(keys) => keys,
+        };
+        let slots = keys.shape()[0];
+        let blocks = (0..slots).step_by(BLOCK).map(|start| start..slots.min(start + BLOCK));
+        let product = |rows| Ok(tape.apply(PackedProduct { matrix: keys.clone(), rows }, &[q])?.0);
+        let mut parts = blocks.map(product).collect::<Result<Vec<_>>>()?;
+        while parts.len() > 1 {
+            let join = |pair: &[Var<'t>]| match pair {
+                [a, b] => a.concat(b),
+                rest => Ok(rest[0].clone()),
+            };
+            parts = parts.chunks(2).map(join).collect::<Result<_>>()?;
+        }
+        parts.pop().ok_or_else(|| Error::shape("queue", "a ring without slots: raise the queue"))
+    }
+
+    fn write_rows(&mut self, start: usize, rows: &Tensor) -> Result<()> {
+        match self {
+            Ring::Full(keys) => keys.write_rows(start, rows),
+            Ring::Half(keys) => keys.write_rows(start, rows),
+        }
+    }
+}
+
+/// Rings of `D` l2-normalised keys, oldest overwritten first (MLS, Eq. 6).
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// The keys, `[D, width]` each.
+    pub keys: Rings<Ring>,
+    /// Which image each slot holds; `None` while it still has its random start.
+    pub ids: Vec<Option<u64>>,
+    /// The slot that the next key goes to.
+    pub ptr: usize,
+}
+
+impl Queue {
+    /// `slots` random directions in each ring of the given widths: what MoCo starts from. Real keys replace them in
+    /// order.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn random(device: &Device, rng: &mut impl Rng, slots: usize, widths: Rings<usize>) -> Result<Queue> {
+        let keys = widths.try_map(|&width| {
+            let mut rows = init::normal(rng, slots * width, 1.0);
+            for row in rows.chunks_exact_mut(width) {
+                let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+                row.iter_mut().for_each(|v| *v /= norm);
+            }
+            Tensor::new(device, [slots, width], &rows).map(Ring::Full)
+        })?;
+        Ok(Queue { keys, ids: vec![None; slots], ptr: 0 })
+    }
+
+    /// The same keys kept as f16. Widths must be even.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn into_half(self) -> Result<Queue> {
+        let keys = self.keys.try_map(|ring| Ok(Ring::Half(Packed::new(&ring.values()?)?)))?;
+        Ok(Queue { keys, ..self })
+    }
+
+    /// Number of slots, D.
+    pub fn slots(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether every slot holds a key: whether the random start is gone.
+    pub fn is_full(&self) -> bool {
+        self.ids.iter().all(Option::is_some)
+    }
+
+    /// Writes normalised keys of the images `ids` over the oldest slots. D need not be a multiple of the batch:
+    /// the ring wraps.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the batch is larger than the queue, a ring gets no keys, or the widths differ.
+    pub fn enqueue(&mut self, keys: &Rings<Tensor>, ids: &[u64]) -> Result<()> {
+        let (batch, slots) = (ids.len(), self.slots());
+        if batch > slots {
+            let detail = format!(
+                "a batch of {batch} does not fit into {slots} slots: lower --batch or raise the queue"
+            );
+            return Err(Error::shape("queue", detail));
+        }
+        let first = batch.min(slots - self.ptr);
+        let Rings { g, z, dense } = &mut self.keys;
+        for (ring, keys) in [(g, &keys.g), (z, &keys.z), (dense, &keys.dense)] {
+            let Some(ring) = ring else { continue };
+            let Some(keys) = keys else { return Err(Error::shape("queue", "a ring was given no keys")) };
+            if first == batch {
+                ring.write_rows(self.ptr, keys)?;
+            } else {
+                ring.write_rows(self.ptr, &keys.rows(0..first)?)?;
+                ring.write_rows(0, &keys.rows(first..batch)?)?;
+            }
+        }
+        for (i, &id) in ids.iter().enumerate() {
+            self.ids[(self.ptr + i) % slots] = Some(id);
+        }
+        self.ptr = (self.ptr + batch) % slots;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    fn queue(slots: usize) -> Queue {
+        let widths = Rings { g: Some(3), z: Some(2), dense: None };
+        Queue::random(&Device::cpu(), &mut StdRng::seed_from_u64(0), slots, widths).expect("queue")
+    }
+
+    /// Keys whose every element is the image's number.
+    fn keys(device: &Device, ids: &[u64]) -> Rings<Tensor> {
+        let ring = |width| {
+            let values: Vec<f32> = ids.iter().flat_map(|&id| vec![id as f32; width]).collect();
+            Tensor::new(device, [ids.len(), width], &values).expect("keys")
+        };
+        Rings { g: Some(ring(3)), z: Some(ring(2)), dense: None }
+    }
+
+    #[test]
+    fn queue_keeps_the_newest_rows_in_pairs_when_the_batch_does_not_divide_its_slots() {
+        let mut queue = queue(7);
+        let device = Device::cpu();
+        for step in 0..5u64 {
+            let ids: Vec<u64> = (0..3).map(|i| 100 + 3 * step + i).collect();
+            queue.enqueue(&keys(&device, &ids), &ids).expect("enqueue");
+            assert_eq!(queue.is_full(), step >= 2);
+        }
+        assert_eq!(queue.ptr, 15 % 7);
+        let values = queue.keys.try_map(|ring| ring.values()?.to_vec()).expect("values");
+        let (g, z) = (values.g.expect("g"), values.z.expect("z"));
+        for slot in 0..7 {
+            let id = queue.ids[slot].expect("filled");
+            assert!(id >= 100 + 15 - 7, "slot {slot} holds {id}, which is not among the newest seven");
+            assert!(g[3 * slot..][..3].iter().chain(&z[2 * slot..][..2]).all(|&v| v == id as f32));
+        }
+    }
+
+    #[test]
+    fn a_batch_larger_than_the_queue_or_without_a_ring_is_refused() {
+        let mut queue = queue(2);
+        let device = Device::cpu();
+        let ids = [1, 2, 3];
+        let message = queue.enqueue(&keys(&device, &ids), &ids).unwrap_err().to_string();
+        assert!(message.contains("lower --batch"), "{message}");
+        let half = Rings { g: None, ..keys(&device, &ids[..2]) };
+        assert!(queue.enqueue(&half, &ids[..2]).is_err());
+    }
+}

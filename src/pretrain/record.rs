@@ -1,0 +1,74 @@
+//! From a step's report to its line in the log.
+
+use super::collapse::Dispersion;
+use super::config::Config;
+use super::course::Pace;
+use super::log::StepRecord;
+use super::step::{StepReport, TermReport};
+use crate::photos::{self, Photos};
+use serde_json::{Map, Value};
+
+/// The record of a step.
+pub(super) fn record(
+    config: &Config,
+    photos: &Photos,
+    (report, spread): (&StepReport, Dispersion),
+    views: &photos::Batch,
+    pace: Pace,
+    bytes_in_use: u64,
+) -> StepRecord {
+    let numbers = |pick: fn(&TermReport) -> f32| -> Map<String, Value> {
+        report.terms.iter().map(|term| (term.name.to_string(), Value::from(pick(term)))).collect()
+    };
+    let batch = config.train.batch as u64;
+    StepRecord {
+        kind: "step",
+        step: pace.step,
+        epoch: views.position.epoch,
+        views: pace.step * batch * config.views_per_image() as u64,
+        loss: report.loss,
+        terms: numbers(|term| term.value),
+        term_gradient_norms: numbers(|term| term.gradient_norm),
+        gradient_norm: report.gradient_norm,
+        purity: purity(photos, &views.ids, &report.neighbours),
+        cosine: spread.cosine,
+        effective_rank: spread.rank,
+        lr: pace.lr,
+        seconds: pace.seconds,
+        images_per_second: batch as f64 / pace.took.as_secs_f64(),
+        bytes_in_use,
+    }
+}
+
+/// Share of the images taken for positives that share a label with their query; `None` where no label is known.
+/// Slots with their random start count as not shared.
+fn purity(photos: &Photos, queries: &[u64], neighbours: &[Option<u64>]) -> Option<f64> {
+    if neighbours.is_empty() || photos.classes().is_empty() {
+        return None;
+    }
+    let k = neighbours.len() / queries.len();
+    let shared = |query: u64, other: u64| {
+        let labels = photos.labels(query as usize);
+        photos.labels(other as usize).iter().any(|label| labels.contains(label))
+    };
+    let pairs = queries.iter().zip(neighbours.chunks(k));
+    let count: usize = pairs.map(|(&q, near)| near.iter().flatten().filter(|&&n| shared(q, n)).count()).sum();
+    Some(count as f64 / neighbours.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn purity_counts_neighbours_that_share_a_label() {
+        let photo = |labels: &[usize]| ("x.png".to_string(), Vec::new(), labels.to_vec());
+        let classes = ["a", "b", "c"].map(String::from).to_vec();
+        let photos = Photos::from_bytes(vec![photo(&[0, 1]), photo(&[1]), photo(&[2]), photo(&[])], classes);
+        let near = [Some(1), Some(2), None, Some(3), Some(2), Some(0)]; // of photo 0, then of photo 2
+        assert_eq!(purity(&photos, &[0, 2], &near), Some(2.0 / 6.0));
+        assert_eq!(purity(&photos, &[0, 2], &[]), None);
+        let unlabelled = Photos::from_bytes(vec![photo(&[]); 3], Vec::new());
+        assert_eq!(purity(&unlabelled, &[0, 2], &near), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! Where a run is: what beside the learner must be the same for it to go on as if nothing had happened.
+
+use super::collapse::Watch;
+use super::config::Config;
+use super::events::EventsEnd;
+use super::judge::{Judge, Score};
+use crate::photos::{Photos, Position};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// The course of a run so far.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RunState {
+    /// Steps done.
+    pub step: u64,
+    /// The batch that comes next.
+    pub next: Position,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Steps in a row that were skipped since a number was not finite.
+    pub skipped: u64,
+    /// Photos that turned out to be broken.
+    pub broken: BTreeSet<String>,
+    /// The signs of collapse so far.
+    pub watch: Watch,
+    /// Judgements so far.
+    pub judged: Judged,
+    /// Bytes of the log.
+    pub log_bytes: u64,
+    /// Where the event files end; `None` in checkpoints of older versions.
+    #[serde(default)]
+    pub events: Option<EventsEnd>,
+    /// Which photos there are.
+    pub photos: PhotoList,
+    /// Which labelled photos there are, train and test, if any; `None` in checkpoints of older versions too.
+    #[serde(default)]
+    pub labelled: Option<[PhotoList; 2]>,
+}
+
+/// How a run was judged so far; `None` where there is nothing to judge by, or it has not been yet.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Judged {
+    /// The encoder at the start; see [`Scores::start`](super::judge::Scores::start).
+    pub first: Option<Score>,
+    /// The untrained encoder with batch norm's statistics at 0 and 1.
+    pub initial_statistics: Option<Score>,
+    /// The last judgement.
+    pub last: Option<Score>,
+    /// Steps done and seconds of training at the last judgement.
+    pub at: Option<(u64, f64)>,
+    /// The best top-1.
+    pub best: Option<f64>,
+}
+
+/// What a set of photos is known by: their number, their names in order, and what is in some of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PhotoList {
+    count: usize,
+    names: u32,
+    /// Absent in checkpoints of older versions.
+    #[serde(default)]
+    contents: Option<u32>,
+}
+
+/// Photos whose contents are compared, spread evenly: few enough to be read at every start.
+const SAMPLE: usize = 256;
+
+impl PhotoList {
+    pub fn of(photos: &Photos) -> PhotoList {
+        let [mut names, mut contents] = [(); 2].map(|()| crc32fast::Hasher::new());
+        for photo in 0..photos.len() {
+            names.update(photos.name(photo).as_bytes());
+            names.update(&[0]);
+        }
+        for photo in (0..photos.len()).step_by(photos.len().div_ceil(SAMPLE).max(1)) {
+            contents.update(&photos.checksum(photo).unwrap_or_default().to_le_bytes());
+        }
+        PhotoList { count: photos.len(), names: names.finalize(), contents: Some(contents.finalize()) }
+    }
+
+    /// Whether these are the same photos. Contents are looked at where the photos have moved: in their own place a broken
+    /// one may be repaired.
+    pub fn are(&self, now: &PhotoList, moved: bool) -> bool {
+        let contents = !moved || self.contents.is_none() || self.contents == now.contents;
+        self.count == now.count && self.names == now.names && contents
+    }
+}
+
+impl std::fmt::Display for PhotoList {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} photos (names {:08x}", self.count, self.names)?;
+        self.contents.map_or(Ok(()), |sum| write!(f, ", contents {sum:08x}"))?;
+        write!(f, ")")
+    }
+}
+
+impl RunState {
+    /// A run that has not begun.
+    pub fn new(config: &Config, photos: &Photos, judge: Option<&Judge>) -> RunState {
+        RunState {
+            step: 0,
+            next: Position::default(),
+            seconds: 0.0,
+            skipped: 0,
+            broken: BTreeSet::new(),
+            watch: Watch::new(config.eval.collapse_steps),
+            judged: Judged::default(),
+            log_bytes: 0,
+            events: None,
+            photos: PhotoList::of(photos),
+            labelled: judge.map(|judge| judge.photos().map(PhotoList::of)),
+        }
+    }
+}

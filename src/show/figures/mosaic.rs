@@ -1,0 +1,210 @@
+//! MLS, Fig. 4: query crops and their nearest neighbours, drawn on the original photos.
+
+use super::glyphs;
+use crate::error::{Error, Result};
+use crate::photos::Rgb;
+use crate::photos::views::{CropBox, resized_crop};
+
+/// The query's rectangle.
+pub const RED: [u8; 3] = [230, 20, 20];
+/// A neighbour's rectangle.
+pub const YELLOW: [u8; 3] = [255, 221, 0];
+/// Text below a photo.
+pub const BLACK: [u8; 3] = [30, 30, 30];
+/// Text below a neighbour that shares a label with its query.
+pub const GREEN: [u8; 3] = [0, 120, 60];
+
+/// Height of every photo in the picture.
+const HEIGHT: usize = 150;
+/// The widest that a photo may be; a wider one is drawn lower.
+const WIDEST: usize = 2 * HEIGHT;
+/// Space between photos, and around the picture.
+const GAP: usize = 12;
+/// Space between the query and its neighbours.
+const WIDE_GAP: usize = 36;
+/// Width of a rectangle's line.
+const LINE: usize = 3;
+/// Width of the frame around a photo.
+const FRAME: usize = 1;
+
+/// What stands at the beginning of a picture that [`png`] made, in PNG's own words for the program that made it.
+pub const PNG_MARK: &str = "tEXtSoftware\0vista";
+
+/// A picture as PNG that says what program it is from.
+///
+/// # Errors
+/// [`Error::Run`] for a picture that is no PNG's, one without pixels.
+pub fn png(picture: &Rgb) -> Result<Vec<u8>> {
+    use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes)
+        .write_image(&picture.data, width, height, ExtendedColorType::Rgb8)
+        .map_err(|e| Error::Run(format!("a picture of {width}x{height} pixels: {e}")))?;
+    // A chunk of text (length, name and contents, CRC-32 of both) behind the first chunk, which ends at byte 33.
+    let length = (PNG_MARK.len() - 4) as u32;
+    let sum = crc32fast::hash(PNG_MARK.as_bytes());
+    let chunk = [&length.to_be_bytes(), PNG_MARK.as_bytes(), &sum.to_be_bytes()].concat();
+    bytes.splice(33..33, chunk);
+    Ok(bytes)
+}
+
+/// A photo in the picture.
+#[derive(Clone, Debug)]
+pub struct Tile {
+    /// The whole photo.
+    pub photo: Rgb,
+    /// What was cut out of it, in the photo's own pixels.
+    pub crop: CropBox,
+    /// Colour of the rectangle around the crop.
+    pub color: [u8; 3],
+    /// A short text below it: digits, `.`, `-` and the letters of `worst`.
+    pub text: String,
+    /// Colour of that text.
+    pub ink: [u8; 3],
+}
+
+/// A tile's place in the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    x: usize,
+    y: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Tile {
+    /// Width and height in the picture.
+    fn size(&self) -> [usize; 2] {
+        let (w, h) = (self.photo.width.max(1), self.photo.height.max(1));
+        let width = ((w * HEIGHT + h / 2) / h).max(1);
+        if width <= WIDEST { [width, HEIGHT] } else { [WIDEST, ((h * WIDEST + w / 2) / w).max(1)] }
+    }
+
+    fn draw(&self, image: &mut Rgb, at: Place) {
+        let small = resized_crop(&self.photo, CropBox::whole(&self.photo), at.width, at.height);
+        for y in 0..at.height {
+            for x in 0..at.width {
+                let pixel = &small.data[(y * at.width + x) * 3..][..3];
+                put(image, at.x + x, at.y + y, [pixel[0], pixel[1], pixel[2]]);
+            }
+        }
+        let around = Place {
+            x: at.x - FRAME,
+            y: at.y - FRAME,
+            width: at.width + 2 * FRAME,
+            height: at.height + 2 * FRAME,
+        };
+        outline(image, around, FRAME, [90; 3]);
+        outline(image, self.rectangle(at), LINE, self.color);
+        glyphs::write(image, at.x, at.y + at.height + 5, &self.text, self.ink);
+    }
+
+    /// Where the crop's rectangle lies in the picture.
+    fn rectangle(&self, at: Place) -> Place {
+        let x = |x: usize| (x * at.width + self.photo.width / 2) / self.photo.width;
+        let y = |y: usize| (y * at.height + self.photo.height / 2) / self.photo.height;
+        let (x0, y0, x1, y1) = (x(self.crop.x0), y(self.crop.y0), x(self.crop.x1), y(self.crop.y1));
+        Place { x: at.x + x0, y: at.y + y0, width: (x1 - x0).max(1), height: (y1 - y0).max(1) }
+    }
+}
+
+/// Rows of a query and its neighbours as one picture: photos of one height, columns aligned, a rectangle around each
+/// crop, a text below each photo, white between.
+pub fn mosaic(rows: &[Vec<Tile>]) -> Rgb {
+    let (places, width, height) = layout(rows);
+    let mut image = Rgb { width, height, data: vec![255; width * height * 3] };
+    for (row, places) in rows.iter().zip(places) {
+        row.iter().zip(places).for_each(|(tile, at)| tile.draw(&mut image, at));
+    }
+    image
+}
+
+/// Every tile's place, and the picture's size.
+fn layout(rows: &[Vec<Tile>]) -> (Vec<Vec<Place>>, usize, usize) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width_of = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|t| t.size()[0]).max();
+    let mut lefts = vec![GAP];
+    for column in 0..columns {
+        let gap = if column == 0 { WIDE_GAP } else { GAP };
+        lefts.push(lefts[column] + width_of(column).unwrap_or(0) + gap);
+    }
+    let below = HEIGHT + 5 + glyphs::HEIGHT + GAP;
+    let place = |(i, row): (usize, &Vec<Tile>)| {
+        let tiles = row.iter().enumerate().map(|(column, tile)| {
+            let [width, height] = tile.size();
+            Place { x: lefts[column], y: GAP + i * below + (HEIGHT - height) / 2, width, height }
+        });
+        tiles.collect()
+    };
+    let places = rows.iter().enumerate().map(place).collect();
+    (places, lefts[columns].max(1), GAP + rows.len() * below)
+}
+
+/// The frame of a box, drawn inwards.
+fn outline(image: &mut Rgb, at: Place, line: usize, color: [u8; 3]) {
+    for y in 0..at.height {
+        for x in 0..at.width {
+            if x < line || y < line || x + line >= at.width || y + line >= at.height {
+                put(image, at.x + x, at.y + y, color);
+            }
+        }
+    }
+}
+
+/// Sets a pixel; nothing outside the image.
+pub(super) fn put(image: &mut Rgb, x: usize, y: usize, color: [u8; 3]) {
+    if x < image.width && y < image.height {
+        image.data[(y * image.width + x) * 3..][..3].copy_from_slice(&color);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tile(width: usize, height: usize, crop: CropBox, color: [u8; 3]) -> Tile {
+        let photo = Rgb { width, height, data: vec![128; width * height * 3] };
+        Tile { photo, crop, color, text: "0.5".into(), ink: BLACK }
+    }
+
+    fn pixel(image: &Rgb, x: usize, y: usize) -> [u8; 3] {
+        let at = (y * image.width + x) * 3;
+        [image.data[at], image.data[at + 1], image.data[at + 2]]
+    }
+
+    #[test]
+    fn rectangles_lie_where_the_crops_do_in_their_own_colour() {
+        // Half the size: 400 x 300 becomes 200 x 150.
+        let query = tile(400, 300, CropBox { x0: 100, y0: 60, x1: 300, y1: 240 }, RED);
+        let near = tile(150, 150, CropBox { x0: 0, y0: 0, x1: 150, y1: 150 }, YELLOW);
+        let image = mosaic(&[vec![query.clone(), near.clone()], vec![near, query]]);
+        let (left, top) = (GAP, GAP);
+        for (x, y) in [(50, 30), (149, 30), (50, 119), (149, 119), (100, 32), (52, 70)] {
+            assert_eq!(pixel(&image, left + x, top + y), RED, "({x}, {y})");
+        }
+        for (x, y) in [(49, 70), (100, 29), (53, 70), (100, 33), (150, 70), (100, 120), (100, 75)] {
+            assert_eq!(pixel(&image, left + x, top + y), [128; 3], "({x}, {y})");
+        }
+        // The second column starts after the widest of the first, the frame a pixel before it.
+        let second = GAP + 200 + WIDE_GAP;
+        assert_eq!(pixel(&image, second, top + 70), YELLOW);
+        assert_eq!(pixel(&image, second - 1, top + 70), [90; 3]);
+        assert_eq!(pixel(&image, second - 2, top + 70), [255; 3]);
+        // The second row's neighbour stands on the left.
+        let lower = GAP + HEIGHT + 5 + glyphs::HEIGHT + GAP;
+        assert_eq!(pixel(&image, left, lower + 70), YELLOW);
+        assert_eq!((image.width, image.height), (second + 200 + GAP, 2 * lower - GAP));
+    }
+
+    #[test]
+    fn photos_of_any_shape_fit_and_no_rows_are_a_picture_too() {
+        for (w, h) in [(1, 1), (5000, 10), (10, 3000), (1, 900)] {
+            let strip = tile(w, h, CropBox::at(0, 0, w, h), RED);
+            let [width, height] = strip.size();
+            assert!(width <= WIDEST && height <= HEIGHT && width > 0 && height > 0);
+            mosaic(&[vec![strip]]);
+        }
+        assert_eq!(mosaic(&[]).height, GAP);
+    }
+}

@@ -1,0 +1,225 @@
+//! Crops of photos as a training run draws them, and what encoders make of them.
+
+use crate::engine::autograd::Tape;
+use crate::engine::device::Device;
+use crate::engine::nn::Mode;
+use crate::engine::ops::{L2Normalize, run};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use crate::photos::Album;
+use crate::photos::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
+use crate::pretrain::encoder::{Embedding, Encoder, ResNetEncoder};
+use crate::rng::KeyedRng;
+use rayon::prelude::*;
+
+/// Views that go through an encoder, and through its batch norm, together.
+pub const BATCH: usize = 64;
+
+/// Draws photos and crops of an album.
+#[derive(Debug)]
+pub struct Sampler<'a> {
+    /// The photos.
+    pub album: &'a Album,
+    /// How crops are drawn.
+    pub views: &'a ViewConfig,
+    /// Seed of the choice of photos and of the crops; the run's own gives the crops of its first epoch.
+    pub seed: u64,
+    /// Where the encoders are.
+    pub device: &'a Device,
+}
+
+/// One crop of each of some photos, and the unit embeddings of each encoder.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// The photo of each crop, `[N]`.
+    pub photos: Vec<usize>,
+    /// What was cut out, in the photo's own pixels.
+    pub crops: Vec<CropBox>,
+    /// Whether the view is mirrored.
+    pub flips: Vec<bool>,
+    /// For each encoder.
+    pub embedded: Vec<Embedded>,
+}
+
+/// Unit embeddings of crops by one encoder.
+#[derive(Clone, Debug, Default)]
+pub struct Embedded {
+    /// Backbone features, `[N, g_width]`, rows of length 1.
+    pub g: Vec<f32>,
+    /// Projections, `[N, z_width]`, rows of length 1.
+    pub z: Vec<f32>,
+    /// Width of g.
+    pub g_width: usize,
+    /// Width of z.
+    pub z_width: usize,
+}
+
+/// A view in the making: crop, flip, pixels.
+type View = (CropBox, bool, Vec<f32>);
+
+impl Sampler<'_> {
+    /// The first `count` decodable photos that are wanted (all, if there are fewer) in an order drawn by the seed.
+    /// `progress` hears of each few.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there are not even two.
+    pub fn photos(
+        &self,
+        count: usize,
+        wanted: &dyn Fn(usize) -> bool,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<usize>> {
+        let mut order = KeyedRng::new("figures", self.seed, [0; 3]).permutation(self.album.photos().len());
+        order.retain(|&id| wanted(id));
+        let mut found = Vec::new();
+        for ids in order.chunks(BATCH) {
+            let good: Vec<usize> =
+                ids.par_iter().copied().filter(|&id| self.album.photo(id).is_ok()).collect();
+            let more = good.len().min(count - found.len());
+            found.extend(&good[..more]);
+            progress(more);
+            if found.len() == count {
+                break;
+            }
+        }
+        if found.len() < 2 {
+            let what = format!("{} photos can be used", found.len());
+            return Err(Error::input(what, self.album.photos().place(), "give at least two photos"));
+        }
+        Ok(found)
+    }
+
+    /// View number `view` (0 the query's, 1 the key's) of each photo, embedded by each encoder.
+    ///
+    /// Batch norm takes the statistics of the batch, as in a training step, before and after training alike: the
+    /// running statistics of an encoder that has seen nothing would not be those of any step. Every batch is full: the
+    /// last is filled up with earlier photos, whose second embeddings are dropped. `progress` hears of each batch.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a photo can't be decoded; [`Error::Run`] if an embedding is not finite; the device's.
+    pub fn embed(
+        &self,
+        encoders: &[&ResNetEncoder],
+        photos: &[usize],
+        view: u64,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Sample> {
+        let mut sample = Sample { embedded: vec![Embedded::default(); encoders.len()], ..Sample::default() };
+        let batch = BATCH.min(photos.len());
+        for start in (0..photos.len()).step_by(batch.max(1)) {
+            let from = start.min(photos.len() - batch);
+            let (ids, fresh) = (&photos[from..from + batch], start - from);
+            let views = self.views(ids, view)?;
+            let pixels: Vec<f32> = views.iter().flat_map(|(_, _, pixels)| pixels).copied().collect();
+            let shape = [batch, self.views.size, self.views.size, 3];
+            let images = Tensor::new(self.device, shape, &pixels)?;
+            for (encoder, all) in encoders.iter().zip(&mut sample.embedded) {
+                all.append(encoder, &images, fresh)?;
+            }
+            sample.photos.extend(&ids[fresh..]);
+            sample.crops.extend(views[fresh..].iter().map(|(crop, ..)| *crop));
+            sample.flips.extend(views[fresh..].iter().map(|(_, flip, _)| *flip));
+            progress(batch - fresh);
+        }
+        Ok(sample)
+    }
+
+    /// One view of each photo, as [`crate::photos::Loader`] draws those of epoch 0.
+    fn views(&self, ids: &[usize], view: u64) -> Result<Vec<View>> {
+        let maker = ViewMaker::new(self.views.clone())?;
+        let make = |maker: &mut ViewMaker, &id: &usize| {
+            let photo = self.album.photo(id).map_err(|why| {
+                Error::input(
+                    why,
+                    self.album.photos().name(id),
+                    "leave the photos alone while figures are made",
+                )
+            })?;
+            let mut rng = KeyedRng::new("view", self.seed, [0, id as u64, view]);
+            let params = ViewParams::draw(self.views, photo.image.width, photo.image.height, &mut rng);
+            let mut pixels = vec![0.0; maker.len()];
+            maker.make(&photo.image, &params, &mut pixels);
+            Ok((photo.original_box(params.crop), params.flip, pixels))
+        };
+        ids.par_iter().map_init(|| maker.clone(), make).collect()
+    }
+}
+
+impl Embedded {
+    /// Adds the unit embeddings of a batch from row `fresh` on.
+    fn append(&mut self, encoder: &ResNetEncoder, images: &Tensor, fresh: usize) -> Result<()> {
+        let tape = Tape::inert(images.device());
+        let images = tape.constant(images.clone());
+        let Embedding { g, z, .. } = encoder.embed(&images, Mode::Train { splits: 1 })?;
+        for (x, all, width) in [(g, &mut self.g, &mut self.g_width), (z, &mut self.z, &mut self.z_width)] {
+            let unit = run(&L2Normalize, &[x.value()])?.swap_remove(0);
+            *width = unit.shape()[1];
+            let values = unit.to_vec()?;
+            if !values.iter().all(|v| v.is_finite()) {
+                return Err(Error::Run(
+                    "an embedding is not finite: training diverged, lower optimizer.lr".into(),
+                ));
+            }
+            all.extend(&values[fresh * *width..]);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::nn::{Architecture, ResNetConfig, Stem};
+    use crate::photos::{AlbumOptions, Loader, LoaderOptions, Photos};
+    use crate::pretrain::encoder::HeadsConfig;
+    use rand::{SeedableRng, rngs::StdRng};
+    use std::sync::Arc;
+
+    fn encoder(device: &Device) -> ResNetEncoder {
+        let config = ResNetConfig {
+            architecture: Architecture::Resnet18,
+            width: 4,
+            stem: Stem::Small,
+            zero_init: false,
+        };
+        ResNetEncoder::new(device, &mut StdRng::seed_from_u64(1), &config, &HeadsConfig::plain(8))
+            .expect("encoder")
+    }
+
+    #[test]
+    fn crops_are_those_of_the_loaders_first_epoch_and_rows_are_of_length_one() {
+        let album = Arc::new(Album::new(Photos::bundled_pretrain().take(70), AlbumOptions::default()));
+        let (device, views) = (Device::cpu(), ViewConfig::moco_v2(16));
+        let sampler = Sampler { album: &album, views: &views, seed: 3, device: &device };
+        let photos = sampler.photos(70, &|_| true, &mut |_| {}).expect("photos");
+        let mut done = 0;
+        let sample = sampler.embed(&[&encoder(&device)], &photos, 1, &mut |n| done += n).expect("sample");
+        assert_eq!((done, &sample.photos), (70, &photos));
+        let options = LoaderOptions::new(70, vec![views.clone(); 2], 3);
+        let batch = Loader::new(album.clone(), options).expect("loader").next().expect("one").expect("batch");
+        for (i, id) in batch.ids.iter().enumerate() {
+            let row = photos.iter().position(|p| *p as u64 == *id).expect("every photo");
+            assert_eq!((sample.crops[row], sample.flips[row]), (batch.crops[70 + i], batch.flips[70 + i]));
+        }
+        let embedded = &sample.embedded[0];
+        assert_eq!((embedded.g_width, embedded.z_width, embedded.z.len()), (32, 8, 560));
+        for row in embedded.g.chunks(32).chain(embedded.z.chunks(8)) {
+            assert!((row.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn the_last_batch_is_filled_up_with_earlier_photos() {
+        let album = Album::new(Photos::bundled_pretrain().take(66), AlbumOptions::default());
+        let (device, views) = (Device::cpu(), ViewConfig::moco_v2(16));
+        let sampler = Sampler { album: &album, views: &views, seed: 0, device: &device };
+        let photos = sampler.photos(66, &|_| true, &mut |_| {}).expect("photos");
+        let encoder = encoder(&device);
+        let all = sampler.embed(&[&encoder], &photos, 0, &mut |_| {}).expect("sample");
+        let last = sampler.embed(&[&encoder], &photos[2..], 0, &mut |_| {}).expect("sample");
+        assert_eq!(all.embedded[0].g[64 * 32..], last.embedded[0].g[62 * 32..]);
+        assert_eq!(all.embedded[0].g.len(), 66 * 32);
+        let message = sampler.photos(66, &|id| id == 3, &mut |_| {}).unwrap_err().to_string();
+        assert!(message.contains("at least two"), "{message}");
+    }
+}

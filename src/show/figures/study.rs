@@ -1,0 +1,313 @@
+//! Queries and keys of one set of photos, before and after training, and the figures that they give.
+
+use super::chart::{Mark, Panel, Series};
+use super::histogram::{BINS, Histogram, Moments, Scores, score_panels};
+use super::mosaic::{BLACK, GREEN, RED, Tile, YELLOW, mosaic};
+use super::sample::{BATCH, Embedded, Sample, Sampler};
+use super::svg;
+use crate::error::{Error, Result};
+use crate::photos::{Album, Rgb};
+use crate::pretrain::encoder::ResNetEncoder;
+use crate::rng::KeyedRng;
+use crate::transfer::classify::{
+    Points, PurityCurves, chance, mean_similarity, nearest, purity, scores, share_a_label, worst,
+};
+use serde_json::{Value, json};
+
+/// Random rows of Fig. 4.
+const ROWS: usize = 5;
+/// Neighbours in Fig. 4.
+const SHOWN: usize = 4;
+/// The longest neighbourhood of the purity curve.
+const LONGEST: usize = 64;
+/// The two encoders of a study.
+const STAGES: [&str; 2] = ["before", "after"];
+
+/// What is drawn.
+#[derive(Clone, Debug)]
+pub enum Drawing {
+    /// The text of an SVG file.
+    Svg(String),
+    /// Pixels.
+    Picture(Rgb),
+}
+
+/// A figure with its numbers.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// Name of its files, without extension.
+    pub name: &'static str,
+    /// The drawing.
+    pub drawing: Drawing,
+    /// Caption and all numbers.
+    pub json: Value,
+    /// The main numbers for a person.
+    pub summary: String,
+}
+
+/// Queries and keys of one set of photos, embedded before and after training.
+#[derive(Debug)]
+pub struct Study<'a> {
+    album: &'a Album,
+    seed: u64,
+    queries: Sample,
+    keys: Sample,
+}
+
+impl<'a> Study<'a> {
+    /// Embeds the key view of each of `photos` and the query view of the first `queries` of them, by the encoder as it
+    /// was `before` training and as it is `after`. `progress` hears of each batch.
+    ///
+    /// # Errors
+    /// As [`Sampler::embed`].
+    pub fn new(
+        sampler: &Sampler<'a>,
+        encoders: [&ResNetEncoder; 2],
+        photos: &[usize],
+        queries: usize,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Study<'a>> {
+        let keys = sampler.embed(&encoders, photos, 1, progress)?;
+        let queries = sampler.embed(&encoders, &photos[..queries.min(photos.len())], 0, progress)?;
+        Ok(Study { album: sampler.album, seed: sampler.seed, queries, keys })
+    }
+
+    /// The queries and the keys: crops of the photos, embedded before (0) and after (1).
+    pub fn samples(&self) -> [&Sample; 2] {
+        [&self.queries, &self.keys]
+    }
+
+    /// Fig. 3: the distributions of g1 . Q_g and z1 . Q_z for the first photo, before and after. The queue holds keys
+    /// of other photos by the same encoder, never the random start, and not the photo's own key.
+    ///
+    /// # Errors
+    /// As [`svg`].
+    /// # Source
+    /// MLS, Fig. 3.
+    pub fn scores(&self) -> Result<Figure> {
+        let photo = self.name(self.queries.photos[0]);
+        let against = |stage: usize, projected: bool| {
+            let [queries, keys] = [&self.queries, &self.keys].map(|s| points(s, stage, projected));
+            scores(0, &queries, &keys).into_iter().map(|(_, cosine)| cosine).collect()
+        };
+        let stages = [0, 1].map(|stage| Scores {
+            stage: STAGES[stage],
+            backbone: against(stage, false),
+            projector: against(stage, true),
+        });
+        let kind = |values: &[f32]| json!({"moments": Moments::of(values), "histogram": Histogram::new(values, BINS), "values": values});
+        let of = |s: &Scores| json!({"backbone": kind(&s.backbone), "projector": kind(&s.projector)});
+        let caption = format!(
+            "Cosines of one crop of {photo} with keys of other photos, before and after training; the queue holds \
+             keys by the same encoder, never the random start, and not the photo's own key"
+        );
+        let numbers = json!({"photo": photo, "before": of(&stages[0]), "after": of(&stages[1])});
+        let said = stages.iter().map(|s| {
+            let [g, z] = s.kinds().map(|(_, values)| Moments::of(values));
+            format!("{} g {:.3} ± {:.4}, z {:.3} ± {:.4}", s.stage, g.mean, g.std, z.mean, z.std)
+        });
+        Ok(Figure {
+            name: "fig3_scores",
+            drawing: Drawing::Svg(svg(&score_panels(&stages), 2)?),
+            json: self.with_facts(&caption, numbers),
+            summary: format!("{photo}: {}", said.collect::<Vec<_>>().join("; ")),
+        })
+    }
+
+    /// Fig. 4: of the first `count` queries 5 drawn by the seed, then the worst, each with its four nearest keys by
+    /// g1 . Q_g after training, as rectangles on the whole photos. Which is the worst: see [`worst`].
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a photo can no longer be decoded.
+    /// # Source
+    /// MLS, Fig. 4; its authors chose the worst query by hand.
+    pub fn neighbours(&self, count: usize) -> Result<Figure> {
+        let all = points(&self.queries, 1, false);
+        let count = count.min(all.photos.len());
+        let queries =
+            Points { values: &all.values[..count * all.width], photos: &all.photos[..count], ..all };
+        let found = nearest(&queries, &points(&self.keys, 1, false), SHOWN);
+        let labels = queries.photos.iter().all(|&photo| !self.labels(photo).is_empty());
+        let related = |query: usize, key: usize| self.related(query, key);
+        let worst = worst(&found, labels.then_some(&related)).unwrap_or(0);
+        let order = KeyedRng::new("rows", self.seed, [0; 3]).permutation(count);
+        let random = order.into_iter().filter(|&query| query != worst).take(ROWS);
+        let (mut tiles, mut rows) = (Vec::new(), Vec::new());
+        for query in random.chain([worst]) {
+            let is_worst = query == worst;
+            let text = if is_worst { "worst" } else { "" };
+            let mut row = vec![self.tile(&self.queries, query, RED, text.into(), BLACK)?];
+            let mut near = Vec::new();
+            for n in &found[query] {
+                let shared = labels && related(query, n.key);
+                let ink = if shared { GREEN } else { BLACK };
+                row.push(self.tile(&self.keys, n.key, YELLOW, format!("{:.3}", n.similarity), ink)?);
+                let mut facts = self.entry(&self.keys, n.key);
+                facts["similarity"] = json!(n.similarity);
+                if labels {
+                    facts["shares_a_label"] = json!(shared);
+                }
+                near.push(facts);
+            }
+            tiles.push(row);
+            let mut facts = self.entry(&self.queries, query);
+            facts["worst"] = json!(is_worst);
+            facts["mean_similarity"] = json!(mean_similarity(&found[query]));
+            facts["neighbours"] = json!(near);
+            rows.push(facts);
+        }
+        let (green, rule) = match labels {
+            true => (
+                ", green where they share a label",
+                "lowest share of shared labels, then the lowest mean cosine",
+            ),
+            false => ("", "lowest mean cosine"),
+        };
+        let caption = format!(
+            "Query crops (red) and their {SHOWN} nearest keys by g1 . Qg (yellow) on the original photos, with their \
+             cosines{green}; {} random of {count} queries, then the worst: that with the {rule} (the paper chose it \
+             by hand)",
+            rows.len() - 1,
+        );
+        Ok(Figure {
+            name: "fig4_neighbours",
+            drawing: Drawing::Picture(mosaic(&tiles)),
+            json: self.with_facts(&caption, json!({"queries": count, "rows": rows})),
+            summary: caption,
+        })
+    }
+
+    /// Purity of the 1 to 64 nearest keys before, after and by chance, with `k` pointed out. Photos without labels are
+    /// left out, as queries and as keys; `None` if there are fewer than two with labels.
+    ///
+    /// # Errors
+    /// As [`svg`].
+    pub fn purity(&self, k: usize) -> Result<Option<Figure>> {
+        let known = |sample: &Sample| -> Vec<usize> {
+            (0..sample.photos.len()).filter(|&row| !self.labels(sample.photos[row]).is_empty()).collect()
+        };
+        let [query_rows, key_rows] = [known(&self.queries), known(&self.keys)];
+        if query_rows.is_empty() || key_rows.len() < 2 {
+            return Ok(None);
+        }
+        let pick_ids = |sample: &Sample, rows: &[usize]| -> Vec<usize> {
+            rows.iter().map(|&row| sample.photos[row]).collect()
+        };
+        let photos = [pick_ids(&self.queries, &query_rows), pick_ids(&self.keys, &key_rows)];
+        let related = |query: usize, key: usize| self.related(query_rows[query], key_rows[key]);
+        let curve = |stage: usize| {
+            let pick = |sample: &Sample, rows: &[usize]| -> Vec<f32> {
+                let all = points(sample, stage, false);
+                rows.iter().flat_map(|&r| &all.values[r * all.width..][..all.width]).copied().collect()
+            };
+            let width = self.keys.embedded[stage].g_width;
+            let (q, k) = (pick(&self.queries, &query_rows), pick(&self.keys, &key_rows));
+            let queries = Points { values: &q, width, photos: &photos[0] };
+            let keys = Points { values: &k, width, photos: &photos[1] };
+            purity(&nearest(&queries, &keys, LONGEST), &related)
+        };
+        let chance = chance(&photos[0], &photos[1], &related);
+        let curves = PurityCurves { before: curve(0), after: curve(1), chance };
+        let caption = "Share of the k nearest keys by g1 . Qg (the pseudo-positives of MLS) that share a label with \
+                       their query, and of keys taken blindly; photos without labels are left out";
+        let at = |curve: &[f64]| curve.get(k.saturating_sub(1)).copied();
+        let numbers = json!({
+            "queries": photos[0].len(),
+            "labelled_keys": photos[1].len(),
+            "k": k,
+            "at_k": {"before": at(&curves.before), "after": at(&curves.after)},
+            "curves": curves,
+        });
+        let said = |curve: &[f64]| at(curve).map_or("-".to_string(), |p| format!("{p:.3}"));
+        let (count, place) = (photos[0].len(), self.album.photos().place());
+        let (before, after) = (said(&curves.before), said(&curves.after));
+        Ok(Some(Figure {
+            name: "purity",
+            drawing: Drawing::Svg(svg(&[curves.panel(k)], 1)?),
+            json: self.with_facts(caption, numbers),
+            summary: format!(
+                "{count} photos of {place}, k {k}: {before} before, {after} after, {chance:.3} by chance"
+            ),
+        }))
+    }
+
+    fn labels(&self, photo: usize) -> &[usize] {
+        self.album.photos().labels(photo)
+    }
+
+    fn name(&self, photo: usize) -> &str {
+        self.album.photos().name(photo)
+    }
+
+    /// Whether a query and a key share a label.
+    fn related(&self, query: usize, key: usize) -> bool {
+        share_a_label(self.labels(self.queries.photos[query]), self.labels(self.keys.photos[key]))
+    }
+
+    /// The facts that belong in every figure's json, then its own numbers.
+    fn with_facts(&self, caption: &str, numbers: Value) -> Value {
+        let mut all = json!({
+            "caption": caption,
+            "photos": self.album.photos().place(),
+            "keys": self.keys.photos.len(),
+            "seed": self.seed,
+            "batch_norm": format!("statistics of batches of {} views", BATCH.min(self.keys.photos.len())),
+        });
+        if let (Value::Object(all), Value::Object(numbers)) = (&mut all, numbers) {
+            all.extend(numbers);
+        }
+        all
+    }
+
+    /// A crop on its whole photo.
+    fn tile(&self, sample: &Sample, row: usize, color: [u8; 3], text: String, ink: [u8; 3]) -> Result<Tile> {
+        let id = sample.photos[row];
+        let photo = self.album.photos().decode(id);
+        let photo = photo
+            .map_err(|why| Error::input(why, self.name(id), "leave the photos as they are meanwhile"))?;
+        Ok(Tile { photo, crop: sample.crops[row], color, text, ink })
+    }
+
+    /// A crop in the json.
+    fn entry(&self, sample: &Sample, row: usize) -> Value {
+        let (id, crop) = (sample.photos[row], sample.crops[row]);
+        let classes = self.album.photos().classes();
+        let labels: Vec<&String> = self.labels(id).iter().filter_map(|&label| classes.get(label)).collect();
+        let area = [crop.x0, crop.y0, crop.x1, crop.y1];
+        json!({"photo": self.name(id), "crop": area, "flip": sample.flips[row], "labels": labels})
+    }
+}
+
+/// A sample's backbone features or projections by one of its encoders.
+fn points(sample: &Sample, stage: usize, projected: bool) -> Points<'_> {
+    let Embedded { g, z, g_width, z_width } = &sample.embedded[stage];
+    let (values, width) = if projected { (z, *z_width) } else { (g, *g_width) };
+    Points { values, width, photos: &sample.photos }
+}
+impl PurityCurves {
+    /// The chart, with `k`, the run's own number of pseudo-positives, in its title.
+    pub fn panel(&self, k: usize) -> Panel {
+        let at = |curve: &[f64]| curve.get(k.saturating_sub(1)).map_or("-".into(), |p| format!("{p:.3}"));
+        let points = |curve: &[f64]| curve.iter().enumerate().map(|(i, &p)| ((i + 1) as f64, p)).collect();
+        let end = self.after.len().max(2) as f64;
+        let series = |name: &str, mark, points| Series { name: name.into(), mark, points };
+        Panel {
+            title: format!("purity at k = {k}: before {}, after {}", at(&self.before), at(&self.after)),
+            x: "k nearest keys by g1 . Qg".into(),
+            y: "share a label with the query".into(),
+            ticks: Some(
+                [1, 5, 10, 20, 30, 40, 50, 64]
+                    .iter()
+                    .filter(|&&k| f64::from(k) <= end)
+                    .map(|&k| (f64::from(k), k.to_string()))
+                    .collect(),
+            ),
+            series: vec![
+                series("before", Mark::Line, points(&self.before)),
+                series("after", Mark::Line, points(&self.after)),
+                series("chance", Mark::Dashed, vec![(1.0, self.chance), (end, self.chance)]),
+            ],
+            ..Panel::default()
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A run's photos in the space that its encoder has learned.
+
+use super::map::{principal, tsne};
+use crate::engine::device::Device;
+use crate::error::{Error, Result};
+use crate::photos::views::{CropBox, resized_crop};
+use crate::photos::{Album, Rgb};
+use crate::pretrain::encoder::ResNetEncoder;
+use crate::pretrain::{Config, album, pretraining_photos};
+use crate::show::figures::{Drawing, Figure, Sample, Sampler, Study};
+use crate::transfer::classify::{self, Points, nearest, unit};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+/// The longer side of a thumbnail in pixels, and the quality of its JPEG.
+const THUMBNAIL: usize = 128;
+const QUALITY: u8 = 72;
+/// Neighbours of each photo.
+const NEIGHBOURS: usize = 8;
+/// Of so many photos Fig. 4 shows some, as `vista figures` does.
+const QUERIES: usize = 60;
+/// Principal components that t-SNE starts from.
+const COMPONENTS: usize = 30;
+
+/// Photos with thumbnails, crops, neighbours, maps and figures.
+#[derive(Clone, Debug)]
+pub struct Gallery {
+    json: Value,
+}
+
+impl Gallery {
+    /// At most `count` of a run's photos (at least two), drawn by its seed, by its encoder before and after training.
+    /// `progress` hears how much of the work is done, and of how much.
+    ///
+    /// Neighbours are those of MLS, Fig. 4: a crop of each photo against another crop of every other one, by the features
+    /// g. The maps are of the features of whole photos, as kNN and probes see them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there are no photos, or fewer than two can be decoded; the device's.
+    pub fn new(
+        config: &Config,
+        encoders: [&ResNetEncoder; 2],
+        device: &Device,
+        count: usize,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Gallery> {
+        let album = album(config, pretraining_photos(config)?);
+        let count = count.max(2).min(album.photos().len());
+        // Photos decoded, queries and keys embedded, whole photos embedded.
+        let (total, mut done) = (4 * count, 0);
+        let mut more = |n: usize| {
+            done += n;
+            progress(done, total);
+        };
+        let sampler = Sampler { album: &album, views: &config.views, seed: config.seed, device };
+        let ids = sampler.photos(count, &|_| true, &mut more)?;
+        let study = Study::new(&sampler, encoders, &ids, ids.len(), &mut more)?;
+        let mut before = 0;
+        let whole = classify::embed(&encoders[1].backbone, &album, &ids, &config.views, device, &mut |n| {
+            more(n - before);
+            before = n;
+        })?;
+        if whole.kept != ids {
+            let place = album.photos().place();
+            return Err(Error::input("photos changed while they were read", place, "leave them meanwhile"));
+        }
+        let [queries, keys] = study.samples();
+        let found = nearest(&points(queries), &points(keys), NEIGHBOURS);
+        let thumbnails: Vec<Thumbnail> =
+            ids.par_iter().map(|&id| Thumbnail::of(&album, id)).collect::<Result<_>>()?;
+        let photos: Vec<Value> = ids
+            .iter()
+            .zip(&thumbnails)
+            .enumerate()
+            .map(|(row, (&id, thumbnail))| {
+                let near: Vec<Value> =
+                    found[row].iter().map(|n| json!([n.key, round(n.similarity, 3)])).collect();
+                json!({
+                    "name": album.photos().name(id),
+                    "labels": album.photos().labels(id),
+                    "jpeg": thumbnail.jpeg,
+                    "size": [thumbnail.width, thumbnail.height],
+                    "query": thumbnail.share(queries.crops[row]),
+                    "key": thumbnail.share(keys.crops[row]),
+                    "near": near,
+                })
+            })
+            .collect();
+        let figures = [study.scores()?, study.neighbours(QUERIES)?]
+            .into_iter()
+            .chain(study.purity(config.objective.k)?);
+        let json = json!({
+            "place": album.photos().place(),
+            "of": album.used(),
+            "warnings": album.all_left_out(),
+            "classes": album.photos().classes(),
+            "photos": photos,
+            "maps": maps(&whole.values, whole.values.len() / ids.len()),
+            "figures": figures.map(|figure| drawn(&figure)).collect::<Result<Vec<_>>>()?,
+        });
+        Ok(Gallery { json })
+    }
+
+    /// `{place, of, warnings, classes, photos, maps, figures}`, as the page reads it.
+    pub fn json(&self) -> &Value {
+        &self.json
+    }
+}
+
+/// A small picture of a photo.
+struct Thumbnail {
+    jpeg: String,
+    width: usize,
+    height: usize,
+    /// Sides of the photo itself, in which crops are given.
+    own: [usize; 2],
+}
+
+impl Thumbnail {
+    fn of(album: &Album, id: usize) -> Result<Thumbnail> {
+        let bad = |why: String| {
+            Error::input(why, album.photos().name(id), "leave the photos as they are meanwhile")
+        };
+        let photo = album.photo(id).map_err(bad)?;
+        let Rgb { width, height, .. } = photo.image;
+        let longer = width.max(height);
+        let side = |x: usize| (x * THUMBNAIL.min(longer) / longer).max(1);
+        let small = resized_crop(&photo.image, CropBox::whole(&photo.image), side(width), side(height));
+        let mut bytes = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, QUALITY)
+            .encode(&small.data, small.width as u32, small.height as u32, image::ExtendedColorType::Rgb8)
+            .map_err(|e| bad(e.to_string()))?;
+        let jpeg = BASE64_STANDARD.encode(bytes);
+        Ok(Thumbnail { jpeg, width: small.width, height: small.height, own: [photo.width, photo.height] })
+    }
+
+    /// A box `[x, y, width, height]` in hundredths of the photo.
+    fn share(&self, b: CropBox) -> [f64; 4] {
+        let [w, h] = self.own.map(|side| side as f64);
+        [b.x0 as f64 / w, b.y0 as f64 / h, (b.x1 - b.x0) as f64 / w, (b.y1 - b.y0) as f64 / h]
+            .map(|share| (1e4 * share).round() / 100.0)
+    }
+}
+
+fn points(sample: &Sample) -> Points<'_> {
+    let after = &sample.embedded[1];
+    Points { values: &after.g, width: after.g_width, photos: &sample.photos }
+}
+
+/// The planes on which photos are shown: name, caption, `[x, y]` of each photo in 0 to 1.
+fn maps(values: &[f32], width: usize) -> Vec<Value> {
+    let (scores, shares) = principal(&unit(values, width), width, COMPONENTS);
+    let count = shares.len();
+    if count < 2 {
+        return Vec::new();
+    }
+    let first: Vec<f32> = scores.chunks(count).flat_map(|row| [row[0], row[1]]).collect();
+    let held = format!(
+        "The two directions along which the photos' features differ most: {:.0} and {:.0} % of the variance.",
+        100.0 * shares[0],
+        100.0 * shares[1]
+    );
+    let near = "Photos that are close in all directions lie close; distances between groups mean little.";
+    let mut maps = vec![json!({ "name": "PCA", "note": held, "at": framed(&first) })];
+    maps.extend(tsne(&scores, count).map(|at| json!({ "name": "t-SNE", "note": near, "at": framed(&at) })));
+    maps
+}
+
+/// Points brought into the unit square, one scale for both axes.
+fn framed(plane: &[f32]) -> Vec<[f64; 2]> {
+    let range = |c: usize| {
+        let column = plane.iter().skip(c).step_by(2);
+        column.fold([f32::MAX, f32::MIN], |[a, b], &v| [a.min(v), b.max(v)])
+    };
+    let ranges = [range(0), range(1)];
+    let extent = ranges.iter().map(|[a, b]| b - a).fold(1e-12, f32::max);
+    let place = |v: f32, [a, b]: [f32; 2]| round((v - (a + b) / 2.0) / extent + 0.5, 4);
+    plane.chunks(2).map(|p| [place(p[0], ranges[0]), place(p[1], ranges[1])]).collect()
+}
+
+fn round(value: f32, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits);
+    (f64::from(value) * scale).round() / scale
+}
+
+/// A figure as the page shows it: caption, numbers in words, and the picture as a data address.
+fn drawn(figure: &Figure) -> Result<Value> {
+    let (kind, bytes) = match &figure.drawing {
+        Drawing::Svg(text) => ("svg+xml", text.as_bytes().to_vec()),
+        Drawing::Picture(rgb) => {
+            let mut bytes = Vec::new();
+            image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 85)
+                .encode(&rgb.data, rgb.width as u32, rgb.height as u32, image::ExtendedColorType::Rgb8)
+                .map_err(|e| Error::Run(format!("{}: {e}", figure.name)))?;
+            ("jpeg", bytes)
+        }
+    };
+    let source = format!("data:image/{kind};base64,{}", BASE64_STANDARD.encode(bytes));
+    Ok(
+        json!({ "name": figure.name, "caption": figure.json["caption"], "summary": figure.summary, "source": source }),
+    )
+}

@@ -1,0 +1,150 @@
+//! Photos on a plane: principal components, and t-SNE from them.
+
+use crate::engine::ops::matmul::twin::matmul;
+use crate::rng::KeyedRng;
+use rand::RngExt;
+
+/// Rounds of subspace iteration: the first components of features converge long before.
+const ROUNDS: usize = 30;
+
+/// Scores of the first `count` principal components of rows `[N, width]`, `[N, count]`, largest first, and the share of the
+/// variance that each holds. Signs and order do not depend on chance: the start is keyed and every component's largest
+/// score is positive.
+///
+/// # Source
+/// Orthogonal iteration on the centred rows X: `Q <- orth(X^T X Q)`, scores `X Q`.
+pub fn principal(values: &[f32], width: usize, count: usize) -> (Vec<f32>, Vec<f64>) {
+    let n = values.len() / width.max(1);
+    let count = count.min(n).min(width);
+    if count == 0 {
+        return (Vec::new(), Vec::new());
+    }
+    let mut mean = vec![0.0f64; width];
+    for row in values.chunks(width) {
+        mean.iter_mut().zip(row).for_each(|(m, &v)| *m += f64::from(v) / n as f64);
+    }
+    let mut x: Vec<f32> = values
+        .chunks(width)
+        .flat_map(|row| row.iter().zip(&mean).map(|(&v, m)| (f64::from(v) - m) as f32))
+        .collect();
+    let energy_of = |values: &[f32]| values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+    let total = energy_of(&x);
+    // PRECISION: rows that are equal to the last digits of f32 do not differ.
+    let total = if total > 1e-12 * energy_of(values) { total } else { 0.0 };
+    if total == 0.0 {
+        x.fill(0.0);
+    }
+    let mut rng = KeyedRng::new("map", 0, [0; 3]);
+    // Directions as rows: [count, width].
+    let mut q: Vec<f32> = (0..count * width).map(|_| rng.random::<f32>() - 0.5).collect();
+    orthonormalize(&mut q, width);
+    let mut scores = vec![0.0; n * count];
+    for _ in 0..ROUNDS {
+        matmul(false, true, n, count, width, &x, &q, None, &mut scores); // [N, count]
+        matmul(true, false, count, width, n, &scores, &x, None, &mut q); // [count, width]
+        orthonormalize(&mut q, width);
+    }
+    matmul(false, true, n, count, width, &x, &q, None, &mut scores);
+    let column = |c: usize| scores.iter().skip(c).step_by(count).copied();
+    let energy: Vec<f64> = (0..count).map(|c| column(c).map(|v| f64::from(v).powi(2)).sum()).collect();
+    let sign = |c: usize| {
+        let largest = column(c).max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
+        if largest < 0.0 { -1.0 } else { 1.0 }
+    };
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by(|&a, &b| energy[b].total_cmp(&energy[a]));
+    let signed: Vec<(usize, f32)> = order.iter().map(|&c| (c, sign(c))).collect();
+    let sorted = scores.chunks(count).flat_map(|row| signed.iter().map(|&(c, sign)| sign * row[c])).collect();
+    (sorted, order.iter().map(|&c| if total > 0.0 { energy[c] / total } else { 0.0 }).collect())
+}
+
+/// Gram and Schmidt, twice, on rows; a row that vanishes stays zero.
+fn orthonormalize(rows: &mut [f32], width: usize) {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    for i in 0..rows.len() / width {
+        let (before, rest) = rows.split_at_mut(i * width);
+        let row = &mut rest[..width];
+        let start = dot(row, row).sqrt();
+        for _ in 0..2 {
+            for other in before.chunks(width) {
+                let along = dot(row, other) as f32;
+                row.iter_mut().zip(other).for_each(|(r, o)| *r -= along * o);
+            }
+        }
+        let norm = dot(row, row).sqrt();
+        let scale = if norm > 1e-6 * start { (1.0 / norm.max(1e-30)) as f32 } else { 0.0 };
+        row.iter_mut().for_each(|r| *r *= scale);
+    }
+}
+
+/// t-SNE on a plane of rows `[N, width]`, `[N, 2]`, from their first two columns, so that the same rows give the same
+/// picture. `None` for fewer than ten rows, or rows that are all the same.
+///
+/// # Source
+/// van der Maaten and Hinton, "Visualizing data using t-SNE", 2008, perplexity 30 or a third of the rows; Barnes and Hut's
+/// approximation by the crate `bhtsne`.
+pub fn tsne(values: &[f32], width: usize) -> Option<Vec<f32>> {
+    let rows: Vec<&[f32]> = values.chunks(width.max(1)).collect();
+    let spread = rows.iter().skip(1).any(|row| row != &rows[0]);
+    if rows.len() < 10 || width < 2 || !spread || !values.iter().all(|v| v.is_finite()) {
+        return None;
+    }
+    let std = (rows.iter().map(|row| row[0] * row[0]).sum::<f32>() / rows.len() as f32).sqrt().max(1e-12);
+    let start: Vec<f32> = rows.iter().flat_map(|row| [row[0], row[1]].map(|v| 1e-4 * v / std)).collect();
+    let distance =
+        |a: &&[f32], b: &&[f32]| a.iter().zip(*b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+    let perplexity = 30f32.min(((rows.len() - 1) / 3 - 1) as f32);
+    // ORDER: sums of several threads come in another order each time.
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().ok()?;
+    let plane = one.install(|| {
+        let mut net = bhtsne::tSNE::<f32, &[f32]>::new(&rows);
+        net.perplexity(perplexity).initial_embedding(start).barnes_hut(0.5, distance);
+        net.embedding()
+    });
+    plane.iter().all(|v| v.is_finite()).then_some(plane)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two clouds of points in five dimensions, ten apart along the third.
+    fn clouds(n: usize) -> Vec<f32> {
+        let mut rng = KeyedRng::new("test", 1, [0; 3]);
+        let point = |i: usize, rng: &mut KeyedRng| -> [f32; 5] {
+            let mut p = [0.0; 5].map(|_: f32| rng.random::<f32>());
+            p[2] += if i.is_multiple_of(2) { 10.0 } else { 0.0 };
+            p
+        };
+        (0..n).flat_map(|i| point(i, &mut rng)).collect()
+    }
+
+    /// Whether even and odd rows lie on two sides along some column.
+    fn apart(plane: &[f32]) -> bool {
+        let of = |odd: usize, c: usize| plane.chunks(2).skip(odd).step_by(2).map(move |p| p[c]);
+        (0..2).any(|c| {
+            let range = |odd| of(odd, c).fold([f32::MAX, f32::MIN], |[a, b], v| [a.min(v), b.max(v)]);
+            let ([a, b], [c, d]) = (range(0), range(1));
+            b < c || d < a
+        })
+    }
+
+    #[test]
+    fn the_first_component_is_the_axis_of_two_clouds_and_holds_their_variance() {
+        let (scores, shares) = principal(&clouds(60), 5, 2);
+        assert_eq!((scores.len(), shares.len()), (120, 2));
+        assert!(apart(&scores) && shares[0] > 0.95 && shares[1] < 0.03, "{shares:?}");
+        let sum: f64 = principal(&clouds(60), 5, 5).1.iter().sum();
+        assert!((sum - 1.0).abs() < 1e-3, "all components hold all of the variance: {sum}");
+        assert!(principal(&[], 5, 2).0.is_empty());
+        assert_eq!(principal(&[0.7; 50], 5, 2).1, [0.0; 2], "equal rows have no variance");
+    }
+
+    #[test]
+    fn tsne_keeps_two_clouds_apart_is_the_same_again_and_wants_rows_that_differ() {
+        let plane = tsne(&clouds(80), 5).expect("a plane");
+        assert!(plane.len() == 160 && apart(&plane));
+        assert_eq!(plane, tsne(&clouds(80), 5).expect("a plane"));
+        assert!(tsne(&[1.0; 500], 5).is_none() && tsne(&clouds(9), 5).is_none());
+    }
+}

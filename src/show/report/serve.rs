@@ -1,0 +1,190 @@
+//! The page of a run while it goes on, served on loopback.
+
+use super::{Gallery, RunFacts, checkpoint_of, gallery, page};
+use crate::engine::device::Device;
+use crate::error::{Error, Result, no_thread};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// A client that says nothing for so long is left.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the checkpoint is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// The longest request that is read.
+const LONGEST: u64 = 16 * 1024;
+
+/// The photos as they were last embedded, and how often that happened.
+#[derive(Debug)]
+struct Shown {
+    gallery: Result<Gallery, String>,
+    version: u64,
+}
+
+/// A run that is being watched.
+#[derive(Debug)]
+pub struct Live {
+    folder: PathBuf,
+    shown: Arc<Mutex<Shown>>,
+}
+
+impl Live {
+    /// Watches a run's folder: whenever its checkpoint is written anew, `photos` of its photos are embedded again in the
+    /// background (0: never).
+    ///
+    /// # Errors
+    /// As [`RunFacts::read`]; [`Error::Run`] if no thread can be started.
+    pub fn new(folder: &Path, photos: usize) -> Result<Live> {
+        RunFacts::read(folder)?;
+        let missing =
+            if photos == 0 { "Watched without photos." } else { "Photos come with the first checkpoint." };
+        let shown = Arc::new(Mutex::new(Shown { gallery: Err(missing.into()), version: 0 }));
+        if photos > 0 {
+            let (folder, shown) = (folder.to_path_buf(), shown.clone());
+            let follower = move || follow(&folder, photos, &shown);
+            std::thread::Builder::new().spawn(follower).map_err(no_thread)?;
+        }
+        Ok(Live { folder: folder.to_path_buf(), shown })
+    }
+
+    /// What a path gives: the type of its content, and the content. `None` if there is no such path.
+    ///
+    /// # Errors
+    /// As [`RunFacts::read`].
+    pub fn answer(&self, path: &str) -> Result<Option<(&'static str, String)>> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = |value: Value| ("application/json", value.to_string());
+        Ok(match path {
+            "/" => Some((
+                "text/html",
+                page(&[RunFacts::read(&self.folder)?], &shown.gallery, Some(shown.version)),
+            )),
+            "/run.json" => {
+                Some(news(json!({ "run": RunFacts::read(&self.folder)?.json(), "photos": shown.version })))
+            }
+            "/photos.json" => Some(news(match &shown.gallery {
+                Ok(gallery) => gallery.json().clone(),
+                Err(why) => json!({ "missing": why }),
+            })),
+            _ => None,
+        })
+    }
+}
+
+/// Embeds the photos whenever the checkpoint has changed.
+fn follow(folder: &Path, photos: usize, shown: &Mutex<Shown>) {
+    let mut seen: Option<SystemTime> = None;
+    loop {
+        let written = std::fs::metadata(checkpoint_of(folder)).and_then(|m| m.modified()).ok();
+        if written.is_some() && written != seen {
+            seen = written;
+            // The run itself may use the GPU: the CPU device never takes memory from it.
+            let found = gallery(folder, photos, &Device::cpu(), &mut |_, _| ());
+            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            let version = shown.version + 1;
+            *shown = Shown { gallery: found.map_err(|e| format!("No photos: {e}.")), version };
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Answers requests for ever.
+///
+/// A page for one person on this machine needs no more of HTTP than GET, so this is all of the server: the small server
+/// crates are no longer kept up, the others bring an asynchronous runtime.
+pub fn serve(listener: &TcpListener, live: &Live) {
+    for client in listener.incoming().flatten() {
+        // A client that goes away is its own business.
+        let _ = talk(client, live);
+    }
+}
+
+fn talk(mut client: TcpStream, live: &Live) -> std::io::Result<()> {
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    let mut lines = BufReader::new((&client).take(LONGEST)).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    let headers: Vec<String> = lines.map_while(|line| line.ok().filter(|line| !line.is_empty())).collect();
+    let (status, kind, body) = answer(&request, &headers, live);
+    write!(
+        client,
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    )?;
+    client.write_all(body.as_bytes())?;
+    client.flush()
+}
+
+/// Status, type and content for a request line and its headers.
+fn answer(request: &str, headers: &[String], live: &Live) -> (&'static str, &'static str, String) {
+    let host = headers.iter().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("host").then(|| value.trim())
+    });
+    let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    // Another site's name that leads here is not this page's.
+    if !matches!(name, Some("127.0.0.1" | "localhost")) {
+        return ("403 Forbidden", "text/plain", "only for this machine".into());
+    }
+    let mut words = request.split_whitespace();
+    let (Some("GET"), Some(target)) = (words.next(), words.next()) else {
+        return ("405 Method Not Allowed", "text/plain", "only GET".into());
+    };
+    let path = target.split('?').next().unwrap_or(target);
+    match live.answer(path) {
+        Ok(Some((kind, body))) => ("200 OK", kind, body),
+        Ok(None) => ("404 Not Found", "text/plain", "no such page".into()),
+        Err(error) => ("500 Internal Server Error", "text/plain", error.to_string()),
+    }
+}
+
+/// A listener on loopback; port 0 takes any that is free.
+///
+/// # Errors
+/// [`Error::Input`] if the port is taken.
+pub fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", port)).map_err(|e| {
+        Error::input(format!("port {port} can't be used ({e})"), "--port", "name another, or 0 for any")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pretrain::Config;
+
+    #[test]
+    fn a_run_is_served_to_this_machine_alone_and_shows_what_was_logged_since() {
+        let folder = tempfile::tempdir().expect("folder");
+        let config = Config::preset("demo").expect("preset");
+        std::fs::write(folder.path().join("config.toml"), config.to_toml()).expect("written");
+        let log = folder.path().join("log.jsonl");
+        std::fs::write(&log, "{\"kind\":\"step\",\"step\":1,\"views\":8,\"loss\":2.5}\n").expect("written");
+        let listener = listen(0).expect("a port");
+        let port = listener.local_addr().expect("address").port();
+        let live = Live::new(folder.path(), 0).expect("a run");
+        std::thread::spawn(move || serve(&listener, &live));
+        let ask = |request: &str, host: &str| {
+            let mut client = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+            write!(client, "{request}\r\nHost: {host}\r\n\r\n").expect("asked");
+            let mut text = String::new();
+            client.read_to_string(&mut text).expect("answered");
+            text
+        };
+        let home = format!("127.0.0.1:{port}");
+        let page = ask("GET / HTTP/1.1", &home);
+        assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("<html"), "{page:.300}");
+        assert!(ask("GET /run.json HTTP/1.1", &home).contains("[[8.0,2.5]]"));
+        std::fs::write(&log, "{\"kind\":\"step\",\"step\":2,\"views\":16,\"loss\":1.5}\n").expect("written");
+        assert!(ask("GET /run.json?x HTTP/1.1", "localhost:1").contains("[[16.0,1.5]]"));
+        assert!(ask("GET /photos.json HTTP/1.1", &home).contains("without photos"));
+        assert!(ask("GET / HTTP/1.1", "evil.example").contains("403"));
+        assert!(ask("GET /etc/passwd HTTP/1.1", &home).contains("404"));
+        assert!(ask("POST / HTTP/1.1", &home).contains("405") && ask("", &home).contains("405"));
+        assert!(Live::new(&folder.path().join("none"), 0).is_err());
+    }
+}

@@ -1,0 +1,251 @@
+//! Features of labelled photos: an encoder's on their evaluation views, or their colours alone.
+
+use super::{Labelled, colour};
+use crate::engine::autograd::{Observation, Tape};
+use crate::engine::device::Device;
+use crate::engine::nn::{Mode, ResNet};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use crate::photos::Album;
+use crate::photos::views::ViewConfig;
+use crate::pretrain::encoder::ResNetEncoder;
+use crate::rng::KeyedRng;
+
+/// Features with their classes.
+#[derive(Clone, Debug, Default)]
+pub struct Features {
+    /// `[labels.len(), C]`.
+    pub values: Vec<f32>,
+    /// Class of each.
+    pub labels: Vec<usize>,
+}
+
+impl Features {
+    /// These and more, in this order.
+    pub fn and(&self, more: &Features) -> Features {
+        let values = [&self.values[..], &more.values].concat();
+        Features { values, labels: [&self.labels[..], &more.labels].concat() }
+    }
+
+    /// As the classifiers want them.
+    pub fn labelled(&self) -> Labelled<'_> {
+        Labelled { features: &self.values, labels: &self.labels }
+    }
+}
+
+/// Photos that go through the encoder at once.
+const BATCH: usize = 64;
+
+/// Pooled backbone features g (not the projections) of every labelled photo, batch norm with running statistics.
+///
+/// # Errors
+/// [`crate::Error::Input`] if no photo can be decoded; the device's errors.
+pub fn features(
+    encoder: &ResNetEncoder,
+    album: &Album,
+    views: &ViewConfig,
+    device: &Device,
+) -> Result<Features> {
+    labelled_features(&encoder.backbone, album, views, device, &mut |_| ())
+}
+
+/// As [`features`]; `watch` hears how many photos are done.
+///
+/// # Errors
+/// As [`features`].
+pub fn labelled_features(
+    backbone: &ResNet,
+    album: &Album,
+    views: &ViewConfig,
+    device: &Device,
+    watch: &mut dyn FnMut(usize),
+) -> Result<Features> {
+    let Embedded { values, kept } = embed(backbone, album, &labelled_photos(album), views, device, watch)?;
+    Ok(Features { values, labels: kept.iter().filter_map(|&id| album.photos().label(id)).collect() })
+}
+
+/// Features of some photos of an album.
+#[derive(Clone, Debug, Default)]
+pub struct Embedded {
+    /// `[kept.len(), C]`.
+    pub values: Vec<f32>,
+    /// The photos that they belong to: those asked for that could be decoded.
+    pub kept: Vec<usize>,
+}
+
+/// Pooled backbone features g of the evaluation views of the photos `ids`, batch norm with running statistics;
+/// `watch` hears how many photos are done.
+///
+/// # Errors
+/// [`crate::Error::Input`] if the view makes no sense or no photo can be decoded; the device's errors.
+pub fn embed(
+    backbone: &ResNet,
+    album: &Album,
+    ids: &[usize],
+    views: &ViewConfig,
+    device: &Device,
+    watch: &mut dyn FnMut(usize),
+) -> Result<Embedded> {
+    let mut all = Embedded::default();
+    for (batch, ids) in ids.chunks(BATCH).enumerate() {
+        let (images, kept) = album.sound_views(ids, views)?;
+        if kept.is_empty() {
+            watch(batch * BATCH + ids.len());
+            continue;
+        }
+        let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
+        let tape = Tape::inert(device);
+        let g = backbone.forward(&tape.constant(images), Mode::Eval)?;
+        all.values.extend(g.value().to_vec()?);
+        all.kept.extend(kept);
+        watch(batch * BATCH + ids.len());
+    }
+    if all.kept.is_empty() && !ids.is_empty() {
+        return Err(album.nothing_decodable());
+    }
+    Ok(all)
+}
+
+/// Photos whose statistics stand for all.
+const STATISTICS_OF: usize = 1024;
+
+/// Gives batch norm the statistics of photos instead of those that it holds: means and unbiased variances of batches of 64
+/// evaluation views in training mode, averaged; of up to 1,024 photos of the album in a fixed random order. Weights stay.
+///
+/// # Errors
+/// As [`embed`].
+/// # Source
+/// Wu and Johnson 2021, *Rethinking "Batch" in BatchNorm*, Sec. 3: precise statistics.
+pub fn precise_statistics(
+    backbone: &ResNet,
+    album: &Album,
+    views: &ViewConfig,
+    device: &Device,
+) -> Result<()> {
+    let order = KeyedRng::new("statistics", 0, [0; 3]).permutation(album.photos().len());
+    let mut seen = 0;
+    for ids in order[..order.len().min(STATISTICS_OF)].chunks(BATCH) {
+        let (images, kept) = album.sound_views(ids, views)?;
+        // A rest of a few photos has a variance of its own, not theirs; one photo may have none.
+        if kept.len() < 2 || (seen > 0 && ids.len() < BATCH) {
+            continue;
+        }
+        let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
+        let tape = Tape::inert(device);
+        backbone.forward(&tape.constant(images), Mode::Train { splits: 1 })?;
+        seen += kept.len();
+        // The first batch takes the place of what was there, each later one its share of all.
+        let momentum = kept.len() as f32 / seen as f32;
+        let mut observations = tape.take_observations();
+        observations.iter_mut().for_each(|o| o.momentum = momentum);
+        Observation::apply(&observations)?;
+    }
+    Ok(())
+}
+
+/// Colour histograms of every labelled photo that can be decoded: the baseline that a good encoder must beat.
+///
+/// # Errors
+/// [`crate::Error::Input`] if none can be decoded.
+pub fn colour_features(album: &Album) -> Result<Features> {
+    let mut all = Features::default();
+    for id in labelled_photos(album) {
+        let Ok(photo) = album.photo(id) else { continue };
+        all.values.extend(colour::histogram(&photo.image.data));
+        all.labels.extend(album.photos().label(id));
+    }
+    if all.labels.is_empty() && !album.photos().is_empty() {
+        return Err(album.nothing_decodable());
+    }
+    Ok(all)
+}
+
+/// Numbers of the photos with exactly one class.
+pub(super) fn labelled_photos(album: &Album) -> Vec<usize> {
+    (0..album.photos().len()).filter(|&id| album.photos().label(id).is_some()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::supervised::tests::colour_album;
+    use super::*;
+    use crate::engine::nn::{Architecture, Module, ResNetConfig, Stem};
+    use rand::{SeedableRng, rngs::StdRng};
+
+    fn values(backbone: &ResNet, trained: bool) -> Vec<Vec<f32>> {
+        let state = backbone.state().into_iter().filter(|param| param.is_trained() == trained);
+        state.map(|param| param.get().to_vec().expect("values")).collect()
+    }
+
+    #[test]
+    fn precise_statistics_are_those_of_the_photos_whatever_was_there_and_leave_weights_alone() {
+        let device = Device::cpu();
+        let config = ResNetConfig {
+            architecture: Architecture::Resnet18,
+            width: 4,
+            stem: Stem::Small,
+            zero_init: false,
+        };
+        let backbone = ResNet::new(&device, &mut StdRng::seed_from_u64(0), &config).expect("backbone");
+        let views = ViewConfig::moco_v2(32);
+        let album = colour_album(3, 64, &[[200, 20, 20], [20, 60, 200]]);
+        let precise = || {
+            precise_statistics(&backbone, &album, &views, &device).expect("statistics");
+            values(&backbone, false)
+        };
+        let (weights, fresh) = (values(&backbone, true), values(&backbone, false));
+        let once = precise();
+        assert_ne!(once, fresh);
+        for param in backbone.state().iter().filter(|param| !param.is_trained()) {
+            param.set(Tensor::full(&device, param.shape(), 7.0).expect("sevens")).expect("set");
+        }
+        assert_eq!(once, precise());
+        assert_eq!(weights, values(&backbone, true));
+        // One batch: in evaluation mode it is normalised as in training, but for n / (n - 1) in the variance.
+        let (images, _) = album.center_views(&(0..64).collect::<Vec<_>>(), &views).expect("views");
+        let images = Tensor::new(&device, [64, 32, 32, 3], &images).expect("images");
+        let g = |mode| {
+            let tape = Tape::inert(&device);
+            backbone
+                .forward(&tape.constant(images.clone()), mode)
+                .expect("g")
+                .value()
+                .to_vec()
+                .expect("values")
+        };
+        let (training, evaluation) = (g(Mode::Train { splits: 1 }), g(Mode::Eval));
+        let most = training.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+        for (a, b) in training.iter().zip(&evaluation) {
+            assert!((a - b).abs() < 0.03 * most, "{a} and {b} of {most}");
+        }
+    }
+
+    #[test]
+    fn statistics_of_many_batches_are_their_mean_without_the_odd_rest() {
+        let device = Device::cpu();
+        let config = ResNetConfig {
+            architecture: Architecture::Resnet18,
+            width: 4,
+            stem: Stem::Small,
+            zero_init: false,
+        };
+        let backbone = ResNet::new(&device, &mut StdRng::seed_from_u64(0), &config).expect("backbone");
+        let views = ViewConfig::moco_v2(32);
+        let album = colour_album(4, 130, &[[200, 20, 20], [20, 60, 200]]);
+        precise_statistics(&backbone, &album, &views, &device).expect("statistics");
+        let precise = values(&backbone, false);
+        let order = KeyedRng::new("statistics", 0, [0; 3]).permutation(130);
+        let mut means = vec![0.0; 4];
+        for ids in order[..128].chunks(64) {
+            let (images, _) = album.center_views(ids, &views).expect("views");
+            let tape = Tape::inert(&device);
+            let images = tape.constant(Tensor::new(&device, [64, 32, 32, 3], &images).expect("images"));
+            backbone.forward(&images, Mode::Train { splits: 1 }).expect("g");
+            let first = tape.take_observations().swap_remove(0).statistics.to_vec().expect("values");
+            means.iter_mut().zip(&first[..4]).for_each(|(mean, batch)| *mean += batch / 2.0);
+        }
+        for (a, b) in means.iter().zip(&precise[0]) {
+            assert!((a - b).abs() < 1e-5, "{means:?} and {:?}", precise[0]);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Hand-made features: what a description of colours and edges alone achieves, a floor for every learned encoder.
+
+use super::{Embedded, colour};
+use crate::photos::views::{CropBox, resized_crop};
+use crate::photos::{Album, Rgb};
+use rayon::prelude::*;
+use std::f32::consts::PI;
+
+/// Side that photos are scaled to before gradients are taken.
+const SIDE: usize = 64;
+/// Side of a cell in pixels.
+const CELL: usize = 16;
+/// Cells along a side.
+const CELLS: usize = SIDE / CELL;
+/// Directions of half a turn.
+const BINS: usize = 9;
+/// Blocks of 2 x 2 cells along a side, one cell apart.
+const BLOCKS: usize = CELLS - 1;
+
+/// Length of [`gradient_orientations`].
+pub const GRADIENT_WIDTH: usize = BLOCKS * BLOCKS * 4 * BINS;
+
+/// Length of [`handmade`].
+pub const WIDTH: usize = colour::WIDTH + GRADIENT_WIDTH;
+
+/// Histograms of oriented gradients of a photo, `[3 x 3 blocks, 2 x 2 cells, 9 directions]`, length 1 (0 for a photo
+/// of one colour).
+///
+/// The photo is scaled to 64 x 64 grey values whatever its shape. Each pixel gives the magnitude of its gradient
+/// (central differences) to the two nearest of 9 directions of half a turn, in its cell of 16 x 16 pixels. Blocks of
+/// 2 x 2 cells are brought to length 1, cut at 0.2 and brought to length 1 again.
+///
+/// Coarser than the original: larger cells, and no interpolation between cells.
+///
+/// # Source
+/// Dalal and Triggs, "Histograms of oriented gradients for human detection", 2005.
+pub fn gradient_orientations(photo: &Rgb) -> Vec<f32> {
+    let small = resized_crop(photo, CropBox::whole(photo), SIDE, SIDE);
+    let (pixels, _) = small.data.as_chunks::<3>();
+    let grey: Vec<f32> = pixels
+        .iter()
+        .map(|&[r, g, b]| 0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b))
+        .collect();
+    let at = |x: usize, y: usize| grey[y * SIDE + x];
+    let mut cells = [[0.0f32; BINS]; CELLS * CELLS];
+    for y in 0..SIDE {
+        for x in 0..SIDE {
+            let dx = at((x + 1).min(SIDE - 1), y) - at(x.saturating_sub(1), y);
+            let dy = at(x, (y + 1).min(SIDE - 1)) - at(x, y.saturating_sub(1));
+            let magnitude = dx.hypot(dy);
+            let place = dy.atan2(dx).rem_euclid(PI) / PI * BINS as f32;
+            let share = place.fract();
+            let bin = place as usize % BINS;
+            let cell = &mut cells[y / CELL * CELLS + x / CELL];
+            cell[bin] += magnitude * (1.0 - share);
+            cell[(bin + 1) % BINS] += magnitude * share;
+        }
+    }
+    let mut all = Vec::with_capacity(GRADIENT_WIDTH);
+    for row in 0..BLOCKS {
+        for column in 0..BLOCKS {
+            let corners = [(0, 0), (0, 1), (1, 0), (1, 1)];
+            let mut block: Vec<f32> =
+                corners.iter().flat_map(|(r, c)| cells[(row + r) * CELLS + column + c]).collect();
+            normalize(&mut block);
+            block.iter_mut().for_each(|v| *v = v.min(0.2));
+            normalize(&mut block);
+            all.extend(block);
+        }
+    }
+    normalize(&mut all);
+    all
+}
+
+/// Colours and edges of a photo: the roots of its colour histogram (so that the part has length 1 and differences of
+/// rare colours count), then its gradient orientations.
+pub fn handmade(photo: &Rgb) -> Vec<f32> {
+    let colours = colour::histogram(&photo.data).into_iter().map(f32::sqrt);
+    colours.chain(gradient_orientations(photo)).collect()
+}
+
+/// [`handmade`] of some photos of an album, `[kept.len(), WIDTH]`; those that can't be decoded are left out. `watch`
+/// hears how many photos are done.
+pub fn handmade_features(album: &Album, ids: &[usize], watch: &mut dyn FnMut(usize)) -> Embedded {
+    let mut all = Embedded::default();
+    for (batch, ids) in ids.chunks(BATCH).enumerate() {
+        let of_one = |&id: &usize| album.photo(id).ok().map(|photo| (id, handmade(&photo.image)));
+        let rows: Vec<Option<(usize, Vec<f32>)>> = ids.par_iter().map(of_one).collect();
+        for (id, row) in rows.into_iter().flatten() {
+            all.kept.push(id);
+            all.values.extend(row);
+        }
+        watch(batch * BATCH + ids.len());
+    }
+    all
+}
+
+/// Photos described at once.
+const BATCH: usize = 64;
+
+fn normalize(values: &mut [f32]) {
+    let norm = values.iter().map(|v| v * v).sum::<f32>().sqrt();
+    if norm > 1e-6 {
+        values.iter_mut().for_each(|v| *v /= norm);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::supervised::tests::two_colours;
+    use super::*;
+    use crate::photos::{AlbumOptions, Photos};
+
+    fn photo(grey: impl Fn(usize, usize) -> u8) -> Rgb {
+        let data = (0..SIDE * SIDE).flat_map(|i| [grey(i % SIDE, i / SIDE); 3]).collect();
+        Rgb { width: SIDE, height: SIDE, data }
+    }
+
+    /// Sum over all cells by direction.
+    fn directions(features: &[f32]) -> Vec<f32> {
+        (0..BINS).map(|bin| features.iter().skip(bin).step_by(BINS).sum()).collect()
+    }
+
+    #[test]
+    fn stripes_fall_into_the_direction_of_their_gradient() {
+        let ramp = |v: usize| ((v / 4 % 2) * 200) as u8;
+        let upright = directions(&gradient_orientations(&photo(|x, _| ramp(x))));
+        assert!(upright[0] > 0.99 * upright.iter().sum::<f32>(), "{upright:?}");
+        // A quarter of a turn is direction 4.5: half to each neighbour.
+        let level = directions(&gradient_orientations(&photo(|_, y| ramp(y))));
+        assert!(
+            (level[4] - level[5]).abs() < 1e-3 && level[4] > 0.49 * level.iter().sum::<f32>(),
+            "{level:?}"
+        );
+    }
+
+    #[test]
+    fn photos_that_cannot_be_decoded_are_left_out_of_an_albums_features() {
+        let good = two_colours().test;
+        let bytes = |id| {
+            let mut png = std::io::Cursor::new(Vec::new());
+            let photo = good.photo(id).expect("a photo").image.clone();
+            let image = image::RgbImage::from_raw(photo.width as u32, photo.height as u32, photo.data);
+            image.expect("pixels").write_to(&mut png, image::ImageFormat::Png).expect("a png");
+            png.into_inner()
+        };
+        let photos = [bytes(0), b"not a photo".to_vec(), bytes(1)];
+        let photos = photos.into_iter().map(|bytes| ("x".to_string(), bytes, Vec::new())).collect();
+        let album = Album::new(Photos::from_bytes(photos, Vec::new()), AlbumOptions::default());
+        let mut heard = 0;
+        let found = handmade_features(&album, &[0, 1, 2], &mut |done| heard = done);
+        assert_eq!((found.kept, heard), (vec![0, 2], 3));
+        assert_eq!(found.values[WIDTH..], handmade(&good.photo(1).expect("a photo").image));
+    }
+
+    #[test]
+    fn brightness_and_contrast_change_nothing_and_a_flat_photo_has_no_edges() {
+        let texture = |x: usize, y: usize| (x * 7 + y * 13) * (x + 3 * y) % 97;
+        let plain = gradient_orientations(&photo(|x, y| texture(x, y) as u8));
+        let changed = gradient_orientations(&photo(|x, y| (2 * texture(x, y) + 40) as u8));
+        assert_eq!(plain.len(), GRADIENT_WIDTH);
+        assert!(plain.iter().zip(&changed).all(|(a, b)| (a - b).abs() < 1e-3));
+        assert!((plain.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-4);
+        assert_eq!(gradient_orientations(&photo(|_, _| 9)), [0.0; GRADIENT_WIDTH]);
+        let all = handmade(&photo(|x, y| texture(x, y) as u8));
+        assert_eq!(all.len(), WIDTH);
+        assert!((all[..colour::WIDTH].iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-4);
+    }
+}

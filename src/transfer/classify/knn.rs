@@ -1,0 +1,256 @@
+//! Weighted nearest-neighbour classification of frozen features.
+
+use super::{Features, Labelled, accuracy, arg_max, balanced_accuracy, common_width, standard_error};
+use crate::engine::ops::matmul::twin::matmul;
+use crate::engine::ops::top_k::largest;
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Constants of the classifier; the defaults are k = 20, tau = 0.07.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Knn {
+    /// Neighbours that vote.
+    pub k: usize,
+    /// Temperature of their weights.
+    pub tau: f64,
+}
+
+impl Default for Knn {
+    fn default() -> Knn {
+        Knn { k: 20, tau: 0.07 }
+    }
+}
+
+/// Which labelled photos are judged, and among which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KnnProtocol {
+    /// Test photos among train photos.
+    Test,
+    /// Every labelled photo, train and test, among all others.
+    LeaveOneOut,
+}
+
+impl KnnProtocol {
+    /// Leave-one-out for the bundled photos: 66 test photos are too few to say much.
+    pub fn of(bundled: bool) -> KnnProtocol {
+        if bundled { KnnProtocol::LeaveOneOut } else { KnnProtocol::Test }
+    }
+
+    /// Photos that may vote on one, of so many train and test photos.
+    pub fn voters(self, train: usize, test: usize) -> usize {
+        match self {
+            KnnProtocol::Test => train,
+            KnnProtocol::LeaveOneOut => (train + test).saturating_sub(1),
+        }
+    }
+
+    /// Votes on the photos that are judged.
+    ///
+    /// # Errors
+    /// As [`Knn::classify`].
+    pub fn votes(self, knn: &Knn, train: &Features, test: &Features) -> Result<Votes> {
+        match self {
+            KnnProtocol::Test => knn.classify(&train.labelled(), &test.labelled()),
+            KnnProtocol::LeaveOneOut => knn.leave_one_out(&train.and(test).labelled()),
+        }
+    }
+
+    /// In words, with the number of photos judged.
+    pub fn told(self, photos: usize) -> String {
+        match self {
+            KnnProtocol::Test => format!("{photos} test photos among the train photos"),
+            KnnProtocol::LeaveOneOut => format!("{photos} photos, each among all others (leave-one-out)"),
+        }
+    }
+}
+
+/// What the neighbours said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Votes {
+    /// Share of each class, `[N, classes]`; rows sum to 1.
+    pub votes: Vec<f32>,
+    /// Class with the most votes, `[N]`; of equals the lowest.
+    pub predicted: Vec<usize>,
+    /// Fraction predicted right.
+    pub top1: f64,
+    /// Mean over classes of the fraction predicted right.
+    pub balanced: f64,
+    /// [`standard_error`] of `top1`.
+    pub error: f64,
+}
+
+/// Similarities computed at a time.
+const AT_ONCE: usize = 1 << 22;
+
+impl Knn {
+    /// Classifies each test image by its `k` most similar training images.
+    ///
+    /// `votes[c] = sum over the neighbours i of class c of exp(cos_i / tau)`, divided by the sum over all classes.
+    /// Features are normalised here; of equally similar images the first is nearer.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the sets do not fit together, or k is 0 or above the number of training images;
+    /// [`Error::Run`] if a feature is not finite.
+    /// # Source
+    /// Wu et al. 2018, Section 3.4.
+    pub fn classify(&self, train: &Labelled, test: &Labelled) -> Result<Votes> {
+        let width = common_width(train, test)?;
+        self.check(train.labels.len())?;
+        let [keys, queries] = [normalized(train.features, width)?, normalized(test.features, width)?];
+        Ok(self.among(&keys, train.labels, &queries, test.labels, false))
+    }
+
+    /// Classifies each image by its `k` most similar *other* images: leave-one-out, for sets too small to be split.
+    ///
+    /// # Errors
+    /// As [`Knn::classify`]; k is at most the number of other images.
+    pub fn leave_one_out(&self, all: &Labelled) -> Result<Votes> {
+        let width = all.width()?;
+        self.check(all.labels.len() - 1)?;
+        let rows = normalized(all.features, width)?;
+        Ok(self.among(&rows, all.labels, &rows, all.labels, true))
+    }
+
+    /// Votes of unit rows `keys` on unit rows `queries`. Where both are the `same` images, none votes on itself.
+    fn among(&self, keys: &[f32], known: &[usize], queries: &[f32], labels: &[usize], same: bool) -> Votes {
+        let (count, width) = (known.len(), keys.len() / known.len());
+        let classes = known.iter().chain(labels).max().map_or(0, |label| label + 1);
+        let mut votes = vec![0.0; labels.len() * classes];
+        let rows = (AT_ONCE / count).max(1);
+        let mut cosines = vec![0.0; rows * count];
+        let parts = queries.chunks(rows * width).zip(votes.chunks_mut(rows * classes));
+        for (part, (queries, votes)) in parts.enumerate() {
+            let many = queries.len() / width;
+            let cosines = &mut cosines[..many * count];
+            matmul(false, true, many, count, width, queries, keys, None, cosines);
+            let pairs = cosines.par_chunks_mut(count).zip(votes.par_chunks_mut(classes));
+            pairs.enumerate().for_each(|(row, (cosines, votes))| {
+                if same {
+                    cosines[part * rows + row] = f32::NEG_INFINITY;
+                }
+                self.vote(cosines, known, votes);
+            });
+        }
+        let predicted: Vec<usize> = votes.chunks(classes).map(arg_max).collect();
+        let top1 = accuracy(&predicted, labels);
+        let (balanced, error) = (balanced_accuracy(&predicted, labels), standard_error(top1, labels.len()));
+        Votes { votes, predicted, top1, balanced, error }
+    }
+
+    /// Refuses constants that cannot classify among `count` training images.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if k is 0 or above `count`, or tau is not above 0.
+    pub fn check(&self, count: usize) -> Result<()> {
+        if self.k == 0 || self.k > count {
+            return Err(Error::input(
+                format!("{} neighbours of {count} training images", self.k),
+                "knn k",
+                format!("choose k from 1 to {count}"),
+            ));
+        }
+        if self.tau.is_nan() || self.tau <= 0.0 {
+            let what = format!("temperature {}", self.tau);
+            return Err(Error::input(what, "knn tau", "choose a number above 0, such as 0.07"));
+        }
+        Ok(())
+    }
+
+    fn vote(&self, cosines: &[f32], labels: &[usize], votes: &mut [f32]) {
+        let nearest = largest(cosines, self.k);
+        // Relative to the nearest, so that no weight overflows; the division below cancels it.
+        let weights = nearest.iter().map(|(cos, _)| (f64::from(cos - nearest[0].0) / self.tau).exp());
+        let mut sums = vec![0.0; votes.len()];
+        for ((_, i), weight) in nearest.iter().zip(weights) {
+            sums[labels[*i]] += weight;
+        }
+        let total: f64 = sums.iter().sum();
+        for (vote, sum) in votes.iter_mut().zip(sums) {
+            *vote = (sum / total) as f32;
+        }
+    }
+}
+
+/// Rows divided by their length.
+fn normalized(features: &[f32], width: usize) -> Result<Vec<f32>> {
+    let mut rows = features.to_vec();
+    rows.par_chunks_mut(width).enumerate().try_for_each(|(i, row)| {
+        let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        if !square.is_finite() {
+            let what = format!("knn: features of image {i} are not finite: training diverged, lower lr");
+            return Err(Error::Run(what));
+        }
+        let norm = square.sqrt().max(1e-12);
+        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labelled<'a>(features: &'a [f32], labels: &'a [usize]) -> Labelled<'a> {
+        Labelled { features, labels }
+    }
+
+    #[test]
+    fn one_neighbour_is_the_most_similar_whatever_its_length() {
+        let train = labelled(&[100.0, 0.0, 0.0, 0.01, 3.0, 3.0], &[0, 1, 2]);
+        let test = labelled(&[0.1, 7.0, 2.0, 1.9, 5.0, -1.0], &[1, 2, 2]);
+        let votes = Knn { k: 1, tau: 0.07 }.classify(&train, &test).expect("votes");
+        assert_eq!(votes.predicted, [1, 2, 0]);
+        assert!((votes.top1 - 2.0 / 3.0).abs() < 1e-12 && (votes.balanced - 0.75).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_small_temperature_never_overflows_and_votes_sum_to_one() {
+        let train = labelled(&[1.0, 0.0, 0.9, 0.1, 0.0, 1.0], &[0, 1, 1]);
+        let test = labelled(&[1.0, 0.0], &[0]);
+        let votes = Knn { k: 3, tau: 1e-4 }.classify(&train, &test).expect("votes");
+        assert_eq!(votes.predicted, [0]);
+        assert!((votes.votes.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn left_out_of_its_own_neighbours_an_image_is_judged_as_if_it_were_the_only_test_image() {
+        let mut rng = crate::rng::KeyedRng::new("rows", 0, [0; 3]);
+        let features: Vec<f32> = (0..3 * 41).map(|_| rng.below(2001) as f32 - 1000.0).collect();
+        let labels: Vec<usize> = (0..41).map(|_| rng.below(4) as usize).collect();
+        for knn in [Knn { k: 1, tau: 0.07 }, Knn { k: 5, tau: 0.1 }, Knn { k: 40, tau: 1.0 }] {
+            let all = knn.leave_one_out(&labelled(&features, &labels)).expect("votes");
+            let mut right = 0;
+            for i in 0..41 {
+                let rest: Vec<f32> = [&features[..3 * i], &features[3 * i + 3..]].concat();
+                let known: Vec<usize> = [&labels[..i], &labels[i + 1..]].concat();
+                let one = labelled(&features[3 * i..][..3], &labels[i..=i]);
+                let alone = knn.classify(&labelled(&rest, &known), &one).expect("votes");
+                assert_eq!(all.predicted[i], alone.predicted[0], "{knn:?}, image {i}");
+                right += usize::from(alone.predicted[0] == labels[i]);
+            }
+            let top1 = right as f64 / 41.0;
+            assert_eq!(all.top1, top1);
+            assert!((all.error - (top1 * (1.0 - top1) / 41.0).sqrt()).abs() < 1e-12, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_that_says_what_does() {
+        let train = labelled(&[1.0, 0.0, 0.0, 1.0], &[0, 1]);
+        let test = labelled(&[1.0, 0.0], &[0]);
+        let message = |knn: Knn, train, test| knn.classify(&train, &test).expect_err("error").to_string();
+        assert!(message(Knn { k: 3, tau: 0.07 }, train, test).contains("from 1 to 2"));
+        assert!(message(Knn { k: 1, tau: 0.0 }, train, test).contains("above 0"));
+        assert!(message(Knn::default(), train, labelled(&[1.0; 3], &[0])).contains("3 per test image"));
+        assert!(message(Knn::default(), labelled(&[], &[]), test).contains("at least one image"));
+        let broken = labelled(&[1.0, f32::NAN, 0.0, 1.0], &[0, 1]);
+        assert!(message(Knn { k: 1, tau: 0.07 }, broken, test).contains("image 0"));
+        let alone = |knn: Knn, all| knn.leave_one_out(&all).expect_err("error").to_string();
+        assert!(alone(Knn { k: 2, tau: 0.07 }, train).contains("from 1 to 1"));
+        assert!(alone(Knn::default(), labelled(&[], &[])).contains("at least one image"));
+    }
+}

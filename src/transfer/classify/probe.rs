@@ -1,0 +1,231 @@
+//! Linear classification of frozen features.
+
+use super::{Labelled, accuracy, arg_max, balanced_accuracy, common_width};
+use crate::engine::autograd::Tape;
+use crate::engine::device::Device;
+use crate::engine::nn::Param;
+use crate::engine::ops::{GatherRows, run};
+use crate::engine::optim::{Adam, AdamConfig, CosineSchedule, Optimizer};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use rand::rngs::StdRng;
+use rand::{SeedableRng, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
+
+/// The protocol: softmax regression on features standardised by the training set's mean and deviation, trained
+/// from zero by Adam with a cosine to 0, without augmentation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Probe {
+    /// Passes over the training set.
+    pub epochs: u64,
+    /// Images in a step; the last step of an epoch takes what is left.
+    pub batch: usize,
+    /// Learning rate at the start.
+    pub lr: f64,
+    /// L2 decay of weight and bias.
+    pub weight_decay: f64,
+    /// Seed of the order of images.
+    pub seed: u64,
+}
+
+impl Default for Probe {
+    fn default() -> Probe {
+        Probe { epochs: 100, batch: 256, lr: 1e-3, weight_decay: 0.0, seed: 0 }
+    }
+}
+
+/// What a probe found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeResult {
+    /// Fraction of test images predicted right after the last epoch: the figure to report.
+    pub top1: f64,
+    /// Mean over classes of the fraction predicted right after the last epoch.
+    pub balanced: f64,
+    /// The highest `top1` after any epoch. Chosen on the test set, so never a result of its own.
+    pub best_on_test: f64,
+    /// Mean cross-entropy of the last epoch's steps, nats.
+    pub train_loss: f64,
+}
+
+impl ProbeResult {
+    /// Nothing judged yet.
+    pub(super) fn new() -> ProbeResult {
+        ProbeResult { top1: 0.0, balanced: 0.0, best_on_test: 0.0, train_loss: 0.0 }
+    }
+
+    /// Takes in the logits `[N, classes]` of the test images after an epoch.
+    pub(super) fn judge(&mut self, logits: &[f32], classes: usize, labels: &[usize]) {
+        let predicted: Vec<usize> = logits.chunks(classes).map(arg_max).collect();
+        self.top1 = accuracy(&predicted, labels);
+        self.balanced = balanced_accuracy(&predicted, labels);
+        self.best_on_test = self.best_on_test.max(self.top1);
+    }
+}
+
+/// Mean of scalars on a device.
+pub(super) fn mean(losses: &[Tensor]) -> Result<f64> {
+    let values = losses.iter().map(|l| Ok(f64::from(l.item()?))).collect::<Result<Vec<_>>>()?;
+    Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
+}
+
+impl Probe {
+    /// Trains on `train` and judges on `test`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the sets do not fit together or a constant is out of range; [`Error::Run`] if a
+    /// feature is not finite; the device's.
+    pub fn fit(&self, device: &Device, train: &Labelled, test: &Labelled) -> Result<ProbeResult> {
+        self.fit_watched(device, train, test, &mut |_| ())
+    }
+
+    /// As [`Probe::fit`]; `watch` hears how many epochs are done.
+    ///
+    /// # Errors
+    /// As [`Probe::fit`].
+    pub fn fit_watched(
+        &self,
+        device: &Device,
+        train: &Labelled,
+        test: &Labelled,
+        watch: &mut dyn FnMut(u64),
+    ) -> Result<ProbeResult> {
+        let width = common_width(train, test)?;
+        if self.epochs == 0 || self.batch == 0 {
+            let what = format!("{} epochs of batches of {}", self.epochs, self.batch);
+            return Err(Error::input(what, "probe", "choose at least 1 of each"));
+        }
+        let classes = train.classes().max(test.classes());
+        let scaling = Scaling::of(train.features, width)?;
+        let on_device =
+            |set: &Labelled| Tensor::new(device, [set.labels.len(), width], &scaling.apply(set.features)?);
+        let (images, test_images) = (on_device(train)?, on_device(test)?);
+        let weight = Param::new("weight", Tensor::full(device, [classes, width], 0.0)?);
+        let bias = Param::new("bias", Tensor::full(device, [classes], 0.0)?);
+        let params = [weight, bias];
+        let count = train.labels.len();
+        let steps = count.div_ceil(self.batch) as u64;
+        let total = steps * self.epochs;
+        let schedule = CosineSchedule { base_lr: self.lr, final_lr: 0.0, start_lr: 0.0, warmup: 0, total };
+        let mut adam = Adam::new(AdamConfig { weight_decay: self.weight_decay, ..Default::default() });
+        let mut rng = StdRng::seed_from_u64(self.seed);
+        let mut order: Vec<usize> = (0..count).collect();
+        let mut result = ProbeResult::new();
+        for epoch in 0..self.epochs {
+            order.shuffle(&mut rng);
+            let mut losses = Vec::new();
+            for (step, batch) in order.chunks(self.batch).enumerate() {
+                let tensor = |values: Vec<f32>| Tensor::new(device, [batch.len()], &values);
+                let index = tensor(batch.iter().map(|&i| i as f32).collect())?;
+                let labels = tensor(batch.iter().map(|&i| train.labels[i] as f32).collect())?;
+                let tape = Tape::new(device);
+                let x = tape.constant(run(&GatherRows, &[&images, &index])?.swap_remove(0)); // [B, C]
+                let loss =
+                    x.linear(&tape.param(&params[0]), &tape.param(&params[1]))?.cross_entropy(&labels)?;
+                adam.step(&params, &loss.backward()?, schedule.lr(epoch * steps + step as u64))?;
+                losses.push(loss.value().clone());
+            }
+            let tape = Tape::inert(device);
+            let x = tape.constant(test_images.clone());
+            let logits = x.linear(&tape.param(&params[0]), &tape.param(&params[1]))?; // [N, classes]
+            result.judge(&logits.value().to_vec()?, classes, test.labels);
+            if epoch + 1 == self.epochs {
+                result.train_loss = mean(&losses)?;
+            }
+            watch(epoch + 1);
+        }
+        Ok(result)
+    }
+}
+
+/// Mean of each feature and one over its standard deviation.
+pub(super) struct Scaling(Vec<(f64, f64)>);
+
+impl Scaling {
+    pub(super) fn of(features: &[f32], width: usize) -> Result<Scaling> {
+        let count = (features.len() / width) as f64;
+        let column_means = |f: &dyn Fn(usize, f64) -> f64| {
+            let mut sums = vec![0.0; width];
+            for row in features.chunks(width) {
+                for (c, (sum, &v)) in sums.iter_mut().zip(row).enumerate() {
+                    *sum += f(c, f64::from(v)) / count;
+                }
+            }
+            sums
+        };
+        let means = column_means(&|_, v| v);
+        let variances = column_means(&|c, v| (v - means[c]).powi(2));
+        // A feature that is the same for all images says nothing, whatever it is on others.
+        let inverse = |variance: f64| if variance > 1e-12 { variance.sqrt().recip() } else { 0.0 };
+        Ok(Scaling(means.into_iter().zip(variances.into_iter().map(inverse)).collect()))
+    }
+
+    pub(super) fn apply(&self, features: &[f32]) -> Result<Vec<f32>> {
+        if let Some(at) = features.iter().position(|v| !v.is_finite()) {
+            let image = at / self.0.len();
+            let what =
+                format!("probe: features of image {image} are not finite: training diverged, lower lr");
+            return Err(Error::Run(what));
+        }
+        let scaled = features.iter().zip(self.0.iter().cycle());
+        Ok(scaled.map(|(&v, (mean, inverse))| ((f64::from(v) - mean) * inverse) as f32).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three Gaussian classes in four dimensions whose scales differ by six orders of magnitude.
+    fn set(seed: u64, count: usize) -> (Vec<f32>, Vec<usize>) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let noise = crate::engine::tensor::init::normal(&mut rng, 4 * count, 0.3);
+        let labels: Vec<usize> = (0..count).map(|i| i % 3).collect();
+        let scales = [1e-3, 1.0, 1e3, 0.0];
+        let value = |(i, noise): (usize, &f32)| {
+            let centre = f32::from(labels[i / 4] == i % 4);
+            (centre + noise) * scales[i % 4] + 5.0
+        };
+        (noise.iter().enumerate().map(value).collect(), labels)
+    }
+
+    #[test]
+    fn separable_classes_are_learned_whatever_the_scale_of_their_features() {
+        let ((train, train_labels), (test, test_labels)) = (set(1, 150), set(2, 60));
+        let train = Labelled { features: &train, labels: &train_labels };
+        let test = Labelled { features: &test, labels: &test_labels };
+        let probe = Probe { epochs: 30, batch: 32, lr: 0.05, ..Default::default() };
+        let fit = || probe.fit(&Device::cpu(), &train, &test).expect("probe");
+        let result = fit();
+        assert!(result.top1 > 0.85 && result.balanced > 0.85, "{result:?}");
+        assert!(result.best_on_test >= result.top1 && result.train_loss < 0.5, "{result:?}");
+        assert_eq!(result, fit());
+    }
+
+    #[test]
+    fn scaled_features_have_mean_zero_and_deviation_one_and_constant_ones_are_dropped() {
+        let (train, labels) = set(1, 150);
+        let scaled = Scaling::of(&train, 4).expect("scaling").apply(&train).expect("finite");
+        for c in 0..4 {
+            let column: Vec<f64> = scaled.iter().skip(c).step_by(4).map(|&v| f64::from(v)).collect();
+            let mean = column.iter().sum::<f64>() / labels.len() as f64;
+            let square = column.iter().map(|v| v * v).sum::<f64>() / labels.len() as f64;
+            // The last one is the same for all.
+            let expected = if c == 3 { 0.0 } else { 1.0 };
+            assert!(mean.abs() < 1e-3 && (square - expected).abs() < 1e-3, "{c}: {mean} {square}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_that_says_what_does() {
+        let (features, labels) = set(1, 6);
+        let good = Labelled { features: &features, labels: &labels };
+        let message =
+            |probe: Probe, set| probe.fit(&Device::cpu(), &set, &good).expect_err("error").to_string();
+        assert!(message(Probe { batch: 0, ..Default::default() }, good).contains("at least 1"));
+        let broken = [f32::INFINITY; 24];
+        assert!(
+            message(Probe::default(), Labelled { features: &broken, labels: &labels }).contains("image 0")
+        );
+    }
+}

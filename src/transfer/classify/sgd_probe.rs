@@ -1,0 +1,180 @@
+//! Linear classification of frozen features of random crops.
+
+use super::probe::{ProbeResult, Scaling, mean};
+use super::supervised::{LabelledAlbums, crop_views, crops, on_device};
+use super::{Features, labelled_features};
+use crate::engine::autograd::Tape;
+use crate::engine::device::Device;
+use crate::engine::nn::{Mode, Param, ResNet};
+use crate::engine::optim::{CosineSchedule, Optimizer, Sgd, SgdConfig};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use crate::photos::views::ViewConfig;
+use serde::{Deserialize, Serialize};
+
+/// The protocol: softmax regression trained from zero by SGD with a cosine to 0 on the features of a new random crop
+/// of every training photo in every epoch, the encoder frozen (batch norm with running statistics too); judged on
+/// centre views.
+///
+/// The defaults are SimCLR's (learning rate 0.1 for 256 images, no weight decay, crops of 8 to 100 %, flips) with
+/// MoCo's 100 epochs and plain momentum. Decided here: features are standardised by the mean and deviation of the
+/// training photos' centre views, so that one learning rate fits encoders of any feature scale (MoCo's 30 fits the
+/// small features of its own ResNet-50).
+///
+/// # Source
+/// Chen, Kornblith, Norouzi and Hinton 2020, appendix B.6; He, Fan, Wu, Xie and Girshick 2020, Section 4.1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SgdProbe {
+    /// Passes over the training photos.
+    pub epochs: u64,
+    /// Photos in a step; the last step of an epoch takes what is left.
+    pub batch: usize,
+    /// Learning rate at the start; [`SgdProbe::scaled`] sets it by the batch.
+    pub lr: f64,
+    /// Share of the momentum that is kept.
+    pub momentum: f64,
+    /// L2 decay of weight and bias.
+    pub weight_decay: f64,
+    /// Area of the crops as a fraction of the photo's.
+    pub crop_scale: [f64; 2],
+    /// Seed of the order of photos and of the crops.
+    pub seed: u64,
+}
+
+impl Default for SgdProbe {
+    fn default() -> SgdProbe {
+        SgdProbe {
+            epochs: 100,
+            batch: 256,
+            lr: 0.1,
+            momentum: 0.9,
+            weight_decay: 0.0,
+            crop_scale: [0.08, 1.0],
+            seed: 0,
+        }
+    }
+}
+
+impl SgdProbe {
+    /// The defaults for a batch: `lr = 0.1 batch / 256`.
+    pub fn scaled(batch: usize) -> SgdProbe {
+        SgdProbe { batch, lr: 0.1 * batch as f64 / 256.0, ..SgdProbe::default() }
+    }
+
+    /// Trains on the training photos and judges on the test photos; `watch` hears of how many photos features were
+    /// computed, of [`SgdProbe::work`].
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a constant or a photo set can't be used; [`Error::Run`] if the loss is not finite; the
+    /// device's.
+    pub fn fit(
+        &self,
+        backbone: &ResNet,
+        albums: &LabelledAlbums,
+        views: &ViewConfig,
+        device: &Device,
+        watch: &mut dyn FnMut(u64),
+    ) -> Result<ProbeResult> {
+        albums.check()?;
+        if self.epochs == 0 || self.batch == 0 {
+            let what = format!("{} epochs of batches of {}", self.epochs, self.batch);
+            return Err(Error::input(what, "probe", "choose at least 1 of each"));
+        }
+        let mut done = 0;
+        let mut centre = |album| -> Result<Features> {
+            let found = labelled_features(backbone, album, views, device, &mut |n| watch(done + n as u64))?;
+            done += album.photos().len() as u64;
+            Ok(found)
+        };
+        let (train, test) = (centre(&albums.train)?, centre(&albums.test)?);
+        let width = train.labelled().width()?;
+        let scaling = Scaling::of(&train.values, width)?;
+        let test_images = Tensor::new(device, [test.labels.len(), width], &scaling.apply(&test.values)?)?;
+        let classes = albums.classes();
+        let params = [
+            Param::new("weight", Tensor::full(device, [classes, width], 0.0)?),
+            Param::new("bias", Tensor::full(device, [classes], 0.0)?),
+        ];
+        let crop = crop_views(views, self.crop_scale);
+        let mut loader = crops(&albums.train, crop, self.batch, self.epochs, self.seed, false)?;
+        let total = loader.batches_per_epoch() * self.epochs;
+        let schedule = CosineSchedule { base_lr: self.lr, final_lr: 0.0, start_lr: 0.0, warmup: 0, total };
+        let SgdProbe { momentum, weight_decay, .. } = *self;
+        let mut sgd = Sgd::new(SgdConfig { momentum, weight_decay, nesterov: false });
+        let (mut result, mut losses, mut step) = (ProbeResult::new(), Vec::new(), 0);
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            let (images, labels) = on_device(device, &albums.train, &batch, views.size)?;
+            let frozen = Tape::inert(device);
+            let g = backbone.forward(&frozen.constant(images), Mode::Eval)?.value().to_vec()?;
+            let x = Tensor::new(device, [batch.ids.len(), width], &scaling.apply(&g)?)?; // [B, C]
+            let tape = Tape::new(device);
+            let logits = tape.constant(x).linear(&tape.param(&params[0]), &tape.param(&params[1]))?;
+            let loss = logits.cross_entropy(&labels)?;
+            sgd.step(&params, &loss.backward()?, schedule.lr(step))?;
+            losses.push(loss.value().clone());
+            step += 1;
+            done += batch.ids.len() as u64;
+            watch(done);
+            if batch.next.epoch > batch.position.epoch {
+                result.train_loss = mean(&losses)?;
+                losses.clear();
+                if !result.train_loss.is_finite() {
+                    let what = format!("probe: the loss is {} after step {step}", result.train_loss);
+                    return Err(Error::Run(format!("{what}: lower --lr")));
+                }
+                let tape = Tape::inert(device);
+                let x = tape.constant(test_images.clone());
+                let logits = x.linear(&tape.param(&params[0]), &tape.param(&params[1]))?; // [N, classes]
+                result.judge(&logits.value().to_vec()?, classes, &test.labels);
+            }
+            loader.recycle(batch);
+        }
+        Ok(result)
+    }
+
+    /// Features that [`SgdProbe::fit`] computes in all.
+    pub fn work(&self, albums: &LabelledAlbums) -> u64 {
+        let (train, test) = (albums.train.photos().len() as u64, albums.test.photos().len() as u64);
+        train * (self.epochs + 1) + test
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::supervised::tests::two_colours;
+    use super::*;
+    use crate::engine::nn::{Architecture, Module, ResNetConfig, Stem};
+    use rand::{SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn colours_are_told_apart_the_encoder_stays_and_one_seed_gives_the_same_bits() {
+        let device = Device::cpu();
+        let config = ResNetConfig {
+            architecture: Architecture::Resnet18,
+            width: 4,
+            stem: Stem::Small,
+            zero_init: false,
+        };
+        let backbone = ResNet::new(&device, &mut StdRng::seed_from_u64(0), &config).expect("backbone");
+        let state = || -> Vec<Vec<f32>> {
+            backbone.state().iter().map(|p| p.get().to_vec().expect("values")).collect()
+        };
+        let before = state();
+        let albums = two_colours();
+        let probe = SgdProbe { epochs: 8, ..SgdProbe::scaled(10) };
+        let mut seen = 0;
+        let mut fit = || {
+            let views = ViewConfig::moco_v2(16);
+            probe.fit(&backbone, &albums, &views, &device, &mut |done| seen = done).expect("probe")
+        };
+        let result = fit();
+        assert_eq!(result, fit());
+        assert_eq!(seen, probe.work(&albums));
+        assert_eq!((result.top1, result.balanced, result.best_on_test), (1.0, 1.0, 1.0), "{result:?}");
+        assert!(result.train_loss < 0.6, "{result:?}");
+        assert_eq!(before, state(), "a frozen encoder changes neither parameters nor statistics");
+        assert!((probe.lr - 0.1 * 10.0 / 256.0).abs() < 1e-12);
+    }
+}

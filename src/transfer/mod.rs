@@ -1,0 +1,3 @@
+//! What an encoder is good for, measured by what others can be taught from it.
+
+pub mod classify;
