@@ -57,7 +57,7 @@ fn main() -> Result<()> {
             );
         }
     }
-    let mean = |part: &[f32]| part.iter().sum::<f32>() / part.len() as f32;
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     assert!(mean(&losses[50..]) < mean(&losses[..10]) - 0.1, "nothing was learned");
     println!("(all embeddings equal: -1)");
     Ok(())

@@ -155,7 +155,7 @@ mod tests {
         let z = Tensor::new(&Device::cpu(), [z.len() / 4, 4], z).expect("z");
         let term = TermReport { name: "loss_nce", value, gradient_norm: 1.0, collapsed: 8.318, helps: HELPS };
         StepReport {
-            loss: value,
+            loss: value.into(),
             terms: vec![term],
             gradient_norm: 1.0,
             z,

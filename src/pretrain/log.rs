@@ -106,7 +106,7 @@ pub struct SkippedRecord {
 
 impl SkippedRecord {
     /// A step of some photos.
-    pub fn new(step: u64, loss: f32, gradient_norm: f32, photos: Vec<String>) -> SkippedRecord {
+    pub fn new(step: u64, loss: f64, gradient_norm: f32, photos: Vec<String>) -> SkippedRecord {
         let (loss, gradient_norm) = (loss.to_string(), gradient_norm.to_string());
         SkippedRecord { kind: "skipped", step, loss, gradient_norm, photos }
     }

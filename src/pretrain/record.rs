@@ -26,7 +26,7 @@ pub(super) fn record(
         step: pace.step,
         epoch: views.position.epoch,
         views: pace.step * batch * config.views_per_image() as u64,
-        loss: report.loss,
+        loss: report.loss as f32,
         terms: numbers(|term| term.value),
         term_gradient_norms: numbers(|term| term.gradient_norm),
         gradient_norm: report.gradient_norm,

@@ -62,7 +62,7 @@ pub struct Learner<E> {
 #[derive(Clone, Debug)]
 pub struct StepReport {
     /// The whole loss.
-    pub loss: f32,
+    pub loss: f64,
     /// Each term of it.
     pub terms: Vec<TermReport>,
     /// 2-norm of the gradient with respect to all parameters.
@@ -160,11 +160,11 @@ impl<E: Encoder> Learner<E> {
             moved: false,
         };
         for (term, square) in loss.terms.iter().zip(squares) {
-            let value = term.value.value().item()?;
+            let value = term.value.value().to_f64()?[0];
             // A term that is only logged may be infinite without spoiling the total.
-            report.loss += if term.weight == 0.0 { 0.0 } else { term.weight * value };
+            report.loss += if term.weight == 0.0 { 0.0 } else { f64::from(term.weight) * value };
             let Term { name, collapsed, helps, .. } = *term;
-            report.terms.push(TermReport { name, value, gradient_norm: root(&square)?, collapsed, helps });
+            report.terms.push(TermReport { name, value: value as f32, gradient_norm: root(&square)?, collapsed, helps });
         }
         report.moved = report.loss.is_finite() && report.gradient_norm.is_finite();
         if !report.moved {
