@@ -2,15 +2,15 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
-use vista::engine::autograd::{Observation, Tape, Var};
-use vista::engine::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
-use vista::engine::ops::{L2Normalize, run};
+use vista::engine::autograd::{Observation, Tape};
+use vista::engine::nn::{Architecture, Mode, Module, Projector, ResNet, ResNetConfig, Stem};
 use vista::engine::optim::{Optimizer, Sgd, SgdConfig, ema_update};
 use vista::photos::views::ViewConfig;
 use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
-use vista::pretrain::encoder::{Encoder, HeadsConfig, ResNetEncoder, copy_state};
-use vista::pretrain::objective::{info_nce, pseudo_labels};
-use vista::pretrain::queue::{Queue, Rings};
+use vista::pretrain::encoder::{Joined, copy_state};
+use vista::pretrain::methods::mls::pseudo_labels;
+use vista::pretrain::methods::moco::{self, info_nce};
+use vista::pretrain::queue::Queue;
 use vista::{Device, Result, Tensor};
 
 const BATCH: usize = 32;
@@ -28,18 +28,19 @@ fn main() -> Result<()> {
     let config =
         ResNetConfig { architecture: Architecture::Resnet18, width: 16, stem: Stem::Small, zero_init: false };
     let mut rng = StdRng::seed_from_u64(0);
-    let query = ResNetEncoder::new(&device, &mut rng, &config, &HeadsConfig::plain(64))?;
-    let key = ResNetEncoder::new(&device, &mut rng, &config, &HeadsConfig::plain(64))?;
+    let encoder = |rng: &mut StdRng| -> Result<(ResNet, Projector)> {
+        let net = ResNet::new(&device, rng, &config)?;
+        let widths = [config.features(), config.features(), 64];
+        Ok((net, Projector::new(&device, rng, "projector", widths, false)?))
+    };
+    let (query_net, query_head) = encoder(&mut rng)?;
+    let (key_net, key_head) = encoder(&mut rng)?;
+    let (query, key) = (Joined([&query_net, &query_head]), Joined([&key_net, &key_head]));
     copy_state(&key, &query)?;
-    let mut queue = Queue::random(
-        &device,
-        &mut rng,
-        SLOTS,
-        Rings { g: Some(config.features()), z: Some(64), dense: None },
-    )?;
+    let rings = [("g", config.features()), ("z", 64)];
+    let mut queue = Queue::random(&device, &mut rng, SLOTS, rings, false)?;
     let mut sgd = Sgd::new(SgdConfig { momentum: 0.9, weight_decay: 1e-4, nesterov: false });
     let mode = Mode::Train { splits: 4 };
-    let normalized = |x: &Var| Ok::<_, vista::Error>(run(&L2Normalize, &[x.value()])?.swap_remove(0));
 
     for step in 0..STEPS {
         // 1. Two views of each image.
@@ -53,22 +54,23 @@ fn main() -> Result<()> {
 
         // 3. Keys of the second views. (The trainer also shuffles them between the groups of batch norm.)
         let inert = Tape::inert(&device);
-        let keys = key.embed(&inert.constant(view(v2)?), mode)?;
+        let keys = moco::embed(&key_net, &key_head, &inert.constant(view(v2)?), mode)?;
         Observation::apply(&inert.take_observations())?;
-        let (g2, z2) = (normalized(&keys.g)?, normalized(&keys.z)?);
+        let keys = keys.try_map(|x| Ok(x.value().clone()))?;
 
         // 4. The query pass.
         let tape = Tape::new(&device);
-        let q = query.embed(&tape.constant(view(v1)?), mode)?;
+        let q = moco::embed(&query_net, &query_head, &tape.constant(view(v1)?), mode)?;
+        let (g1, z1) = (q.get("g")?, q.get("z")?);
 
         // 5. Pseudo-labels: the k nearest backbone keys of the old queue (Eq. 7).
-        let (queue_g, queue_z) = (queue.keys.g.as_ref().expect("Q_g"), queue.keys.z.as_ref().expect("Q_z"));
-        let [labels, _] = pseudo_labels(q.g.value(), queue_g, K)?; // [B, D]
+        let (queue_g, queue_z) = (queue.ring("g")?, queue.ring("z")?);
+        let [labels, _] = pseudo_labels(g1.value(), queue_g, K)?; // [B, D]
 
         // 6. Logits against the old queue of projections (Eq. 8), and the two losses (Eq. 1, 9).
-        let p = queue_z.products(&q.z.l2_normalize()?)?; // [B, D]
+        let p = queue_z.products(&z1.l2_normalize()?)?; // [B, D]
         let loss_ml = p.scale(1.0 / TAU)?.bce_with_logits(&labels)?;
-        let (loss_nce, _) = info_nce(&q.z, &z2, queue_z, TAU)?;
+        let (loss_nce, _) = info_nce(z1, keys.get("z")?, queue_z, TAU)?;
         let loss = loss_nce.add(&loss_ml.scale(LAMBDA)?)?; // Eq. 10
 
         // 7. Backward, batch-norm statistics, SGD.
@@ -77,7 +79,7 @@ fn main() -> Result<()> {
         sgd.step(&query.trained(), &grads, 0.06)?;
 
         // 8. Only now the keys enter both queues, at one pointer (Eq. 6).
-        queue.enqueue(&Rings { g: Some(g2), z: Some(z2), dense: None }, &batch.ids)?;
+        queue.enqueue(&keys, &batch.ids)?;
 
         if step % 4 == 0 {
             let (nce, ml) = (loss_nce.value().item()?, loss_ml.value().item()?);

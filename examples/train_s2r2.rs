@@ -3,12 +3,12 @@
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
 use vista::engine::autograd::{Observation, Tape};
-use vista::engine::nn::{Architecture, Mode, Module, ResNetConfig, Stem};
+use vista::engine::nn::{Architecture, Mode, Module, Projector, ResNet, ResNetConfig, Stem};
 use vista::engine::optim::{Adam, AdamConfig, Optimizer};
 use vista::photos::views::ViewConfig;
 use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
-use vista::pretrain::encoder::{Encoder, HeadsConfig, ResNetEncoder};
-use vista::pretrain::objective::by_image;
+use vista::pretrain::encoder::Joined;
+use vista::pretrain::methods::s2r2::by_image;
 use vista::{Device, Result, Tensor};
 
 const IMAGES: usize = 8; // B
@@ -24,8 +24,10 @@ fn main() -> Result<()> {
     let mut loader = Loader::new(album, LoaderOptions::new(IMAGES, vec![views; VIEWS], 0))?;
     let config =
         ResNetConfig { architecture: Architecture::Resnet18, width: 16, stem: Stem::Small, zero_init: false };
-    let encoder =
-        ResNetEncoder::new(&device, &mut StdRng::seed_from_u64(0), &config, &HeadsConfig::plain(64))?;
+    let rng = &mut StdRng::seed_from_u64(0);
+    let net = ResNet::new(&device, rng, &config)?;
+    let widths = [config.features(), config.features(), 64];
+    let projector = Projector::new(&device, rng, "projector", widths, false)?;
     let mut adam = Adam::new(AdamConfig::default());
     let mut losses = Vec::new();
 
@@ -37,10 +39,11 @@ fn main() -> Result<()> {
 
         // 2. Every view through the one encoder, with a tape.
         let tape = Tape::new(&device);
-        let embedding = encoder.embed(&tape.constant(images), Mode::Train { splits: 1 })?;
+        let mode = Mode::Train { splits: 1 };
+        let z = projector.forward(&net.forward(&tape.constant(images), mode)?, mode)?;
 
         // 3. Cosine similarities of all views with all views; now the views of an image are neighbours.
-        let z = embedding.z.gather_rows(&by_image(&device, IMAGES, VIEWS)?)?.l2_normalize()?; // [B K, d]
+        let z = z.gather_rows(&by_image(&device, IMAGES, VIEWS)?)?.l2_normalize()?; // [B K, d]
         let similarities = z.matmul_nt(&z)?; // [B K, B K]
 
         // 4. Each view ranks all others; its own image's views should come first (Eq. 1-3).
@@ -49,7 +52,7 @@ fn main() -> Result<()> {
         // 5. Backward, batch-norm statistics, Adam.
         let grads = loss.backward()?;
         Observation::apply(&tape.take_observations())?;
-        adam.step(&encoder.trained(), &grads, 1e-3)?;
+        adam.step(&Joined([&net, &projector]).trained(), &grads, 1e-3)?;
 
         losses.push(loss.value().item()?);
         if step % 10 == 0 {

@@ -48,9 +48,9 @@ impl Topic {
         match self {
             Topic::Data => tour(include_str!("photos/mod.rs")),
             Topic::Views => tour(include_str!("photos/views/mod.rs")),
-            Topic::Encoder => tour(include_str!("pretrain/encoder/mod.rs")),
+            Topic::Encoder => tour(include_str!("pretrain/encoder.rs")),
             Topic::Queue => tour(include_str!("pretrain/queue.rs")),
-            Topic::Objective => tour(include_str!("pretrain/objective/mod.rs")),
+            Topic::Objective => tour(include_str!("pretrain/method.rs")),
             Topic::Optim => tour(include_str!("engine/optim/mod.rs")),
             Topic::Train => tour(include_str!("pretrain/mod.rs")),
             Topic::Eval => tour(include_str!("transfer/classify/mod.rs")),

@@ -59,8 +59,8 @@ fn a_topic_is_explained_and_an_error_names_its_own() {
         let topic = line.split_whitespace().nth(2).expect("vista explain NAME");
         assert!(text(&vista(&["explain", topic]).stdout).len() > 200, "{line}");
     }
-    let queue = ["--objective", "mls", "--set", "objective.queue=8"];
-    refused(&queue, &["objective.queue", "vista explain queue)"]);
+    let queue = ["--objective", "mls", "--set", "method.queue=8"];
+    refused(&queue, &["method.queue", "vista explain queue)"]);
     let mistyped = vista(&["explain", "qeue"]);
     assert!(mistyped.status.code() == Some(2) && text(&mistyped.stderr).contains("'queue'"));
 }
@@ -83,7 +83,7 @@ fn a_folder_that_is_not_there_is_refused() {
 fn an_unknown_preset_objective_key_or_value_is_refused() {
     refused(&["--preset", "domo"], &["domo", "demo", "mls-coco-r50-400ep"]);
     refused(&["--objective", "simsiam"], &["simsiam", "s2r2"]);
-    refused(&["--set", "objective.tua=0.1"], &["tua", "tau"]);
+    refused(&["--set", "method.tua=0.1"], &["tua", "tau"]);
     refused(&["--set", "train.batch=many"], &["train.batch=many"]);
     refused(&["--backbone", "vgg"], &["vgg", "resnet18"]);
     refused(&["--config", "/no/such/file.toml"], &["/no/such/file.toml"]);
@@ -91,14 +91,11 @@ fn an_unknown_preset_objective_key_or_value_is_refused() {
 
 #[test]
 fn sizes_that_no_run_can_have_are_refused() {
-    refused(&["--objective", "mls", "--set", "objective.k=65"], &["65", "objective.k"]);
-    refused(
-        &["--objective", "mls", "--set", "objective.queue=64", "--set", "objective.k=70"],
-        &["queue of 64"],
-    );
+    refused(&["--objective", "mls", "--set", "method.k=65"], &["65", "method.k"]);
+    refused(&["--objective", "mls", "--set", "method.queue=64", "--set", "method.k=70"], &["queue of 64"]);
     refused(&["--batch", "1"], &["train.batch"]);
     refused(&["--batch", "5000"], &["573", "5000"]);
-    refused(&["--views", "1"], &["train.views"]);
+    refused(&["--views", "1"], &["method.views"]);
     refused(&["--set", "views.size=0"], &["size"]);
 }
 

@@ -144,7 +144,7 @@ fn before_training_is_the_encoder_that_a_run_starts_with() {
             "views.size=16",
             "train.batch=4",
             "train.steps=1",
-            "objective.bn_splits=1",
+            "train.groups=1",
         ];
         let config = still.iter().fold(demo, |config, setting| config.with(setting).expect("setting"));
         let run =
@@ -184,12 +184,12 @@ fn a_sweep_skips_finished_runs_goes_on_with_the_rest_and_refuses_another_configu
     let folder = tempfile::tempdir().expect("folder");
     let out = path(folder.path(), "sweep");
     let sweep = |values: &str, more: &[&str]| {
-        let args = ["sweep", "--key", "objective.tau", "--values", values, "--seeds", "3,4", "--out", &out];
+        let args = ["sweep", "--key", "method.tau", "--values", values, "--seeds", "3,4", "--out", &out];
         vista(&[&args[..], &TINY, more].concat())
     };
     let first = sweep("0.1", &[]);
     assert!(first.status.success(), "{}", text(&first.stderr));
-    let log = folder.path().join("sweep/objective.tau=0.1/seed=3/log.jsonl");
+    let log = folder.path().join("sweep/method.tau=0.1/seed=3/log.jsonl");
     let written = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).expect("a file");
     let before = written(&log);
     let more = sweep("0.1,0.01", &[]);
@@ -198,7 +198,7 @@ fn a_sweep_skips_finished_runs_goes_on_with_the_rest_and_refuses_another_configu
     assert_eq!(text(&more.stderr).matches("finished before").count(), 2);
     let csv = std::fs::read_to_string(folder.path().join("sweep/sweep.csv")).expect("csv");
     assert_eq!(csv.lines().count(), 5, "{csv}");
-    assert!(csv.starts_with("objective.tau,seed,top1"), "{csv}");
+    assert!(csv.starts_with("method.tau,seed,top1"), "{csv}");
     let all = json(&folder.path().join("sweep/sweep.json"));
     assert_eq!(all["means"][1]["figures"]["top1"]["count"], 2);
     let svg = std::fs::read_to_string(folder.path().join("sweep/sweep.svg")).expect("svg");
@@ -207,7 +207,7 @@ fn a_sweep_skips_finished_runs_goes_on_with_the_rest_and_refuses_another_configu
     let other = sweep("0.1,0.01", &["--set", "views.size=20"]);
     let said = text(&other.stderr);
     assert_eq!((other.status.code(), said.lines().count()), (Some(2), 1), "{said}");
-    assert!(said.contains("views.size was 16, is 20") && said.contains("objective.tau=0.1"), "{said}");
+    assert!(said.contains("views.size was 16, is 20") && said.contains("method.tau=0.1"), "{said}");
 }
 
 #[test]
@@ -216,10 +216,10 @@ fn sweeps_that_cannot_be_are_refused_before_any_run() {
     let out = path(folder.path(), "sweep");
     let base = ["sweep", "--out", &out];
     for (args, part) in [
-        (&["--key", "objective.tua", "--values", "1"][..], "tua"),
+        (&["--key", "method.tua", "--values", "1"][..], "tua"),
         (&["--key", "train.batch", "--values", "2,1"], "train.batch"),
         (&["--key", "train.batch", "--values", "2,,4"], "--values 2,,4"),
-        (&["--key", "train.batch", "--key", "train.views", "--values", "2"], "each --key"),
+        (&["--key", "train.batch", "--key", "method.views", "--values", "2"], "each --key"),
     ] {
         refused(&[&base[..], args].concat(), &[part]);
     }

@@ -235,7 +235,7 @@ fn losses(method: &str, settings: &[&str], folder: &Path) -> Vec<f64> {
         "model.width=8",
         "views.size=32",
         "train.batch=16",
-        "train.views=4",
+        "method.views=4",
         "train.minutes=0",
         "device=cpu",
     ];
@@ -257,7 +257,7 @@ fn mean_losses_in_half_stay_within_one_percent_of_those_in_f32_over_200_steps() 
         let means = |half: bool| {
             let keys = ["activations", "queue", "checkpoint"].map(|key| format!("half.{key}={half}"));
             let (lr, name) = (format!("optimizer.lr={lr}"), format!("optimizer.name={optimizer}"));
-            let length = ["train.steps=200", "train.epochs=1000", "objective.queue=256", &lr, &name];
+            let length = ["train.steps=200", "train.epochs=1000", "method.queue=256", &lr, &name];
             let settings: Vec<&str> = length.into_iter().chain(keys.iter().map(String::as_str)).collect();
             let mut sums = vec![0.0; 4];
             for seed in 0..RUNS {
@@ -287,7 +287,7 @@ fn a_step_in_chunks_with_half_storage_equals_one_in_one_pass() {
     let folder = tempfile::tempdir().expect("folder");
     let run = |chunk: usize| {
         let chunk_key = format!("train.chunk={chunk}");
-        let settings = ["train.steps=5", "objective.bn_splits=4", "half.activations=true", &chunk_key];
+        let settings = ["train.steps=5", "train.groups=4", "half.activations=true", &chunk_key];
         losses("s2r2", &settings, &folder.path().join(chunk.to_string()))
     };
     for (a, b) in run(64).iter().zip(run(16)) {

@@ -20,11 +20,11 @@ fn the_plan_is_within_five_per_cent_of_what_the_pool_measures() {
     let folder = tempfile::tempdir().expect("folder");
     for device in ["device=cpu", "device=gpu"] {
         let mut runs = vec![
-            ("s2r2", vec!["train.batch=12", "train.views=6"]),
-            ("mls", vec!["train.batch=48", "objective.queue=512"]),
+            ("s2r2", vec!["train.batch=12", "method.views=6"]),
+            ("mls", vec!["train.batch=48", "method.queue=512"]),
         ];
         if device == "device=cpu" {
-            let resnet50 = ["model.backbone=resnet50", "train.batch=16", "objective.queue=4096"];
+            let resnet50 = ["model.backbone=resnet50", "train.batch=16", "method.queue=4096"];
             runs.push(("mls", [&resnet50[..], &["half.activations=true", "half.queue=true"]].concat()));
             runs.push(("mls", resnet50.to_vec()));
             runs.push(("byol", vec!["train.batch=32", "optimizer.name=adam"]));
@@ -147,7 +147,7 @@ fn held(method: &str, settings: &[&str], marks: [usize; 3]) -> [u64; 3] {
 
 #[test]
 fn memory_is_the_same_at_step_5_and_at_step_1000() {
-    let held = held("mls", &["device=cpu", "objective.queue=64"], [5, 50, 980]);
+    let held = held("mls", &["device=cpu", "method.queue=64"], [5, 50, 980]);
     assert!(held[2] <= held[0] + (1 << 20), "{held:?}");
 }
 
@@ -155,6 +155,6 @@ fn memory_is_the_same_at_step_5_and_at_step_1000() {
 fn memory_of_a_gpu_is_the_same_at_step_20_and_at_step_500() {
     // Neither driver nor queue of commands may keep anything of a step.
     let held =
-        held("s2r2", &["device=gpu", "train.batch=8", "train.views=4", "model.width=8"], [20, 50, 480]);
+        held("s2r2", &["device=gpu", "train.batch=8", "method.views=4", "model.width=8"], [20, 50, 480]);
     assert!(held[2] <= held[0] + (1 << 20), "{held:?}");
 }

@@ -80,8 +80,8 @@ fn a_run_goes_on_from_another_working_folder_and_with_its_photos_in_another_plac
     refused(other, &["the photos have changed", "contents", "away/other"]);
     let other = pretrain(&away, "--resume --steps 10 --out ../home/run --labelled other");
     refused(other, &["the labelled photos have changed", "away/other"]);
-    let longer = pretrain(&away, "--resume --steps 10 --out ../home/run --set objective.tau=0.3");
-    refused(longer, &["objective.tau", "data.photos"]);
+    let longer = pretrain(&away, "--resume --steps 10 --out ../home/run --set method.tau=0.3");
+    refused(longer, &["method.tau", "data.photos"]);
     assert_eq!(step(&run), 8);
     // What is built in is not a place.
     done(pretrain(&home, &format!("{TINY} --steps 1 --out built-in")));

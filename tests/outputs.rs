@@ -77,7 +77,7 @@ fn every_command_replaces_what_it_wrote_itself() {
         "bench --test sgd:9 --repeats 1 --device cpu --json bench.json",
         "man --out man",
         &format!("pretrain {TINY} --out r --overwrite"),
-        &format!("sweep {TINY} --key objective.tau --values 0.1 --out s"),
+        &format!("sweep {TINY} --key method.tau --values 0.1 --out s"),
         "figures --checkpoint r/checkpoint.safetensors --slots 4 --queries 2 --out figures",
         "report r --photos 2",
     ] {

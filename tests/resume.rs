@@ -19,13 +19,13 @@ use vista::rng::KeyedRng;
 /// Two steps are less than an epoch, ten wrap the queue.
 const SMALL: [&str; 9] = [
     "model.width=4",
-    "model.projection=16",
+    "method.projection=16",
     "views.size=16",
     "train.batch=12",
-    "train.views=3",
+    "method.views=3",
     "train.minutes=0",
-    "objective.queue=40",
-    "objective.bn_splits=1",
+    "method.queue=40",
+    "train.groups=1",
     "eval.every_steps=4",
 ];
 
@@ -112,7 +112,7 @@ fn goes_on_as_if_it_had_never_stopped(device: &str, steps: usize) {
         ("mls", "half.queue=false"),
         ("mls", "half.queue=true"),
         ("s2r2", "seed=3"),
-        ("swav", "model.prototypes=8"),
+        ("swav", "method.prototypes=8"),
         ("byol", "seed=4"),
     ] {
         let folder = tempfile::tempdir().expect("folder");
@@ -123,8 +123,8 @@ fn goes_on_as_if_it_had_never_stopped(device: &str, steps: usize) {
             settings.extend([
                 "small_views.count=1",
                 "small_views.size=12",
-                "train.views=3",
-                "objective.frozen_steps=3",
+                "method.views=3",
+                "method.frozen_steps=3",
             ]);
         }
         if method == "byol" {
@@ -191,9 +191,9 @@ fn a_changed_configuration_is_refused_key_by_key_and_a_folder_in_use_too() {
         assert_eq!(error.exit_code(), 2);
         error.to_string()
     };
-    let message = refused(first.with("objective.tau=0.7").expect("set").with("train.batch=14").expect("set"));
+    let message = refused(first.with("method.tau=0.7").expect("set").with("train.batch=14").expect("set"));
     assert!(
-        message.contains("objective.tau was 0.0") && message.contains("train.batch was 12, not 14"),
+        message.contains("method.tau was 0.0") && message.contains("train.batch was 12, not 14"),
         "{message}"
     );
     assert!(message.contains("train.epochs"), "says what may change: {message}");

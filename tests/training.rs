@@ -8,8 +8,8 @@ use vista::engine::device::GpuOptions;
 use vista::engine::nn::Module;
 use vista::engine::ops::{Elementwise, run};
 use vista::engine::tensor::init;
-use vista::pretrain::encoder::ResNetEncoder;
-use vista::pretrain::{Batch, Config, Learner, Trainer};
+use vista::pretrain::encoder::{Encoder, Target};
+use vista::pretrain::{Batch, Config, Learner, Now, Trainer};
 use vista::{Device, Tensor};
 
 fn gpu() -> Device {
@@ -18,8 +18,13 @@ fn gpu() -> Device {
 
 fn config(method: &str, settings: &[&str]) -> Config {
     let base = Config::preset("demo").expect("preset").with_method(method).expect("method");
-    let small = ["model.width=4", "views.size=16", "train.batch=8", "train.views=3", "train.minutes=0"];
-    small.iter().chain(settings).fold(base, |config, setting| config.with(setting).expect("setting"))
+    let small = ["model.width=4", "views.size=16", "train.batch=8", "train.minutes=0", "method.views=3"];
+    let swav = ["method.small_views=1"];
+    // Of a method's own numbers those that it has.
+    small.iter().chain(&swav).chain(settings).fold(base, |config, setting| match config.with(setting) {
+        Err(_) if setting.starts_with("method.") => config,
+        other => other.expect("setting"),
+    })
 }
 
 /// The losses of a run of some steps, read from its log.
@@ -50,10 +55,10 @@ fn ten_steps_give_the_same_losses_on_the_cpu_and_on_a_gpu() {
     for method in ["s2r2", "mls"] {
         let settings = [
             "train.steps=10",
-            "objective.tau=0.1",
-            "objective.queue=64",
+            "method.tau=0.1",
+            "method.queue=64",
             "optimizer.lr=0.0001",
-            "objective.bn_splits=1",
+            "train.groups=1",
             "views.size=32",
         ];
         let run = |device: &str| {
@@ -77,18 +82,15 @@ fn every_method_trains_on_both_devices_with_finite_losses_that_agree() {
         let settings = [
             "train.steps=3",
             "train.batch=6",
-            "objective.queue=64",
-            "objective.bn_splits=1",
+            "method.queue=64",
+            "train.groups=1",
             "optimizer.lr=0.0001",
-            "model.hidden=16",
-            "model.projection=8",
-            "model.prototypes=6",
+            "method.hidden=16",
+            "method.projection=8",
+            "method.prototypes=6",
             "views.size=32",
         ];
-        let mut config = config(method, &settings);
-        if let Some(small) = &mut config.small_views {
-            small.count = config.train.views - 2;
-        }
+        let config = config(method, &settings);
         let run = |device: &str| {
             let config = config.with(&format!("device={device}")).expect("device");
             losses(config, &folder.path().join(format!("{method}-{device}")))
@@ -101,22 +103,35 @@ fn every_method_trains_on_both_devices_with_finite_losses_that_agree() {
     }
 }
 
+/// Somewhere in a run, at a learning rate.
+fn at(lr: f64) -> Now {
+    Now { step: 1, lr, ..Now::default() }
+}
+
 const BATCH: usize = 8;
 const SIZE: usize = 32;
 
 /// A tiny learner of a method, and the views of each image that its query encoder sees.
-fn learner(device: &Device, method: &str, slots: usize) -> (Learner<ResNetEncoder>, usize) {
+fn learner(device: &Device, method: &str, slots: usize) -> (Learner, usize) {
+    learner_with(device, method, slots, &[])
+}
+
+/// The same with more settings.
+fn learner_with(device: &Device, method: &str, slots: usize, more: &[&str]) -> (Learner, usize) {
     // SGD: what Adam and LARS make of a gradient that is zero but for rounding says nothing.
     let tiny = [
-        "model.projection=16",
-        "model.hidden=16",
-        "model.prototypes=5",
-        "objective.m=0.9",
+        "method.projection=16",
+        "method.hidden=16",
+        "method.prototypes=5",
+        "method.m=0.9",
+        "method.m_cosine=false",
+        "method.frozen_steps=0",
+        "method.small_views=2",
         "optimizer.name=sgd",
     ];
-    let splits = if matches!(method, "mls" | "moco" | "knn-moco" | "densecl") { 2 } else { 4 };
-    let (queue, splits) = (format!("objective.queue={slots}"), format!("objective.bn_splits={splits}"));
-    let config = config(method, &[&tiny[..], &[&queue, &splits, "seed=1", "train.views=4"]].concat());
+    let groups = if matches!(method, "mls" | "moco" | "knn-moco" | "densecl") { 2 } else { 4 };
+    let (queue, groups) = (format!("method.queue={slots}"), format!("train.groups={groups}"));
+    let config = config(method, &[&tiny[..], &["seed=1", "method.views=4", &queue, &groups], more].concat());
     let learner = vista::pretrain::learner(&config, device).expect("learner");
     let views = match method {
         "s2r2" | "swav" => 4,
@@ -144,7 +159,7 @@ fn batch(device: &Device, seed: u64, method: &str, views: usize) -> Batch {
         "s2r2" | "simclr" | "swav" => (None, Vec::new()),
         _ => (Some(tensor(BATCH, SIZE)), vec![3, 1, 7, 0, 5, 2, 6, 4]),
     };
-    Batch { query, key, views, ids: (0..BATCH as u64).map(|i| seed * 100 + i).collect(), shuffle }
+    Batch { query, key, ids: (0..BATCH as u64).map(|i| seed * 100 + i).collect(), shuffle }
 }
 
 #[test]
@@ -152,10 +167,10 @@ fn bytes_in_use_after_step_5_and_step_50_are_equal() {
     for (device, steps) in [(Device::cpu(), 50), (gpu(), 12)] {
         for (method, chunk) in [("mls", 0), ("s2r2", 0), ("s2r2", 8), ("swav", 0), ("densecl", 4)] {
             let (mut learner, views) = learner(&device, method, 20);
-            learner.chunk = chunk;
+            learner.passes.chunk = chunk;
             let mut after_five = 0;
             for step in 1..=steps {
-                learner.step(&batch(&device, step, method, views), 0.01).expect("step");
+                learner.step(&batch(&device, step, method, views), &at(0.01)).expect("step");
                 if step == 5 {
                     after_five = device.usage().0;
                 }
@@ -172,10 +187,10 @@ fn a_step_on_a_gpu_gets_the_buffers_of_the_steps_before_and_makes_no_bind_groups
         let device = gpu();
         let Device::Gpu(gpu) = &device else { panic!("a GPU") };
         let (mut learner, views) = learner(&device, method, 20);
-        learner.chunk = chunk;
+        learner.passes.chunk = chunk;
         let mut made = vec![0];
         for step in 1..=16 {
-            learner.step(&batch(&device, step, method, views), 0.01).expect("step");
+            learner.step(&batch(&device, step, method, views), &at(0.01)).expect("step");
             made.push(gpu.bind_groups()[1]);
         }
         println!("{method} in chunks of {chunk}: {made:?}");
@@ -207,15 +222,15 @@ fn after(
     lr: f64,
 ) -> (Vec<f64>, Vec<(String, Vec<f64>)>) {
     let (mut learner, views) = learner(device, method, 20);
-    learner.chunk = chunk;
-    let mut step = |n: u64| learner.step(&batch(device, n, method, views), lr).expect("step").loss;
+    learner.passes.chunk = chunk;
+    let mut step = |n: u64| learner.step(&batch(device, n, method, views), &at(lr)).expect("step").loss;
     let losses: Vec<f64> = (1..=steps).map(&mut step).collect();
-    let keys = learner.target.iter().flat_map(|target| target.encoder.state());
-    let params: Vec<_> = learner.encoder.state().into_iter().chain(keys).collect();
+    let keys = learner.method.target().map(|target| target.state()).unwrap_or_default();
+    let params: Vec<_> = learner.state().into_iter().chain(keys).collect();
     let mut values: Vec<_> =
         params.iter().map(|p| (p.name().to_string(), p.get().to_f64().expect("values"))).collect();
-    if let Some(z) = learner.queue.and_then(|queue| queue.keys.z) {
-        values.push(("queue".into(), z.values().and_then(|z| z.to_f64()).expect("keys")));
+    for (_, ring) in learner.method.queue().iter().flat_map(|queue| queue.keys.iter()) {
+        values.push(("queue".into(), ring.values().and_then(|keys| keys.to_f64()).expect("keys")));
     }
     (losses, values)
 }
@@ -268,11 +283,10 @@ fn slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with() {
     let (mut learner, _) = learner(&device, "mls", slots);
     for step in 1..=4 {
         let views = batch(&device, step, "mls", 1);
-        learner.step(&views, 0.01).expect("step");
+        learner.step(&views, &at(0.01)).expect("step");
         let (target, queue) =
-            (learner.target.as_ref().expect("keys"), learner.queue.as_ref().expect("queue"));
+            (learner.method.target().expect("keys"), learner.method.queue().expect("queue"));
         let values = queue.keys.try_map(|ring| ring.values()?.to_vec()).expect("values");
-        let (g, z) = (values.g.expect("g"), values.z.expect("z"));
         // The key encoder has not moved since the pass: its parameters are those that made the keys.
         let tape = Tape::inert(&device);
         let order: Vec<f32> = views.shuffle.iter().map(|&i| i as f32).collect();
@@ -283,8 +297,9 @@ fn slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with() {
         );
         let images = tape.constant(shuffled.expect("gather").swap_remove(0));
         let mode = vista::engine::nn::Mode::Train { splits: 2 };
-        let again = vista::pretrain::encoder::Encoder::embed(&target.encoder, &images, mode).expect("embed");
-        for (values, keys) in [(&g, &again.g), (&z, &again.z)] {
+        let again = target.encoder().embed(&images, mode).expect("embed");
+        for (name, values) in values.iter() {
+            let keys = again.get(name).expect("an embedding");
             let width = values.len() / slots;
             let keys = keys.l2_normalize().expect("normalised").value().to_vec().expect("keys");
             for (row, &image) in views.shuffle.iter().enumerate() {
@@ -301,7 +316,7 @@ fn positives_are_the_images_that_their_slots_held_before_the_step() {
     let device = Device::cpu();
     let (mut learner, _) = learner(&device, "mls", 20);
     for step in 1..=5 {
-        let report = learner.step(&batch(&device, step, "mls", 1), 0.01).expect("step");
+        let report = learner.step(&batch(&device, step, "mls", 1), &at(0.01)).expect("step");
         assert_eq!(report.neighbours.len() % BATCH, 0);
         let newest = |id: &&u64| **id >= step * 100;
         assert_eq!(report.neighbours.iter().flatten().filter(newest).count(), 0, "a key of the step itself");
@@ -312,20 +327,26 @@ fn positives_are_the_images_that_their_slots_held_before_the_step() {
 #[test]
 fn frozen_prototypes_stay_and_moved_ones_have_unit_length_in_the_next_pass() {
     let device = Device::cpu();
-    let (mut learner, views) = learner(&device, "swav", 0);
-    let prototypes =
-        |l: &Learner<ResNetEncoder>| l.encoder.prototypes.as_ref().expect("prototypes").weight.get();
-    let before = prototypes(&learner).to_vec().expect("values");
-    learner.frozen = Some("prototypes");
-    learner.step(&batch(&device, 1, "swav", views), 0.5).expect("step");
+    let (mut learner, views) = learner_with(&device, "swav", 0, &["method.frozen_steps=2"]);
+    let prototypes = |l: &Learner| {
+        let all = l.method.state();
+        all.iter()
+            .find(|p| p.name() == "prototypes.weight")
+            .expect("prototypes")
+            .get()
+            .to_vec()
+            .expect("values")
+    };
+    let before = prototypes(&learner);
+    let later = |step| Now { step, ..at(0.5) };
+    learner.step(&batch(&device, 1, "swav", views), &later(1)).expect("step");
     let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
-    assert!(close(&before, &prototypes(&learner).to_vec().expect("values")));
-    learner.frozen = None;
-    learner.step(&batch(&device, 2, "swav", views), 0.5).expect("step");
-    let moved = prototypes(&learner).to_vec().expect("values");
+    assert!(close(&before, &prototypes(&learner)));
+    learner.step(&batch(&device, 2, "swav", views), &later(2)).expect("step");
+    let moved = prototypes(&learner);
     assert!(!close(&before, &moved));
-    vista::pretrain::encoder::Encoder::constrain(&learner.encoder).expect("constrain");
-    for row in prototypes(&learner).to_vec().expect("values").chunks(16) {
+    learner.method.before(&learner.net, &later(3)).expect("before a step");
+    for row in prototypes(&learner).chunks(16) {
         assert!((row.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-5);
     }
 }
@@ -333,15 +354,14 @@ fn frozen_prototypes_stay_and_moved_ones_have_unit_length_in_the_next_pass() {
 #[test]
 fn an_average_that_keeps_everything_freezes_the_key_encoder() {
     let device = Device::cpu();
-    let (mut learner, _) = learner(&device, "mls", 20);
-    learner.target.as_mut().expect("key encoder").m = 1.0;
-    let trained = |l: &Learner<ResNetEncoder>| -> Vec<Vec<f32>> {
-        let params = l.target.as_ref().expect("key encoder").encoder.trained();
+    let (mut learner, _) = learner_with(&device, "mls", 20, &["method.m=1"]);
+    let trained = |l: &Learner| -> Vec<Vec<f32>> {
+        let params = l.method.target().expect("key encoder").trained();
         params.iter().map(|p| p.get().to_vec().expect("values")).collect()
     };
     let before = trained(&learner);
     for step in 1..=3 {
-        learner.step(&batch(&device, step, "mls", 1), 0.1).expect("step");
+        learner.step(&batch(&device, step, "mls", 1), &at(0.1)).expect("step");
     }
     assert!(before == trained(&learner));
 }
@@ -355,14 +375,14 @@ fn the_plan_of_activations_is_what_a_pass_keeps() {
                 ["model.width=8".into(), format!("model.backbone={backbone}"), format!("model.stem={stem}")];
             let base = Config::preset("demo").expect("preset");
             let config = settings.iter().fold(base, |config, setting| config.with(setting).expect("setting"));
-            let encoder = vista::pretrain::learner(&config, &device).expect("learner").encoder;
+            let encoder = vista::pretrain::learner(&config, &device).expect("learner").net;
             // Enough rows that no activation is too small to be kept in half.
             let (rows, size) = (24, 48);
             let views = Tensor::full(&device, [rows, size, size, 3], 0.5).expect("views");
             let before = device.usage().0;
             let tape = if half { Tape::half(&device) } else { Tape::new(&device) };
             let mode = vista::engine::nn::Mode::Train { splits: 1 };
-            let kept = encoder.backbone.forward(&tape.constant(views), mode).expect("a pass");
+            let kept = encoder.forward(&tape.constant(views), mode).expect("a pass");
             let measured = (device.usage().0 - before) as f64 / rows as f64;
             let planned = vista::pretrain::activation_bytes(&config.resnet(), size, half) as f64;
             assert!(

@@ -6,7 +6,7 @@
 use rand::{SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
 use vista::engine::tensor::init;
-use vista::pretrain::{Batch, Config, learner};
+use vista::pretrain::{Batch, Config, Now, learner};
 use vista::{Device, Tensor};
 
 const STEPS: u64 = 20;
@@ -19,17 +19,17 @@ fn batch(device: &Device, method: &str, seed: u64) -> Batch {
         let values = init::normal(&mut rng, rows * size * size * 3, 1.0);
         Tensor::new(device, [rows, size, size, 3], &values).expect("views")
     };
-    let (query, count) = match method {
-        "s2r2" => (vec![views(4 * IMAGES, 32)], 4),
-        "swav" => (vec![views(2 * IMAGES, 32), views(2 * IMAGES, 24)], 4),
-        _ => (vec![views(IMAGES, 32)], 1),
+    let query = match method {
+        "s2r2" => vec![views(4 * IMAGES, 32)],
+        "swav" => vec![views(2 * IMAGES, 32), views(2 * IMAGES, 24)],
+        _ => vec![views(IMAGES, 32)],
     };
     let (key, shuffle) = match method {
         "mls" => (Some(views(IMAGES, 32)), vec![3, 1, 7, 0, 5, 2, 6, 4]),
         _ => (None, Vec::new()),
     };
     let ids = (0..IMAGES as u64).map(|i| 100 * seed + i).collect();
-    Batch { query, key, views: count, ids, shuffle }
+    Batch { query, key, ids, shuffle }
 }
 
 /// Losses of a small ResNet-18 with the method's own optimiser, heads and queue.
@@ -38,19 +38,27 @@ fn losses(method: &str) -> Vec<f64> {
     let settings = [
         "seed=1",
         "model.width=4",
-        "model.projection=16",
-        "model.hidden=16",
-        "model.prototypes=5",
+        "method.projection=16",
+        "method.hidden=16",
         "train.batch=8",
-        "train.views=4",
         "views.size=32",
-        "objective.queue=20",
-        "objective.bn_splits=2",
+        "train.groups=2",
     ];
+    let own = match method {
+        "mls" => "method.queue=20",
+        "swav" => "method={ views = 4, small_views = 2, prototypes = 5, frozen_steps = 0, queue = 20 }",
+        _ => "method.views=4",
+    };
     let demo = Config::preset("demo").expect("preset").with_method(method).expect("method");
-    let config = settings.iter().fold(demo, |config, setting| config.with(setting).expect("setting"));
+    let config =
+        settings.iter().chain([&own]).fold(demo, |config, setting| config.with(setting).expect("setting"));
     let mut learner = learner(&config, &device).expect("learner");
-    let step = |n| learner.step(&batch(&device, method, n), 1e-3).expect("step").loss;
+    let step = |n| {
+        learner
+            .step(&batch(&device, method, n), &Now { step: n, lr: 1e-3, ..Now::default() })
+            .expect("step")
+            .loss
+    };
     (1..=STEPS).map(step).collect()
 }
 

@@ -5,7 +5,7 @@ use super::paths::{Files, Input, Mark, Output, marked};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::photos::{Album, Photos, Source};
-use crate::pretrain::encoder::ResNetEncoder;
+use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{
     Config, History, Progress, album, checkpoint, judge_photos, pretraining_photos, starting_encoder,
 };
@@ -50,7 +50,7 @@ pub(super) struct Args {
     /// Query photos of which Fig. 4 shows 5 and the worst.
     #[arg(long, default_value_t = 60, value_name = "N")]
     queries: usize,
-    /// Keys in the queue, one of each photo; the run's `objective.queue` if absent, never more than there are photos.
+    /// Keys in the queue, one of each photo; the run's `method.queue` if absent (4096 where it has none), never more than there are photos.
     #[arg(long, value_name = "D")]
     slots: Option<usize>,
     /// Seed of photos, crops and rows; the run's own if absent: then the crops are those of its first epoch.
@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let labelled = labelled.map(|photos| album(&config, photos));
     save(&out, &main.scores()?, &photos)?;
     save(&out, &main.neighbours(args.queries)?, &photos)?;
-    let k = config.objective.k;
+    let k = config.whole("k").unwrap_or(20);
     let judged = labelled.as_ref().unwrap_or(&photos);
     let purity = match &labelled {
         None => main.purity(k)?,
@@ -169,7 +169,7 @@ impl Args {
         let count = sampler.album.photos().len();
         let any = (0..count).any(labelled);
         let wanted = |id: usize| !any || labelled(id);
-        let slots = self.slots.unwrap_or(config.objective.queue.max(2));
+        let slots = self.slots.or(config.whole("queue")).unwrap_or(4096).max(2);
         let slots = slots.min((0..count).filter(|&id| wanted(id)).count());
         let queries = if any { slots } else { self.queries.max(BATCH).min(slots) };
         let (all, mut done) = (2 * slots + queries, 0);

@@ -4,7 +4,7 @@ use super::paths::{Files, Input, Mark, Output};
 use crate::engine::device::Device;
 use crate::engine::nn::Stem;
 use crate::error::Result;
-use crate::interop::Found;
+use crate::pretrain::Imported;
 use crate::pretrain::checkpoint::{self, Progress};
 
 /// Make a checkpoint of another library's ResNet, for `vista knn`, `probe`, `voc`, `finetune`, `embed` and `pretrain --init`.
@@ -46,13 +46,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Small::Cifar => Stem::Cifar,
         Small::Small => Stem::Small,
     });
-    let mut found = Found::in_file(&args.file, args.prefix.as_deref(), stem, &Device::cpu())?;
+    let mut found = Imported::from_file(&args.file, args.prefix.as_deref(), stem, &Device::cpu())?;
     if let Some(size) = args.image_size {
-        found.config = found.config.with_size(size);
+        found.config.views.size = size;
         found.config.check()?;
     }
     checkpoint::save(&args.out, &found.encoder, &found.config, Progress { epoch: 0, step: 0 })?;
-    let Found { config, source, left_out, .. } = found;
+    let Imported { config, source, left_out, .. } = found;
     let (net, prefix) = (source.backbone, &source.prefix);
     println!("backbone   {:?}, width {}, stem {:?}", net.architecture, net.width, net.stem);
     println!(

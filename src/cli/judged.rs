@@ -6,7 +6,7 @@ use crate::engine::nn::ResNet;
 use crate::error::{Error, Result, one_line};
 use crate::photos::views::ViewConfig;
 use crate::photos::{Album, AlbumOptions, Photos, Source, Split, labelled_split};
-use crate::pretrain::encoder::ResNetEncoder;
+use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, Progress, checkpoint};
 use crate::transfer::classify::{
     Features, KnnProtocol, LabelledAlbums, labelled_features, precise_statistics,
@@ -101,7 +101,7 @@ impl Opened {
     pub(super) fn facts(&self) -> Value {
         json!({
             "backbone": self.config.model,
-            "pretrained_by": self.config.objective.name,
+            "pretrained_by": self.config.method.entry().name,
             "pretraining_seed": self.config.seed,
             "init": self.config.init,
             "image_size": self.views.size,

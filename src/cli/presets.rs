@@ -4,8 +4,9 @@ use crate::bench::{Plan, StepConfig, Timing, TrainingStep};
 use crate::engine::device::Device;
 use crate::engine::nn::Architecture;
 use crate::error::Result;
-use crate::pretrain::objective::KeyViews;
-use crate::pretrain::{Config, PRESETS};
+use crate::pretrain::Config;
+use crate::pretrain::method::KeyViews;
+use crate::pretrain::methods;
 use indicatif::HumanDuration;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,8 +17,8 @@ const PHOTOS: [(&str, u64); 3] = [("stl10", 105_000), ("coco-val", 5_000), ("coc
 pub(super) fn list() -> Result<()> {
     let speed = speed()?;
     let mut known = BTreeMap::new();
-    for (name, what) in PRESETS {
-        let config = Config::preset(name)?;
+    for preset in methods::presets() {
+        let (name, what, config) = (preset.name, preset.about, (preset.config)());
         let time = match config.train.minutes > 0.0 {
             true => config.train.minutes * 60.0,
             false => flops(name, &config, &mut known)? / speed,
@@ -52,7 +53,7 @@ fn total(plan: &Plan) -> f64 {
 /// FLOPs of a whole run: three passes of every view through the encoder; one, not three, where it is a key.
 fn flops(name: &str, config: &Config, known: &mut BTreeMap<(usize, usize, usize), f64>) -> Result<f64> {
     let (resnet, photos) = (config.resnet(), PHOTOS.iter().find(|(part, _)| name.contains(part)));
-    let keys = match config.objective(0).needs().keys {
+    let keys = match config.method.key_views() {
         KeyViews::None => [1.0, 1.0],
         KeyViews::Second => [1.0, 1.0 / 3.0],
         KeyViews::Both => [4.0 / 3.0; 2],

@@ -57,7 +57,7 @@ pub(super) struct Flags {
     /// TOML file with keys to replace.
     #[arg(long, value_name = "FILE")]
     config: Option<Input>,
-    /// Replace one key, as in `--set objective.tau=0.1`; may be given again.
+    /// Replace one key, as in `--set method.tau=0.1`; may be given again.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// Folder of photos (nested; JPEG, PNG, WebP, GIF, BMP, TIFF), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the
@@ -79,8 +79,8 @@ pub(super) struct Flags {
     follow_links: bool,
     /// `mls`, `moco`, `knn-moco`, `s2r2`, `simclr`, `swav`, `byol` or `densecl`; another than the preset's brings its own
     /// optimiser, heads and views.
-    #[arg(long)]
-    objective: Option<String>,
+    #[arg(long, visible_alias = "objective")]
+    method: Option<String>,
     /// `resnet18`, `resnet34` or `resnet50`.
     #[arg(long)]
     backbone: Option<String>,
@@ -140,11 +140,11 @@ impl Flags {
             let text = files::read_text(path, MAX_TEXT as u64)?;
             config = config.merged(&text, &path.display().to_string())?;
         }
-        if let Some(name) = &self.objective {
+        if let Some(name) = &self.method {
             config = config.with_method(name)?;
         }
         if let Some(size) = self.image_size {
-            config = config.with_size(size);
+            config.views.size = size;
         }
         let number = |flag: &str, key: &str, value: Option<String>| {
             value.map(|v| (format!("{key} = {v}"), format!("--{flag} {v}")))
@@ -162,7 +162,7 @@ impl Flags {
             text("device", "device", self.device.as_deref()),
             text("on-nan", "train.on_nan", self.on_nan.as_deref()),
             number("batch", "train.batch", self.batch.map(|n| n.to_string())),
-            number("views", "train.views", self.views.map(|n| n.to_string())),
+            number("views", "method.views", self.views.map(|n| n.to_string())),
             number("chunk", "train.chunk", self.chunk.map(|n| n.to_string())),
             number("memory-limit", "train.memory_limit_mib", self.memory_limit.map(|n| n.to_string())),
             number("epochs", "train.epochs", self.epochs.map(|n| n.to_string())),

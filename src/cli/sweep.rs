@@ -15,10 +15,10 @@ use std::path::Path;
 ///
 /// The papers' sweeps, each on photos of your own (--data, --labelled):
 ///
-///   MLS, Table 8    vista sweep --preset mls-coco-r50-400ep --key objective.k --values 1,5,20,40 --out runs/k
-///   MLS, Fig. 5 a   vista sweep --preset mls-coco-r50-400ep --key objective.queue --values 1024,2048,4096,8192 --out runs/queue
-///   MLS, Fig. 5 b   vista sweep --preset mls-coco-r50-400ep --key objective.lambda --values 0.1,0.3,0.5,0.7,1 --out runs/lambda
-///   MLS, Table 7    vista sweep --preset mls-coco-r50-400ep --key objective.dictionaries --values both,g_only,z_only --out runs/dict
+///   MLS, Table 8    vista sweep --preset mls-coco-r50-400ep --key method.k --values 1,5,20,40 --out runs/k
+///   MLS, Fig. 5 a   vista sweep --preset mls-coco-r50-400ep --key method.queue --values 1024,2048,4096,8192 --out runs/queue
+///   MLS, Fig. 5 b   vista sweep --preset mls-coco-r50-400ep --key method.lambda --values 0.1,0.3,0.5,0.7,1 --out runs/lambda
+///   MLS, Table 7    vista sweep --preset mls-coco-r50-400ep --key method.dictionaries --values both,g_only,z_only --out runs/dict
 ///   S2R2, Fig. 1    vista sweep --preset s2r2-stl10-r18 --key train.batch --values 8,16,32,64,128 --out runs/images
 ///                   vista sweep --preset s2r2-stl10-r18 --key train.views --values 2,5,10,20 --out runs/views
 ///
@@ -27,11 +27,11 @@ use std::path::Path;
 ///
 /// In minutes on the built-in photos:
 ///
-///   vista sweep --objective mls --key objective.k --values 1,5,20,40 --steps 200 --seeds 0,1,2 --out runs/k
+///   vista sweep --method mls --key method.k --values 1,5,20,40 --steps 200 --seeds 0,1,2 --out runs/k
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// Key to vary, dotted as in `objective.k`; may be given again, with values of its own.
+    /// Key to vary, dotted as in `method.k`; may be given again, with values of its own.
     #[arg(long = "key", value_name = "KEY", required = true)]
     keys: Vec<String>,
     /// Its values, joined by commas.
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn the_table_has_means_and_spreads_and_dashes_for_what_is_missing() {
         let runs = [run("5", 0, Some(0.5)), run("5", 1, Some(0.7)), run("20", 0, None)];
-        let table = table(&["objective.k".into()], &runs);
+        let table = table(&["method.k".into()], &runs);
         let lines: Vec<Vec<&str>> = table.lines().map(|l| l.split_whitespace().collect()).collect();
         assert_eq!(lines[1][..6], ["5", "2", "0.6000", "±", "0.1414", "-"]);
         assert_eq!(lines[2][..3], ["20", "0", "-"]);
@@ -296,7 +296,7 @@ mod tests {
     fn the_files_hold_every_finished_run() {
         let folder = tempfile::tempdir().expect("folder");
         let runs = [run("5", 0, Some(0.5)), run("5", 1, Some(0.7)), run("20", 0, None)];
-        write(folder.path(), &["objective.k".into()], &runs).expect("written");
+        write(folder.path(), &["method.k".into()], &runs).expect("written");
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
         assert_eq!(read("sweep.csv").lines().count(), 3);
         assert!(read("sweep.csv").contains("5,1,0.7,,0.1,2,10,1.5"), "{}", read("sweep.csv"));

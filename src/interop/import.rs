@@ -1,13 +1,9 @@
 //! From another library's file to an encoder of this one.
 
 use super::{Library, Weights};
-use crate::engine::device::Device;
 use crate::engine::nn::{Architecture, Module, Param, ResNetConfig, Stem};
 use crate::error::{Error, Result};
-use crate::pretrain::encoder::ResNetEncoder;
-use crate::pretrain::{Config, ModelConfig};
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// The convolution by whose name a ResNet is found.
 const ANCHOR: &str = "layer1.0.conv1.weight";
@@ -132,14 +128,19 @@ impl Source {
         Err(Error::input(what, place, advice))
     }
 
-    /// Gives the parameters of an encoder the arrays' values: the backbone's, and the projector's if the file has one
+    /// Gives the parameters of a backbone the arrays' values, and those of a projector among its `heads` if the file has one
     /// that fits. Returns the names of the arrays that were used.
     ///
     /// # Errors
     /// [`Error::Input`] naming the first array of the backbone that is missing, misshapen, not finite or left unused.
-    pub fn load(&self, weights: &Weights, encoder: &ResNetEncoder, place: &str) -> Result<Vec<String>> {
+    pub fn load(
+        &self,
+        weights: &Weights,
+        [backbone, heads]: [&dyn Module; 2],
+        place: &str,
+    ) -> Result<Vec<String>> {
         let mut used = Vec::new();
-        for param in encoder.backbone.state() {
+        for param in backbone.state() {
             let name = self.prefix.clone() + &self.library.rename(param.name());
             let value = weights
                 .tensor(&name, &param, param.get().device())
@@ -150,13 +151,14 @@ impl Source {
         }
         self.check_unused(weights, &used, place)?;
         let Some(head) = &self.head else { return Ok(used) };
+        let projector = heads.state().into_iter().filter(|param| param.name().starts_with("projector."));
         let named = |param: Param| {
             let name = format!("{}{}", head.prefix, param.name().trim_start_matches("projector."));
             let value = weights.tensor(&name, &param, param.get().device()).ok()?;
             Some((param, name, value))
         };
         // All of it or nothing.
-        let found: Option<Vec<_>> = encoder.projector.state().into_iter().map(named).collect();
+        let found: Option<Vec<_>> = projector.map(named).collect();
         for (param, name, value) in found.into_iter().flatten() {
             weights.check_finite(&name, place)?;
             param.set(value)?;
@@ -251,73 +253,3 @@ fn chosen(all: Vec<(String, Library)>, prefix: Option<&str>, place: &str) -> Res
         _ => Err(Error::input("several ResNets", place, format!("choose one by --prefix: {names}"))),
     }
 }
-
-/// An encoder made from another library's file.
-pub struct Found {
-    /// The encoder; without a head in the file its projector is random.
-    pub encoder: ResNetEncoder,
-    /// A configuration that describes it: MoCo-v2's, with this backbone and head, and `init` naming the file.
-    pub config: Config,
-    /// Where it was.
-    pub source: Source,
-    /// Arrays that were not used, none of the backbone's among them.
-    pub left_out: Vec<String>,
-}
-
-impl Found {
-    /// Reads a file; see [`Source::find`]. Views have 224 pixels, or 32 with a 3x3 stem.
-    ///
-    /// # Errors
-    /// As [`Weights::read`], [`Source::find`] and [`Source::load`].
-    pub fn in_file(path: &Path, prefix: Option<&str>, stem: Option<Stem>, device: &Device) -> Result<Found> {
-        let place = path.display().to_string();
-        let mut weights = Weights::read(path)?;
-        let mut source = Source::find(&weights, prefix, stem, &place)?;
-        let mut config = Config::preset("moco-v2-coco-r50")?;
-        let ResNetConfig { architecture: backbone, width, stem, .. } = source.backbone;
-        config = config.with_size(if stem == Stem::Imagenet { 224 } else { 32 });
-        config.model = ModelConfig { backbone, width, stem, ..config.model };
-        if let Some(Head { widths: [hidden, projection], batch_norm, .. }) = source.head {
-            config.model = ModelConfig { hidden, projection, projector_norm: batch_norm, ..config.model };
-        }
-        config.init = Some(path.to_path_buf());
-        config.init_prefix = prefix.map(String::from);
-        let encoder = config.encoder(device)?;
-        let used = source.load(&weights, &encoder, &place)?;
-        // What is told of must be what was loaded.
-        if used.len() == encoder.backbone.state().len()
-            && let Some(head) = source.head.take()
-        {
-            source.other_head = Some(format!("`{}`: biases or norms of other sizes", head.prefix));
-        }
-        for name in used {
-            weights.0.remove(&name);
-        }
-        Ok(Found { encoder, config, source, left_out: weights.0.into_keys().collect() })
-    }
-}
-
-/// Gives the freshly initialised encoder of a run the backbone of its file `init`, and the projector where one of the same
-/// widths is there: a checkpoint of this program or another library's weights. Returns whether the projector was taken.
-///
-/// # Errors
-/// As [`Found::in_file`]; [`Error::Input`] if the file's backbone is not of the run's kind.
-pub fn start_from(encoder: &ResNetEncoder, config: &Config, init: &Path) -> Result<bool> {
-    let place = init.display().to_string();
-    let weights = Weights::read(init)?;
-    let source = Source::find(&weights, config.init_prefix.as_deref(), None, &place)?;
-    let kind = |net: &ResNetConfig| {
-        let stem = if net.stem == Stem::Imagenet { "7x7" } else { "3x3" };
-        format!("a {:?} of width {} with a {stem} stem", net.architecture, net.width)
-    };
-    let (theirs, ours) = (kind(&source.backbone), kind(&config.resnet()));
-    if theirs != ours {
-        let advice = "set --backbone, model.width and model.stem as the file has them";
-        return Err(Error::input(format!("the file holds {theirs}, the run has {ours}"), place, advice));
-    }
-    let used = source.load(&weights, encoder, &place)?;
-    Ok(used.len() > encoder.backbone.state().len())
-}
-
-#[cfg(test)]
-mod tests;

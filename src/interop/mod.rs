@@ -12,7 +12,7 @@ mod onnx;
 mod proto;
 mod weights;
 
-pub use import::{Found, Source, start_from};
+pub use import::{Head, Source};
 pub use names::Library;
 pub use onnx::onnx;
 pub use weights::{Array, Weights};

@@ -1,10 +1,9 @@
-//! The views of a step as its objective wants them.
+//! The views of a step as its method wants them.
 
 use super::config::Config;
-use super::step::Batch;
+use super::method::{Batch, KeyViews};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::pretrain::objective::KeyViews;
 use crate::rng::KeyedRng;
 use std::ops::Range;
 
@@ -27,19 +26,19 @@ pub(super) fn batch(
         end += rows * size * size * 3;
         groups.push(([rows, size, size, 3], start..end));
     }
-    let keys = config.objective(0).needs().keys;
+    let keys = config.method.key_views();
     if keys == KeyViews::Second {
         let ([_, h, w, c], _) = groups[0];
         let values = images * h * w * c;
         let shuffle = KeyedRng::new("shuffle", config.seed, [step, 0, 0]).permutation(images);
         let query = vec![tensor([images, h, w, c], 0..values)?];
         let key = Some(tensor([images, h, w, c], values..2 * values)?);
-        return Ok(Batch { query, key, views: 1, ids, shuffle });
+        return Ok(Batch { query, key, ids, shuffle });
     }
     let query =
         groups.into_iter().map(|(shape, values)| tensor(shape, values)).collect::<Result<Vec<_>>>()?;
     // Both encoders see both views, each normalised on its own: nothing is to be shuffled.
     let key = (keys == KeyViews::Both).then(|| query[0].clone());
     let shuffle = key.as_ref().map_or(Vec::new(), |key| (0..key.shape()[0]).collect());
-    Ok(Batch { query, key, views: config.views_per_image(), ids, shuffle })
+    Ok(Batch { query, key, ids, shuffle })
 }

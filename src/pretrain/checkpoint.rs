@@ -12,6 +12,9 @@
 //! good to judge by, but a run that goes on from it does so from rounded weights.
 
 use super::archive::{self, Archive, Content, Entry, corrupt};
+use super::config::Config;
+use super::queue::{Queue, Ring};
+use super::start::ResNetEncoder;
 use super::state::RunState;
 use super::step::Learner;
 use super::untrusted;
@@ -20,9 +23,6 @@ use crate::engine::nn::{Module, Param};
 use crate::engine::ops::{Half, Packed, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::pretrain::Config;
-use crate::pretrain::encoder::ResNetEncoder;
-use crate::pretrain::queue::{Queue, Ring, Rings};
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors};
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ pub struct Progress {
 
 const KEY: &str = "key.";
 const OPTIMIZER: &str = "optimizer.";
-const RINGS: [&str; 3] = ["queue.g", "queue.z", "queue.dense"];
+const RING: &str = "queue.";
 const IDS: &str = "queue.ids";
 
 /// What stands in the header of an encoder alone, beside [`save`]'s other texts.
@@ -49,7 +49,7 @@ pub(crate) const ENCODER: &str = "\"holds\":\"encoder\"";
 ///
 /// # Errors
 /// [`Error::Io`] if the file can't be written; the device's errors.
-pub fn save(path: &Path, encoder: &ResNetEncoder, config: &Config, progress: Progress) -> Result<()> {
+pub fn save(path: &Path, encoder: &dyn Module, config: &Config, progress: Progress) -> Result<()> {
     let entries = parameters("", encoder, config.half.checkpoint)?;
     let mut texts = texts(config, progress);
     texts.insert("holds".into(), "encoder".into());
@@ -57,30 +57,23 @@ pub fn save(path: &Path, encoder: &ResNetEncoder, config: &Config, progress: Pro
 }
 
 /// Writes all of a run. See [`save`] for the errors.
-pub(super) fn save_run(
-    path: &Path,
-    learner: &Learner<ResNetEncoder>,
-    config: &Config,
-    state: &RunState,
-) -> Result<()> {
+pub(super) fn save_run(path: &Path, learner: &Learner, config: &Config, state: &RunState) -> Result<()> {
     let half = config.half.checkpoint;
-    let mut entries = parameters("", &learner.encoder, half)?;
-    if let Some(target) = &learner.target {
-        entries.extend(parameters(KEY, &target.encoder, half)?);
+    let mut entries = parameters("", learner, half)?;
+    if let Some(target) = learner.method.target() {
+        entries.extend(parameters(KEY, target, half)?);
     }
     for (name, tensor) in learner.optimizer.state()? {
         entries.push(entry(format!("{OPTIMIZER}{name}"), tensor, half)?);
     }
     let mut texts = texts(config, Progress { epoch: state.next.epoch, step: state.step });
-    if let Some(queue) = &learner.queue {
-        let Rings { g, z, dense } = &queue.keys;
-        for (ring, name) in [g, z, dense].into_iter().zip(RINGS) {
+    if let Some(queue) = learner.method.queue() {
+        for (name, ring) in queue.keys.iter() {
             let content = match ring {
-                Some(Ring::Full(keys)) => Content::Full(keys.clone()),
-                Some(Ring::Half(keys)) => Content::Packed(keys.clone()),
-                None => continue,
+                Ring::Full(keys) => Content::Full(keys.clone()),
+                Ring::Half(keys) => Content::Packed(keys.clone()),
             };
-            entries.push(Entry { name: name.into(), content });
+            entries.push(Entry { name: format!("{RING}{name}"), content });
         }
         let ids = queue.ids.iter().map(|id| id.map_or(-1, |id| id as i64)).collect();
         entries.push(Entry { name: IDS.into(), content: Content::Integers(ids) });
@@ -99,7 +92,7 @@ fn texts(config: &Config, progress: Progress) -> HashMap<String, String> {
     ])
 }
 
-fn parameters(prefix: &str, module: &dyn Module, half: bool) -> Result<Vec<Entry>> {
+fn parameters(prefix: &str, module: &(impl Module + ?Sized), half: bool) -> Result<Vec<Entry>> {
     module.state().iter().map(|param| entry(format!("{prefix}{}", param.name()), param.get(), half)).collect()
 }
 
@@ -147,12 +140,6 @@ impl Saved {
             return Err(corrupt(path, &"it holds an encoder without its run"));
         };
         let state = serde_json::from_str(state).map_err(|e| corrupt(path, &e))?;
-        let arrays = file.arrays().map_err(|e| corrupt(path, &e))?;
-        let slots = arrays.tensor(IDS).map_or(0, |ids| ids.shape().iter().product());
-        if config.objective(0).needs().rings != Rings::default() && slots != config.objective.queue {
-            let why = format!("its queue has {slots} slots, not {}", config.objective.queue);
-            return Err(corrupt(path, &why));
-        }
         Ok(Saved { file, config, state })
     }
 
@@ -160,12 +147,12 @@ impl Saved {
     ///
     /// # Errors
     /// [`Error::Input`] naming what is missing or misshapen; the device's errors.
-    pub fn restore(&self, path: &Path, learner: &mut Learner<ResNetEncoder>, device: &Device) -> Result<()> {
+    pub fn restore(&self, path: &Path, learner: &mut Learner, device: &Device) -> Result<()> {
         let bad = |e: String| corrupt(path, &e);
         let arrays = self.file.arrays().map_err(bad)?;
-        read_parameters(&arrays, "", &learner.encoder, device).map_err(bad)?;
-        if let Some(target) = &learner.target {
-            read_parameters(&arrays, KEY, &target.encoder, device).map_err(bad)?;
+        read_parameters(&arrays, "", learner, device).map_err(bad)?;
+        if let Some(target) = learner.method.target() {
+            read_parameters(&arrays, KEY, target, device).map_err(bad)?;
         }
         let mut remembered = Vec::new();
         for (name, view) in arrays.iter() {
@@ -178,8 +165,9 @@ impl Saved {
             let values = archive::values(&view, &shape).map_err(|e| bad(format!("{name} {e}")))?;
             remembered.push((name.to_string(), Tensor::new(device, shape, &values)?));
         }
-        learner.optimizer.load(&learner.encoder.trained(), &remembered)?;
-        if let Some(queue) = &mut learner.queue {
+        let params = learner.trained();
+        learner.optimizer.load(&params, &remembered)?;
+        if let Some(queue) = learner.method.queue_mut() {
             read_queue(&arrays, self.file.text("queue.ptr"), queue, device).map_err(bad)?;
         }
         Ok(())
@@ -189,7 +177,7 @@ impl Saved {
 fn read_parameters(
     arrays: &SafeTensors,
     prefix: &str,
-    module: &dyn Module,
+    module: &(impl Module + ?Sized),
     device: &Device,
 ) -> std::result::Result<(), String> {
     let read = |param: &Param| {
@@ -209,9 +197,8 @@ fn read_queue(
     device: &Device,
 ) -> std::result::Result<(), String> {
     let slots = queue.slots();
-    let Rings { g, z, dense } = &mut queue.keys;
-    for (ring, name) in [g, z, dense].into_iter().zip(RINGS) {
-        let Some(ring) = ring else { continue };
+    for (name, ring) in queue.keys.iter_mut() {
+        let name = &format!("{RING}{name}");
         let view = arrays.tensor(name).map_err(|_| format!("{name} is missing"))?;
         let shape = ring.shape().clone();
         *ring = match ring {

@@ -1,9 +1,9 @@
 //! Collapse: the ways in which an encoder stops telling photos apart, seen and named while it happens.
 
+use super::method::HELPS;
 use super::step::{StepReport, TermReport};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::pretrain::objective::HELPS;
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +160,7 @@ mod tests {
             gradient_norm: 1.0,
             z,
             neighbours: Vec::new(),
+            watch: Vec::new(),
             moved: true,
         }
     }
@@ -201,10 +202,10 @@ mod tests {
     fn a_term_that_is_stuck_is_told_with_what_helps_its_own_method() {
         let noise = init::normal(&mut StdRng::seed_from_u64(1), 4 * 64, 1.0);
         let mut report = report(&noise, 8.318);
-        report.terms[0] = TermReport { helps: "lower objective.sinkhorn_eps", ..report.terms[0] };
+        report.terms[0] = TermReport { helps: "lower method.sinkhorn_eps", ..report.terms[0] };
         let mut watch = Watch::new(2);
         let told: Vec<String> = (0..3).flat_map(|_| watch.look(&report).expect("look").1).collect();
-        assert!(told.len() == 1 && told[0].contains("lower objective.sinkhorn_eps"), "{told:?}");
+        assert!(told.len() == 1 && told[0].contains("lower method.sinkhorn_eps"), "{told:?}");
         assert!(!told[0].contains("learning rate"), "{told:?}");
     }
 

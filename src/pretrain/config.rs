@@ -3,12 +3,15 @@
 //! A preset is a whole configuration; a TOML file, then the command's flags, then `--set key=value` replace parts
 //! of it. An unknown key is an error that names the known ones.
 
-use super::keys;
-use crate::engine::nn::{Architecture, Stem};
+use super::method::{KeyViews, MethodConfig};
+use super::methods;
+use super::old;
+use super::settings;
+use crate::engine::nn::{Architecture, ResNetConfig, Stem};
+use crate::engine::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::photos::views::ViewConfig;
-use crate::pretrain::objective::{Dictionaries, LossTerm, Normalizer};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -35,8 +38,8 @@ pub struct Config {
     pub data: DataConfig,
     /// The encoder.
     pub model: ModelConfig,
-    /// What is learned.
-    pub objective: ObjectiveConfig,
+    /// The method.
+    pub method: MethodConfig,
     /// Length and batch.
     pub train: TrainConfig,
     /// What is kept as f16.
@@ -47,24 +50,6 @@ pub struct Config {
     pub eval: EvalConfig,
     /// How views are drawn.
     pub views: ViewConfig,
-    /// How the second view of each image is drawn, where it differs (BYOL).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub second_view: Option<ViewConfig>,
-    /// Small crops beside the full ones (SwAV).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub small_views: Option<SmallViews>,
-}
-
-/// Small crops of each image, drawn as `views` but for these.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SmallViews {
-    /// How many; they are part of `train.views`.
-    pub count: usize,
-    /// Side in pixels.
-    pub size: usize,
-    /// Share of the photo's area that a crop covers, from and to.
-    pub crop_scale: [f64; 2],
 }
 
 /// Photos to learn from and to be judged on.
@@ -106,86 +91,6 @@ pub struct ModelConfig {
     pub stem: Stem,
     /// Start residual branches at zero.
     pub zero_init: bool,
-    /// Width of the projections z.
-    pub projection: usize,
-    /// Hidden width of projector and predictor; 0 for the width of the features.
-    pub hidden: usize,
-    /// Batch norm in the hidden layer of projector and predictor.
-    pub projector_norm: bool,
-    /// SwAV: number of prototypes.
-    pub prototypes: usize,
-    /// DenseCL: cells in a row of the grid; 0 for as many as the backbone's map has.
-    pub dense_grid: usize,
-}
-
-/// Which objective.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// Multi-label self-supervised learning; with `term = "knn_softmax"` kNN-MoCo.
-    Mls,
-    /// InfoNCE with a queue.
-    Moco,
-    /// Ranking by smooth average precision.
-    S2r2,
-    /// NT-Xent within the batch.
-    Simclr,
-    /// Codes of one view predicted from the others.
-    Swav,
-    /// Projections of the key encoder predicted from the other view.
-    Byol,
-    /// InfoNCE of views and of their cells.
-    Densecl,
-}
-
-/// How MLS is kept stable (Sec. 3.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stabilization {
-    /// `L_nce + lambda L_ml` throughout, Eq. 10: the method.
-    Combined,
-    /// `L_nce` alone for `warmup_epochs`, then `L_ml` alone.
-    Warmup,
-    /// `L_ml` alone: known to be unstable.
-    None,
-}
-
-/// What is learned. Keys that a method does not use are ignored by it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ObjectiveConfig {
-    /// `mls`, `moco`, `s2r2`, `simclr`, `swav`, `byol` or `densecl`.
-    pub name: Method,
-    /// Temperature.
-    pub tau: f32,
-    /// MLS: pseudo-positives of each query, k.
-    pub k: usize,
-    /// MLS: weight of the multi-label term; DenseCL: share of the dense term; lambda.
-    pub lambda: f32,
-    /// MLS: `both`, `g_only` or `z_only` (Table 7).
-    pub dictionaries: Dictionaries,
-    /// MLS: `bce`, `bce_pos`, `knn_softmax` or `none` (Table 6).
-    pub term: LossTerm,
-    /// MLS: what Eq. 9 is divided by, `d`, `k` or `one`.
-    pub normalizer: Normalizer,
-    /// MLS: `combined`, `warmup` or `none` (Sec. 3.3).
-    pub stabilization: Stabilization,
-    /// MLS: epochs of InfoNCE alone, for `stabilization = "warmup"`.
-    pub warmup_epochs: u64,
-    /// MLS, MoCo, DenseCL: slots of the queue, D; SwAV: the same, 0 for none.
-    pub queue: usize,
-    /// Share of the key encoder that stays at each step, m.
-    pub m: f64,
-    /// Whether m rises to 1 along half a cosine over the run (BYOL).
-    pub m_cosine: bool,
-    /// Groups of split batch norm; with the shuffle of keys, what stands for ShuffleBN on one device.
-    pub bn_splits: usize,
-    /// SwAV: entropy of the codes, epsilon.
-    pub sinkhorn_eps: f32,
-    /// SwAV: iterations of Sinkhorn and Knopp's algorithm.
-    pub sinkhorn_iterations: usize,
-    /// SwAV: first steps in which the prototypes stay as they are; a number beyond the run's for all of it.
-    pub frozen_steps: u64,
 }
 
 /// Length and batch.
@@ -194,8 +99,8 @@ pub struct ObjectiveConfig {
 pub struct TrainConfig {
     /// Images in a batch, B.
     pub batch: usize,
-    /// Views of each image, K (S2R2, SwAV); the other methods always use two.
-    pub views: usize,
+    /// Groups of batch norm in the views of one size; with the shuffle of keys, what stands for ShuffleBN on one device.
+    pub groups: usize,
     /// Passes over the photos.
     pub epochs: u64,
     /// Stop after this many steps; 0 for no such limit.
@@ -234,7 +139,7 @@ pub enum OnNan {
 pub struct HalfConfig {
     /// Activations that wait for their backward.
     pub activations: bool,
-    /// Keys in the queue; `model.projection` must then be even.
+    /// Keys in the queue; `method.projection` must then be even.
     pub queue: bool,
     /// Weights in checkpoints; biases and batch norm stay f32.
     pub checkpoint: bool,
@@ -303,13 +208,133 @@ pub struct EvalConfig {
 }
 
 impl Config {
+    /// The recipe that most methods here begin from.
+    ///
+    /// # Source
+    /// MLS, Sec. 4.1: 400 epochs of COCO with a ResNet-50, lr 0.3, weight decay 1e-4. Batch 256, momentum 0.9, cosine to 0,
+    /// views and eight groups of batch norm: MoCo-v2's recipe on COCO.
+    pub fn base(method: impl Into<MethodConfig>) -> Config {
+        Config {
+            seed: 0,
+            device: "auto".into(),
+            init: None,
+            init_prefix: None,
+            data: DataConfig {
+                photos: None,
+                labelled: None,
+                class_folders: false,
+                follow_links: false,
+                threads: 0,
+                cache_mib: 1024,
+                shrink_to: 0,
+                max_broken: 0.01,
+            },
+            model: ModelConfig {
+                backbone: Architecture::Resnet50,
+                width: 64,
+                stem: Stem::Imagenet,
+                zero_init: false,
+            },
+            method: method.into(),
+            train: TrainConfig {
+                batch: 256,
+                groups: 8,
+                epochs: 400,
+                steps: 0,
+                minutes: 0.0,
+                chunk: 0,
+                memory_mib: 4096,
+                memory_limit_mib: 0,
+                save_minutes: 5.0,
+                save_steps: 0,
+                on_nan: OnNan::Stop,
+            },
+            half: HalfConfig::default(),
+            optimizer: OptimizerConfig {
+                name: OptimizerName::Sgd,
+                lr: 0.3,
+                schedule: ScheduleName::Cosine,
+                warmup_steps: 0,
+                momentum: 0.9,
+                weight_decay: 1e-4,
+                trust: 1e-3,
+                exclude_1d: true,
+            },
+            eval: EvalConfig {
+                knn_k: 20,
+                knn_tau: 0.07,
+                every_epochs: 1,
+                every_minutes: 0.0,
+                every_steps: 0,
+                collapse_steps: 200,
+            },
+            views: ViewConfig::moco_v2(224),
+        }
+    }
+
+    /// A preset by name.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the presets if there is no such one.
+    pub fn preset(name: &str) -> Result<Config> {
+        match methods::presets().find(|preset| preset.name == name) {
+            Some(preset) => Ok((preset.config)()),
+            None => {
+                let names: Vec<&str> = methods::presets().map(|preset| preset.name).collect();
+                let advice = format!("use one of {}", names.join(", "));
+                Err(Error::input("unknown preset", format!("--preset {name}"), advice))
+            }
+        }
+    }
+
+    /// This configuration for another method or variant: numbers, optimiser, groups and colour of views are those of the
+    /// method's own recipe, sizes and lengths stay. On the built-in photos it is cut to their number.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is no such method.
+    pub fn with_method(&self, name: &str) -> Result<Config> {
+        let found = methods::METHODS.into_iter().find_map(|entry| {
+            let variant = entry.variants.iter().find(|(variant, _)| *variant == name);
+            (entry.name == name || variant.is_some()).then_some((entry, variant))
+        });
+        let Some((entry, variant)) = found else {
+            let advice = format!("use one of {}", methods::names().join(", "));
+            return Err(Error::input("unknown method", format!("--method {name}"), advice));
+        };
+        let mut config = self.clone();
+        if entry.name != self.method.entry().name {
+            let own = (entry.recipe)(self);
+            config.views = ViewConfig { size: self.views.size, ..own.views };
+            (config.method, config.optimizer, config.train.groups) =
+                (own.method, own.optimizer, own.train.groups);
+            if *self == Config::preset("demo")? {
+                config = (entry.small)(config);
+            }
+        }
+        match variant {
+            Some((_, setting)) => config.merged(&format!("method.{setting}"), &format!("--method {name}")),
+            None => Ok(config),
+        }
+    }
+
     /// The configuration that lies in a run's folder.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file can't be read, and as [`Config::merged`].
+    /// [`Error::Input`] if the file can't be read, and as [`Config::kept`].
     pub fn read(path: &Path) -> Result<Config> {
-        let text = files::read_text(path, MAX_TEXT as u64)?;
-        Config::preset("demo")?.merged(&text, &path.display().to_string())
+        Config::kept(&files::read_text(path, MAX_TEXT as u64)?, &path.display().to_string())
+    }
+
+    /// The configuration that was kept with a run, of this version or 0.1.
+    ///
+    /// # Errors
+    /// As [`Config::merged`].
+    pub fn kept(text: &str, place: &str) -> Result<Config> {
+        let today = match text.parse::<Table>() {
+            Ok(table) if text.len() <= MAX_TEXT => old::translated(table).to_string(),
+            _ => text.to_string(), // it will be refused
+        };
+        Config::preset("demo")?.merged(&today, place)
     }
 
     /// This configuration with the keys of a TOML text replaced.
@@ -326,19 +351,20 @@ impl Config {
             return Err(Error::input(what, place, "give a TOML file with keys to replace"));
         }
         let changes: Table = toml::from_str(text).map_err(|e: toml::de::Error| bad(&e.message()))?;
-        keys::check(&changes, place)?;
-        let mut table = Table::try_from(self).map_err(|e| bad(&e))?;
-        // A second view that is only partly given is otherwise as the first.
-        if changes.contains_key("second_view")
-            && let (false, Some(views)) = (table.contains_key("second_view"), table.get("views").cloned())
-        {
-            table.insert("second_view".into(), views);
+        let mut base = self.clone();
+        // Another method has other numbers: its own are what is changed.
+        let named = changes.get("method").and_then(|method| method.get("name")?.as_str());
+        if let Some(name) = named.filter(|name| *name != self.method.entry().name) {
+            let entry = methods::find(name).ok_or_else(|| bad(&methods::unknown(name)))?;
+            base.method = (entry.parse)(Table::new()).map_err(|e| bad(&e.message()))?;
         }
+        settings::check(&base, &changes, place)?;
+        let mut table = base.table();
         merge(&mut table, changes);
         table.try_into().map_err(|e: toml::de::Error| bad(&e.message()))
     }
 
-    /// This configuration with one `key=value` replaced, the key dotted as in `objective.tau=0.1`.
+    /// This configuration with one `key=value` replaced, the key dotted as in `method.tau=0.1`.
     ///
     /// # Errors
     /// As [`Config::merged`].
@@ -356,6 +382,45 @@ impl Config {
         self.merged(&format!("{} = {literal}", key.trim()), &place)
     }
 
+    /// A whole number of the method, by its key; `None` where it has none.
+    pub fn whole(&self, key: &str) -> Option<usize> {
+        self.method.table().get(key)?.as_integer()?.try_into().ok()
+    }
+
+    /// The encoder's backbone.
+    pub fn resnet(&self) -> ResNetConfig {
+        let ModelConfig { backbone: architecture, width, stem, zero_init } = self.model;
+        ResNetConfig { architecture, width, stem, zero_init }
+    }
+
+    /// How each view of an image is drawn, in order.
+    pub fn image_views(&self) -> Vec<ViewConfig> {
+        self.method.views(&self.views)
+    }
+
+    /// Rows of a query pass that are normalised together or in groups: all views of the first size that one encoder sees.
+    pub(super) fn query_rows(&self) -> usize {
+        let first = self.image_views().iter().take_while(|view| view.size == self.views.size).count();
+        self.train.batch * if self.method.key_views() == KeyViews::Second { 1 } else { first }
+    }
+
+    /// The optimiser.
+    pub fn optimizer(&self) -> Box<dyn Optimizer> {
+        let OptimizerConfig { name, momentum, weight_decay, trust, exclude_1d, .. } = self.optimizer;
+        let config = match name {
+            OptimizerName::Sgd => OptimConfig::Sgd(SgdConfig { momentum, weight_decay, nesterov: false }),
+            OptimizerName::Adam => OptimConfig::Adam(AdamConfig { weight_decay, ..AdamConfig::default() }),
+            OptimizerName::Lars => OptimConfig::Lars(LarsConfig {
+                momentum,
+                weight_decay,
+                trust,
+                exclude_1d,
+                ..LarsConfig::default()
+            }),
+        };
+        config.build()
+    }
+
     /// The same with absolute paths, so that it says the same in every working folder.
     pub fn absolute(mut self) -> Config {
         for path in [&mut self.init, &mut self.data.photos, &mut self.data.labelled].into_iter().flatten() {
@@ -367,13 +432,19 @@ impl Config {
         self
     }
 
+    /// The whole configuration as a table.
+    pub(super) fn table(&self) -> Table {
+        // By way of the text, in which an f32 has its own digits and no more.
+        toml::from_str(&self.to_toml()).expect("TOML")
+    }
+
     /// The whole configuration as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a configuration of plain values")
     }
 }
 
-/// Replaces values of `into` by those of `from`, section by section. `objective = "mls"` stands for its `name`.
+/// Replaces values of `into` by those of `from`, section by section.
 fn merge(into: &mut Table, from: Table) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
@@ -388,33 +459,81 @@ fn merge(into: &mut Table, from: Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pretrain::PRESETS;
+
+    fn demo() -> Config {
+        Config::preset("demo").expect("preset")
+    }
 
     #[test]
     fn every_preset_is_valid_and_survives_toml() {
-        for (name, _) in PRESETS {
-            let config = Config::preset(name).expect("preset");
+        for preset in methods::presets() {
+            let config = (preset.config)();
             config.check().expect("valid");
-            let again =
-                Config::preset("demo").expect("preset").merged(&config.to_toml(), "test").expect("parsed");
-            assert_eq!(config, again, "{name}");
+            let again = demo().merged(&config.to_toml(), "test").expect("parsed");
+            assert_eq!(config, again, "{}", preset.name);
+        }
+    }
+
+    #[test]
+    fn every_method_has_a_valid_recipe_for_the_built_in_photos_and_for_others() {
+        for name in methods::names() {
+            let small = demo().with_method(name).expect("method");
+            small.check().unwrap_or_else(|e| panic!("{name}: {e}"));
+            let again = demo().merged(&small.to_toml(), "test").expect("parsed");
+            assert_eq!(small, again, "{name}");
+            let other = demo().with("train.epochs=3").expect("set").with_method(name).expect("method");
+            assert_eq!((other.train.batch, other.train.epochs), (16, 3), "{name}: lengths stay");
         }
     }
 
     #[test]
     fn settings_replace_one_key_and_unknown_ones_are_named() {
-        let config = Config::preset("demo")
-            .expect("preset")
-            .with("objective.name=mls")
-            .expect("set")
-            .with("train.batch = 32")
-            .expect("set");
-        assert_eq!((config.objective.name, config.train.batch), (Method::Mls, 32));
+        let config = demo().with("method.name=mls").expect("set").with("train.batch = 32").expect("set");
+        assert_eq!((config.method.entry().name, config.train.batch), ("mls", 32));
         for (setting, part) in
-            [("objective.tua=1", "tua"), ("nothing", "key=value"), ("train.batch=many", "many")]
+            [("method.tua=1", "tua"), ("nothing", "key=value"), ("train.batch=many", "many")]
         {
             let message = config.with(setting).unwrap_err().to_string();
             assert!(message.contains(part) && message.contains(setting), "{message}");
+        }
+        let message = config.with("method.name=mocov9").unwrap_err().to_string();
+        assert!(message.contains("densecl"), "{message}");
+    }
+
+    #[test]
+    fn views_are_those_that_a_method_wants_in_the_order_of_its_sizes() {
+        let sizes = |preset: &str| -> Vec<usize> {
+            Config::preset(preset).expect("preset").image_views().iter().map(|view| view.size).collect()
+        };
+        assert_eq!(sizes("mls-coco-r50-400ep"), [224; 2]);
+        assert_eq!(sizes("s2r2-stl10-r18"), [96; 20]);
+        assert_eq!(sizes("swav-stl10-r18"), [[96; 2].as_slice(), &[48; 6]].concat());
+        let byol = Config::preset("byol-coco-r50-400ep").expect("preset");
+        let of = |config: &Config| {
+            config.image_views().iter().map(|v| (v.blur_p, v.solarize_p)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&byol), [(1.0, 0.0), (0.1, 0.2)]);
+        assert_eq!(of(&byol.with("method.second_view.blur_p=0.3").expect("set"))[1], (0.3, 0.2));
+    }
+
+    #[test]
+    fn swav_of_the_paper_is_as_published_and_that_of_short_runs_leaves_its_value_of_collapse() {
+        for name in ["swav-stl10-r18", "swav-coco-train-r18", "swav-coco-val-r18"] {
+            let paper = Config::preset(name).expect("preset");
+            let numbers = paper.to_toml();
+            for line in ["sinkhorn_eps = 0.05", "tau = 0.1", "prototypes = 512", "frozen_steps = 313"] {
+                assert!(numbers.contains(line), "{name}: {line} in {numbers}");
+            }
+            assert_eq!((paper.optimizer.name, paper.optimizer.lr), (OptimizerName::Lars, 1.0), "{name}");
+            assert!(format!("{:?}", paper.optimizer()).contains("exclude_1d: false"), "{name}");
+        }
+        let byol = Config::preset("byol-coco-r50-400ep").expect("preset");
+        assert!(format!("{:?}", byol.optimizer()).contains("exclude_1d: true"));
+        let short = demo().with_method("swav").expect("method");
+        assert_eq!((short.optimizer.name, short.optimizer.lr), (OptimizerName::Adam, 1e-3));
+        assert_eq!(short.image_views().iter().map(|v| v.size).collect::<Vec<_>>(), [32, 32, 16, 16, 16, 16]);
+        for line in ["sinkhorn_eps = 0.01", "prototypes = 64", "frozen_steps = 1000000000"] {
+            assert!(short.to_toml().contains(line), "{line} in {}", short.to_toml());
         }
     }
 }

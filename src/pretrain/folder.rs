@@ -3,11 +3,10 @@
 use super::archive::rename;
 use super::checkpoint::{self, Saved};
 use super::config::Config;
-use super::keys::{ABSENT, changes};
+use super::settings::{Difference, differences};
 use super::state::{PhotoList, RunState};
 use super::step::Learner;
 use crate::error::{Error, Result};
-use crate::pretrain::encoder::ResNetEncoder;
 use crate::topic::Topic;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -73,11 +72,13 @@ impl Found {
     /// # Errors
     /// [`Error::Input`] naming each key with both values.
     pub(super) fn accept(&self, config: &Config) -> Result<()> {
-        let changed = changes(&self.saved.config.clone().absolute(), config);
-        let refused: Vec<String> = changed
+        let refused: Vec<String> = differences(&self.saved.config.clone().absolute(), config)
             .into_iter()
-            .filter(|(key, was, is)| !MAY_CHANGE.contains(&key.as_str()) && !may_move(key, was, is))
-            .map(|(key, was, is)| format!("{key} was {was}, not {is}"))
+            .filter(|changed| !MAY_CHANGE.contains(&changed.key.as_str()) && !may_move(changed))
+            .map(|changed| {
+                let [was, is] = changed.values();
+                format!("{} was {was}, not {is}", changed.key)
+            })
             .collect();
         if refused.is_empty() {
             return Ok(());
@@ -133,11 +134,14 @@ impl Found {
             Ok(there) => there,
             Err(error) => return Some(format!("{error}: the checkpoint's configuration is used")),
         };
-        let lost = changes(&there, now);
-        let edits = changes(&there, &self.saved.config)
+        let lost = differences(&there, now);
+        let edits = differences(&there, &self.saved.config)
             .into_iter()
-            .filter(|(key, ..)| lost.iter().any(|(k, ..)| k == key))
-            .map(|(key, there, saved)| format!("{key} is {there} there, {saved} in the checkpoint"));
+            .filter(|edit| lost.iter().any(|lost| lost.key == edit.key))
+            .map(|edit| {
+                let [there, saved] = edit.values();
+                format!("{} is {there} there, {saved} in the checkpoint", edit.key)
+            });
         let edits = edits.collect::<Vec<_>>().join("; ");
         (!edits.is_empty()).then(|| {
             format!("{} was changed ({edits}): the checkpoint's configuration is used", path.display())
@@ -166,8 +170,8 @@ pub const MAY_CHANGE: [&str; 10] = [
 pub(super) const MAY_MOVE: [&str; 2] = ["data.photos", "data.labelled"];
 
 /// Whether the change of a key is one of place; photos of the program itself have none.
-fn may_move(key: &str, was: &str, is: &str) -> bool {
-    MAY_MOVE.contains(&key) && was != ABSENT && is != ABSENT
+fn may_move(change: &Difference) -> bool {
+    MAY_MOVE.contains(&change.key.as_str()) && change.was.is_some() && change.is.is_some()
 }
 
 impl Folder {
@@ -242,7 +246,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written, after which the newest is what it was; the device's errors.
-    pub fn save(&self, learner: &Learner<ResNetEncoder>, config: &Config, state: &RunState) -> Result<()> {
+    pub fn save(&self, learner: &Learner, config: &Config, state: &RunState) -> Result<()> {
         self.sweep();
         let [newest, previous, _] = CHECKPOINTS.map(|name| self.path.join(name));
         // ORDER: the newest stays where it is until it is replaced by the next: there is always one.

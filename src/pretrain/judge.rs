@@ -5,11 +5,10 @@ use super::log::{EvalRecord, Log, Progress};
 use super::setup::album;
 use super::trainer::Trainer;
 use crate::engine::device::Device;
-use crate::engine::nn::{Module, Param};
+use crate::engine::nn::{Module, Param, ResNet};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::photos::{Album, Photos};
-use crate::pretrain::encoder::ResNetEncoder;
 use crate::transfer::classify::{
     Features, Knn, KnnProtocol, Votes, colour_features, features, precise_statistics,
 };
@@ -74,18 +73,18 @@ impl Judge {
     }
 
     /// kNN by an encoder's features.
-    pub fn encoder(&self, encoder: &ResNetEncoder, config: &Config, device: &Device) -> Result<Score> {
-        let of = |album| features(encoder, album, &config.views, device);
+    pub fn encoder(&self, net: &ResNet, config: &Config, device: &Device) -> Result<Score> {
+        let of = |album| features(net, album, &config.views, device);
         self.score(&of(&self.train)?, &of(&self.test)?)
     }
 
     /// kNN by an encoder that has not been trained, batch norm with statistics of photos; it is left as it was.
-    pub fn untrained(&self, encoder: &ResNetEncoder, config: &Config, device: &Device) -> Result<Score> {
-        let state = encoder.backbone.state();
+    pub fn untrained(&self, net: &ResNet, config: &Config, device: &Device) -> Result<Score> {
+        let state = net.state();
         let before: Vec<(Param, Tensor)> =
             state.into_iter().map(|param| (param.clone(), param.get())).collect();
-        let score = precise_statistics(&encoder.backbone, &self.train, &config.views, device)
-            .and_then(|()| self.encoder(encoder, config, device));
+        let score = precise_statistics(net, &self.train, &config.views, device)
+            .and_then(|()| self.encoder(net, config, device));
         before.into_iter().try_for_each(|(param, value)| param.set(value))?;
         score
     }
@@ -120,12 +119,12 @@ impl Trainer {
     pub(super) fn judge(&mut self, log: &mut Log, progress: &Progress) -> Result<bool> {
         let Some(judge) = &self.judge else { return Ok(false) };
         let (step, epoch, seconds) = (self.state.step, self.state.next.epoch, self.state.seconds);
-        let views = step * (self.config.train.batch * self.config.views_per_image()) as u64;
-        let mut score = judge.encoder(&self.learner.encoder, &self.config, &self.device)?;
+        let views = step * (self.config.train.batch * self.config.image_views().len()) as u64;
+        let mut score = judge.encoder(&self.learner.net, &self.config, &self.device)?;
         let mut initial_statistics = None;
         if step == 0 && self.config.init.is_none() {
             initial_statistics = Some(score);
-            score = judge.untrained(&self.learner.encoder, &self.config, &self.device)?;
+            score = judge.untrained(&self.learner.net, &self.config, &self.device)?;
         }
         let Score { top1, balanced, photos, error } = score;
         log.write(&EvalRecord {

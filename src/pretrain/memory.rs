@@ -3,11 +3,11 @@
 
 use super::batch::batch;
 use super::config::Config;
+use super::method::Now;
 use super::setup;
 use crate::engine::device::Device;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result, readable_bytes};
-use crate::pretrain::queue::Rings;
 use crate::topic::Topic;
 use serde::Serialize;
 
@@ -40,19 +40,15 @@ impl MemoryPlan {
         let mut learner = setup::blank_learner(config, &plan)?;
         let used = || plan.usage().0;
         let total = used();
-        let queues = match &learner.queue {
-            Some(queue) => {
-                let Rings { g, z, dense } = queue.keys.try_map(|ring| Ok(ring.bytes()))?;
-                [g, z, dense].into_iter().flatten().sum()
-            }
-            None => 0,
-        };
+        let rings = learner.method.queue().map(|queue| queue.keys.iter().map(|(_, ring)| ring.bytes()).sum());
+        let queues = rings.unwrap_or(0);
         let parameters = total - queues;
         // The second step has momentum buffers from its start.
         for step in 0..2 {
             let ids = (0..config.train.batch as u64).collect();
             let tensor = |shape: [usize; 4], _| Tensor::uninit(&plan, shape.into());
-            learner.step(&batch(config, ids, step, tensor)?, 0.1)?;
+            let now = Now { step, progress: 0.0, epoch: 0, lr: 0.1 };
+            learner.step(&batch(config, ids, step, tensor)?, &now)?;
         }
         let state = learner.optimizer.state()?;
         let optimizer = state.iter().map(|(_, tensor)| 4 * tensor.elements() as u64).sum();
@@ -83,7 +79,7 @@ impl MemoryPlan {
         if self.peak <= limit {
             return Ok(());
         }
-        let splits = config.objective.bn_splits.max(1);
+        let splits = config.train.groups.max(1);
         let fits = |groups: usize| {
             let mut smaller = config.clone();
             smaller.train.batch = groups * splits;

@@ -23,18 +23,20 @@ mod folder;
 mod growing;
 mod history;
 mod judge;
-mod keys;
 mod log;
 mod memory;
-pub mod objective;
-mod parts;
+pub mod method;
+pub mod methods;
+pub mod named;
+mod old;
 pub mod passes;
-mod preset;
 pub mod queue;
 mod record;
 mod reopening;
 mod saving;
+pub(crate) mod settings;
 mod setup;
+mod start;
 mod state;
 mod step;
 mod sweep;
@@ -45,17 +47,18 @@ pub mod untrusted;
 pub use collapse::{Dispersion, Watch};
 pub(crate) use config::MAX_TEXT;
 pub use config::{
-    Config, DataConfig, EvalConfig, Method, ModelConfig, ObjectiveConfig, OnNan, OptimizerConfig,
-    OptimizerName, ScheduleName, SmallViews, Stabilization, TrainConfig,
+    Config, DataConfig, EvalConfig, HalfConfig, ModelConfig, OnNan, OptimizerConfig, OptimizerName,
+    ScheduleName, TrainConfig,
 };
 pub use folder::{Found, MAY_CHANGE};
 pub use history::History;
 pub use judge::{Score, Scores};
 pub(crate) use log::Progress;
 pub use memory::MemoryPlan;
-pub use preset::PRESETS;
-pub use setup::{activation_bytes, learner, starting_encoder};
+pub use method::{Batch, Now};
+pub use setup::{activation_bytes, learner};
 pub(crate) use setup::{album, judge_photos, pretraining_photos};
-pub use step::{Batch, Learner, StepReport, Target, TermReport};
+pub use start::{Imported, ResNetEncoder, start_from, starting_encoder};
+pub use step::{Learner, StepReport, TermReport};
 pub use sweep::{Outcome, Spread, Sweep, SweepRun};
 pub use trainer::{AfterEpoch, AfterStep, Summary, Trainer};

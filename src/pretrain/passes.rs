@@ -7,13 +7,31 @@
 //!
 //! Source: Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup" (GradCache).
 
+use super::encoder::{Embedding, Encoder};
+use super::named::Named;
 use crate::engine::autograd::{Grads, Observation, Tape, Var};
 use crate::engine::nn::Mode;
 use crate::engine::ops::{Concat, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::pretrain::encoder::{Embedding, Encoder, Outputs};
+
 use std::ops::Range;
+
+/// How views pass through an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// Groups of batch norm in each tensor of views.
+    pub groups: usize,
+    /// The most rows at a time; 0 for all.
+    pub chunk: usize,
+}
+
+impl Passes {
+    /// The chunks of a tensor of `rows` views.
+    pub fn chunks(self, rows: usize) -> Chunks {
+        Chunks::new(rows, self.groups, self.chunk)
+    }
+}
 
 /// How the rows of one tensor of views pass through an encoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +67,8 @@ fn aligned(groups: usize, count: usize) -> bool {
 }
 
 /// The query encoder's pass over all views of a step: outputs now, gradients later.
-pub struct QueryPass<'a, E> {
-    encoder: &'a E,
+pub struct QueryPass<'a> {
+    encoder: &'a dyn Encoder,
     /// Chunks of each tensor of views.
     parts: Vec<(Tensor, Chunks)>,
     /// One for each tensor of views.
@@ -58,23 +76,22 @@ pub struct QueryPass<'a, E> {
     /// Embeddings on those tapes, if all views are in one piece; otherwise the chunks are embedded again.
     kept: Vec<Embedding<'a>>,
     /// Outputs of all rows, those of the first tensor of views first.
-    pub outputs: Outputs<Tensor>,
+    pub outputs: Named<Tensor>,
 }
 
-impl<'a, E: Encoder> QueryPass<'a, E> {
+impl<'a> QueryPass<'a> {
     /// Embeds every tensor of `views`. `tapes` are fresh ones, one for each; chunks are embedded on
     /// others of their kind.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if the views do not fit; the device's errors.
     pub fn run(
-        encoder: &'a E,
+        encoder: &'a dyn Encoder,
         views: &[Tensor],
         tapes: &'a [Tape],
-        groups: usize,
-        chunk: usize,
-    ) -> Result<QueryPass<'a, E>> {
-        let plan = |views: &Tensor| (views.clone(), Chunks::new(views.shape()[0], groups, chunk));
+        passes: Passes,
+    ) -> Result<QueryPass<'a>> {
+        let plan = |views: &Tensor| (views.clone(), passes.chunks(views.shape()[0]));
         let parts: Vec<_> = views.iter().map(plan).collect();
         let mut outputs = Vec::new();
         let mut kept = Vec::new();
@@ -88,7 +105,7 @@ impl<'a, E: Encoder> QueryPass<'a, E> {
                 outputs.push(embed_chunks(encoder, views, chunks)?.0);
             }
         }
-        let outputs = Outputs::stack(&outputs)?;
+        let outputs = Named::stack(&outputs)?;
         Ok(QueryPass { encoder, parts, tapes, kept, outputs })
     }
 
@@ -97,7 +114,7 @@ impl<'a, E: Encoder> QueryPass<'a, E> {
     ///
     /// # Errors
     /// The device's.
-    pub fn backward(self, dy: &Outputs<Option<Tensor>>) -> Result<(Option<Grads>, Vec<Observation>)> {
+    pub fn backward(self, dy: &Named<Option<Tensor>>) -> Result<(Option<Grads>, Vec<Observation>)> {
         let (mut sum, mut observations) = (None::<Grads>, Vec::new());
         let mut start = 0;
         for (i, (views, chunks)) in self.parts.iter().enumerate() {
@@ -135,11 +152,11 @@ impl<'a, E: Encoder> QueryPass<'a, E> {
 ///
 /// # Errors
 /// [`crate::Error::Shape`] if the views do not fit; the device's errors.
-pub fn embed_chunks<E: Encoder>(
-    encoder: &E,
+pub fn embed_chunks(
+    encoder: &dyn Encoder,
     views: &Tensor,
     chunks: &Chunks,
-) -> Result<(Outputs<Tensor>, Vec<Observation>)> {
+) -> Result<(Named<Tensor>, Vec<Observation>)> {
     let (mut outputs, mut seen) = (Vec::new(), Vec::new());
     for rows in &chunks.rows {
         let tape = Tape::inert(views.device());
@@ -147,16 +164,16 @@ pub fn embed_chunks<E: Encoder>(
         outputs.push(values(&encoder.embed(&tape.constant(views), chunks.mode())?)?);
         seen.push(tape.take_observations());
     }
-    Ok((Outputs::stack(&outputs)?, merged(seen)?))
+    Ok((Named::stack(&outputs)?, merged(seen)?))
 }
 
-fn values(embedding: &Embedding) -> Result<Outputs<Tensor>> {
+fn values(embedding: &Embedding) -> Result<Named<Tensor>> {
     embedding.try_map(|v| Ok(v.value().clone()))
 }
 
-fn walk_back(tape: &Tape, embedding: &Embedding, dy: &Outputs<Option<Tensor>>) -> Result<Grads> {
+fn walk_back(tape: &Tape, embedding: &Embedding, dy: &Named<Option<Tensor>>) -> Result<Grads> {
     let pairs = embedding.iter().zip(dy.iter());
-    let outputs: Vec<(&Var, Tensor)> = pairs.filter_map(|(y, dy)| Some((y, dy.clone()?))).collect();
+    let outputs: Vec<(&Var, Tensor)> = pairs.filter_map(|((_, y), (_, dy))| Some((y, dy.clone()?))).collect();
     tape.backward(&outputs)
 }
 

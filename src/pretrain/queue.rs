@@ -11,37 +11,13 @@
 //! **The test.** `slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with`,
 //! `positives_are_the_images_that_their_slots_held_before_the_step` in `tests/training.rs`.
 
+use super::named::Named;
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
-use crate::engine::ops::{Packed, PackedProduct};
+use crate::engine::ops::{L2Normalize, Packed, PackedProduct, run};
 use crate::engine::tensor::{Shape, Tensor, init};
 use crate::error::{Error, Result};
 use rand::Rng;
-
-/// What each ring of a queue holds; a ring that no objective reads is left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rings<T> {
-    /// Pooled backbone features, Q_g, `d_g` wide (MLS).
-    pub g: Option<T>,
-    /// Projections, Q_z, `d_z` wide.
-    pub z: Option<T>,
-    /// Dense projections averaged over the grid, `d_z` wide (DenseCL).
-    pub dense: Option<T>,
-}
-
-impl<T> Rings<T> {
-    /// The same rings with other values.
-    ///
-    /// # Errors
-    /// The first that `f` gives.
-    pub fn try_map<'a, U>(&'a self, mut f: impl FnMut(&'a T) -> Result<U>) -> Result<Rings<U>> {
-        Ok(Rings {
-            g: self.g.as_ref().map(&mut f).transpose()?,
-            z: self.z.as_ref().map(&mut f).transpose()?,
-            dense: self.dense.as_ref().map(&mut f).transpose()?,
-        })
-    }
-}
 
 /// Keys of one kind, `[D, width]`.
 #[derive(Clone, Debug)]
@@ -124,8 +100,8 @@ impl Ring {
 /// Rings of `D` l2-normalised keys, oldest overwritten first (MLS, Eq. 6).
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// The keys, `[D, width]` each.
-    pub keys: Rings<Ring>,
+    /// The keys, `[D, width]` each; their names are those of the [embedding](super::encoder::Embedding) that they come from.
+    pub keys: Named<Ring>,
     /// Which image each slot holds; `None` while it still has its random start.
     pub ids: Vec<Option<u64>>,
     /// The slot that the next key goes to.
@@ -134,29 +110,37 @@ pub struct Queue {
 
 impl Queue {
     /// `slots` random directions in each ring of the given widths: what MoCo starts from. Real keys replace them in
-    /// order.
+    /// order. With `half` they are kept as f16; widths must then be even.
     ///
     /// # Errors
     /// The device's.
-    pub fn random(device: &Device, rng: &mut impl Rng, slots: usize, widths: Rings<usize>) -> Result<Queue> {
-        let keys = widths.try_map(|&width| {
-            let mut rows = init::normal(rng, slots * width, 1.0);
-            for row in rows.chunks_exact_mut(width) {
-                let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-                row.iter_mut().for_each(|v| *v /= norm);
-            }
-            Tensor::new(device, [slots, width], &rows).map(Ring::Full)
+    pub fn random(
+        device: &Device,
+        rng: &mut impl Rng,
+        slots: usize,
+        widths: impl IntoIterator<Item = (&'static str, usize)>,
+        half: bool,
+    ) -> Result<Queue> {
+        let keys = Named::from_iter(widths).try_map(|&width| {
+            let rows = init::drawn(device, [slots, width], |count| {
+                let mut rows = init::normal(rng, count, 1.0);
+                for row in rows.chunks_exact_mut(width) {
+                    let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+                    row.iter_mut().for_each(|v| *v /= norm);
+                }
+                rows
+            })?;
+            if half { Packed::new(&rows).map(Ring::Half) } else { Ok(Ring::Full(rows)) }
         })?;
         Ok(Queue { keys, ids: vec![None; slots], ptr: 0 })
     }
 
-    /// The same keys kept as f16. Widths must be even.
+    /// A ring by name.
     ///
     /// # Errors
-    /// The device's.
-    pub fn into_half(self) -> Result<Queue> {
-        let keys = self.keys.try_map(|ring| Ok(Ring::Half(Packed::new(&ring.values()?)?)))?;
-        Ok(Queue { keys, ..self })
+    /// [`Error::Shape`] if there is none.
+    pub fn ring(&self, name: &str) -> Result<&Ring> {
+        self.keys.get(name)
     }
 
     /// Number of slots, D.
@@ -169,12 +153,12 @@ impl Queue {
         self.ids.iter().all(Option::is_some)
     }
 
-    /// Writes normalised keys of the images `ids` over the oldest slots. D need not be a multiple of the batch:
-    /// the ring wraps.
+    /// l2-normalises the first rows of each ring's embedding, as many as there are `ids`, and writes them over the oldest
+    /// slots. D need not be a multiple of the batch: the ring wraps.
     ///
     /// # Errors
     /// [`Error::Shape`] if the batch is larger than the queue, a ring gets no keys, or the widths differ.
-    pub fn enqueue(&mut self, keys: &Rings<Tensor>, ids: &[u64]) -> Result<()> {
+    pub fn enqueue(&mut self, embeddings: &Named<Tensor>, ids: &[u64]) -> Result<()> {
         let (batch, slots) = (ids.len(), self.slots());
         if batch > slots {
             let detail = format!(
@@ -182,13 +166,17 @@ impl Queue {
             );
             return Err(Error::shape("queue", detail));
         }
+        let unit = |x: &Tensor| {
+            let rows = if x.shape()[0] == batch { x.clone() } else { x.rows(0..batch)? };
+            Ok(run(&L2Normalize, &[&rows])?.swap_remove(0))
+        };
+        // ORDER: all keys before the first is written, so that an error leaves the rings together.
+        let keys =
+            self.keys.iter().map(|(name, _)| unit(embeddings.get(name)?)).collect::<Result<Vec<_>>>()?;
         let first = batch.min(slots - self.ptr);
-        let Rings { g, z, dense } = &mut self.keys;
-        for (ring, keys) in [(g, &keys.g), (z, &keys.z), (dense, &keys.dense)] {
-            let Some(ring) = ring else { continue };
-            let Some(keys) = keys else { return Err(Error::shape("queue", "a ring was given no keys")) };
+        for ((_, ring), keys) in self.keys.iter_mut().zip(keys) {
             if first == batch {
-                ring.write_rows(self.ptr, keys)?;
+                ring.write_rows(self.ptr, &keys)?;
             } else {
                 ring.write_rows(self.ptr, &keys.rows(0..first)?)?;
                 ring.write_rows(0, &keys.rows(first..batch)?)?;
@@ -208,46 +196,52 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     fn queue(slots: usize) -> Queue {
-        let widths = Rings { g: Some(3), z: Some(2), dense: None };
-        Queue::random(&Device::cpu(), &mut StdRng::seed_from_u64(0), slots, widths).expect("queue")
+        let widths = [("g", 3), ("z", 2)];
+        Queue::random(&Device::cpu(), &mut StdRng::seed_from_u64(0), slots, widths, false).expect("queue")
     }
 
-    /// Keys whose every element is the image's number.
-    fn keys(device: &Device, ids: &[u64]) -> Rings<Tensor> {
+    /// Embeddings in the direction of the image's number: `(1, number, ..)`.
+    fn keys(ids: &[u64]) -> Named<Tensor> {
         let ring = |width| {
-            let values: Vec<f32> = ids.iter().flat_map(|&id| vec![id as f32; width]).collect();
-            Tensor::new(device, [ids.len(), width], &values).expect("keys")
+            let row = |&id: &u64| [vec![1.0], vec![id as f32; width - 1]].concat();
+            let values: Vec<f32> = ids.iter().flat_map(row).collect();
+            Tensor::new(&Device::cpu(), [ids.len(), width], &values).expect("keys")
         };
-        Rings { g: Some(ring(3)), z: Some(ring(2)), dense: None }
+        Named::from([("g", ring(3)), ("z", ring(2))])
     }
 
     #[test]
     fn queue_keeps_the_newest_rows_in_pairs_when_the_batch_does_not_divide_its_slots() {
         let mut queue = queue(7);
-        let device = Device::cpu();
         for step in 0..5u64 {
             let ids: Vec<u64> = (0..3).map(|i| 100 + 3 * step + i).collect();
-            queue.enqueue(&keys(&device, &ids), &ids).expect("enqueue");
+            queue.enqueue(&keys(&ids), &ids).expect("enqueue");
             assert_eq!(queue.is_full(), step >= 2);
         }
         assert_eq!(queue.ptr, 15 % 7);
         let values = queue.keys.try_map(|ring| ring.values()?.to_vec()).expect("values");
-        let (g, z) = (values.g.expect("g"), values.z.expect("z"));
+        let (g, z) = (values.get("g").expect("g"), values.get("z").expect("z"));
         for slot in 0..7 {
             let id = queue.ids[slot].expect("filled");
             assert!(id >= 100 + 15 - 7, "slot {slot} holds {id}, which is not among the newest seven");
-            assert!(g[3 * slot..][..3].iter().chain(&z[2 * slot..][..2]).all(|&v| v == id as f32));
+            for row in [&g[3 * slot..][..3], &z[2 * slot..][..2]] {
+                assert!(
+                    row[1..].iter().all(|v| (v / row[0] - id as f32).abs() < 0.01),
+                    "slot {slot}: {row:?}"
+                );
+                assert!((row.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-5);
+            }
         }
     }
 
     #[test]
-    fn a_batch_larger_than_the_queue_or_without_a_ring_is_refused() {
+    fn a_batch_larger_than_the_queue_or_without_a_ring_is_refused_and_leaves_the_rings_together() {
         let mut queue = queue(2);
-        let device = Device::cpu();
-        let ids = [1, 2, 3];
-        let message = queue.enqueue(&keys(&device, &ids), &ids).unwrap_err().to_string();
+        let message = queue.enqueue(&keys(&[1, 2, 3]), &[1, 2, 3]).unwrap_err().to_string();
         assert!(message.contains("lower --batch"), "{message}");
-        let half = Rings { g: None, ..keys(&device, &ids[..2]) };
-        assert!(queue.enqueue(&half, &ids[..2]).is_err());
+        let before = queue.ring("g").expect("g").values().expect("values").to_vec().expect("values");
+        let half: Named<Tensor> = keys(&[1, 2]).iter().take(1).map(|(name, x)| (name, x.clone())).collect();
+        assert!(queue.enqueue(&half, &[1, 2]).is_err());
+        assert_eq!(queue.ring("g").expect("g").values().expect("values").to_vec().expect("values"), before);
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn record(
         kind: "step",
         step: pace.step,
         epoch: views.position.epoch,
-        views: pace.step * batch * config.views_per_image() as u64,
+        views: pace.step * batch * config.image_views().len() as u64,
         loss: report.loss as f32,
         terms: numbers(|term| term.value),
         term_gradient_norms: numbers(|term| term.gradient_norm),

@@ -1,17 +1,15 @@
 //! From a configuration to what a run needs: photos, a learner, the size of its chunks.
 
 use super::config::Config;
-use super::step::{Learner, Target};
+use super::method::KeyViews;
+use super::passes::Passes;
+use super::start::{ResNetEncoder, starting_encoder};
+use super::step::Learner;
 use crate::engine::device::Device;
 use crate::engine::nn::ResNetConfig;
 use crate::error::{Error, Result};
-use crate::interop;
 use crate::photos::{self, Album, AlbumOptions, Photos, Source, Split};
-use crate::pretrain::encoder::{HeadsConfig, ResNetEncoder, copy_state};
-use crate::pretrain::objective::KeyViews;
-use crate::pretrain::queue::{Queue, Rings};
 use crate::topic::Topic;
-use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
 
 /// An album of some photos with the configuration's cache.
@@ -43,67 +41,22 @@ pub(crate) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
     }
 }
 
-/// Keeps what the key side draws apart from what the query encoder draws.
-const KEY_SEED: u64 = 0x6B65_7973;
-
-/// The encoder with which a run starts: freshly initialised, or that of the file `init`.
-///
-/// # Errors
-/// As [`interop::start_from`]; the device's.
-pub fn starting_encoder(config: &Config, device: &Device) -> Result<ResNetEncoder> {
-    let encoder = config.encoder(device)?;
-    if let Some(path) = &config.init {
-        interop::start_from(&encoder, config, path)?;
-    }
-    Ok(encoder)
-}
-
-/// A learner as its run starts: the key encoder is a copy of the query encoder.
+/// A learner as its run starts: freshly initialised by the seed, or with the encoder of the file `init`; the key encoder is a
+/// copy of the query encoder.
 ///
 /// # Errors
 /// As [`starting_encoder`].
-pub fn learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder>> {
-    let (resnet, heads) = (config.resnet(), config.heads());
-    let encoder = starting_encoder(config, device)?;
-    let mut rng = StdRng::seed_from_u64(config.seed ^ KEY_SEED);
-    let objective = config.objective(0);
-    let needs = objective.needs();
-    let target = if needs.keys == KeyViews::None {
-        None
-    } else {
-        // What predicts the keys is not part of the encoder that makes them.
-        let heads = HeadsConfig { predictor: false, ..heads };
-        let key = ResNetEncoder::new(device, &mut rng, &resnet, &heads)?;
-        copy_state(&key, &encoder)?;
-        Some(Target { encoder: key, m: config.objective.m })
-    };
-    let widths = Rings {
-        g: needs.rings.g.map(|()| resnet.features()),
-        z: needs.rings.z.map(|()| heads.projection),
-        dense: needs.rings.dense.map(|()| heads.projection),
-    };
-    let queue = (widths != Rings::default())
-        .then(|| Queue::random(device, &mut rng, config.objective.queue, widths))
-        .transpose()?;
-    let queue = if config.half.queue { queue.map(Queue::into_half).transpose()? } else { queue };
-    Ok(Learner {
-        encoder,
-        target,
-        queue,
-        objective,
-        optimizer: config.optimizer(),
-        bn_splits: config.objective.bn_splits,
-        chunk: chunk(config),
-        half: config.half.activations,
-        frozen: None,
-    })
+pub fn learner(config: &Config, device: &Device) -> Result<Learner> {
+    let ResNetEncoder { backbone: net, method } = starting_encoder(config, device)?;
+    let passes = Passes { groups: config.train.groups, chunk: chunk(config) };
+    Ok(Learner { net, method, optimizer: config.optimizer(), passes, half: config.half.activations })
 }
 
 /// A learner for a checkpoint to be restored into: the file `init`, whose place it takes, need not be there any more.
 ///
 /// # Errors
 /// The device's.
-pub(super) fn blank_learner(config: &Config, device: &Device) -> Result<Learner<ResNetEncoder>> {
+pub(super) fn blank_learner(config: &Config, device: &Device) -> Result<Learner> {
     learner(&Config { init: None, ..config.clone() }, device)
 }
 
@@ -115,15 +68,15 @@ fn chunk(config: &Config) -> usize {
     }
     let bytes = activation_bytes(&config.resnet(), config.views.size, config.half.activations).max(1);
     let fit = ((config.train.memory_mib as u64) << 20) / bytes;
-    let group = (config.query_rows() / config.objective.bn_splits).max(1);
+    let group = (config.query_rows() / config.train.groups).max(1);
     let fit = (fit as usize).max(2);
     if fit >= group { fit / group * group } else { fit }
 }
 
 /// Rows whose activations are held at a time.
 pub(super) fn rows_at_once(config: &Config) -> usize {
-    let second = config.objective(0).needs().keys == KeyViews::Second;
-    let rows = config.train.batch * if second { 1 } else { config.views_per_image() };
+    let second = config.method.key_views() == KeyViews::Second;
+    let rows = config.train.batch * if second { 1 } else { config.image_views().len() };
     rows.min(chunk(config))
 }
 
@@ -141,12 +94,12 @@ pub fn activation_bytes(config: &ResNetConfig, size: usize, half: bool) -> u64 {
 /// A sentence where a chunk is smaller than a group of batch norm, so that it becomes one itself.
 pub(super) fn chunk_warning(config: &Config) -> Option<String> {
     let (rows, chunk) = (config.query_rows(), chunk(config));
-    let group = rows / config.objective.bn_splits;
+    let group = rows / config.train.groups;
     (chunk < group).then(|| {
         let key = if config.train.chunk > 0 { "train.chunk" } else { "train.memory_mib" };
         format!(
             "{rows} views pass through the encoder in chunks of at most {chunk}, which batch norm normalises each on its own \
-             (groups of {group} were asked for): raise {key} or objective.bn_splits ({})",
+             (groups of {group} were asked for): raise {key} or train.groups ({})",
             Topic::Memory
         )
     })

@@ -2,13 +2,13 @@
 
 use super::config::Config;
 use super::history::History;
+use super::settings::{Difference, differences};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::files;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use toml::{Table, Value};
 
 /// Which keys take which values.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -150,7 +150,8 @@ fn finished(folder: &Path, config: &Config) -> Result<Option<Outcome>> {
     let place = path.display().to_string();
     let stored: Stored = serde_json::from_str(&text)
         .map_err(|e| Error::input(format!("not a result ({e})"), &place, "remove it to run again"))?;
-    let changed = differences(&stored.config, &config.to_toml());
+    let changed = differences(&Config::kept(&stored.config, &place)?, config);
+    let changed: Vec<String> = changed.iter().map(Difference::to_string).collect();
     if !changed.is_empty() {
         return Err(Error::input(
             format!("a finished run had another configuration ({})", changed.join("; ")),
@@ -159,32 +160,6 @@ fn finished(folder: &Path, config: &Config) -> Result<Option<Outcome>> {
         ));
     }
     Ok(Some(stored.outcome))
-}
-
-/// Keys whose values differ, as `train.batch was 16, is 32`.
-fn differences(was: &str, is: &str) -> Vec<String> {
-    let read = |text: &str| {
-        let mut all = BTreeMap::new();
-        flatten("", &text.parse::<Table>().unwrap_or_default(), &mut all);
-        all
-    };
-    let (was, is) = (read(was), read(is));
-    let shown = |value: Option<&String>| value.map_or("absent".to_string(), String::clone);
-    let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
-    let changed = keys.into_iter().filter(|key| was.get(*key) != is.get(*key));
-    changed.map(|key| format!("{key} was {}, is {}", shown(was.get(key)), shown(is.get(key)))).collect()
-}
-
-fn flatten(prefix: &str, table: &Table, into: &mut BTreeMap<String, String>) {
-    for (key, value) in table {
-        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            Value::Table(inner) => flatten(&key, inner, into),
-            other => {
-                into.insert(key, other.to_string());
-            }
-        }
-    }
 }
 
 /// A setting as the name of a folder on every system.
@@ -227,7 +202,7 @@ mod tests {
     }
 
     fn tiny() -> Config {
-        let settings = ["model.width=4", "views.size=8", "train.batch=2", "train.views=2", "train.steps=1"];
+        let settings = ["model.width=4", "views.size=8", "train.batch=2", "method.views=2", "train.steps=1"];
         let demo = Config::preset("demo").expect("preset");
         let config = settings.iter().fold(demo, |config, s| config.with(s).expect("set"));
         config.with("eval.knn_k=1").expect("set")
@@ -235,18 +210,18 @@ mod tests {
 
     #[test]
     fn a_grid_has_every_combination_and_seed_in_a_folder_of_its_own() {
-        let sweep = sweep(&[("train.batch", &["2", "4"]), ("objective.name", &["s2r2", "mls"])], &[5, 6]);
+        let sweep = sweep(&[("train.batch", &["2", "4"]), ("method.name", &["s2r2", "mls"])], &[5, 6]);
         let runs = sweep.plan(&tiny(), Path::new("out")).expect("plan");
         assert_eq!(runs.len(), 8);
         assert_eq!(runs[3].values, ["2", "mls"]);
-        assert_eq!(runs[3].folder, Path::new("out/train.batch=2,objective.name=mls/seed=6"));
+        assert_eq!(runs[3].folder, Path::new("out/train.batch=2,method.name=mls/seed=6"));
         assert_eq!((runs[3].config.train.batch, runs[7].config.train.batch, runs[3].config.seed), (2, 4, 6));
     }
 
     #[test]
     fn a_finished_run_is_not_run_again_and_another_configuration_is_refused() {
         let folder = tempfile::tempdir().expect("folder");
-        let sweep = sweep(&[("objective.tau", &["0.1", "0.05"])], &[]);
+        let sweep = sweep(&[("method.tau", &["0.1", "0.05"])], &[]);
         let mut runs = sweep.plan(&tiny(), folder.path()).expect("plan");
         assert!(runs.iter().all(|run| run.outcome.is_none()));
         runs[0].run().expect("run");
@@ -259,7 +234,7 @@ mod tests {
         let message = sweep.plan(&other, folder.path()).unwrap_err().to_string();
         assert!(message.contains("train.steps was 1, is 2") && message.contains("tau=0.1"), "{message}");
         // A run that was cut off has no result, so that any configuration may take its place.
-        std::fs::remove_file(folder.path().join("objective.tau=0.1/result.json")).expect("removed");
+        std::fs::remove_file(folder.path().join("method.tau=0.1/result.json")).expect("removed");
         assert!(sweep.plan(&other, folder.path()).expect("plan")[0].outcome.is_none());
     }
 
@@ -268,15 +243,9 @@ mod tests {
         let message = |axes: &[(&str, &[&str])]| {
             sweep(axes, &[]).plan(&tiny(), Path::new("out")).unwrap_err().to_string()
         };
-        assert!(message(&[("objective.tua", &["1"])]).contains("--key objective.tua --values 1"));
+        assert!(message(&[("method.tua", &["1"])]).contains("--key method.tua --values 1"));
         assert!(message(&[("train.batch", &["2", "1"])]).contains("train.batch"));
         assert!(message(&[("train.batch", &["2", "2"])]).contains("two runs"));
-    }
-
-    #[test]
-    fn differences_name_changed_new_and_missing_keys() {
-        let found = differences("a = 1\nb = 2\n[c]\nd = \"x\"", "a = 1\n[c]\nd = \"y\"\ne = 0.5");
-        assert_eq!(found, ["b was 2, is absent", "c.d was \"x\", is \"y\"", "c.e was absent, is 0.5"]);
     }
 
     #[test]

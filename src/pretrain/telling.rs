@@ -67,7 +67,7 @@ impl Trainer {
     /// Weights as histograms and the first views of a batch as a picture, for TensorBoard.
     pub(super) fn show(&self, views: &photos::Batch, log: &mut Log) -> Result<()> {
         let step = self.state.step;
-        for param in self.learner.encoder.trained().iter().filter(|param| param.shape().len() > 1) {
+        for param in self.learner.trained().iter().filter(|param| param.shape().len() > 1) {
             log.events.histogram(step, param.name(), &param.get().to_vec()?);
         }
         let view = &self.config.views;

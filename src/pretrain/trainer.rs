@@ -1,17 +1,18 @@
 //! A whole run: data, encoder, steps, judging, log and checkpoints.
 
 use super::batch::batch;
-use super::config::{Config, ScheduleName};
+use super::config::{Config, OptimizerConfig, ScheduleName};
 use super::course::{Clock, Course, Pace, message};
 use super::folder::{CONFIG, Folder, Found};
 use super::judge::{Judge, Scores};
 use super::log::{Log, Progress, WarningRecord};
 use super::memory::{self, MemoryPlan};
+use super::method::{Batch, Now};
 use super::record::record;
 use super::reopening::BACK_OFF;
 use super::setup;
 use super::state::RunState;
-use super::step::{Batch, Learner};
+use super::step::Learner;
 use crate::engine::device::Device;
 use crate::engine::nn::Module;
 use crate::engine::optim::CosineSchedule;
@@ -19,7 +20,6 @@ use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::photos::{self, Album, Loader, LoaderOptions};
-use crate::pretrain::encoder::ResNetEncoder;
 use crate::shell;
 use crate::topic::Topic;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ pub struct Trainer {
     pub(super) folder: Folder,
     pub(super) album: Arc<Album>,
     pub(super) judge: Option<Judge>,
-    pub(super) learner: Learner<ResNetEncoder>,
+    pub(super) learner: Learner,
     memory: MemoryPlan,
     pub(super) state: RunState,
     stop: Arc<AtomicBool>,
@@ -202,11 +202,11 @@ impl Trainer {
         let mut warnings = self.album.photos().warnings().to_vec();
         warnings.extend(self.judge.iter().flat_map(Judge::warnings).cloned());
         let photos = self.album.photos().len();
-        let slots = self.learner.queue.as_ref().map_or(0, |queue| queue.slots());
+        let slots = self.learner.method.queue().map_or(0, |queue| queue.slots());
         let crowded = (2 * slots > photos).then(|| {
             format!(
                 "the queue of {slots} is more than half of the {photos} photos: an image meets its own older keys in it \
-                 and becomes its own neighbour; lower objective.queue ({})",
+                 and becomes its own neighbour; lower method.queue ({})",
                 Topic::Queue
             )
         });
@@ -216,22 +216,23 @@ impl Trainer {
 
     /// A few lines on what is about to run.
     pub fn describe(&self) -> String {
-        let Config { model, train, objective, views, .. } = &self.config;
-        let small = match self.config.image_views().last() {
+        let Config { model, train, method, views, .. } = &self.config;
+        let all = self.config.image_views();
+        let small = match all.last() {
             Some(last) if last.size != views.size => format!(" and {}", last.size),
             _ => String::new(),
         };
         format!(
-            "device   {}\nphotos   {} ({})\nencoder  {:?}, width {}, {} parameters\nmethod   {:?}, {} images x {} views of {}{small} px a step\nmemory   {}",
+            "device   {}\nphotos   {} ({})\nencoder  {:?}, width {}, {} parameters\nmethod   {}, {} images x {} views of {}{small} px a step\nmemory   {}",
             self.device.name(),
             self.album.photos().len(),
             self.album.photos().place(),
             model.backbone,
             model.width,
-            self.learner.encoder.count(),
-            objective.name,
+            self.learner.count(),
+            method.entry().name,
             train.batch,
-            self.config.views_per_image(),
+            all.len(),
             views.size,
             self.memory,
         )
@@ -249,8 +250,8 @@ impl Trainer {
             let began = Instant::now();
             let Some(views) = loader.next().transpose()? else { break };
             let batch = self.batch(&views, step)?;
-            let lr = self.prepare(step, step, total, views.position.epoch);
-            self.learner.step(&batch, lr)?;
+            let now = self.now(step, step, total, views.position.epoch);
+            self.learner.step(&batch, &now)?;
             seconds.push(began.elapsed().as_secs_f64());
             loader.recycle(views);
         }
@@ -288,9 +289,9 @@ impl Trainer {
             self.note_replaced(&views, &mut log, &progress)?;
             let batch = self.batch(&views, self.state.step)?;
             let at = course.at(self.state.step, clock.seconds());
-            let lr = self.prepare(self.state.step, at, total, views.position.epoch);
+            let now = self.now(self.state.step, at, total, views.position.epoch);
             let began = Instant::now();
-            let report = self.learner.step(&batch, lr)?;
+            let report = self.learner.step(&batch, &now)?;
             self.state.step += 1;
             self.state.next = views.next;
             let waited = clock.pause();
@@ -299,7 +300,7 @@ impl Trainer {
                 self.state.skipped = 0;
                 let (spread, collapsed) = self.state.watch.look(&report)?;
                 let took = waited.max(began.elapsed());
-                let pace = Pace { step: self.state.step, lr, seconds: clock.seconds(), took };
+                let pace = Pace { step: self.state.step, lr: now.lr, seconds: clock.seconds(), took };
                 let (photos, bytes) = (self.album.photos(), self.device.usage().0);
                 let record = record(&self.config, photos, (&report, spread), &views, pace, bytes);
                 log.write(&record)?;
@@ -389,21 +390,11 @@ impl Trainer {
         })
     }
 
-    /// Sets what changes over a run for a step whose schedules are at `at` of `total`, and gives its learning rate.
-    fn prepare(&mut self, step: u64, at: u64, total: u64, epoch: u64) -> f64 {
-        let Config { objective, optimizer, .. } = &self.config;
-        self.learner.objective = self.config.objective(epoch);
-        self.learner.frozen = (step < objective.frozen_steps).then_some("prototypes");
-        if let Some(target) = &mut self.learner.target {
-            let rising = |m: f64| {
-                let course =
-                    CosineSchedule { base_lr: 1.0 - m, final_lr: 0.0, start_lr: 1.0 - m, warmup: 0, total };
-                1.0 - course.lr(at)
-            };
-            target.m = if objective.m_cosine { rising(objective.m) } else { objective.m };
-        }
-        let final_lr = if optimizer.schedule == ScheduleName::Cosine { 0.0 } else { optimizer.lr };
-        let warmup = optimizer.warmup_steps;
-        CosineSchedule { base_lr: optimizer.lr, final_lr, start_lr: 0.0, warmup, total }.lr(at)
+    /// Where a step is whose schedules are at `at` of `total`.
+    fn now(&self, step: u64, at: u64, total: u64, epoch: u64) -> Now {
+        let OptimizerConfig { lr, schedule, warmup_steps: warmup, .. } = self.config.optimizer;
+        let final_lr = if schedule == ScheduleName::Cosine { 0.0 } else { lr };
+        let schedule = CosineSchedule { base_lr: lr, final_lr, start_lr: 0.0, warmup, total };
+        Now { step, progress: at as f64 / total.max(1) as f64, epoch, lr: schedule.lr(at) }
     }
 }

@@ -3,12 +3,13 @@
 use super::case::{GoldenCase, Outputs, channels_first};
 use vista::engine::autograd::{Tape, Var};
 use vista::engine::ops;
-use vista::pretrain::encoder::{Embedding, Outputs as Heads};
-use vista::pretrain::objective::{
-    Byol, DenseCl, Dictionaries, Embeddings, Loss, LossTerm, Mls, Normalizer, Objective, S2r2, SimClr, SwAv,
-    match_cells, pseudo_labels, sinkhorn as sinkhorn_codes,
-};
-use vista::pretrain::queue::{Queue, Rings};
+use vista::pretrain::method::Loss;
+use vista::pretrain::methods::densecl::{DenseCl, match_cells};
+use vista::pretrain::methods::mls::{Dictionaries, LossTerm, Mls, pseudo_labels};
+use vista::pretrain::methods::swav::{Swav, sinkhorn as sinkhorn_codes};
+use vista::pretrain::methods::{byol, moco, s2r2, simclr};
+use vista::pretrain::named::Named;
+use vista::pretrain::queue::Queue;
 use vista::{Device, Result, Tensor};
 
 pub fn softmax_cross_entropy(case: &GoldenCase, device: &Device) -> Result<Outputs> {
@@ -36,18 +37,13 @@ pub fn info_nce(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let (k, queue) = (normalized(&case.input("k", device))?, case.input("queue", device));
     let tau = case.number("tau") as f32;
     case.differentiate(device, &["q"], |_, x| {
-        let (loss, logits) = vista::pretrain::objective::info_nce(&x[0], &k, &queue.clone().into(), tau)?;
+        let (loss, logits) = moco::info_nce(&x[0], &k, &queue.clone().into(), tau)?;
         Ok(vec![("loss", loss), ("logits", logits)])
     })
 }
 
-/// What an objective without keys or queue sees.
-fn query_only<'t>(query: Embedding<'t>, views: usize) -> Embeddings<'static, 't> {
-    Embeddings { query, views, keys: None, queue: None, queue_scores: None }
-}
-
-fn queue_of(keys: Rings<Tensor>) -> Queue {
-    let keys = keys.try_map(|keys| Ok(keys.clone().into())).expect("rings");
+fn queue_of<const N: usize>(keys: [(&'static str, Tensor); N]) -> Queue {
+    let keys = Named::from(keys).try_map(|keys| Ok(keys.clone().into())).expect("rings");
     Queue { keys, ids: Vec::new(), ptr: 0 }
 }
 
@@ -70,8 +66,8 @@ fn evaluate(tape: &Tape, loss: &Loss, leaves: &[(&str, &Var)]) -> Result<Outputs
     Ok(outputs)
 }
 
-/// MLS on the case's tensors.
-fn mls_loss(case: &GoldenCase, device: &Device, mls: &Mls) -> Result<Outputs> {
+/// MLS on the case's tensors, with these weights of the two terms.
+fn mls_loss(case: &GoldenCase, device: &Device, mls: &Mls, weights: [f32; 2]) -> Result<Outputs> {
     let tape = Tape::new(device);
     let pick = |names: [&str; 2]| {
         let name = names.into_iter().find(|n| case.find(&format!("in.{n}")).is_some()).expect("features");
@@ -79,13 +75,9 @@ fn mls_loss(case: &GoldenCase, device: &Device, mls: &Mls) -> Result<Outputs> {
     };
     // A case that uses one dictionary has only that one: the other stands in for it and must get no gradient.
     let (g, z) = (tape.leaf(pick(["g1", "z1"])), tape.leaf(pick(["z1", "g1"])));
-    let queue_g = pick(["queue_g", "queue_z"]);
-    let queue = queue_of(Rings { g: Some(queue_g), z: Some(pick(["queue_z", "queue_g"])), dense: None });
+    let queue = queue_of([("g", pick(["queue_g", "queue_z"])), ("z", pick(["queue_z", "queue_g"]))]);
     let own = case.find("in.z2").map_or_else(|| z.value().clone(), |z2| z2.tensor(device));
-    let keys = Heads::plain(own.clone(), own);
-    let query = Heads::plain(g.clone(), z.clone());
-    let e = Embeddings { query, views: 1, keys: Some(&keys), queue: Some(&queue), queue_scores: None };
-    evaluate(&tape, &mls.loss(&e)?, &[("g1", &g), ("z1", &z)])
+    evaluate(&tape, &mls.loss([&g, &z], &own, &queue, weights)?, &[("g1", &g), ("z1", &z)])
 }
 
 /// `mls_bce`, `bce_pos` and `knn_softmax`: the multi-label term alone.
@@ -102,8 +94,8 @@ pub fn multi_label(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         _ => LossTerm::Bce,
     };
     let (k, tau) = (case.whole("k"), case.number("tau") as f32);
-    let mls = Mls { tau, k, nce_weight: 0.0, lambda: 1.0, dictionaries, term, normalizer: Normalizer::D };
-    let mut outputs = mls_loss(case, device, &mls)?;
+    let mls = Mls { tau, k, dictionaries, term, ..Mls::default() };
+    let mut outputs = mls_loss(case, device, &mls, [0.0, 1.0])?;
     let source = case.attrs["labels_from"].as_str().expect("a source");
     let (x, queue) =
         (case.input(&format!("{source}1"), device), case.input(&format!("queue_{source}"), device));
@@ -113,9 +105,8 @@ pub fn multi_label(case: &GoldenCase, device: &Device) -> Result<Outputs> {
 
 pub fn mls_total(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let (tau, k, lambda) = (case.number("tau") as f32, case.whole("k"), case.number("lambda") as f32);
-    let (dictionaries, term) = (Dictionaries::Both, LossTerm::Bce);
-    let mls = Mls { tau, k, nce_weight: 1.0, lambda, dictionaries, term, normalizer: Normalizer::D };
-    mls_loss(case, device, &mls)
+    let mls = Mls { tau, k, lambda, ..Mls::default() };
+    mls_loss(case, device, &mls, mls.weights(0))
 }
 
 /// Rows whose views of an image are adjacent, view-major: row `k B + b` is row `b K + k`.
@@ -130,7 +121,7 @@ pub fn smooth_ap(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let (views, tau) = (case.whole("k"), case.number("tau") as f32);
     let mut outputs = case.differentiate(device, &["reps"], |_, x| {
         let z = view_major(&x[0], views)?;
-        let loss = S2r2 { tau }.loss(&query_only(Heads::plain(z.clone(), z), views))?;
+        let loss = s2r2::loss(&z, z.shape()[0] / views, views, tau)?;
         Ok(vec![("loss", loss.terms[0].value.clone())])
     })?;
     let z = normalized(&case.input("reps", device))?;
@@ -155,7 +146,7 @@ pub fn nt_xent(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let tau = case.number("tau") as f32;
     case.differentiate(device, &["z"], |_, x| {
         let z = view_major(&x[0], 2)?;
-        let loss = SimClr { tau }.loss(&query_only(Heads::plain(z.clone(), z), 2))?;
+        let loss = simclr::loss(&z, tau)?;
         Ok(vec![("loss", loss.terms[0].value.clone())])
     })
 }
@@ -170,9 +161,9 @@ pub fn swav_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let (tau, eps, iterations) = (case.number("tau") as f32, case.number("eps"), case.whole("iterations"));
     let (full, views) = (case.whole("n_full"), case.whole("n_full") + case.whole("n_small"));
     let mut outputs = case.differentiate(device, &["scores"], |_, x| {
-        let query = Heads { scores: Some(x[0].clone()), ..Heads::plain(x[0].clone(), x[0].clone()) };
-        let swav = SwAv { tau, eps: eps as f32, iterations, queue: false };
-        Ok(vec![("loss", swav.loss(&query_only(query, views))?.terms[0].value.clone())])
+        let swav = Swav { tau, sinkhorn_eps: eps as f32, sinkhorn_iterations: iterations, ..Swav::default() };
+        let loss = swav.loss(&x[0], x[0].shape()[0] / views, &[])?;
+        Ok(vec![("loss", loss.terms[0].value.clone())])
     })?;
     let scores = case.array("in.scores");
     let prototypes = scores.shape[1];
@@ -190,10 +181,7 @@ pub fn byol_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         Tensor::stack_rows(&[&first, &second])
     };
     let (p, z) = (tape.leaf(both(["p1", "p2"])?), both(["z1", "z2"])?);
-    let keys = Heads::plain(z.clone(), z);
-    let query = Heads { p: Some(p.clone()), ..Heads::plain(p.clone(), p.clone()) };
-    let e = Embeddings { query, views: 2, keys: Some(&keys), queue: None, queue_scores: None };
-    let mut outputs = evaluate(&tape, &Byol.loss(&e)?, &[("p", &p)])?;
+    let mut outputs = evaluate(&tape, &byol::loss(&p, &z)?, &[("p", &p)])?;
     let mut first = outputs.remove("grad_in.p").expect("the gradient of both");
     let second = first.split_off(first.len() / 2);
     outputs.extend([("grad_in.p1".into(), first), ("grad_in.p2".into(), second)]);
@@ -201,19 +189,15 @@ pub fn byol_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
 }
 
 pub fn densecl_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
-    let objective = DenseCl { tau: case.number("tau") as f32, lambda: case.number("lambda") as f32 };
+    let (tau, lambda) = (case.number("tau") as f32, case.number("lambda") as f32);
     let [k, k_dense, f1, f2] = ["k", "k_dense", "f1", "f2"].map(|name| case.input(name, device));
-    let keys = Heads { map: Some(f2.clone()), dense: Some(k_dense), ..Heads::plain(k.clone(), k) };
-    let [z, dense] = ["queue", "queue_dense"].map(|name| Some(case.input(name, device)));
-    let queue = queue_of(Rings { z, dense, g: None });
+    let queue = queue_of([("z", case.input("queue", device)), ("dense", case.input("queue_dense", device))]);
     let tape = Tape::new(device);
     let [q, q_dense] = ["q", "q_dense"].map(|name| tape.leaf(case.input(name, device)));
     let map = tape.leaf(f1.clone());
-    let query =
-        Heads { map: Some(map.clone()), dense: Some(q_dense.clone()), ..Heads::plain(q.clone(), q.clone()) };
-    let e = Embeddings { query, views: 1, keys: Some(&keys), queue: Some(&queue), queue_scores: None };
-    let leaves = [("q", &q), ("q_dense", &q_dense), ("f1", &map)];
-    let mut outputs = evaluate(&tape, &objective.loss(&e)?, &leaves)?;
+    let densecl = DenseCl { tau, lambda, ..DenseCl::default() };
+    let loss = densecl.loss([&q, &map, &q_dense], [&k, &f2, &k_dense], &queue)?;
+    let mut outputs = evaluate(&tape, &loss, &[("q", &q), ("q_dense", &q_dense), ("f1", &map)])?;
     let cells = f1.shape()[1] * f1.shape()[2];
     let rows = match_cells(&f1, &f2)?.to_f64()?;
     outputs.insert("out.match".into(), rows.into_iter().map(|row| row % cells as f64).collect());

@@ -166,7 +166,7 @@ fn a_run_writes_to_its_out_folder_alone() {
         }
         write(
             home.path().join("run.toml"),
-            "train.steps = 2\ntrain.batch = 2\ntrain.views = 2\nmodel.width = 4\n",
+            "train.steps = 2\ntrain.batch = 2\nmethod.views = 2\nmodel.width = 4\n",
         );
         let before = all_below(home.path());
         let run = |args: &[&str]| {

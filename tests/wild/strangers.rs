@@ -121,10 +121,10 @@ fn numbers_that_no_memory_holds_are_refused_in_a_configuration() {
         let demo = Config::preset("demo").unwrap();
         let swav = Config::preset("swav-stl10-r18").unwrap();
         for (config, setting) in [
-            (&demo, "train.views=9000000000000000000"),
+            (&demo, "method.views=9000000000000000000"),
             (&demo, "train.batch=9000000000000000000"),
             (&swav, "small_views.count=9223372036854775807"),
-            (&swav, "train.views=1025"),
+            (&swav, "method.views=1025"),
         ] {
             refused(|| config.with(setting)?.check(), &["train"]);
         }

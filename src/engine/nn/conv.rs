@@ -4,7 +4,7 @@ use super::{Module, Param};
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
 use crate::engine::ops;
-use crate::engine::tensor::{Tensor, init};
+use crate::engine::tensor::init;
 use crate::error::Result;
 use rand::Rng;
 
@@ -32,8 +32,8 @@ impl Conv2d {
     ) -> Result<Conv2d> {
         let std = (2.0 / (outputs * kernel * kernel) as f64).sqrt();
         let shape = [outputs, kernel, kernel, inputs];
-        let values = init::normal(rng, shape.iter().product(), std);
-        let weight = Param::new(format!("{name}.weight"), Tensor::new(device, shape, &values)?);
+        let weight = init::drawn(device, shape, |count| init::normal(rng, count, std))?;
+        let weight = Param::new(format!("{name}.weight"), weight);
         Ok(Conv2d { weight, stride, padding: kernel / 2 })
     }
 

@@ -3,7 +3,7 @@
 use super::{Module, Param};
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
-use crate::engine::tensor::{Tensor, init};
+use crate::engine::tensor::init;
 use crate::error::Result;
 use rand::Rng;
 
@@ -28,8 +28,8 @@ impl Linear {
         [inputs, outputs]: [usize; 2],
     ) -> Result<Linear> {
         let bound = (inputs as f64).powf(-0.5);
-        let weight = Tensor::new(device, [outputs, inputs], &init::uniform(rng, outputs * inputs, bound))?;
-        let bias = Tensor::new(device, [outputs], &init::uniform(rng, outputs, bound))?;
+        let weight = init::drawn(device, [outputs, inputs], |count| init::uniform(rng, count, bound))?;
+        let bias = init::drawn(device, [outputs], |count| init::uniform(rng, count, bound))?;
         Ok(Linear {
             weight: Param::new(format!("{name}.weight"), weight),
             bias: Param::new(format!("{name}.bias"), bias),

@@ -1,5 +1,6 @@
 //! Networks: parameters and composition, no kernels.
 
+mod backbone;
 mod conv;
 mod conv_norm;
 mod linear;
@@ -8,6 +9,7 @@ mod norm;
 mod projector;
 mod resnet;
 
+pub use backbone::Backbone;
 pub use conv::Conv2d;
 pub use conv_norm::ConvNorm;
 pub use linear::Linear;

@@ -111,6 +111,7 @@ impl ResNetConfig {
 /// A ResNet up to its global average pool: `[N, H, W, 3] -> [N, features]`.
 #[derive(Debug)]
 pub struct ResNet {
+    config: ResNetConfig,
     stem: ConvNorm,
     pooled: bool,
     blocks: Vec<Block>,
@@ -142,7 +143,12 @@ impl ResNet {
                 channels = width * config.architecture.expansion();
             }
         }
-        Ok(ResNet { stem, pooled: config.stem != Stem::Cifar, blocks })
+        Ok(ResNet { config: *config, stem, pooled: config.stem != Stem::Cifar, blocks })
+    }
+
+    /// What it was made by.
+    pub fn config(&self) -> &ResNetConfig {
+        &self.config
     }
 
     /// The pooled features of a batch of images `[N, H, W, 3]`.

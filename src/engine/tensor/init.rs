@@ -1,7 +1,30 @@
 //! Initialisation of parameters, from an explicit generator.
 
+use super::{Shape, Tensor};
+use crate::engine::device::Device;
+use crate::error::Result;
 use rand::Rng;
 use rand::RngExt;
+
+/// A tensor of the values that `draw` gives for their number. A [planned](Device::plan) device keeps no values, and none are
+/// drawn.
+///
+/// # Errors
+/// [`crate::Error::Shape`] beyond 2^31 values; the device's.
+pub fn drawn(
+    device: &Device,
+    shape: impl Into<Shape>,
+    draw: impl FnOnce(usize) -> Vec<f32>,
+) -> Result<Tensor> {
+    let shape = shape.into();
+    match device {
+        Device::Gpu(gpu) if !gpu.records() => Tensor::uninit(device, shape),
+        _ => {
+            let values = draw(shape.elements());
+            Tensor::new(device, shape, &values)
+        }
+    }
+}
 
 /// Standard normal values (Box-Muller), times `std`.
 pub fn normal(rng: &mut impl Rng, count: usize, std: f64) -> Vec<f32> {

@@ -8,7 +8,8 @@ use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::Album;
 use crate::photos::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
-use crate::pretrain::encoder::{Embedding, Encoder, ResNetEncoder};
+use crate::pretrain::ResNetEncoder;
+use crate::pretrain::encoder::Encoder;
 use crate::rng::KeyedRng;
 use rayon::prelude::*;
 
@@ -150,7 +151,8 @@ impl Embedded {
     fn append(&mut self, encoder: &ResNetEncoder, images: &Tensor, fresh: usize) -> Result<()> {
         let tape = Tape::inert(images.device());
         let images = tape.constant(images.clone());
-        let Embedding { g, z, .. } = encoder.embed(&images, Mode::Train { splits: 1 })?;
+        let embedding = encoder.embed(&images, Mode::Train { splits: 1 })?;
+        let (g, z) = (embedding.get("g")?, embedding.get("z")?);
         for (x, all, width) in [(g, &mut self.g, &mut self.g_width), (z, &mut self.z, &mut self.z_width)] {
             let unit = run(&L2Normalize, &[x.value()])?.swap_remove(0);
             *width = unit.shape()[1];
@@ -169,21 +171,15 @@ impl Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::nn::{Architecture, ResNetConfig, Stem};
     use crate::photos::{AlbumOptions, Loader, LoaderOptions, Photos};
-    use crate::pretrain::encoder::HeadsConfig;
-    use rand::{SeedableRng, rngs::StdRng};
+    use crate::pretrain::Config;
     use std::sync::Arc;
 
     fn encoder(device: &Device) -> ResNetEncoder {
-        let config = ResNetConfig {
-            architecture: Architecture::Resnet18,
-            width: 4,
-            stem: Stem::Small,
-            zero_init: false,
-        };
-        ResNetEncoder::new(device, &mut StdRng::seed_from_u64(1), &config, &HeadsConfig::plain(8))
-            .expect("encoder")
+        let settings = ["seed=1", "model.width=4", "method.projection=8"];
+        let demo = Config::preset("demo").expect("preset");
+        let config = settings.iter().fold(demo, |config, setting| config.with(setting).expect("set"));
+        config.encoder(device).expect("encoder")
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::sample::{BATCH, Embedded, Sample, Sampler};
 use super::svg;
 use crate::error::{Error, Result};
 use crate::photos::{Album, Rgb};
-use crate::pretrain::encoder::ResNetEncoder;
+use crate::pretrain::ResNetEncoder;
 use crate::rng::KeyedRng;
 use crate::transfer::classify::{
     Points, PurityCurves, chance, mean_similarity, nearest, purity, scores, share_a_label, worst,

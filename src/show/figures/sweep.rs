@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn wide_values_go_on_a_logarithmic_axis_with_their_own_names() {
         let panel =
-            sweep_panel(&keys(&["objective.k"]), "top-1", &cells(&[("1", 0.1), ("40", 0.3), ("10", 0.2)]));
+            sweep_panel(&keys(&["method.k"]), "top-1", &cells(&[("1", 0.1), ("40", 0.3), ("10", 0.2)]));
         let xs: Vec<f64> = panel.series[0].points.iter().map(|p| p.0).collect();
         assert_eq!(xs, [0.0, 40.0f64.log10(), 1.0]);
         let ticks = panel.ticks.expect("ticks");

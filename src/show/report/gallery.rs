@@ -5,7 +5,7 @@ use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::photos::views::{CropBox, resized_crop};
 use crate::photos::{Album, Rgb};
-use crate::pretrain::encoder::ResNetEncoder;
+use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, album, pretraining_photos};
 use crate::show::figures::{Drawing, Figure, Sample, Sampler, Study};
 use crate::transfer::classify::{self, Points, nearest, unit};
@@ -89,7 +89,7 @@ impl Gallery {
             .collect();
         let figures = [study.scores()?, study.neighbours(QUERIES)?]
             .into_iter()
-            .chain(study.purity(config.objective.k)?);
+            .chain(study.purity(config.whole("k").unwrap_or(20))?);
         let json = json!({
             "place": album.photos().place(),
             "of": album.used(),

@@ -2,6 +2,7 @@
 
 use super::repeat::command;
 use crate::error::{Error, Result};
+use crate::pretrain::settings::settings;
 use crate::pretrain::{Config, History};
 use crate::show::figures::thinned;
 use crate::transfer::classify::KnnProtocol;
@@ -90,7 +91,7 @@ impl RunFacts {
         let json = json!({
             "name": name,
             "config": config.to_toml(),
-            "settings": settings(&config),
+            "settings": settings(&config).into_iter().map(|(key, value)| [key, value.to_string()]).collect::<Vec<_>>(),
             "command": command(&config, &folder.with_extension("again")),
             "facts": facts(&config, &history),
             "charts": CHARTS.iter().filter_map(|c| c.drawn(&history)).collect::<Vec<Value>>(),
@@ -106,23 +107,6 @@ impl RunFacts {
     }
 }
 
-/// The configuration as a flat list of keys and values, for comparison.
-fn settings(config: &Config) -> Vec<[String; 2]> {
-    fn walk(prefix: &str, value: &toml::Value, all: &mut Vec<[String; 2]>) {
-        match value {
-            toml::Value::Table(table) => table.iter().for_each(|(key, value)| {
-                let dot = if prefix.is_empty() { "" } else { "." };
-                walk(&format!("{prefix}{dot}{key}"), value, all);
-            }),
-            other => all.push([prefix.to_string(), other.to_string()]),
-        }
-    }
-    let mut all = Vec::new();
-    // By way of the text, in which an f32 has its own digits and no more.
-    walk("", &toml::Value::Table(toml::from_str(&config.to_toml()).expect("TOML")), &mut all);
-    all
-}
-
 /// The first things that a person wants to know.
 fn facts(config: &Config, history: &History) -> Vec<[String; 2]> {
     let ends = |field: &str| {
@@ -135,7 +119,7 @@ fn facts(config: &Config, history: &History) -> Vec<[String; 2]> {
     let steps = last("step").unwrap_or(0.0);
     let views = history.series("step").last().map_or(0.0, |p| p.0);
     let mut all = vec![
-        ("method", lower(&config.objective.name)),
+        ("method", config.method.entry().name.into()),
         ("encoder", format!("{}, width {}", lower(&config.model.backbone), config.model.width)),
         ("photos", photos),
         (
@@ -143,7 +127,7 @@ fn facts(config: &Config, history: &History) -> Vec<[String; 2]> {
             format!(
                 "{} images x {} of {} px a step",
                 config.train.batch,
-                config.views_per_image(),
+                config.image_views().len(),
                 config.views.size
             ),
         ),

@@ -8,7 +8,6 @@ use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::photos::Album;
 use crate::photos::views::ViewConfig;
-use crate::pretrain::encoder::ResNetEncoder;
 use crate::rng::KeyedRng;
 
 /// Features with their classes.
@@ -40,13 +39,8 @@ const BATCH: usize = 64;
 ///
 /// # Errors
 /// [`crate::Error::Input`] if no photo can be decoded; the device's errors.
-pub fn features(
-    encoder: &ResNetEncoder,
-    album: &Album,
-    views: &ViewConfig,
-    device: &Device,
-) -> Result<Features> {
-    labelled_features(&encoder.backbone, album, views, device, &mut |_| ())
+pub fn features(net: &ResNet, album: &Album, views: &ViewConfig, device: &Device) -> Result<Features> {
+    labelled_features(net, album, views, device, &mut |_| ())
 }
 
 /// As [`features`]; `watch` hears how many photos are done.

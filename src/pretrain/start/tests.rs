@@ -1,16 +1,15 @@
 //! ResNets as other libraries name and change them.
 
 use super::*;
-use crate::interop::Array;
-use rand::{SeedableRng, rngs::StdRng};
+use crate::interop::{Array, Library};
 
 fn encoder(seed: u64, setting: &str) -> (ResNetEncoder, Config) {
-    let config = Config::preset("moco-v2-coco-r50").expect("preset");
+    let method = if setting.contains("projector_norm") { "method.name=simclr" } else { "method.queue=8" };
+    let config = Config::preset("moco-v2-coco-r50").expect("preset").with(method).expect("method");
     let config = ["model.backbone=resnet18", "model.width=4", setting]
         .iter()
         .fold(config, |config, setting| config.with(setting).expect("set"));
-    let mut rng = StdRng::seed_from_u64(seed);
-    let made = ResNetEncoder::new(&Device::cpu(), &mut rng, &config.resnet(), &config.heads());
+    let made = Config { seed, ..config.clone() }.encoder(&Device::cpu());
     (made.expect("encoder"), config)
 }
 
@@ -18,6 +17,10 @@ fn encoder(seed: u64, setting: &str) -> (ResNetEncoder, Config) {
 fn renamed(encoder: &ResNetEncoder, rename: impl Fn(&str) -> String) -> Weights {
     let own = Weights::of(encoder).expect("weights").0;
     Weights(own.into_iter().map(|(name, array)| (rename(&name), array)).collect())
+}
+
+fn modules(encoder: &ResNetEncoder) -> [&dyn Module; 2] {
+    [&encoder.backbone, &*encoder.method]
 }
 
 fn equal(a: &dyn Module, b: &dyn Module) -> bool {
@@ -47,7 +50,7 @@ fn a_query_encoder_is_found_among_others_with_its_head_under_each_convention() {
         let source = Source::find(&weights, None, None, "file").expect("found");
         assert_eq!((source.prefix.as_str(), source.backbone.width), (prefix, 4));
         let (ours, _) = encoder(3, "seed=1");
-        source.load(&weights, &ours, "file").expect("loaded");
+        source.load(&weights, modules(&ours), "file").expect("loaded");
         assert!(equal(&ours, &theirs), "{prefix}");
     }
 }
@@ -58,8 +61,11 @@ fn a_backbone_without_a_head_leaves_the_projector_as_it_was() {
     let mut weights = renamed(&theirs, str::to_string);
     weights.0.retain(|name, _| !name.starts_with("projector"));
     let (ours, untouched) = (encoder(3, "seed=1").0, encoder(3, "seed=1").0);
-    Source::find(&weights, None, None, "file").expect("found").load(&weights, &ours, "f").expect("loaded");
-    assert!(equal(&ours.backbone, &theirs.backbone) && equal(&ours.projector, &untouched.projector));
+    Source::find(&weights, None, None, "file")
+        .expect("found")
+        .load(&weights, modules(&ours), "f")
+        .expect("loaded");
+    assert!(equal(&ours.backbone, &theirs.backbone) && equal(&*ours.method, &*untouched.method));
 }
 
 #[test]
@@ -67,7 +73,7 @@ fn what_is_missing_misshapen_ambiguous_or_unknown_is_named() {
     let (theirs, _) = encoder(1, "seed=1");
     let refusal = |weights: &Weights, prefix: Option<&str>| {
         let found = Source::find(weights, prefix, None, "file");
-        found.and_then(|s| s.load(weights, &encoder(2, "seed=1").0, "file")).unwrap_err().to_string()
+        found.and_then(|s| s.load(weights, modules(&encoder(2, "seed=1").0), "file")).unwrap_err().to_string()
     };
     let mut two = renamed(&theirs, |n| format!("a.{n}"));
     two.0.extend(renamed(&theirs, |n| format!("b.{n}")).0);
@@ -93,7 +99,7 @@ fn array(shape: &[usize]) -> Array {
 fn loaded(weights: &Weights) -> Result<(Source, Vec<String>, ResNetEncoder)> {
     let (ours, _) = encoder(2, "seed=1");
     let source = Source::find(weights, None, None, "file")?;
-    let used = source.load(weights, &ours, "file")?;
+    let used = source.load(weights, modules(&ours), "file")?;
     Ok((source, used, ours))
 }
 
@@ -156,7 +162,7 @@ fn a_stem_of_another_shape_is_named() {
 
 #[test]
 fn a_head_is_told_of_only_if_all_of_it_was_loaded() {
-    for norm in ["model.projector_norm=false", "model.projector_norm=true"] {
+    for norm in ["method.projector_norm=false", "method.projector_norm=true"] {
         let (theirs, config) = encoder(1, norm);
         let whole = renamed(&theirs, str::to_string);
         let ours = || config.encoder(&Device::cpu()).expect("encoder");
@@ -165,10 +171,10 @@ fn a_head_is_told_of_only_if_all_of_it_was_loaded() {
         let check = |weights: &Weights, what: &str, is_loaded: bool| {
             let (ours, untouched) = (ours(), ours());
             let source = Source::find(weights, None, None, "file").expect(what);
-            let used = source.load(weights, &ours, "file").expect(what);
+            let used = source.load(weights, modules(&ours), "file").expect(what);
             assert_eq!(used.iter().any(|name| name.starts_with("projector")), is_loaded, "{what}");
             assert_eq!(source.head.is_some(), is_loaded, "{what}");
-            assert_eq!(equal(&ours.projector, &untouched.projector), !is_loaded, "{what}");
+            assert_eq!(equal(&*ours.method, &*untouched.method), !is_loaded, "{what}");
             assert!(equal(&ours.backbone, &theirs.backbone), "{what}");
             (source.head, source.other_head)
         };

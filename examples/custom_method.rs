@@ -1,21 +1,32 @@
-//! An objective of one's own: the spectral contrastive loss (HaoChen et al., 2021, Eq. 6), trained for a moment.
+//! A method of one's own: the spectral contrastive loss (HaoChen et al., 2021, Eq. 6), trained for a moment.
 //!
 //! `loss = -2 mean_i (z_i . z_i') + mean_{i != j} (z_i . z_j)^2` over the unit-length projections of two views.
 
+use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
+use vista::engine::nn::Projector;
 use vista::prelude::*;
+use vista::pretrain::methods::moco;
 
-/// The spectral contrastive loss.
+/// The spectral contrastive loss, with MoCo-v2's projector: no key encoder and no queue.
 #[derive(Debug)]
-struct Spectral;
+struct Spectral {
+    projector: Projector,
+}
 
-impl Objective for Spectral {
-    fn needs(&self) -> Needs {
-        Needs { keys: KeyViews::None, rings: Rings::default() } // neither a key encoder nor a queue
+impl Module for Spectral {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.projector.visit(f);
+    }
+}
+
+impl Method for Spectral {
+    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        moco::embed(net, &self.projector, images, mode)
     }
 
-    fn loss<'t>(&self, e: &Embeddings<'_, 't>) -> Result<Loss<'t>> {
-        let z = e.query.z.l2_normalize()?; // [2 B, d], all first views, then all second ones
+    fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
+        let z = e.query("z")?.l2_normalize()?; // [2 B, d], all first views, then all second ones
         let (n, tape) = (z.shape()[0], z.tape());
         let similar = z.matmul_nt(&z)?; // [2 B, 2 B]
         let of_pairs = |value: &dyn Fn(usize, usize) -> f32| {
@@ -26,19 +37,21 @@ impl Objective for Spectral {
         let others = of_pairs(&|i, j| if i == j { 0.0 } else { 1.0 })?;
         let attract = similar.mul(&partners)?.sum(Over::All)?.scale(-2.0 / n as f32)?;
         let repel = similar.mul(&similar)?.mul(&others)?.sum(Over::All)?.scale(1.0 / (n * (n - 1)) as f32)?;
-        let helps = "raise the batch";
-        let term = |name, value, collapsed| Term { name, weight: 1.0, value, collapsed, helps };
-        Ok(Loss { terms: vec![term("attract", attract, -2.0), term("repel", repel, 1.0)], positives: None })
+        let terms = vec![Term::new("attract", attract, -2.0), Term::new("repel", repel, 1.0)];
+        Ok(Loss { terms, ..Loss::default() })
     }
 }
 
 fn main() -> Result<()> {
-    // A configuration without keys and queue gives the rest of a learner: encoder, optimiser, batch norm.
+    // The rest of a learner is SimCLR's: backbone, optimiser, groups of batch norm.
     let config = ["model.width=16", "optimizer.warmup_steps=0"]
         .iter()
         .try_fold(Config::preset("demo")?.with_method("simclr")?, |config, setting| config.with(setting))?;
     let device = Device::open("auto")?;
-    let mut learner = Learner { objective: Box::new(Spectral), ..learner(&config, &device)? };
+    let learner = learner(&config, &device)?;
+    let widths = [learner.net.features(), learner.net.features(), 128];
+    let projector = Projector::new(&device, &mut StdRng::seed_from_u64(0), "projector", widths, false)?;
+    let mut learner = Learner { method: Box::new(Spectral { projector }), ..learner };
     let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
     let (batch, size) = (32, config.views.size);
     let mut loader = Loader::new(album, LoaderOptions::new(batch, vec![config.views.clone(); 2], 0))?;
@@ -46,8 +59,8 @@ fn main() -> Result<()> {
     for step in 0..60 {
         let Some(views) = loader.next().transpose()? else { break };
         let query = vec![Tensor::new(&device, [2 * batch, size, size, 3], &views.images)?];
-        let batch = Batch { query, key: None, views: 2, ids: views.ids.clone(), shuffle: Vec::new() };
-        let report = learner.step(&batch, 1e-3)?;
+        let batch = Batch { query, key: None, ids: views.ids.clone(), shuffle: Vec::new() };
+        let report = learner.step(&batch, &Now { step, lr: 1e-3, ..Now::default() })?;
         losses.push(report.loss);
         if step % 10 == 0 {
             println!(

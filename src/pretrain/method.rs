@@ -1,0 +1,316 @@
+//! Stage 5: methods. What a method is: its numbers, which can be sent to loader threads, and what they build on a device.
+//!
+//! ```text
+//! [method] table  --Entry::parse-->  Recipe  --build-->  Method
+//!                                    numbers, views      heads, momentum copy, queue; loss
+//! ```
+//!
+//! A method's file tells all of it; [`methods`](super::methods) is their list, and nothing else names one.
+//!
+//! **Why each [`Term`] has a value of collapse.** A loss that stays at its value for equal embeddings has learned nothing,
+//! however small the number is (for BYOL the lowest there is): the log's warnings compare with it.
+//!
+//! **The test.** `mls_bce`, `info_nce`, `smooth_ap`, .. in `tests/conformance.rs`; closed forms beside each method.
+
+use super::config::Config;
+use super::encoder::{Embedding, Target};
+use super::methods::{self, Entry};
+use super::named::Named;
+use super::passes::Passes;
+use super::queue::Queue;
+use crate::engine::autograd::{Observation, Var};
+use crate::engine::device::Device;
+use crate::engine::nn::{Backbone, Mode, Module, Param};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use crate::photos::views::ViewConfig;
+use rand::rngs::StdRng;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt::Debug;
+use std::ops::Deref;
+use std::sync::Arc;
+use toml::{Table, Value};
+
+/// Which views go through the key encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyViews {
+    /// There is no key encoder.
+    None,
+    /// Of two views of each image the second; the query encoder sees the first.
+    Second,
+    /// Both views, as through the query encoder.
+    Both,
+}
+
+/// A method's numbers: the `[method]` table of a configuration, and what follows from it without a device.
+pub trait Recipe: Debug + Send + Sync {
+    /// The method.
+    fn entry(&self) -> &'static Entry;
+
+    /// The numbers as TOML, without the method's name: [`methods::table`] of the struct.
+    fn table(&self) -> Table;
+
+    /// Refuses numbers that no run can have; the rest of the configuration has been checked.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the first key that does not fit and why.
+    fn check(&self, _config: &Config) -> Result<()> {
+        Ok(())
+    }
+
+    /// How each view of an image is drawn, those of one size next to each other; `views` is the configuration's section.
+    fn views(&self, views: &ViewConfig) -> Vec<ViewConfig> {
+        vec![views.clone(); 2]
+    }
+
+    /// Which of them are keys.
+    fn key_views(&self) -> KeyViews {
+        KeyViews::None
+    }
+
+    /// Heads, momentum copy and queue, as a run starts with them.
+    ///
+    /// # Errors
+    /// The device's.
+    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>>;
+}
+
+/// What a recipe builds upon.
+pub struct Build<'a> {
+    /// The backbone, freshly initialised or loaded.
+    pub net: &'a dyn Backbone,
+    /// Where it is.
+    pub device: &'a Device,
+    /// Goes on where the backbone's initialisation ended.
+    pub rng: &'a mut StdRng,
+    /// Seed of the run: that of the [key side](super::encoder::key_rng) is made of it.
+    pub seed: u64,
+    /// Whether keys are kept as f16.
+    pub half_queue: bool,
+}
+
+/// A method on a device: its heads ([`Module`]), what it keeps between steps, and its loss.
+pub trait Method: Module + Debug {
+    /// Embeds a chunk of views: at least `g` and `z`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the images do not fit; the device's errors.
+    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>>;
+
+    /// The loss of a whole batch: a function of embeddings and of the queue as it was before the step.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the embeddings do not fit.
+    fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>>;
+
+    /// What happens before any pass of a step: the momentum copy follows, prototypes get unit length.
+    ///
+    /// # Errors
+    /// The device's.
+    fn before(&mut self, _net: &dyn Backbone, _now: &Now) -> Result<()> {
+        Ok(())
+    }
+
+    /// The parameters that [`Method::before`] may change: they are put back where a step goes no further.
+    fn kept(&self) -> Vec<Param> {
+        self.target().map(|target| target.trained()).unwrap_or_default()
+    }
+
+    /// Embeddings of the key views in the order of the views, and what the key encoder's batch norms have seen.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the batch has no key views; the device's.
+    fn keys(&self, batch: &Batch, passes: Passes) -> Result<Option<(Named<Tensor>, Vec<Observation>)>> {
+        self.target().map(|target| target.keys(batch, passes)).transpose()
+    }
+
+    /// What happens after the optimiser's move: keys enter the queue. `new` are the step's keys, or the query's embeddings
+    /// where there is no key encoder.
+    ///
+    /// # Errors
+    /// The device's.
+    fn after(&mut self, new: &Named<Tensor>, ids: &[u64]) -> Result<()> {
+        self.queue_mut().map_or(Ok(()), |queue| queue.enqueue(new, ids))
+    }
+
+    /// Parameters whose names start so are not moved in this step.
+    fn frozen(&self, _now: &Now) -> Option<&'static str> {
+        None
+    }
+
+    /// The momentum copy, if there is one: it makes the keys, and is saved with a run.
+    fn target(&self) -> Option<&dyn Target> {
+        None
+    }
+
+    /// The queue, if there is one: saved with a run.
+    fn queue(&self) -> Option<&Queue> {
+        None
+    }
+
+    /// The queue, to be restored.
+    fn queue_mut(&mut self) -> Option<&mut Queue> {
+        None
+    }
+}
+
+/// The views of one step.
+#[derive(Debug)]
+pub struct Batch {
+    /// Query views, one tensor `[N_i, S_i, S_i, 3]` for each size of view. Rows are view-major: the first views of all B
+    /// images, then their second views, and so on.
+    pub query: Vec<Tensor>,
+    /// Key views `[M, S, S, 3]`, for methods with a key encoder.
+    pub key: Option<Tensor>,
+    /// The images' numbers, `[B]`.
+    pub ids: Vec<u64>,
+    /// Shuffle of the key batch: row r of the key pass is view `shuffle[r]`.
+    pub shuffle: Vec<usize>,
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Now {
+    /// Steps done.
+    pub step: u64,
+    /// Share of the run that is over, from 0 to 1; what schedules follow.
+    pub progress: f64,
+    /// Epochs done.
+    pub epoch: u64,
+    /// The learning rate.
+    pub lr: f64,
+}
+
+/// What a loss sees: embeddings, never devices or optimisers. Nothing is normalised.
+#[derive(Debug)]
+pub struct Embedded<'a, 't> {
+    /// The query encoder's embeddings, `[K B, ..]` each, view-major.
+    pub query: Embedding<'t>,
+    /// Images, B.
+    pub images: usize,
+    /// The key encoder's embeddings, in the images' order; no gradient flows to them.
+    pub keys: Option<&'a Named<Tensor>>,
+}
+
+impl<'a, 't> Embedded<'a, 't> {
+    /// A query embedding by name.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is none.
+    pub fn query(&self, name: &str) -> Result<&Var<'t>> {
+        self.query.get(name)
+    }
+
+    /// A key embedding by name.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is none.
+    pub fn key(&self, name: &str) -> Result<&'a Tensor> {
+        let keys = self.keys.ok_or_else(|| Error::shape("loss", "no keys were given"))?;
+        keys.get(name)
+    }
+
+    /// Views of each image in the query.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the rows are not the same number of views, `least` or more, of each image.
+    pub fn views(&self, method: &'static str, least: usize) -> Result<usize> {
+        let rows = self.query("z")?.shape()[0];
+        let views = rows / self.images.max(1);
+        if views < least || rows != views * self.images {
+            let detail =
+                format!("{rows} rows are not {least} or more views of each of {} images", self.images);
+            return Err(Error::shape(method, detail));
+        }
+        Ok(views)
+    }
+}
+
+/// One term of a loss.
+#[derive(Debug)]
+pub struct Term<'t> {
+    /// Its name in the log.
+    pub name: &'static str,
+    /// Its weight in the total; 0 for a term that is only logged.
+    pub weight: f32,
+    /// Its value, a scalar.
+    pub value: Var<'t>,
+    /// Its value if all embeddings were equal: where it stays when training has collapsed.
+    pub collapsed: f32,
+    /// What helps a run that is stuck there.
+    pub helps: &'static str,
+}
+
+/// What helps most runs that are stuck at their value of collapse.
+pub const HELPS: &str = "lower the learning rate or raise the batch";
+
+impl<'t> Term<'t> {
+    /// A term of weight 1.
+    pub fn new(name: &'static str, value: Var<'t>, collapsed: f32) -> Term<'t> {
+        Term { name, weight: 1.0, value, collapsed, helps: HELPS }
+    }
+
+    /// The same with another weight.
+    pub fn weighted(self, weight: f32) -> Term<'t> {
+        Term { weight, ..self }
+    }
+}
+
+/// A loss: the weighted sum of its terms.
+#[derive(Debug, Default)]
+pub struct Loss<'t> {
+    /// The terms.
+    pub terms: Vec<Term<'t>>,
+    /// Slots of the queue that were taken for positives, `[B, k]`, most similar first.
+    pub positives: Option<Tensor>,
+    /// More values for the log, by name.
+    pub watch: Vec<(&'static str, f32)>,
+}
+
+impl<'t> From<Term<'t>> for Loss<'t> {
+    fn from(term: Term<'t>) -> Loss<'t> {
+        Loss { terms: vec![term], ..Loss::default() }
+    }
+}
+
+/// A recipe as part of a [`Config`]: in TOML a table with the method's `name` and its numbers.
+#[derive(Clone, Debug)]
+pub struct MethodConfig(Arc<dyn Recipe>);
+
+impl<R: Recipe + 'static> From<R> for MethodConfig {
+    fn from(recipe: R) -> MethodConfig {
+        MethodConfig(Arc::new(recipe))
+    }
+}
+
+impl Deref for MethodConfig {
+    type Target = dyn Recipe;
+
+    fn deref(&self) -> &(dyn Recipe + 'static) {
+        &*self.0
+    }
+}
+
+impl PartialEq for MethodConfig {
+    fn eq(&self, other: &MethodConfig) -> bool {
+        self.entry().name == other.entry().name && self.table() == other.table()
+    }
+}
+
+impl Serialize for MethodConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut table = Table::from_iter([("name".to_string(), Value::from(self.entry().name))]);
+        table.extend(self.table());
+        table.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for MethodConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<MethodConfig, D::Error> {
+        let mut table = Table::deserialize(deserializer)?;
+        let name = table.remove("name");
+        let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let entry = methods::find(name).ok_or_else(|| serde::de::Error::custom(methods::unknown(name)))?;
+        (entry.parse)(table).map_err(|e| serde::de::Error::custom(e.message()))
+    }
+}

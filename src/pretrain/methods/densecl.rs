@@ -1,0 +1,303 @@
+//! DenseCL: InfoNCE of whole views, and of the cells of their feature maps.
+
+use super::moco::{collapsed_nce, info_nce, small_momentum};
+use super::{Entry, Preset, parse, table};
+use crate::engine::autograd::{Tape, Var};
+use crate::engine::device::Device;
+use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
+use crate::engine::ops::{GatherRows, L2Normalize, MatchCells, run};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use crate::pretrain::check::{check_momentum, check_queue, check_tau, check_weight};
+use crate::pretrain::config::{Config, TrainConfig};
+use crate::pretrain::encoder::{Embedding, Momentum, Target, key_rng};
+use crate::pretrain::method::{Build, Embedded, KeyViews, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::named::Named;
+use crate::pretrain::queue::Queue;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// `loss = (1 - lambda) L_global + lambda L_dense`. The dense term is InfoNCE over every cell of the query's grid: its
+/// positive is the key's cell with the most similar backbone features, its negatives are the queue of averaged dense
+/// keys.
+///
+/// # Source
+/// DenseCL, Eq. 1-4 and Sec. 4.1: lambda 0.5, tau 0.2, 128 wide, m 0.999, a queue of 16,384 on COCO.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DenseCl {
+    /// Temperature of both terms.
+    pub tau: f32,
+    /// Share of the dense term.
+    pub lambda: f32,
+    /// Cells in a row of the grid; 0 for as many as the backbone's map has.
+    pub grid: usize,
+    /// Slots of the queue, D.
+    pub queue: usize,
+    /// Share of the key encoder that stays at each step.
+    pub m: f64,
+    /// Width of the projections, dense ones too.
+    pub projection: usize,
+    /// Hidden width of the projector; 0 for the width of the features.
+    pub hidden: usize,
+}
+
+impl Default for DenseCl {
+    fn default() -> DenseCl {
+        DenseCl { tau: 0.2, lambda: 0.5, grid: 0, queue: 16_384, m: 0.999, projection: 128, hidden: 0 }
+    }
+}
+
+/// The method.
+pub const ENTRY: Entry = Entry {
+    name: "densecl",
+    variants: &[],
+    parse: parse::<DenseCl>,
+    recipe: |config| epochs(config.train.epochs),
+    small: |config| {
+        let method = DenseCl { tau: 0.1, queue: 256, m: 0.996, ..DenseCl::default() };
+        small_momentum(Config { method: method.into(), ..config })
+    },
+    presets: &[
+        Preset {
+            name: "densecl-coco-r50-400ep",
+            about: "MLS, Tables 2 and 5's baseline: DenseCL, ResNet-50, 400 epochs of COCO, 224 px",
+            config: || epochs(400),
+        },
+        Preset {
+            name: "densecl-coco-r50-800ep",
+            about: "MLS, Table 1's DenseCL: the same for 800 epochs",
+            config: || epochs(800),
+        },
+    ],
+};
+
+/// DenseCL on COCO.
+///
+/// # Source
+/// DenseCL, Sec. 4.1: COCO with lr 0.3, batch 256.
+fn epochs(epochs: u64) -> Config {
+    let config = Config::base(DenseCl::default());
+    Config { train: TrainConfig { epochs, ..config.train }, ..config }
+}
+
+impl Recipe for DenseCl {
+    fn entry(&self) -> &'static Entry {
+        &ENTRY
+    }
+
+    fn table(&self) -> Table {
+        table(self)
+    }
+
+    fn check(&self, config: &Config) -> Result<()> {
+        check_tau(self.tau, 0.2)?;
+        check_weight("method.lambda", self.lambda, 1.0)?;
+        check_momentum(self.m)?;
+        check_queue(config, self.queue, config.train.batch, self.projection)
+    }
+
+    fn key_views(&self) -> KeyViews {
+        KeyViews::Second
+    }
+
+    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
+        let (device, features) = (build.device, build.net.features());
+        let heads = |rng: &mut _| Heads::new(self, device, rng, features);
+        let query = heads(build.rng)?;
+        let rng = &mut key_rng(build.seed);
+        let key = Momentum::new(build, rng, [build.net, &query], heads, embed)?;
+        let rings = ["z", "dense"].map(|name| (name, self.projection));
+        let queue = Queue::random(device, rng, self.queue, rings, build.half_queue)?;
+        Ok(Box::new(Training { densecl: self.clone(), heads: query, key, queue }))
+    }
+}
+
+/// The global and the dense projector.
+#[derive(Debug)]
+struct Heads {
+    projector: Projector,
+    dense: DenseProjector,
+}
+
+impl Heads {
+    fn new(densecl: &DenseCl, device: &Device, rng: &mut impl Rng, features: usize) -> Result<Heads> {
+        let &DenseCl { grid, hidden, projection, .. } = densecl;
+        let widths = [features, if hidden == 0 { features } else { hidden }, projection];
+        Ok(Heads {
+            projector: Projector::new(device, rng, "projector", widths, false)?,
+            dense: DenseProjector::new(device, rng, [features, projection], grid)?,
+        })
+    }
+}
+
+impl Module for Heads {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.projector.visit(f);
+        self.dense.visit(f);
+    }
+}
+
+/// Besides g and z the map f on the grid, `[N, S, S, d_g]`, and the projections of its cells, `[N, S, S, d_z]`.
+fn embed<'t>(net: &dyn Backbone, heads: &Heads, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+    let map = net.map(images, mode)?;
+    let g = map.global_avg_pool()?;
+    let z = heads.projector.forward(&g, mode)?;
+    let (map, dense) = heads.dense.forward(&map, mode)?;
+    Ok([("g", g), ("z", z), ("map", map), ("dense", dense)].into())
+}
+
+/// DenseCL in training.
+#[derive(Debug)]
+struct Training {
+    densecl: DenseCl,
+    heads: Heads,
+    key: Momentum<Heads>,
+    queue: Queue,
+}
+
+impl Module for Training {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.heads.visit(f);
+    }
+}
+
+impl Method for Training {
+    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        embed(net, &self.heads, images, mode)
+    }
+
+    fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
+        let query = [e.query("z")?, e.query("map")?, e.query("dense")?];
+        self.densecl.loss(query, [e.key("z")?, e.key("map")?, e.key("dense")?], &self.queue)
+    }
+
+    fn before(&mut self, net: &dyn Backbone, _now: &Now) -> Result<()> {
+        self.key.follow([net, &self.heads], self.densecl.m)
+    }
+
+    fn after(&mut self, new: &Named<Tensor>, ids: &[u64]) -> Result<()> {
+        let dense = new.get("dense")?;
+        let pooled = Tape::inert(dense.device()).constant(dense.clone()).global_avg_pool()?.value().clone();
+        self.queue.enqueue(&[("z", new.get("z")?.clone()), ("dense", pooled)].into(), ids)
+    }
+
+    fn target(&self) -> Option<&dyn Target> {
+        Some(&self.key)
+    }
+
+    fn queue(&self) -> Option<&Queue> {
+        Some(&self.queue)
+    }
+
+    fn queue_mut(&mut self) -> Option<&mut Queue> {
+        Some(&mut self.queue)
+    }
+}
+
+impl DenseCl {
+    /// The loss of projections, maps and dense projections of query and key, and of the old queue.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they do not fit.
+    pub fn loss<'t>(
+        &self,
+        [z1, f1, q]: [&Var<'t>; 3],
+        [z2, f2, k]: [&Tensor; 3],
+        queue: &Queue,
+    ) -> Result<Loss<'t>> {
+        let (queue_z, queue_dense) = (queue.ring("z")?, queue.ring("dense")?);
+        let (global, _) = info_nce(z1, z2, queue_z, self.tau)?;
+        let index = match_cells(f1.value(), f2)?; // [B S S]
+        let matched = run(&GatherRows, &[&cells(k)?, &index])?.swap_remove(0); // [B S S, d]
+        let q = cells_of(q)?; // [B S S, d]
+        let (dense, _) = info_nce(&q, &matched, queue_dense, self.tau)?;
+        let terms = vec![
+            Term::new("loss_global", global, collapsed_nce(queue_z)).weighted(1.0 - self.lambda),
+            Term::new("loss_dense", dense, collapsed_nce(queue_dense)).weighted(self.lambda),
+        ];
+        Ok(Loss { terms, ..Loss::default() })
+    }
+}
+
+/// Projections of every cell of the backbone's map: the global projector as 1x1 convolutions.
+///
+/// # Source
+/// DenseCL, Sec. 3.2: 1x1 convolution, relu, 1x1 convolution; a grid of `S x S` cells.
+#[derive(Debug)]
+pub struct DenseProjector {
+    mlp: Projector,
+    /// Cells in a row of the grid; 0 takes the map as it is.
+    grid: usize,
+}
+
+impl DenseProjector {
+    /// A dense projector from maps of `inputs` channels through as many hidden ones to `outputs`.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn new(
+        device: &Device,
+        rng: &mut impl Rng,
+        [inputs, outputs]: [usize; 2],
+        grid: usize,
+    ) -> Result<DenseProjector> {
+        Ok(DenseProjector {
+            mlp: Projector::new(device, rng, "dense", [inputs, inputs, outputs], false)?,
+            grid,
+        })
+    }
+
+    /// The map on the grid, and the projections of its cells: `[N, H, W, C] -> [N, S, S, C], [N, S, S, d_z]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the channels differ.
+    pub fn forward<'t>(&self, map: &Var<'t>, mode: Mode) -> Result<(Var<'t>, Var<'t>)> {
+        let mut map = map.clone();
+        if self.grid > 0 && map.shape()[1..3] != [self.grid; 2] {
+            map = map.bilinear_resize([self.grid; 2])?;
+        }
+        let [n, h, w, c] = map.shape()[..] else { unreachable!("a map has four dimensions") };
+        let cells = self.mlp.forward(&map.reshape([n * h * w, c])?, mode)?;
+        let width = cells.shape()[1];
+        Ok((map, cells.reshape([n, h, w, width])?))
+    }
+}
+
+impl Module for DenseProjector {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.mlp.visit(f);
+    }
+}
+
+/// For every cell of `f1` the cell of the same image's `f2` with the highest cosine, ties to the lowest.
+///
+/// | value | shape | |
+/// |---|---|---|
+/// | `f1`, `f2` | `[B, S, S, d_g]` | raw |
+/// | returns | `[B S S]` | rows of `f2` as `[B S S, d_g]`; cells are row-major |
+///
+/// # Errors
+/// [`Error::Shape`] if the maps differ in shape.
+/// # Source
+/// DenseCL, Eq. 3.
+pub fn match_cells(f1: &Tensor, f2: &Tensor) -> Result<Tensor> {
+    let [n, h, w, c] = f1.shape()[..] else {
+        return Err(Error::shape("match_cells", format!("needs maps [B,S,S,d], got {}", f1.shape())));
+    };
+    let unit = |f: &Tensor| Ok(run(&L2Normalize, &[f])?.swap_remove(0));
+    let cells = [unit(f1)?.reshape([n, h * w, c])?, unit(f2)?.reshape([f2.shape()[0], h * w, c])?];
+    run(&MatchCells, &[&cells[0], &cells[1]])?.swap_remove(0).reshape([n * h * w])
+}
+
+/// `[B, S, S, d] -> [B S S, d]`
+fn cells(x: &Tensor) -> Result<Tensor> {
+    let width = x.shape()[x.shape().len() - 1];
+    x.reshape([x.elements() / width, width])
+}
+
+fn cells_of<'t>(x: &Var<'t>) -> Result<Var<'t>> {
+    let width = x.shape()[x.shape().len() - 1];
+    x.reshape([x.value().elements() / width, width])
+}

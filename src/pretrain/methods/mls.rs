@@ -1,0 +1,388 @@
+//! MLS: a photo is a bag of objects. Its nearest neighbours in the queue become labels of a multi-label problem.
+//!
+//! **The trap.** Features g are non-negative, so their cosines begin near 1 and differ in the last digits: products and top-k are
+//! f32 even with half storage. About 204 negatives meet each positive, so the BCE alone drives z against the mean key; both
+//! losses and both gradient norms are in the log.
+
+use super::moco::{collapsed_nce, embed, info_nce, small_momentum};
+use super::{Entry, Preset, parse, table};
+use crate::engine::autograd::{Tape, Var};
+use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
+use crate::engine::ops::top_k::{MAX_COLUMNS, MAX_K};
+use crate::engine::ops::{L2Normalize, TopK, run};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use crate::pretrain::check::{check_momentum, check_queue, check_tau, check_weight, refuse};
+use crate::pretrain::config::{Config, TrainConfig};
+use crate::pretrain::encoder::{Embedding, Momentum, Target, key_rng};
+use crate::pretrain::method::{Build, Embedded, KeyViews, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::queue::{Queue, Ring};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// Which of the two dictionaries gives the pseudo-labels and which the logits (Table 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dictionaries {
+    /// Labels by g in Q_g, logits by z in Q_z: the method.
+    Both,
+    /// Both by g in Q_g.
+    GOnly,
+    /// Both by z in Q_z.
+    ZOnly,
+}
+
+/// The term beside InfoNCE (Table 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossTerm {
+    /// Binary cross-entropy, Eq. 9: the method.
+    Bce,
+    /// Its terms of the positives alone, `-1/D sum_i y_i log sigmoid(p_i / tau)`: "+BCE-pos".
+    BcePos,
+    /// Each positive against itself and all negatives, Eq. 2: "+kNN", the extra term of kNN-MoCo.
+    KnnSoftmax,
+    /// None: the baseline, MoCo-v2.
+    None,
+}
+
+/// What Eq. 9's sum over the queue is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalizer {
+    /// D, as in Eq. 9.
+    D,
+    /// k, the number of positives.
+    K,
+    /// 1.
+    One,
+}
+
+/// How training is kept stable (Sec. 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stabilization {
+    /// `L_nce + lambda L_ml` throughout, Eq. 10: the method.
+    Combined,
+    /// `L_nce` alone for `warmup_epochs`, then `L_ml` alone.
+    Warmup,
+    /// `L_ml` alone: known to be unstable.
+    None,
+}
+
+/// InfoNCE plus a multi-label term against the queue: `L = L_nce + lambda L_ml`.
+///
+/// # Source
+/// MLS, Eq. 1 and 7-10; defaults of Sec. 4.1: D 4096, k 20 (Table 8), tau 0.2, lambda 0.5, m 0.995, z 256 wide.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mls {
+    /// Temperature of both terms.
+    pub tau: f32,
+    /// Pseudo-positives of each query.
+    pub k: usize,
+    /// Weight of `L_ml`.
+    pub lambda: f32,
+    /// Which dictionary does what: `both`, `g_only` or `z_only` (Table 7).
+    pub dictionaries: Dictionaries,
+    /// What `L_ml` is: `bce`, `bce_pos`, `knn_softmax` or `none` (Table 6).
+    pub term: LossTerm,
+    /// What Eq. 9 is divided by, `d`, `k` or `one`; Eq. 2 has its own divisor, k.
+    pub normalizer: Normalizer,
+    /// `combined`, `warmup` or `none` (Sec. 3.3).
+    pub stabilization: Stabilization,
+    /// Epochs of InfoNCE alone, for `stabilization = "warmup"`.
+    pub warmup_epochs: u64,
+    /// Slots of the queue, D.
+    pub queue: usize,
+    /// Share of the key encoder that stays at each step.
+    pub m: f64,
+    /// Width of the projections z.
+    pub projection: usize,
+    /// Hidden width of the projector; 0 for the width of the features.
+    pub hidden: usize,
+}
+
+impl Default for Mls {
+    fn default() -> Mls {
+        Mls {
+            tau: 0.2,
+            k: 20,
+            lambda: 0.5,
+            dictionaries: Dictionaries::Both,
+            term: LossTerm::Bce,
+            normalizer: Normalizer::D,
+            stabilization: Stabilization::Combined,
+            warmup_epochs: 10,
+            queue: 4096,
+            m: 0.995,
+            projection: 256,
+            hidden: 0,
+        }
+    }
+}
+
+/// The method.
+pub const ENTRY: Entry = Entry {
+    name: "mls",
+    variants: &[("knn-moco", "term = \"knn_softmax\"")],
+    parse: parse::<Mls>,
+    recipe: |config| epochs(config.train.epochs),
+    small,
+    presets: &[
+        Preset {
+            name: "mls-coco-r50-400ep",
+            about: "MLS, Tables 1-3 and 5: ResNet-50, 400 epochs of COCO train2017, 224 px",
+            config: || epochs(400),
+        },
+        Preset {
+            name: "mls-coco-r50-800ep",
+            about: "MLS, Tables 1 and 4: the same for 800 epochs",
+            config: || epochs(800),
+        },
+        Preset {
+            name: "mls-coco-r50-baseline",
+            about: "MLS, Table 6's baseline: MLS's recipe without the multi-label term",
+            config: || with_term(LossTerm::None),
+        },
+        Preset {
+            name: "mls-coco-r50-knn",
+            about: "MLS, Table 6, +kNN: kNN softmax for the multi-label term (kNN-MoCo)",
+            config: || with_term(LossTerm::KnnSoftmax),
+        },
+        Preset {
+            name: "mls-coco-r50-bce-pos",
+            about: "MLS, Table 6, +BCE-pos: the multi-label term without negatives",
+            config: || with_term(LossTerm::BcePos),
+        },
+        Preset {
+            name: "mls-coco-r50-g-only",
+            about: "MLS, Table 7: backbone features for labels and logits",
+            config: || with_dictionaries(Dictionaries::GOnly),
+        },
+        Preset {
+            name: "mls-coco-r50-z-only",
+            about: "MLS, Table 7: projections for labels and logits",
+            config: || with_dictionaries(Dictionaries::ZOnly),
+        },
+    ],
+};
+
+/// MLS on COCO with a ResNet-50.
+///
+/// # Source
+/// MLS, Sec. 4.1: lr 0.3, weight decay 1e-4; the rest of the recipe is MoCo-v2's on COCO.
+fn epochs(epochs: u64) -> Config {
+    let config = Config::base(Mls::default());
+    Config { train: TrainConfig { epochs, ..config.train }, ..config }
+}
+
+fn with_term(term: LossTerm) -> Config {
+    Config::base(Mls { term, ..Mls::default() })
+}
+
+fn with_dictionaries(dictionaries: Dictionaries) -> Config {
+    Config::base(Mls { dictionaries, ..Mls::default() })
+}
+
+fn small(config: Config) -> Config {
+    let method = Mls { tau: 0.1, k: 5, lambda: 0.1, queue: 256, m: 0.996, ..Mls::default() };
+    small_momentum(Config { method: method.into(), ..config })
+}
+
+impl Recipe for Mls {
+    fn entry(&self) -> &'static Entry {
+        &ENTRY
+    }
+
+    fn table(&self) -> Table {
+        table(self)
+    }
+
+    fn check(&self, config: &Config) -> Result<()> {
+        check_tau(self.tau, 0.2)?;
+        check_weight("method.lambda", self.lambda, f32::INFINITY)?;
+        check_momentum(self.m)?;
+        check_queue(config, self.queue, config.train.batch, self.projection)?;
+        if self.term != LossTerm::None && (self.k == 0 || self.k > self.queue.min(MAX_K)) {
+            let what = format!("k = {} pseudo-positives of a queue of {}", self.k, self.queue);
+            return refuse("method.k", &what, "choose k from 1 to the smaller of 64 and the queue");
+        }
+        if self.term != LossTerm::None && self.queue > MAX_COLUMNS {
+            let what = format!("a queue of {} slots", self.queue);
+            return refuse("method.queue", &what, "choose at most 65536 for MLS");
+        }
+        Ok(())
+    }
+
+    fn key_views(&self) -> KeyViews {
+        KeyViews::Second
+    }
+
+    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
+        let (device, features) = (build.device, build.net.features());
+        let widths = [features, if self.hidden == 0 { features } else { self.hidden }, self.projection];
+        let projector = Projector::new(device, build.rng, "projector", widths, false)?;
+        let rng = &mut key_rng(build.seed);
+        let heads = |rng: &mut _| Projector::new(device, rng, "projector", widths, false);
+        let key = Momentum::new(build, rng, [build.net, &projector], heads, embed)?;
+        let rings = [("g", features), ("z", self.projection)];
+        let rings = if self.uses_g() { &rings[..] } else { &rings[1..] };
+        let queue = Queue::random(device, rng, self.queue, rings.iter().copied(), build.half_queue)?;
+        let weights = self.weights(0);
+        Ok(Box::new(Training { mls: self.clone(), weights, projector, key, queue }))
+    }
+}
+
+impl Mls {
+    /// Whether Q_g is read.
+    fn uses_g(&self) -> bool {
+        self.term != LossTerm::None && self.dictionaries != Dictionaries::ZOnly
+    }
+
+    /// Weights of `L_nce` and `L_ml` in an epoch (Sec. 3.3).
+    pub fn weights(&self, epoch: u64) -> [f32; 2] {
+        match self.stabilization {
+            Stabilization::Combined => [1.0, self.lambda],
+            Stabilization::Warmup if epoch < self.warmup_epochs => [1.0, 0.0],
+            Stabilization::Warmup | Stabilization::None => [0.0, self.lambda],
+        }
+    }
+
+    /// The loss of queries g and z, `[B, d_g]` and `[B, d_z]`, of their keys and of the old queue; `weights` of the two terms.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the widths differ.
+    pub fn loss<'t>(
+        &self,
+        [g, z]: [&Var<'t>; 2],
+        key: &Tensor,
+        queue: &Queue,
+        [nce_weight, ml_weight]: [f32; 2],
+    ) -> Result<Loss<'t>> {
+        let queue_z = queue.ring("z")?;
+        let (nce, _) = info_nce(z, key, queue_z, self.tau)?;
+        let mut loss = Loss::from(Term::new("loss_nce", nce, collapsed_nce(queue_z)).weighted(nce_weight));
+        if self.term == LossTerm::None {
+            return Ok(loss);
+        }
+        let (from, x) = match self.dictionaries {
+            Dictionaries::Both => (g, z),
+            Dictionaries::GOnly => (g, g),
+            Dictionaries::ZOnly => (z, z),
+        };
+        let labels_queue =
+            if self.dictionaries == Dictionaries::ZOnly { queue_z } else { queue.ring("g")? };
+        let logits_queue = if self.dictionaries == Dictionaries::GOnly { labels_queue } else { queue_z };
+        let [labels, positives] = pseudo_labels(from.value(), labels_queue, self.k)?; // [B, D], [B, k]
+        let logits = logits_of(x, logits_queue, self.tau)?; // [B, D]
+        let slots = labels.shape()[1] as f32;
+        let value = match self.term {
+            LossTerm::BcePos => logits.bce_positives(&labels)?,
+            LossTerm::KnnSoftmax => logits.knn_softmax(&labels)?,
+            _ => logits.bce_with_logits(&labels)?,
+        };
+        let divisor = match (self.term, self.normalizer) {
+            (LossTerm::KnnSoftmax, _) | (_, Normalizer::D) => 1.0,
+            (_, Normalizer::K) => self.k as f32 / slots,
+            (_, Normalizer::One) => 1.0 / slots,
+        };
+        let value = if divisor == 1.0 { value } else { value.scale(1.0 / divisor)? };
+        // At equal embeddings every logit is 1 / tau.
+        let softplus = |x: f32| x.max(0.0) + (-x.abs()).exp().ln_1p();
+        let (x, share) = (1.0 / self.tau, self.k as f32 / slots);
+        let collapsed = match self.term {
+            LossTerm::KnnSoftmax => (slots - self.k as f32 + 1.0).ln(),
+            LossTerm::BcePos => share * softplus(-x) / divisor,
+            _ => (softplus(x) - share * x) / divisor,
+        };
+        loss.terms.push(Term::new("loss_ml", value, collapsed).weighted(ml_weight));
+        loss.positives = Some(positives);
+        Ok(loss)
+    }
+}
+
+/// MLS in training.
+#[derive(Debug)]
+struct Training {
+    mls: Mls,
+    /// Of `L_nce` and `L_ml` in this epoch.
+    weights: [f32; 2],
+    projector: Projector,
+    key: Momentum<Projector>,
+    queue: Queue,
+}
+
+impl Module for Training {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.projector.visit(f);
+    }
+}
+
+impl Method for Training {
+    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        embed(net, &self.projector, images, mode)
+    }
+
+    fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
+        self.mls.loss([e.query("g")?, e.query("z")?], e.key("z")?, &self.queue, self.weights)
+    }
+
+    fn before(&mut self, net: &dyn Backbone, now: &Now) -> Result<()> {
+        self.weights = self.mls.weights(now.epoch);
+        self.key.follow([net, &self.projector], self.mls.m)
+    }
+
+    fn target(&self) -> Option<&dyn Target> {
+        Some(&self.key)
+    }
+
+    fn queue(&self) -> Option<&Queue> {
+        Some(&self.queue)
+    }
+
+    fn queue_mut(&mut self) -> Option<&mut Queue> {
+        Some(&mut self.queue)
+    }
+}
+
+/// `y = IsTopk(x . queue^T)`: exactly k ones in each row, ties to the lowest slot; not differentiated.
+///
+/// | value | shape |
+/// |---|---|
+/// | `x` | `[B, d]`, raw |
+/// | `queue` | `[D, d]`, l2-normalised |
+/// | returns labels | `[B, D]`, 0 or 1 |
+/// | returns slots | `[B, k]`, those of the ones, most similar first |
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the widths differ or k is over D or 64.
+/// # Source
+/// MLS, Eq. 7.
+pub fn pseudo_labels(x: &Tensor, queue: &Ring, k: usize) -> Result<[Tensor; 2]> {
+    // PRECISION: backbone features are non-negative, so cosines lie close to 1 and differ in late digits: f32 all through.
+    let x = run(&L2Normalize, &[x])?.swap_remove(0);
+    let tape = Tape::inert(x.device());
+    let similarities = queue.products(&tape.constant(x))?; // [B, D]
+    let mut found = run(&TopK { k, labels: true }, &[similarities.value()])?;
+    Ok([found.swap_remove(2), found.swap_remove(1)])
+}
+
+/// `p / tau` with `p = x/|x| . queue^T` (Eq. 8).
+fn logits_of<'t>(x: &Var<'t>, queue: &Ring, tau: f32) -> Result<Var<'t>> {
+    queue.products(&x.l2_normalize()?)?.scale(1.0 / tau) // [B, D]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stabilisation_decides_which_terms_an_epoch_has() {
+        let weights =
+            |stabilization, epoch| Mls { stabilization, warmup_epochs: 3, ..Mls::default() }.weights(epoch);
+        assert_eq!([0, 9].map(|epoch| weights(Stabilization::Combined, epoch)), [[1.0, 0.5]; 2]);
+        assert_eq!([2, 3].map(|epoch| weights(Stabilization::Warmup, epoch)), [[1.0, 0.0], [0.0, 0.5]]);
+        assert_eq!([0, 9].map(|epoch| weights(Stabilization::None, epoch)), [[0.0, 0.5]; 2]);
+    }
+}

@@ -1,0 +1,224 @@
+//! S2R2: many views of each image are ranked against each other by a smooth average precision.
+//!
+//! **The trap.** The query is in neither set: kept among the ranked, equal embeddings give (K + 1)/(B K + 1), another
+//! quantity. And ranks are sums over pairs: a tensor of triples is never made.
+
+use super::moco::embed;
+use super::{Entry, Preset, parse, table};
+use crate::engine::autograd::Var;
+use crate::engine::device::Device;
+use crate::engine::nn::{Architecture, Backbone, Mode, Module, Param, Projector, Stem};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use crate::photos::views::ViewConfig;
+use crate::pretrain::check::{check_tau, check_views};
+use crate::pretrain::config::{
+    Config, EvalConfig, ModelConfig, OptimizerConfig, OptimizerName, ScheduleName, TrainConfig,
+};
+use crate::pretrain::encoder::Embedding;
+use crate::pretrain::method::{Build, Embedded, Loss, Method, Recipe, Term};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// Every view is the query once; the other views of its image are to be ranked above those of all others.
+///
+/// `loss = 1 - mean_q AP_q`, `AP_q = 1/|P| sum_{i in P} R(i, P) / R(i, P u N)`,
+/// `R(i, X) = 1 + sum_{j in X, j != i} sigmoid((s_qj - s_qi) / tau)`, s = cosine similarity. The query is in neither set.
+/// No queue, no momentum encoder; gradients flow through both sides. Equal embeddings give `1 - 1/B`.
+///
+/// # Source
+/// S2R2, Eq. 1-3. The paper gives no tau; Smooth-AP's is 0.01, ours 0.05.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct S2r2 {
+    /// Temperature of the sigmoid that stands for the indicator.
+    pub tau: f32,
+    /// Views of each image, K.
+    pub views: usize,
+    /// Width of the projections z.
+    pub projection: usize,
+    /// Hidden width of the projector; 0 for the width of the features.
+    pub hidden: usize,
+}
+
+impl Default for S2r2 {
+    fn default() -> S2r2 {
+        S2r2 { tau: 0.05, views: 20, projection: 128, hidden: 0 }
+    }
+}
+
+/// The method.
+pub const ENTRY: Entry = Entry {
+    name: "s2r2",
+    variants: &[],
+    parse: parse::<S2r2>,
+    recipe: |config| recipe(config.train.batch, 8),
+    small: |config| config,
+    presets: &[
+        Preset {
+            name: "demo",
+            about: "the bundled photos, S2R2, a small ResNet-18: minutes on two CPU cores",
+            config: demo,
+        },
+        Preset {
+            name: "s2r2-stl10-r18",
+            about: "S2R2, Table 1, STL10: ResNet-18, 64 images x 20 views, 96 px",
+            config: || recipe(64, 20),
+        },
+        Preset {
+            name: "s2r2-coco-train-r18",
+            about: "S2R2, Table 1, COCO-Train: the same",
+            config: || recipe(64, 20),
+        },
+        Preset {
+            name: "s2r2-coco-val-r18",
+            about: "S2R2, Table 1, COCO-Val: ResNet-18, 8 images x 10 views, 96 px",
+            config: || recipe(8, 10),
+        },
+        Preset {
+            name: "s2r2-stl10-r50",
+            about: "S2R2, Table 2, STL10: ResNet-50, 32 images x 20 views, 96 px",
+            config: || resnet50(recipe(32, 20)),
+        },
+        Preset {
+            name: "s2r2-coco-train-r50",
+            about: "S2R2, Table 2, COCO-Train: the same",
+            config: || resnet50(recipe(32, 20)),
+        },
+        Preset {
+            name: "s2r2-coco-val-r50",
+            about: "S2R2, Table 2, COCO-Val: ResNet-50, 16 images x 20 views, 96 px",
+            config: || resnet50(recipe(16, 20)),
+        },
+    ],
+};
+
+/// Epochs of S2R2's Table 1 (ResNet-18) and Table 2 (ResNet-50).
+const EPOCHS_R18: u64 = 1000;
+const EPOCHS_R50: u64 = 200;
+
+/// The most groups of whole views that hold 64 rows or more each.
+fn groups(images: usize, views: usize) -> usize {
+    (1..=views)
+        .rev()
+        .find(|&groups| views.is_multiple_of(groups) && images * views / groups >= 64)
+        .unwrap_or(1)
+}
+
+/// S2R2 with a ResNet-18 at 96 pixels.
+///
+/// # Source
+/// S2R2, Sec. 3 and Table 1: Adam, fixed lr 1e-4, views as SimCLR's. tau and weight decay are ours, and so are the
+/// groups of batch norm: one or more views of all images, so that a batch gives the same gradient in chunks.
+pub(super) fn recipe(images: usize, views: usize) -> Config {
+    let config = Config::base(S2r2 { views, ..S2r2::default() });
+    Config {
+        model: ModelConfig { backbone: Architecture::Resnet18, ..config.model },
+        train: TrainConfig {
+            batch: images,
+            epochs: EPOCHS_R18,
+            groups: groups(images, views),
+            ..config.train
+        },
+        optimizer: OptimizerConfig {
+            name: OptimizerName::Adam,
+            lr: 1e-4,
+            schedule: ScheduleName::Constant,
+            weight_decay: 1e-6,
+            ..config.optimizer
+        },
+        views: ViewConfig::simclr(96),
+        ..config
+    }
+}
+
+/// S2R2's Table 2: the same settings with a ResNet-50 for fewer epochs.
+pub(super) fn resnet50(mut config: Config) -> Config {
+    config.model.backbone = Architecture::Resnet50;
+    config.train.epochs = EPOCHS_R50;
+    config
+}
+
+/// The bundled photos in minutes: S2R2 at 32 pixels with a ResNet-18 of half width.
+fn demo() -> Config {
+    let config = recipe(16, 8);
+    Config {
+        model: ModelConfig { width: 32, stem: Stem::Small, ..config.model },
+        train: TrainConfig { minutes: 5.0, groups: 1, ..config.train },
+        optimizer: OptimizerConfig { lr: 1e-3, warmup_steps: 50, ..config.optimizer },
+        eval: EvalConfig { every_epochs: 0, every_minutes: 1.0, ..config.eval },
+        views: ViewConfig { blur_p: 0.0, hue: 0.0, ..ViewConfig::simclr(32) },
+        ..config
+    }
+}
+
+impl Recipe for S2r2 {
+    fn entry(&self) -> &'static Entry {
+        &ENTRY
+    }
+
+    fn table(&self) -> Table {
+        table(self)
+    }
+
+    fn check(&self, _config: &Config) -> Result<()> {
+        check_tau(self.tau, 0.05)?;
+        check_views(self.views, 2)
+    }
+
+    fn views(&self, views: &ViewConfig) -> Vec<ViewConfig> {
+        vec![views.clone(); self.views]
+    }
+
+    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
+        let features = build.net.features();
+        let widths = [features, if self.hidden == 0 { features } else { self.hidden }, self.projection];
+        let projector = Projector::new(build.device, build.rng, "projector", widths, false)?;
+        Ok(Box::new(Training { tau: self.tau, projector }))
+    }
+}
+
+/// S2R2 in training.
+#[derive(Debug)]
+struct Training {
+    tau: f32,
+    projector: Projector,
+}
+
+impl Module for Training {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.projector.visit(f);
+    }
+}
+
+impl Method for Training {
+    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        embed(net, &self.projector, images, mode)
+    }
+
+    fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
+        loss(e.query("z")?, e.images, e.views("s2r2", 2)?, self.tau)
+    }
+}
+
+/// The loss of view-major projections z, `[K B, d]`, not normalised.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the rows are not `views` of each image.
+pub fn loss<'t>(z: &Var<'t>, images: usize, views: usize, tau: f32) -> Result<Loss<'t>> {
+    let z = z.gather_rows(&by_image(z.tape().device(), images, views)?)?;
+    let z = z.l2_normalize()?; // [B K, d]
+    let similarities = z.matmul_nt(&z)?; // [B K, B K]
+    let (value, _) = similarities.smooth_ap(views, tau)?; // []
+    Ok(Term::new("loss_ap", value, 1.0 - 1.0 / images as f32).into())
+}
+
+/// The order that puts the views of an image next to each other: row `b K + k` is view-major row `k B + b`. `[B K]`
+///
+/// # Errors
+/// The device's.
+pub fn by_image(device: &Device, images: usize, views: usize) -> Result<Tensor> {
+    let order: Vec<f32> =
+        (0..images * views).map(|row| (row % views * images + row / views) as f32).collect();
+    Tensor::new(device, [order.len()], &order)
+}

@@ -1,0 +1,161 @@
+//! SimCLR: each view must pick the other view of its image among all views of the batch.
+
+use super::moco::embed;
+use super::{Entry, Preset, parse, s2r2, table};
+use crate::engine::autograd::Var;
+use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use crate::pretrain::check::check_tau;
+use crate::pretrain::config::{Config, OptimizerConfig, ScheduleName, TrainConfig};
+use crate::pretrain::encoder::Embedding;
+use crate::pretrain::method::{Build, Embedded, Loss, Method, Recipe, Term};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// NT-Xent: `loss = mean_i -log( exp(s_ij/tau) / sum_{k != i} exp(s_ik/tau) )`, j the other view of i's image,
+/// s = cosine similarity; only i itself is left out. Equal embeddings give `ln(2 B - 1)`.
+///
+/// # Source
+/// SimCLR, Eq. 1 and App. B.9: tau 0.5 for small photos; projector with batch norm. The baseline of S2R2's Tables 1 and 2.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimClr {
+    /// Temperature.
+    pub tau: f32,
+    /// Width of the projections z.
+    pub projection: usize,
+    /// Hidden width of the projector; 0 for the width of the features.
+    pub hidden: usize,
+    /// Batch norm in its hidden layer.
+    pub projector_norm: bool,
+}
+
+impl Default for SimClr {
+    fn default() -> SimClr {
+        SimClr { tau: 0.5, projection: 128, hidden: 0, projector_norm: true }
+    }
+}
+
+/// The method.
+pub const ENTRY: Entry = Entry {
+    name: "simclr",
+    variants: &[],
+    parse: parse::<SimClr>,
+    recipe: |config| recipe(config.train.batch),
+    small: |config| Config {
+        train: TrainConfig { batch: 64, ..config.train },
+        optimizer: OptimizerConfig { warmup_steps: 50, ..config.optimizer },
+        ..config
+    },
+    presets: &[
+        Preset {
+            name: "simclr-stl10-r18",
+            about: "S2R2, Table 1's baseline SimCLR, STL10: ResNet-18, 256 images x 2 views, 96 px",
+            config: || recipe(256),
+        },
+        Preset {
+            name: "simclr-coco-train-r18",
+            about: "S2R2, Table 1's SimCLR, COCO-Train: the same",
+            config: || recipe(256),
+        },
+        Preset {
+            name: "simclr-coco-val-r18",
+            about: "S2R2, Table 1's SimCLR, COCO-Val: ResNet-18, 64 images x 2 views, 96 px",
+            config: || recipe(64),
+        },
+        Preset {
+            name: "simclr-stl10-r50",
+            about: "S2R2, Table 2's SimCLR, STL10: ResNet-50, 256 images x 2 views, 96 px",
+            config: || s2r2::resnet50(recipe(256)),
+        },
+        Preset {
+            name: "simclr-coco-train-r50",
+            about: "S2R2, Table 2's SimCLR, COCO-Train: the same",
+            config: || s2r2::resnet50(recipe(256)),
+        },
+        Preset {
+            name: "simclr-coco-val-r50",
+            about: "S2R2, Table 2's SimCLR, COCO-Val: the same",
+            config: || s2r2::resnet50(recipe(256)),
+        },
+    ],
+};
+
+/// SimCLR as S2R2's baseline.
+///
+/// # Source
+/// S2R2, Sec. 3: Adam, lr 3e-4, cosine.
+fn recipe(images: usize) -> Config {
+    let config = s2r2::recipe(images, 2);
+    Config {
+        method: SimClr::default().into(),
+        train: TrainConfig { groups: 1, ..config.train },
+        optimizer: OptimizerConfig { lr: 3e-4, schedule: ScheduleName::Cosine, ..config.optimizer },
+        ..config
+    }
+}
+
+impl Recipe for SimClr {
+    fn entry(&self) -> &'static Entry {
+        &ENTRY
+    }
+
+    fn table(&self) -> Table {
+        table(self)
+    }
+
+    fn check(&self, _config: &Config) -> Result<()> {
+        check_tau(self.tau, 0.5)
+    }
+
+    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
+        let features = build.net.features();
+        let widths = [features, if self.hidden == 0 { features } else { self.hidden }, self.projection];
+        let projector = Projector::new(build.device, build.rng, "projector", widths, self.projector_norm)?;
+        Ok(Box::new(Training { tau: self.tau, projector }))
+    }
+}
+
+/// SimCLR in training.
+#[derive(Debug)]
+struct Training {
+    tau: f32,
+    projector: Projector,
+}
+
+impl Module for Training {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.projector.visit(f);
+    }
+}
+
+impl Method for Training {
+    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        embed(net, &self.projector, images, mode)
+    }
+
+    fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
+        e.views("simclr", 2)?;
+        loss(e.query("z")?, self.tau)
+    }
+}
+
+/// Added to the diagonal: its exponential is 0 whatever the logits are.
+const MASKED: f32 = -1e30;
+
+/// The loss of projections z, `[2 B, d]`, all first views above all second ones, not normalised.
+///
+/// # Errors
+/// The device's.
+pub fn loss<'t>(z: &Var<'t>, tau: f32) -> Result<Loss<'t>> {
+    let z = z.l2_normalize()?; // [2 B, d]
+    let (n, device) = (z.shape()[0], z.tape().device());
+    let mut mask = vec![0.0; n * n];
+    mask.iter_mut().step_by(n + 1).for_each(|v| *v = MASKED);
+    let mask = z.tape().constant(Tensor::new(device, [n, n], &mask)?);
+    let logits = z.matmul_nt(&z)?.scale(1.0 / tau)?.add(&mask)?; // [2 B, 2 B]
+    let partner: Vec<f32> = (0..n).map(|i| ((i + n / 2) % n) as f32).collect();
+    let value = logits.cross_entropy(&Tensor::new(device, [n], &partner)?)?;
+    Ok(Term::new("loss_nt_xent", value, (n as f32 - 1.0).ln()).into())
+}

@@ -1,0 +1,430 @@
+//! SwAV: the prototypes that one view is assigned to must be predicted from the others.
+
+use super::{Entry, Preset, parse, s2r2, table};
+use crate::engine::autograd::{Tape, Var};
+use crate::engine::device::Device;
+use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
+use crate::engine::ops::{L2Normalize, Over, run};
+use crate::engine::tensor::{Tensor, init};
+use crate::error::{Error, Result};
+use crate::photos::views::ViewConfig;
+use crate::pretrain::check::{check_queue, check_tau, check_views, refuse};
+use crate::pretrain::config::{Config, OptimizerConfig, OptimizerName, ScheduleName, TrainConfig};
+use crate::pretrain::encoder::{Embedding, key_rng};
+use crate::pretrain::method::{Build, Embedded, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::named::Named;
+use crate::pretrain::queue::Queue;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// `loss = 1/2 sum over full crops i of 1/(V-1) sum over all other crops v of mean_b -sum_k q_i log softmax(scores_v / tau)`.
+/// The codes q of a full crop come from its scores (and those of the queue) by [`sinkhorn`] and are constants. Equal
+/// scores give `ln(prototypes)`.
+///
+/// The first two crops are full.
+///
+/// **The trap.** Near equal scores a direction of them is scaled by `1/eps` in the codes and by `1/tau` in the softmax: it grows
+/// only if views correlate along it by more than `eps/tau`, which is a half at the paper's 0.05 and 0.1 and a tenth at an eps of 0.01.
+///
+/// # Source
+/// SwAV, Eq. 1-3 and Sec. 3.2 (multi-crop): tau 0.1, Sinkhorn with epsilon 0.05 and 3 iterations, crop scales 0.14-1 and
+/// 0.05-0.14, prototypes fixed for 313 steps. 512 prototypes, small crops of half the side and no queue are ours. The
+/// baseline of S2R2's Table 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Swav {
+    /// Temperature of the softmax.
+    pub tau: f32,
+    /// Views of each image, small ones included.
+    pub views: usize,
+    /// How many of them are small.
+    pub small_views: usize,
+    /// Side of a small view as a share of a full one's.
+    pub small_side: f64,
+    /// Share of the photo's area that a small view covers, from and to.
+    pub small_crop_scale: [f64; 2],
+    /// Trained directions that projections are compared with.
+    pub prototypes: usize,
+    /// First steps in which they stay as they are; a number beyond the run's for all of it.
+    pub frozen_steps: u64,
+    /// Entropy of the codes, epsilon.
+    pub sinkhorn_eps: f32,
+    /// Iterations of Sinkhorn and Knopp's algorithm.
+    pub sinkhorn_iterations: usize,
+    /// Projections of earlier steps that are kept and take part in the assignment; 0 for none.
+    pub queue: usize,
+    /// Width of the projections z.
+    pub projection: usize,
+    /// Hidden width of the projector; 0 for the width of the features.
+    pub hidden: usize,
+    /// Batch norm in its hidden layer.
+    pub projector_norm: bool,
+}
+
+impl Default for Swav {
+    fn default() -> Swav {
+        Swav {
+            tau: 0.1,
+            views: 8,
+            small_views: 6,
+            small_side: 0.5,
+            small_crop_scale: [0.05, 0.14],
+            prototypes: 512,
+            frozen_steps: 313,
+            sinkhorn_eps: 0.05,
+            sinkhorn_iterations: 3,
+            queue: 0,
+            projection: 128,
+            hidden: 0,
+            projector_norm: true,
+        }
+    }
+}
+
+/// The method.
+pub const ENTRY: Entry = Entry {
+    name: "swav",
+    variants: &[],
+    parse: parse::<Swav>,
+    recipe: |config| recipe(config.train.batch, 8),
+    small,
+    presets: &[
+        Preset {
+            name: "swav-stl10-r18",
+            about: "S2R2, Table 1's baseline SwAV, STL10: ResNet-18, 256 images x 8 views, 96 and 48 px",
+            config: || recipe(256, 8),
+        },
+        Preset {
+            name: "swav-coco-train-r18",
+            about: "S2R2, Table 1's SwAV, COCO-Train: 128 images x 6 views",
+            config: || recipe(128, 6),
+        },
+        Preset {
+            name: "swav-coco-val-r18",
+            about: "S2R2, Table 1's SwAV, COCO-Val: 32 images x 40 views",
+            config: || recipe(32, 40),
+        },
+    ],
+};
+
+/// SwAV as S2R2's baseline: two full crops, the rest small.
+///
+/// # Source
+/// S2R2, Sec. 3 and Table 1: LARS, lr 1, cosine; views per image. SwAV: weight decay 1e-6; LARS on every parameter, vectors
+/// too, as in its code.
+fn recipe(images: usize, views: usize) -> Config {
+    let config = s2r2::recipe(images, views);
+    Config {
+        method: Swav { views, small_views: views - FULL, ..Swav::default() }.into(),
+        train: TrainConfig { groups: 1, ..config.train },
+        optimizer: OptimizerConfig {
+            name: OptimizerName::Lars,
+            lr: 1.0,
+            exclude_1d: false,
+            schedule: ScheduleName::Cosine,
+            ..config.optimizer
+        },
+        views: ViewConfig { crop_scale: [0.14, 1.0], ..config.views },
+        ..config
+    }
+}
+
+/// More steps than any run has.
+const ALWAYS: u64 = 1_000_000_000;
+
+/// Adam, codes of less entropy and prototypes that stay as they are: with the paper's SwAV does not leave `ln(prototypes)`
+/// in minutes.
+fn small(config: Config) -> Config {
+    let method = Swav {
+        views: 6,
+        small_views: 4,
+        prototypes: 64,
+        frozen_steps: ALWAYS,
+        sinkhorn_eps: 0.01,
+        ..Swav::default()
+    };
+    Config {
+        method: method.into(),
+        train: TrainConfig { batch: 64, ..config.train },
+        optimizer: OptimizerConfig {
+            name: OptimizerName::Adam,
+            lr: 1e-3,
+            schedule: ScheduleName::Constant,
+            warmup_steps: 50,
+            ..config.optimizer
+        },
+        ..config
+    }
+}
+
+impl Recipe for Swav {
+    fn entry(&self) -> &'static Entry {
+        &ENTRY
+    }
+
+    fn table(&self) -> Table {
+        table(self)
+    }
+
+    fn check(&self, config: &Config) -> Result<()> {
+        check_tau(self.tau, 0.1)?;
+        check_views(self.views, FULL)?;
+        if self.views < self.small_views.saturating_add(FULL) {
+            let what = format!("{} views of each image, {} of them small", self.views, self.small_views);
+            return refuse("method.views", &what, "SwAV needs two full ones beside the small ones");
+        }
+        if self.prototypes < 2 {
+            return refuse("method.prototypes", "SwAV needs at least 2 prototypes", "set it to 512");
+        }
+        if self.sinkhorn_eps.is_nan() || self.sinkhorn_eps <= 0.0 || self.sinkhorn_iterations == 0 {
+            let what = "Sinkhorn's algorithm needs an entropy above 0 and an iteration";
+            return refuse("method.sinkhorn_eps", what, "set sinkhorn_eps = 0.05, sinkhorn_iterations = 3");
+        }
+        if self.queue == 0 {
+            return Ok(());
+        }
+        check_queue(config, self.queue, FULL * config.train.batch, self.projection)
+    }
+
+    fn views(&self, views: &ViewConfig) -> Vec<ViewConfig> {
+        let size = (self.small_side * views.size as f64).round() as usize;
+        let small = ViewConfig { size, crop_scale: self.small_crop_scale, ..views.clone() };
+        let full = vec![views.clone(); self.views.saturating_sub(self.small_views)];
+        [full, vec![small; self.small_views]].concat()
+    }
+
+    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
+        let (device, features) = (build.device, build.net.features());
+        let widths = [features, if self.hidden == 0 { features } else { self.hidden }, self.projection];
+        let projector = Projector::new(device, build.rng, "projector", widths, self.projector_norm)?;
+        let prototypes = Prototypes::new(device, build.rng, self.prototypes, self.projection)?;
+        let rings = [("z", self.projection)];
+        let queue = || Queue::random(device, &mut key_rng(build.seed), self.queue, rings, build.half_queue);
+        let queue = (self.queue > 0).then(queue).transpose()?;
+        Ok(Box::new(Training { swav: self.clone(), projector, prototypes, queue }))
+    }
+}
+
+/// SwAV in training.
+#[derive(Debug)]
+struct Training {
+    swav: Swav,
+    projector: Projector,
+    prototypes: Prototypes,
+    queue: Option<Queue>,
+}
+
+impl Module for Training {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.projector.visit(f);
+        f(&self.prototypes.weight);
+    }
+}
+
+impl Method for Training {
+    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        let g = net.map(images, mode)?.global_avg_pool()?;
+        let z = self.projector.forward(&g, mode)?;
+        let scores = self.prototypes.scores(&z)?;
+        Ok([("g", g), ("z", z), ("scores", scores)].into())
+    }
+
+    fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
+        // A queue that still holds its random start says nothing about the photos.
+        let queue = match self.queue.as_ref().filter(|queue| queue.is_full()) {
+            Some(queue) => {
+                let z = queue.ring("z")?.values()?;
+                self.prototypes.scores(&Tape::inert(z.device()).constant(z))?.value().to_f64()?
+            }
+            None => Vec::new(),
+        };
+        self.swav.loss(e.query("scores")?, e.images, &queue)
+    }
+
+    fn before(&mut self, _net: &dyn Backbone, _now: &Now) -> Result<()> {
+        self.prototypes.normalize()
+    }
+
+    fn kept(&self) -> Vec<Param> {
+        vec![self.prototypes.weight.clone()]
+    }
+
+    fn after(&mut self, new: &Named<Tensor>, ids: &[u64]) -> Result<()> {
+        // Without a key encoder: the full crops.
+        self.queue.as_mut().map_or(Ok(()), |queue| queue.enqueue(new, &ids.repeat(FULL)))
+    }
+
+    fn frozen(&self, now: &Now) -> Option<&'static str> {
+        (now.step < self.swav.frozen_steps).then_some("prototypes")
+    }
+
+    fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref()
+    }
+
+    fn queue_mut(&mut self) -> Option<&mut Queue> {
+        self.queue.as_mut()
+    }
+}
+
+/// Crops whose codes are predicted.
+const FULL: usize = 2;
+
+impl Swav {
+    /// The loss of view-major scores `[V B, prototypes]`; `queue` are those of the queue's projections, `[D, prototypes]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the rows are not two or more crops of each image.
+    pub fn loss<'t>(&self, scores: &Var<'t>, images: usize, queue: &[f64]) -> Result<Loss<'t>> {
+        let (rows, prototypes) = (scores.shape()[0], scores.shape()[1]);
+        let views = rows / images;
+        if views < FULL || rows != views * images {
+            let detail = format!("{rows} rows are not {FULL} or more crops of each of {images} images");
+            return Err(Error::shape("swav", detail));
+        }
+        let codes = self.codes(&scores.value().to_f64()?, images, prototypes, queue);
+        // What each crop has to predict: the codes of the full crops other than itself.
+        let block = images * prototypes;
+        let weight = 1.0 / (FULL * (views - 1) * images) as f64;
+        let mut targets = vec![0.0; rows * prototypes];
+        for (v, targets) in targets.chunks_mut(block).enumerate() {
+            for (_, codes) in codes.chunks(block).enumerate().filter(|(i, _)| *i != v) {
+                targets.iter_mut().zip(codes).for_each(|(t, code)| *t += weight * code);
+            }
+        }
+        let tape = scores.tape();
+        let targets = tape.constant(Tensor::from_f64(tape.device(), [rows, prototypes], &targets)?);
+        let log_p = scores.scale(1.0 / self.tau)?.log_softmax()?; // [V B, prototypes]
+        let value = log_p.mul(&targets)?.sum(Over::All)?.scale(-1.0)?;
+        let helps = "lower method.sinkhorn_eps, to 0.01 for short runs and small sets";
+        Ok(Term { helps, ..Term::new("loss_swav", value, (prototypes as f32).ln()) }.into())
+    }
+
+    /// Codes of the full crops, `[2 B, prototypes]`: each crop's assignment of its own B rows and the queue's.
+    ///
+    /// PRECISION: in f64 on the host. `exp(score / 0.05)` spans 17 decades, and the matrix is small.
+    fn codes(&self, scores: &[f64], images: usize, prototypes: usize, queue: &[f64]) -> Vec<f64> {
+        let crop = |rows: &[f64]| {
+            let all = [queue, rows].concat();
+            let codes = sinkhorn(&all, prototypes, self.sinkhorn_eps.into(), self.sinkhorn_iterations);
+            codes[queue.len()..].to_vec()
+        };
+        scores[..FULL * images * prototypes].chunks(images * prototypes).flat_map(crop).collect()
+    }
+}
+
+/// Trainable directions that projections are compared with.
+///
+/// # Source
+/// SwAV, Sec. 3.1: a linear layer without bias whose rows have unit length before each forward pass.
+#[derive(Debug)]
+pub struct Prototypes {
+    /// `[prototypes, d_z]`.
+    pub weight: Param,
+}
+
+impl Prototypes {
+    /// Random unit directions.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn new(device: &Device, rng: &mut impl Rng, count: usize, width: usize) -> Result<Prototypes> {
+        let weight = init::drawn(device, [count, width], |values| init::normal(rng, values, 1.0))?;
+        let prototypes = Prototypes { weight: Param::new("prototypes.weight", weight) };
+        prototypes.normalize()?;
+        Ok(prototypes)
+    }
+
+    /// Brings every prototype back to unit length.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn normalize(&self) -> Result<()> {
+        self.weight.set(run(&L2Normalize, &[&self.weight.get()])?.swap_remove(0))
+    }
+
+    /// Cosine of each projection with each prototype: `[N, d_z] -> [N, prototypes]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the width differs.
+    pub fn scores<'t>(&self, z: &Var<'t>) -> Result<Var<'t>> {
+        z.l2_normalize()?.matmul_nt(&z.tape().param(&self.weight))
+    }
+}
+
+/// Codes of a batch: `Q = exp(scores / eps)`, scaled in turn so that every prototype gets the same total mass and every
+/// sample sums to 1.
+///
+/// | value | shape |
+/// |---|---|
+/// | `scores` | `[N, prototypes]`, cosines |
+/// | returns | `[N, prototypes]`, rows sum to 1, columns nearly to N / prototypes |
+///
+/// A column that no row is near (its sum underflows) keeps its zeros.
+///
+/// # Source
+/// SwAV, Eq. 3-5 and its listing: per iteration first the prototypes, then the samples.
+pub fn sinkhorn(scores: &[f64], prototypes: usize, eps: f64, iterations: usize) -> Vec<f64> {
+    let rows = scores.len() / prototypes.max(1);
+    // The shift cancels in the first scaling.
+    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut q: Vec<f64> = scores.iter().map(|s| ((s - most) / eps).exp()).collect();
+    let total: f64 = q.iter().sum();
+    q.iter_mut().for_each(|v| *v /= total);
+    for _ in 0..iterations {
+        let mut columns = vec![0.0; prototypes];
+        for row in q.chunks(prototypes) {
+            columns.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
+        }
+        for row in q.chunks_mut(prototypes) {
+            for (v, sum) in row.iter_mut().zip(&columns) {
+                *v /= f64::max(*sum, f64::MIN_POSITIVE) * prototypes as f64;
+            }
+            let sum: f64 = row.iter().sum();
+            row.iter_mut().for_each(|v| *v /= sum.max(f64::MIN_POSITIVE) * rows as f64);
+        }
+    }
+    q.iter_mut().for_each(|v| *v *= rows as f64);
+    q
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::autograd::Tape;
+    use crate::engine::device::Device;
+
+    /// How the loss changes along scores of `SIZE` that are +1 or -1 for two prototypes, and of two views that correlate by
+    /// `correlation`.
+    fn slope(eps: f32, correlation: f64) -> f64 {
+        const SIZE: f64 = 1e-4;
+        let device = Device::reference();
+        let images = 80;
+        // Of 40 images of each sign so many keep it in their second view that the mean product is the correlation.
+        let agree = ((1.0 + correlation) / 2.0 * 40.0).round() as usize;
+        let first = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let second = |i: usize| if i / 2 < agree { first(i) } else { -first(i) };
+        let signs: Vec<f64> = (0..images).map(first).chain((0..images).map(second)).collect();
+        let directions: Vec<f64> = signs.iter().flat_map(|s| [*s, -s]).collect();
+        let scores: Vec<f64> = directions.iter().map(|d| SIZE * d).collect();
+        let tape = Tape::new(&device);
+        let leaf = tape.leaf(Tensor::from_f64(&device, [2 * images, 2], &scores).expect("scores"));
+        let swav = Swav { tau: 0.1, sinkhorn_eps: eps, ..Swav::default() };
+        let loss = swav.loss(&leaf, images, &[]).expect("loss");
+        assert!((f64::from(loss.terms[0].collapsed) - 2f64.ln()).abs() < 1e-6);
+        assert!(loss.terms[0].helps.contains("lower method.sinkhorn_eps"));
+        let one = Tensor::full(&device, [], 1.0).expect("one");
+        let grads = tape.gradients(&[(&loss.terms[0].value, one)]).expect("gradients");
+        let d = grads.of(&leaf).expect("of the scores").to_f64().expect("values");
+        d.iter().zip(&directions).map(|(d, direction)| d * direction).sum()
+    }
+
+    #[test]
+    fn a_direction_of_nearly_equal_scores_grows_only_if_views_correlate_by_more_than_eps_over_tau() {
+        for (eps, least) in [(0.05, 0.5), (0.03, 0.3), (0.01, 0.1)] {
+            assert!(slope(eps, least + 0.05) < 0.0, "eps {eps}");
+            assert!(slope(eps, least - 0.05) > 0.0, "eps {eps}");
+        }
+    }
+}
