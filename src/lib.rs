@@ -7,7 +7,7 @@
 //!    the device, every draw keyed by (seed, epoch, image, view) through [`rng`];
 //! 2. [`pretrain`]: a step's numbered lines, the only place where state changes, and the run around it;
 //!    [`encoder`](pretrain::encoder): features g and projections z, the momentum copy; [`queue`](pretrain::queue): rings of keys
-//!    at one pointer; [`objective`](pretrain::objective): S2R2, MLS and those they are compared with;
+//!    at one pointer; [`methods`](pretrain::methods): S2R2, MLS and those they are compared with;
 //! 3. [`transfer`]: frozen features judged by kNN, linear classifiers and multi-label precision; fine-tuning;
 //! 4. [`show`]: figures, and a run to look at, in a browser;
 //! 5. [`interop`]: encoders leave for torchvision, timm, detectron2 and ONNX, and others' arrive.
@@ -39,14 +39,23 @@ pub mod rng;
 mod shell;
 pub mod topic;
 
-pub mod bench;
-pub mod cli;
 pub mod engine;
-pub mod interop;
+
 pub mod photos;
+
+pub mod interop;
+
+pub mod run;
+
 pub mod pretrain;
-pub mod show;
+
 pub mod transfer;
+
+pub mod show;
+
+pub mod bench;
+
+pub mod cli;
 
 pub mod prelude;
 

@@ -147,8 +147,10 @@ fn before_training_is_the_encoder_that_a_run_starts_with() {
             "train.groups=1",
         ];
         let config = still.iter().fold(demo, |config, setting| config.with(setting).expect("setting"));
-        let run =
-            Trainer::new(config.clone(), &folder.path().join(method)).expect("trainer").run().expect("run");
+        let run = Trainer::new(config.clone(), &folder.path().join(method), None)
+            .expect("trainer")
+            .run()
+            .expect("run");
         let device = Device::cpu();
         let (ran, _) = checkpoint::load(&run.checkpoint, &device).expect("checkpoint");
         let fresh = config.encoder(&device).expect("encoder");

@@ -8,7 +8,8 @@ use vista::engine::device::GpuOptions;
 use vista::engine::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
 use vista::engine::ops::{Half, Matmul, Packed, relative_l2, run};
 use vista::engine::tensor::init;
-use vista::pretrain::queue::{Queue, Ring, Rings};
+use vista::pretrain::named::Named;
+use vista::pretrain::queue::{Queue, Ring};
 use vista::pretrain::{Config, Trainer};
 use vista::{Device, Tensor};
 
@@ -151,20 +152,21 @@ fn products_with_a_ring_in_half_are_those_of_its_rounded_keys_in_f32() {
 #[test]
 fn a_queue_in_half_wraps_as_one_in_f32() {
     for device in devices() {
-        let widths = Rings { g: Some(6), z: Some(4), dense: None };
-        let mut whole = Queue::random(&device, &mut StdRng::seed_from_u64(1), 7, widths).expect("queue");
-        let mut half = whole.clone().into_half().expect("half");
+        let queue = |half| {
+            let rings = [("g", 6), ("z", 4)];
+            Queue::random(&device, &mut StdRng::seed_from_u64(1), 7, rings, half).expect("queue")
+        };
+        let (mut whole, mut half) = (queue(false), queue(true));
         for step in 0..4 {
-            let keys = |width| Some(random(&device, step, &[3, width]));
-            let keys = Rings { g: keys(6), z: keys(4), dense: None };
+            let keys = Named::from([("g", 6), ("z", 4)]);
+            let keys = keys.try_map(|&width| Ok(random(&device, step, &[3, width]))).expect("keys");
             for queue in [&mut whole, &mut half] {
                 queue.enqueue(&keys, &[3 * step, 3 * step + 1, 3 * step + 2]).expect("enqueue");
             }
         }
         assert_eq!((whole.ptr, &whole.ids), (half.ptr, &half.ids));
-        for (whole, half) in [(&whole.keys.g, &half.keys.g), (&whole.keys.z, &half.keys.z)] {
-            let [whole, half] =
-                [whole, half].map(|ring| ring.as_ref().expect("ring").values().expect("keys"));
+        for ((_, whole), (_, half)) in whole.keys.iter().zip(half.keys.iter()) {
+            let [whole, half] = [whole, half].map(|ring| ring.values().expect("keys"));
             assert_eq!(bits(&run(&Half::Round, &[&whole]).expect("rounded")[0]), bits(&half));
         }
     }
@@ -241,7 +243,7 @@ fn losses(method: &str, settings: &[&str], folder: &Path) -> Vec<f64> {
     ];
     let config =
         small.iter().chain(settings).fold(base, |config, setting| config.with(setting).expect("setting"));
-    Trainer::new(config, folder).expect("trainer").run().expect("run");
+    Trainer::new(config, folder, None).expect("trainer").run().expect("run");
     let log = std::fs::read_to_string(folder.join("log.jsonl")).expect("log");
     let lines = log.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("JSON"));
     lines.filter(|l| l["kind"] == "step").map(|l| l["loss"].as_f64().expect("a loss")).collect()

@@ -33,7 +33,7 @@ fn the_plan_is_within_five_per_cent_of_what_the_pool_measures() {
         for (method, mut settings) in runs {
             settings.extend([device, "train.steps=3"]);
             let out = folder.path().join(format!("{method}{}", settings.concat().len()));
-            let trainer = Trainer::overwriting(config(method, &settings), &out).expect("trainer");
+            let trainer = Trainer::overwriting(config(method, &settings), &out, None).expect("trainer");
             let (plan, device) = (*trainer.memory(), trainer.device().clone());
             trainer.run().expect("run");
             let measured = device.usage().1;
@@ -53,7 +53,7 @@ fn a_run_that_cannot_fit_is_refused_with_the_largest_batch_that_would() {
     let open = |batch: usize| {
         let batch = format!("train.batch={batch}");
         let settings = ["device=cpu", "train.memory_limit_mib=60", "train.steps=1", &batch];
-        Trainer::overwriting(config("s2r2", &settings), folder.path())
+        Trainer::overwriting(config("s2r2", &settings), folder.path(), None)
     };
     let error = open(400).err().expect("refused");
     assert_eq!(error.exit_code(), 2);

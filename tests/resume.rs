@@ -29,6 +29,11 @@ const SMALL: [&str; 9] = [
     "eval.every_steps=4",
 ];
 
+/// What judges a run of this configuration.
+fn judge(config: &Config) -> Option<Box<dyn vista::run::Judge>> {
+    vista::cli::judge_of(config).expect("labelled photos")
+}
+
 fn config(method: &str, settings: &[&str]) -> Config {
     let base = Config::preset("demo").expect("preset").with_method(method).expect("method");
     SMALL.iter().chain(settings).fold(base, |config, setting| config.with(setting).expect("setting"))
@@ -103,7 +108,7 @@ fn run_until(step: usize, mut trainer: Trainer, folder: &Path) {
 
 fn resume(config: &Config, folder: &Path) -> Trainer {
     let found = Found::newest(folder).expect("sound").expect("a checkpoint");
-    Trainer::resume(config.clone(), folder, found).expect("resumed")
+    Trainer::resume(config.clone(), folder, judge(&config), found).expect("resumed")
 }
 
 fn goes_on_as_if_it_had_never_stopped(device: &str, steps: usize) {
@@ -131,8 +136,8 @@ fn goes_on_as_if_it_had_never_stopped(device: &str, steps: usize) {
             settings.push("second_view.size=16");
         }
         let config = config(method, &settings);
-        Trainer::new(config.clone(), &whole).expect("trainer").run().expect("run");
-        run_until(steps / 4, Trainer::new(config.clone(), &parts).expect("trainer"), &parts);
+        Trainer::new(config.clone(), &whole, judge(&config)).expect("trainer").run().expect("run");
+        run_until(steps / 4, Trainer::new(config.clone(), &parts, judge(&config)).expect("trainer"), &parts);
         let threads = config.with("data.threads=3").expect("threads");
         run_until(steps / 2, resume(&threads, &parts), &parts);
         resume(&config, &parts).run().expect("run");
@@ -155,7 +160,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken() {
     let folder = tempfile::tempdir().expect("folder");
     let out = folder.path();
     let config = config("mls", &["device=cpu", "train.steps=9", "train.save_steps=2", "eval.every_steps=3"]);
-    Trainer::new(config.clone(), out).expect("trainer").run().expect("run");
+    Trainer::new(config.clone(), out, judge(&config)).expect("trainer").run().expect("run");
     let undisturbed = left(out);
     let newest = out.join("checkpoint.safetensors");
     let mut bytes = fs::read(&newest).expect("bytes");
@@ -169,7 +174,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken() {
         "{:?}",
         found.skipped
     );
-    Trainer::resume(config.clone(), out, found).expect("resumed").run().expect("run");
+    Trainer::resume(config.clone(), out, judge(&config), found).expect("resumed").run().expect("run");
     assert_same(&undisturbed, &left(out));
     // Nothing sound at all: each is named, nothing is lost.
     for name in ["checkpoint.safetensors", "previous.safetensors", "best.safetensors"] {
@@ -184,10 +189,10 @@ fn a_changed_configuration_is_refused_key_by_key_and_a_folder_in_use_too() {
     let folder = tempfile::tempdir().expect("folder");
     let out = folder.path();
     let first = config("s2r2", &["device=cpu", "train.steps=2"]);
-    Trainer::new(first.clone(), out).expect("trainer").run().expect("run");
+    Trainer::new(first.clone(), out, judge(&first)).expect("trainer").run().expect("run");
     let refused = |config: Config| {
         let found = Found::newest(out).expect("sound").expect("a checkpoint");
-        let error = Trainer::resume(config, out, found).err().expect("refused");
+        let error = Trainer::resume(config.clone(), out, judge(&config), found).err().expect("refused");
         assert_eq!(error.exit_code(), 2);
         error.to_string()
     };
@@ -197,12 +202,13 @@ fn a_changed_configuration_is_refused_key_by_key_and_a_folder_in_use_too() {
         "{message}"
     );
     assert!(message.contains("train.epochs"), "says what may change: {message}");
-    let message = Trainer::new(first.clone(), out).err().expect("refused").to_string();
+    let message = Trainer::new(first.clone(), out, judge(&first)).err().expect("refused").to_string();
     assert!(message.contains("--resume"), "{message}");
     let longer = first.with("train.steps=4").expect("set").with("data.threads=2").expect("set");
     let running = resume(&longer, out);
     let found = Found::newest(out).expect("sound").expect("a checkpoint");
-    let message = Trainer::resume(longer, out, found).err().expect("refused").to_string();
+    let message =
+        Trainer::resume(longer.clone(), out, judge(&longer), found).err().expect("refused").to_string();
     assert!(message.contains("another run is at work"), "{message}");
     assert_eq!(running.run().expect("run").steps, 4);
 }
@@ -222,7 +228,7 @@ fn numbers_that_are_not_finite_move_nothing_and_name_the_photos() {
             &on_nan,
         ];
         let error =
-            Trainer::new(config("mls", &settings), &out).expect("trainer").run().expect_err("an error");
+            Trainer::new(config("mls", &settings), &out, None).expect("trainer").run().expect_err("an error");
         let message = error.to_string();
         assert_eq!(error.exit_code(), 1);
         assert!(message.contains("the loss is") && message.contains("checkpoint.safetensors"), "{message}");
@@ -246,7 +252,7 @@ fn losses() -> u64 {
 
 /// A run on a GPU that is lost so many steps after the start, and after each time that it was opened again.
 fn lost_after(moments: Vec<u64>, seed: u64, config: &Config, out: &Path) -> (vista::Result<u64>, usize) {
-    let mut trainer = Trainer::new(config.clone(), out).expect("trainer");
+    let mut trainer = Trainer::new(config.clone(), out, judge(&config)).expect("trainer");
     trainer.back_off(&[Duration::from_millis(50); 3]);
     let mut rng = KeyedRng::new("lost", seed, [1, 0, 0]);
     let (mut moments, mut steps) = (moments.into_iter().peekable(), 0);
@@ -278,7 +284,7 @@ fn a_device_that_is_lost_at_any_step_is_opened_again_and_the_run_ends_as_if_it_h
     let folder = tempfile::tempdir().expect("folder");
     let whole = folder.path().join("whole");
     let config = config("mls", &["device=gpu", "train.steps=18", "train.save_steps=3", "eval.every_steps=9"]);
-    Trainer::new(config.clone(), &whole).expect("trainer").run().expect("run");
+    Trainer::new(config.clone(), &whole, judge(&config)).expect("trainer").run().expect("run");
     let whole = left(&whole);
     for seed in 0..losses() {
         let mut rng = KeyedRng::new("lost", seed, [0; 3]);
@@ -311,7 +317,7 @@ fn a_checkpoint_that_cannot_be_written_does_not_end_the_run() {
     let folder = tempfile::tempdir().expect("folder");
     let out = folder.path();
     let config = config("s2r2", &["device=cpu", "train.steps=6", "train.save_steps=1"]);
-    let trainer = Trainer::new(config, out).expect("trainer");
+    let trainer = Trainer::new(config.clone(), out, judge(&config)).expect("trainer");
     let in_the_way = out.join(".next.safetensors.part");
     fs::create_dir(&in_the_way).expect("in the way");
     let folder = out.to_path_buf();

@@ -29,7 +29,7 @@ fn config(method: &str, settings: &[&str]) -> Config {
 
 /// The losses of a run of some steps, read from its log.
 fn losses(config: Config, folder: &Path) -> Vec<f64> {
-    Trainer::new(config, folder).expect("trainer").run().expect("run");
+    Trainer::new(config, folder, None).expect("trainer").run().expect("run");
     let log = std::fs::read_to_string(folder.join("log.jsonl")).expect("log");
     let lines = log.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("JSON"));
     lines.filter(|l| l["kind"] == "step").map(|l| l["loss"].as_f64().expect("a loss")).collect()

@@ -40,6 +40,8 @@ mod watch;
 use crate::error::{Error, Result, no_thread};
 use crate::{print, shell};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+pub use pretrain::judge_of;
+
 use paths::{Files, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 

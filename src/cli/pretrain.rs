@@ -6,9 +6,11 @@ use super::signals;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::pretrain::{Config, Found, MAX_TEXT, Score, Scores, Summary, Trainer};
+use crate::pretrain::{Config, Found, MAX_TEXT, Scores, Summary, Trainer, album, judge_photos};
+use crate::run::{Judge, Score};
 use crate::shell;
 use crate::show::report;
+use crate::transfer::classify::{Knn, KnnJudge, KnnProtocol};
 use indicatif::HumanDuration;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -185,6 +187,25 @@ impl Flags {
     }
 }
 
+/// kNN on the labelled photos of a configuration, if it has any.
+///
+/// # Errors
+/// [`Error::Input`] for photos that can't be used.
+pub fn judge_of(config: &Config) -> Result<Option<Box<dyn Judge>>> {
+    let Some([train, test]) = judge_photos(config)? else { return Ok(None) };
+    Ok(Some(Box::new(KnnJudge {
+        train: album(config, train),
+        test: album(config, test),
+        knn: Knn { k: config.eval.knn_k, tau: config.eval.knn_tau },
+        protocol: protocol(config),
+        views: config.views.clone(),
+    })))
+}
+
+fn protocol(config: &Config) -> KnnProtocol {
+    KnnProtocol::of(config.data.labelled.is_none())
+}
+
 /// What a run writes into its folder, and how it knows its own. That a run is there which must stay is told by itself.
 pub(super) fn run_files() -> Vec<(&'static str, Mark)> {
     vec![
@@ -237,8 +258,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
     signals::listen();
     let mut trainer = match args.resume {
         true => resumed(args)?,
-        false if args.overwrite => Trainer::overwriting(args.flags.config()?, &args.out)?,
-        false => Trainer::new(args.flags.config()?, &args.out)?,
+        false => {
+            let config = args.flags.config()?;
+            let open = if args.overwrite { Trainer::overwriting } else { Trainer::new };
+            config.check()?;
+            let judge = judge_of(&config)?;
+            open(config, &args.out, judge)?
+        }
     };
     if args.quiet {
         trainer.be_quiet();
@@ -258,6 +284,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             written = Instant::now();
         }
     });
+    let protocol = protocol(trainer.config());
     let summary = trainer.run()?;
     if signals::stop_at_once() {
         let checkpoint = summary.checkpoint.display();
@@ -270,7 +297,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     match (args.json, args.quiet) {
         (true, _) => println!("{}", as_json(&summary)),
         (false, true) => {}
-        (false, false) => tell(&summary, page.as_deref()),
+        (false, false) => tell(&summary, protocol, page.as_deref()),
     }
     Ok(())
 }
@@ -286,11 +313,13 @@ fn dry_run(args: &Args) -> Result<()> {
     print!("{}", config.to_toml());
     // A folder of its own: what is measured leaves nothing behind in the run's.
     let folder = std::env::temp_dir().join(format!("vista-dry-run-{}", std::process::id()));
-    let measured = Trainer::overwriting(config.clone(), &folder).and_then(|trainer| {
-        println!("\n{}", trainer.describe());
-        trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
-        trainer.rehearse()
-    });
+    let judge = config.check().and_then(|()| judge_of(&config));
+    let measured =
+        judge.and_then(|judge| Trainer::overwriting(config.clone(), &folder, judge)).and_then(|trainer| {
+            println!("\n{}", trainer.describe());
+            trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+            trainer.rehearse()
+        });
     let _ = std::fs::remove_dir_all(&folder);
     let (total, seconds) = measured?;
     // The first step also builds kernels and fills pools.
@@ -338,7 +367,9 @@ fn resumed(args: &Args) -> Result<Trainer> {
     if !args.quiet && !args.json {
         println!("resume   step {} of {}", found.step(), found.path().display());
     }
-    Trainer::resume(config, &args.out, found)
+    config.check()?;
+    let judge = judge_of(&config)?;
+    Trainer::resume(config, &args.out, judge, found)
 }
 
 /// What the encoder at the start of a run is called.
@@ -347,7 +378,7 @@ fn start_name(scores: Option<Scores>) -> &'static str {
     if from_file { "start" } else { "untrained" }
 }
 
-fn tell(summary: &Summary, page: Option<&Path>) {
+fn tell(summary: &Summary, protocol: KnnProtocol, page: Option<&Path>) {
     println!("{} steps done", summary.steps);
     if let Some(scores) = summary.scores {
         println!("{:18}  {:13}  balanced", "kNN", "top-1");
@@ -358,7 +389,7 @@ fn tell(summary: &Summary, page: Option<&Path>) {
         scores.initial_statistics.iter().for_each(|score| row("  statistics 0, 1", *score));
         row("trained", scores.trained);
         row("colour alone", scores.colour);
-        println!("{}; ± is the standard error", scores.protocol.told(scores.trained.photos));
+        println!("{}; ± is the standard error", protocol.told(scores.trained.photos));
         if scores.initial_statistics.is_some() {
             println!(
                 "untrained: batch norm has statistics of the photos; 0 and 1 are those that it starts with"

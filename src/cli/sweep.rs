@@ -1,7 +1,7 @@
 //! `vista sweep`.
 
 use super::paths::{Files, Mark, Output, marked};
-use super::pretrain::{Flags, run_files};
+use super::pretrain::{Flags, judge_of, run_files};
 use crate::error::{Error, Result};
 use crate::pretrain::{Outcome, Spread, Sweep, SweepRun};
 use crate::show::figures::{Cell, svg, sweep_panel};
@@ -83,7 +83,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
             continue;
         }
         eprintln!("{name}");
-        match runs[i].run() {
+        let judged = judge_of(&runs[i].config).and_then(|judge| runs[i].run(judge));
+        match judged {
             // One value may well be too much for training; the others are still worth knowing.
             Err(Error::Run(why)) => {
                 eprintln!("failed: {why}");

@@ -2,10 +2,9 @@
 
 use super::events::{Events, EventsEnd};
 use super::growing::Growing;
-use super::judge::Score;
 use super::state::RunState;
 use crate::error::{Error, Result};
-use crate::transfer::classify::KnnProtocol;
+use crate::run::Score;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::IsTerminal;
@@ -70,7 +69,7 @@ pub struct EvalRecord {
     /// Standard error of `top1`.
     pub top1_error: f64,
     /// Which photos those are.
-    pub protocol: KnnProtocol,
+    pub protocol: &'static str,
     /// At step 0 of a run from random weights: the same with batch norm's statistics at 0 and 1, beside those of photos.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_statistics: Option<Score>,

@@ -52,7 +52,7 @@ pub use config::{
 };
 pub use folder::{Found, MAY_CHANGE};
 pub use history::History;
-pub use judge::{Score, Scores};
+pub use judge::Scores;
 pub(crate) use log::Progress;
 pub use memory::MemoryPlan;
 pub use method::{Batch, Now};

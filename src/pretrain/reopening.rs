@@ -63,7 +63,7 @@ impl Trainer {
             Some(_) => setup::blank_learner(&self.config, &self.device)?,
             None => setup::learner(&self.config, &self.device)?,
         };
-        self.state = RunState::new(&self.config, self.album.photos(), self.judge.as_ref());
+        self.state = RunState::new(&self.config, self.album.photos(), self.judge.as_deref());
         found.map_or(Ok(()), |found| self.restore(found))
     }
 }

@@ -3,8 +3,8 @@
 use super::collapse::Watch;
 use super::config::Config;
 use super::events::EventsEnd;
-use super::judge::{Judge, Score};
 use crate::photos::{Photos, Position};
+use crate::run::{Judge, Score};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -96,7 +96,7 @@ impl std::fmt::Display for PhotoList {
 
 impl RunState {
     /// A run that has not begun.
-    pub fn new(config: &Config, photos: &Photos, judge: Option<&Judge>) -> RunState {
+    pub fn new(config: &Config, photos: &Photos, judge: Option<&dyn Judge>) -> RunState {
         RunState {
             step: 0,
             next: Position::default(),
@@ -108,7 +108,7 @@ impl RunState {
             log_bytes: 0,
             events: None,
             photos: PhotoList::of(photos),
-            labelled: judge.map(|judge| judge.photos().map(PhotoList::of)),
+            labelled: judge.map(|judge| judge.albums().map(|album| PhotoList::of(album.photos()))),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::settings::{Difference, differences};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::run::Judge;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -115,9 +116,9 @@ impl SweepRun {
     ///
     /// # Errors
     /// As [`Trainer::new`] and [`Trainer::run`].
-    pub fn run(&mut self) -> Result<()> {
+    pub fn run(&mut self, judge: Option<Box<dyn Judge>>) -> Result<()> {
         // What a run that was cut off has left is replaced.
-        let trainer = Trainer::overwriting(self.config.clone(), &self.folder)?;
+        let trainer = Trainer::overwriting(self.config.clone(), &self.folder, judge)?;
         trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
         let summary = trainer.run()?;
         let log = History::read(&summary.log)?;
@@ -224,7 +225,7 @@ mod tests {
         let sweep = sweep(&[("method.tau", &["0.1", "0.05"])], &[]);
         let mut runs = sweep.plan(&tiny(), folder.path()).expect("plan");
         assert!(runs.iter().all(|run| run.outcome.is_none()));
-        runs[0].run().expect("run");
+        runs[0].run(None).expect("run");
         let outcome = runs[0].outcome.clone().expect("an outcome");
         assert!(outcome.steps == 1 && outcome.top1.is_some() && outcome.loss.is_some(), "{outcome:?}");
         let again = sweep.plan(&tiny(), folder.path()).expect("plan");

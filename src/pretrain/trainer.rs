@@ -4,7 +4,7 @@ use super::batch::batch;
 use super::config::{Config, OptimizerConfig, ScheduleName};
 use super::course::{Clock, Course, Pace, message};
 use super::folder::{CONFIG, Folder, Found};
-use super::judge::{Judge, Scores};
+use super::judge::Scores;
 use super::log::{Log, Progress, WarningRecord};
 use super::memory::{self, MemoryPlan};
 use super::method::{Batch, Now};
@@ -20,6 +20,7 @@ use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::photos::{self, Album, Loader, LoaderOptions};
+use crate::run::Judge;
 use crate::shell;
 use crate::topic::Topic;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ pub struct Trainer {
     pub(super) device: Device,
     pub(super) folder: Folder,
     pub(super) album: Arc<Album>,
-    pub(super) judge: Option<Judge>,
+    pub(super) judge: Option<Box<dyn Judge>>,
     pub(super) learner: Learner,
     memory: MemoryPlan,
     pub(super) state: RunState,
@@ -76,16 +77,16 @@ impl Trainer {
     /// # Errors
     /// [`Error::Input`] for a configuration or photos that can't be used, or a folder that holds a run or where another is
     /// at work; [`Error::Io`] if `out` can't be written; the device's errors.
-    pub fn new(config: Config, out: &Path) -> Result<Trainer> {
-        Trainer::open(config, out, None, false)
+    pub fn new(config: Config, out: &Path, judge: Option<Box<dyn Judge>>) -> Result<Trainer> {
+        Trainer::open(config, out, judge, None, false)
     }
 
     /// As [`Trainer::new`], in place of a run that may be in the folder.
     ///
     /// # Errors
     /// As [`Trainer::new`].
-    pub fn overwriting(config: Config, out: &Path) -> Result<Trainer> {
-        Trainer::open(config, out, None, true)
+    pub fn overwriting(config: Config, out: &Path, judge: Option<Box<dyn Judge>>) -> Result<Trainer> {
+        Trainer::open(config, out, judge, None, true)
     }
 
     /// Goes on from a checkpoint as if the run had never stopped: what follows is the same to the bit.
@@ -93,14 +94,24 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`]; [`Error::Input`] too if the configuration differs in a key that may not change, naming it,
     /// or the photos are others.
-    pub fn resume(config: Config, out: &Path, found: Found) -> Result<Trainer> {
-        Trainer::open(config, out, Some(found), false)
+    pub fn resume(
+        config: Config,
+        out: &Path,
+        judge: Option<Box<dyn Judge>>,
+        found: Found,
+    ) -> Result<Trainer> {
+        Trainer::open(config, out, judge, Some(found), false)
     }
 
-    fn open(config: Config, out: &Path, found: Option<Found>, overwrite: bool) -> Result<Trainer> {
+    fn open(
+        config: Config,
+        out: &Path,
+        judge: Option<Box<dyn Judge>>,
+        found: Option<Found>,
+        overwrite: bool,
+    ) -> Result<Trainer> {
         config.check()?;
         let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?));
-        let judge = setup::judge_photos(&config)?.map(|photos| Judge::new(&config, photos));
         setup::check_count(&config, album.photos())?;
         let accepted = || match &found {
             Some(found) => found.accept(&config),
@@ -117,7 +128,7 @@ impl Trainer {
             Some(_) => setup::blank_learner(&config, &device)?,
             None => setup::learner(&config, &device)?,
         };
-        let state = RunState::new(&config, album.photos(), judge.as_ref());
+        let state = RunState::new(&config, album.photos(), judge.as_deref());
         if let Some(found) = &found {
             found.expect_photos(&config, &state, album.photos().place())?;
         }
@@ -187,6 +198,11 @@ impl Trainer {
         self.quiet = true;
     }
 
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
@@ -200,7 +216,7 @@ impl Trainer {
     /// Warnings about the configuration and the photos that a person should read before a long run.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.album.photos().warnings().to_vec();
-        warnings.extend(self.judge.iter().flat_map(Judge::warnings).cloned());
+        warnings.extend(self.judged_albums().flat_map(|album| album.photos().warnings()).cloned());
         let photos = self.album.photos().len();
         let slots = self.learner.method.queue().map_or(0, |queue| queue.slots());
         let crowded = (2 * slots > photos).then(|| {
@@ -212,6 +228,11 @@ impl Trainer {
         });
         warnings.extend(crowded.into_iter().chain(setup::chunk_warning(&self.config)));
         warnings
+    }
+
+    /// The photos that it is judged on.
+    fn judged_albums(&self) -> impl Iterator<Item = &Album> {
+        self.judge.iter().flat_map(|judge| judge.albums())
     }
 
     /// A few lines on what is about to run.
@@ -271,8 +292,8 @@ impl Trainer {
         let limit = self.config.train.minutes * 60.0;
         let course = Course { total, limit, warmup: self.config.optimizer.warmup_steps };
         let mut progress = Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.quiet);
-        let colour = self.judge.as_ref().map(Judge::colour).transpose()?;
-        let left_out = self.judge.iter().flat_map(Judge::left_out);
+        let colour = self.judge.as_ref().map(|judge| judge.colour()).transpose()?;
+        let left_out = self.judged_albums().flat_map(Album::left_out);
         left_out.for_each(|line| progress.say(&format!("warning: {line}")));
         let mut clock = Clock::after(self.state.seconds);
         let (mut saved, mut shown) = (Instant::now(), None);
@@ -357,7 +378,7 @@ impl Trainer {
         let checkpoint = self.folder.checkpoint();
         let (log, steps, device) = (log.path().to_path_buf(), self.state.step, self.device.clone());
         let mut left_out = self.album.all_left_out();
-        left_out.extend(self.judge.iter().flat_map(Judge::all_left_out));
+        left_out.extend(self.judged_albums().flat_map(Album::all_left_out));
         Ok(Summary { checkpoint, log, steps, scores, device, left_out })
     }
 

@@ -39,6 +39,14 @@ impl KnnProtocol {
         if bundled { KnnProtocol::LeaveOneOut } else { KnnProtocol::Test }
     }
 
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            KnnProtocol::Test => "test",
+            KnnProtocol::LeaveOneOut => "leave_one_out",
+        }
+    }
+
     /// Photos that may vote on one, of so many train and test photos.
     pub fn voters(self, train: usize, test: usize) -> usize {
         match self {

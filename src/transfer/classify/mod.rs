@@ -25,6 +25,7 @@ pub mod colour;
 mod features;
 pub mod finetune;
 pub mod handmade;
+mod judge;
 pub mod knn;
 mod neighbours;
 pub mod probe;
@@ -40,6 +41,7 @@ pub use features::{
 };
 pub use finetune::{Finetune, FinetuneResult};
 pub use handmade::handmade_features;
+pub use judge::KnnJudge;
 pub use knn::{Knn, KnnProtocol, Votes};
 pub use neighbours::{
     Neighbour, Points, PurityCurves, chance, mean_similarity, nearest, purity, scores, share_a_label, worst,

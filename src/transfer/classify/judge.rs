@@ -1,0 +1,65 @@
+//! kNN as the judge of a training.
+
+use super::{Features, Knn, KnnProtocol, Votes, colour_features, features, precise_statistics};
+use crate::engine::device::Device;
+use crate::engine::nn::{Module, Param, ResNet};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use crate::photos::Album;
+use crate::photos::views::ViewConfig;
+use crate::run::{Judge, Score};
+
+/// Labelled photos and the classifier by which a training is judged.
+#[derive(Debug)]
+pub struct KnnJudge {
+    /// Photos that vote.
+    pub train: Album,
+    /// Photos that are judged.
+    pub test: Album,
+    /// The classifier.
+    pub knn: Knn,
+    /// Which photos are judged among which.
+    pub protocol: KnnProtocol,
+    /// Their views: size, mean and deviation.
+    pub views: ViewConfig,
+}
+
+impl From<Votes> for Score {
+    fn from(Votes { predicted, top1, balanced, error, .. }: Votes) -> Score {
+        Score { top1, balanced, photos: predicted.len(), error }
+    }
+}
+
+impl KnnJudge {
+    fn score(&self, train: &Features, test: &Features) -> Result<Score> {
+        Ok(self.protocol.votes(&self.knn, train, test)?.into())
+    }
+}
+
+impl Judge for KnnJudge {
+    fn albums(&self) -> [&Album; 2] {
+        [&self.train, &self.test]
+    }
+
+    fn protocol(&self) -> &'static str {
+        self.protocol.name()
+    }
+
+    fn judge(&self, net: &ResNet, device: &Device) -> Result<Score> {
+        let of = |album| features(net, album, &self.views, device);
+        self.score(&of(&self.train)?, &of(&self.test)?)
+    }
+
+    fn untrained(&self, net: &ResNet, device: &Device) -> Result<Score> {
+        let before: Vec<(Param, Tensor)> =
+            net.state().into_iter().map(|param| (param.clone(), param.get())).collect();
+        let score =
+            precise_statistics(net, &self.train, &self.views, device).and_then(|()| self.judge(net, device));
+        before.into_iter().try_for_each(|(param, value)| param.set(value))?;
+        score
+    }
+
+    fn colour(&self) -> Result<Score> {
+        self.score(&colour_features(&self.train)?, &colour_features(&self.test)?)
+    }
+}
