@@ -34,6 +34,13 @@ impl Rgb {
     pub fn new(width: usize, height: usize) -> Rgb {
         Rgb { width, height, data: vec![0; width * height * 3] }
     }
+
+    /// Sets a pixel; nothing outside the image.
+    pub fn put(&mut self, x: usize, y: usize, color: [u8; 3]) {
+        if x < self.width && y < self.height {
+            self.data[(y * self.width + x) * 3..][..3].copy_from_slice(&color);
+        }
+    }
 }
 
 /// A photo that was read, and what is missing of its file.

@@ -46,6 +46,7 @@ pub fn page(runs: &[RunFacts], gallery: &Result<Gallery, String>, live: Option<u
     let data = json!({
         "vista": env!("CARGO_PKG_VERSION"),
         "runs": runs.iter().map(RunFacts::json).collect::<Vec<Value>>(),
+        "charts": run::charts(runs),
         "gallery": gallery,
         "live": live,
     });
