@@ -1,6 +1,6 @@
 //! `vista embed`.
 
-use super::judged::{Chosen, Opened, embed_all, warn, warn_of_undecodable};
+use super::judged::{Chosen, Opened, warn, warn_of_undecodable};
 use super::paths::{Files, Input, Mark, Output};
 use crate::engine::nn::fingerprint;
 use crate::error::{Error, Result};
@@ -87,7 +87,7 @@ pub(super) fn album(photos: Option<&Path>, follow_links: bool) -> Result<Album> 
 
 /// Features of all photos, and the ids of those that could be decoded; the others are named.
 pub(super) fn table(opened: &Opened, album: &Album) -> Result<(FeatureTable, Vec<usize>)> {
-    let found = embed_all(&opened.encoder.backbone, album, &opened.views, &opened.device, "photos")?;
+    let found = opened.embed(&opened.encoder.backbone, album, "features of photos")?;
     warn_of_undecodable([album]);
     if !found.values.iter().all(|v| v.is_finite()) {
         return Err(Error::Run("a feature is not finite: the encoder has diverged, use another".into()));

@@ -75,7 +75,7 @@ impl Judge {
 
     /// kNN by an encoder's features.
     pub fn encoder(&self, encoder: &ResNetEncoder, config: &Config, device: &Device) -> Result<Score> {
-        let of = |album| features(encoder, album, &config.views, device);
+        let of = |album| features(&encoder.backbone, album, &config.views, device);
         self.score(&of(&self.train)?, &of(&self.test)?)
     }
 

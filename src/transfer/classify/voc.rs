@@ -1,9 +1,9 @@
 //! Multi-label classification of frozen features after the VOC 2007 protocol.
 
-use super::ap::{ApKind, average_precision, mean_of_known};
 use super::svm::{Rows, Svm};
 use crate::error::{Error, Result};
 use crate::rng::KeyedRng;
+use crate::transfer::metrics::ap::{ApKind, average_precision, mean_of_known};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicUsize, Ordering};
