@@ -3,7 +3,7 @@
 use fast_image_resize::Resizer;
 
 use crate::error::Result;
-use crate::photos::Rgb;
+use crate::photos::decode::Rgb;
 use crate::photos::views::blur::Blur;
 use crate::photos::views::geometry::resized_crop_into;
 use crate::photos::views::{

@@ -1,14 +1,19 @@
 //! From the bytes of a photo to upright 8-bit RGB.
 
+mod exif;
+mod header;
+mod jpeg;
+
+pub use header::MAX_PIXELS;
+
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use crate::photos::exif::{self, Directory, Png};
-use crate::photos::header::{believable, format};
-use crate::photos::jpeg;
+use exif::{Directory, Png};
+use header::{believable, format};
 
 /// LIMIT: bytes of a PNG's colour profile, unpacked, and of its lines; real ones have less than 4 MiB. So of the tables of
 /// other formats.

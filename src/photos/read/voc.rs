@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::error::{Error, Result};
-use crate::photos::endings::is_photo;
-use crate::photos::files::{AGAIN, stays_inside};
-use crate::photos::loose::truth;
-use crate::photos::part::Part;
-use crate::photos::photos::{Item, LabelledBox, Origin};
-use crate::photos::shelf::Shelf;
-use crate::photos::source::Fence;
-use crate::photos::tally::Tally;
-use crate::photos::{Photos, Source, Split};
+use crate::photos::read::endings::is_photo;
+use crate::photos::read::loose::truth;
+use crate::photos::read::part::Part;
+use crate::photos::read::part::Split;
+use crate::photos::read::photos::Photos;
+use crate::photos::read::photos::{Item, LabelledBox, Origin};
+use crate::photos::read::records::{AGAIN, stays_inside};
+use crate::photos::read::shelf::Shelf;
+use crate::photos::read::source::Fence;
+use crate::photos::read::source::Source;
+use crate::photos::read::tally::Tally;
 
 const CLASSES: [&str; 20] = [
     "aeroplane",
