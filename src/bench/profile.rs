@@ -1,7 +1,8 @@
 //! A training step by op: time, share, rates.
 
-use super::{StepConfig, Timing, TrainingStep, label, peak_resident, reset_peak_resident};
-use crate::engine::device::{Device, Events};
+use super::step::{StepConfig, TrainingStep};
+use super::timing::{Timing, peak_resident, reset_peak_resident};
+use crate::engine::device::{Device, Events, OpRun};
 use crate::error::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -111,6 +112,11 @@ fn by_op(events: &Events, steps: f64) -> Vec<OpTime> {
     let mut rows: Vec<OpTime> = rows.into_iter().map(|(op, row)| OpTime { op, ..row }).collect();
     rows.sort_by(|a, b| b.milliseconds.unwrap_or(0.0).total_cmp(&a.milliseconds.unwrap_or(0.0)));
     rows
+}
+
+/// `conv2d`, `conv2d backward`.
+pub(super) fn label(op: &OpRun) -> String {
+    if op.backward { format!("{} backward", op.op) } else { op.op.to_string() }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The page of a run while it goes on, served on loopback.
 
-use super::run::charts;
-use super::{Gallery, RunFacts, checkpoint_of, gallery, page};
+use super::gallery::Gallery;
+use super::page::{checkpoint_of, gallery, page};
+use super::run::{RunFacts, charts};
 use crate::engine::device::Device;
 use crate::error::{Error, Result, no_thread};
 use serde_json::{Value, json};
