@@ -4,6 +4,7 @@
 //! FLOPs are 2 for each multiply-add of a matrix product or convolution; other arithmetic is not counted.
 
 mod kinds;
+mod measured;
 mod ops;
 mod plan;
 mod profile;
@@ -13,6 +14,7 @@ mod views;
 mod workload;
 
 pub use kinds::{KINDS, Kind, Name};
+pub use measured::Measured;
 pub use plan::{KernelRow, OpRow, PhaseRow, Plan};
 pub use profile::{OpTime, Profile};
 pub use step::{StepConfig, TrainingStep, parse_architecture};

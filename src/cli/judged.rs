@@ -11,7 +11,7 @@ use crate::pretrain::{Config, Progress, checkpoint};
 use crate::transfer::classify::{Embedded, Features, KnnProtocol, LabelledAlbums, embed, precise_statistics};
 use indicatif::HumanDuration;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Which encoder, and on which device.
@@ -135,8 +135,6 @@ impl Judging {
         warn_of_undecodable(self.albums.both());
         lines.iter().for_each(|line| say!("{line}"));
         let mut all = json!({
-            "command": self.command,
-            "vista": env!("CARGO_PKG_VERSION"),
             "checkpoint": self.checkpoint,
             "seconds": self.began.elapsed().as_secs_f64(),
             "encoder": self.opened.facts(),
@@ -145,12 +143,8 @@ impl Judging {
         let more = facts.as_object_mut().and_then(|facts| facts.remove("dataset"));
         extend(&mut all["dataset"], more.unwrap_or_default());
         extend(&mut all, facts);
-        let Some(path) = &self.path else {
-            println!("{all:#}");
-            return Ok(());
-        };
-        std::fs::write(path, format!("{all:#}\n")).map_err(|e| Error::io(path, e))?;
-        println!("figures  {}", path.display());
+        write_json(self.path.as_deref(), self.command, all)?;
+        self.path.iter().for_each(|path| println!("figures  {}", path.display()));
         Ok(())
     }
 
@@ -173,6 +167,19 @@ impl Judging {
 /// The best figure of all epochs, so named.
 pub(super) fn best_on_test(top1: f64) -> String {
     format!("best on test (chosen by looking at the test photos): top-1 {top1:.4}")
+}
+
+/// Writes command, version and `facts` to a file, or prints them where there is none.
+pub(super) fn write_json(path: Option<&Path>, command: &str, facts: Value) -> Result<()> {
+    let mut all = json!({ "command": command, "vista": env!("CARGO_PKG_VERSION") });
+    extend(&mut all, facts);
+    match path {
+        Some(path) => std::fs::write(path, format!("{all:#}\n")).map_err(|e| Error::io(path, e)),
+        None => {
+            println!("{all:#}");
+            Ok(())
+        }
+    }
 }
 
 /// Adds the entries of one object to another.

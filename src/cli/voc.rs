@@ -5,7 +5,7 @@ use crate::cli::paths::{Files, Input};
 use crate::error::{Error, Result};
 use crate::photos::{Album, Photos, Source, multi_label_split};
 use crate::transfer::classify::{
-    Embedded, LabelledAlbums, MultiLabelled, Svm, Voc, VocResult, handmade_features,
+    Embedded, LabelledAlbums, MultiLabelled, Svm, Voc, VocResult, frequent, handmade_features,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -152,7 +152,7 @@ impl Task<'_> {
         };
         let albums = &self.judging.albums;
         let [train_labels, test_labels] = [(&albums.train, train), (&albums.test, test)]
-            .map(|(album, set)| self.labels(album.photos(), &set.kept));
+            .map(|(album, set)| set.multi_labels(album, &self.classes));
         let classes = self.classes.len();
         let train = MultiLabelled { features: &train.values, labels: &train_labels, classes };
         let test = MultiLabelled { features: &test.values, labels: &test_labels, classes };
@@ -161,20 +161,6 @@ impl Task<'_> {
             watch.end();
         }
         found
-    }
-
-    /// `[ids.len(), classes]`: 1, 0, or -1 for what is difficult.
-    fn labels(&self, photos: &Photos, ids: &[usize]) -> Vec<i8> {
-        let of = |id: usize, class: usize| {
-            if photos.labels(id).contains(&class) {
-                1
-            } else if photos.difficult(id).contains(&class) {
-                -1
-            } else {
-                0
-            }
-        };
-        ids.iter().flat_map(|&id| self.classes.iter().map(move |&class| of(id, class))).collect()
     }
 }
 
@@ -197,14 +183,7 @@ fn chosen_classes(args: &Args, [train, test]: &[Photos; 2]) -> Result<Vec<usize>
             wanted
         }
     };
-    let counts = |photos: &Photos| {
-        let mut counts = vec![0; all.len()];
-        (0..photos.len()).flat_map(|id| photos.labels(id)).for_each(|&class| counts[class] += 1);
-        counts
-    };
-    let (in_train, in_test) = (counts(train), counts(test));
-    let enough = |c: &usize| in_train[*c] >= args.min_train.max(1) && in_test[*c] >= args.min_test.max(1);
-    let chosen: Vec<usize> = wanted.into_iter().filter(enough).collect();
+    let chosen = frequent(&wanted, [(train, args.min_train), (test, args.min_test)]);
     if chosen.is_empty() {
         let what = format!("no class with {} train and {} test photos", args.min_train, args.min_test);
         let advice = "lower --min-train and --min-test, or give labels";

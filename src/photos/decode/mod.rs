@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn cmyk_jpeg_becomes_rgb() {
         // Left half pure red, right half pure green, written as an Adobe CMYK JPEG.
-        let photo = decode(include_bytes!("../../tests/fixtures/cmyk.jpg")).unwrap();
+        let photo = decode(include_bytes!("../../../tests/fixtures/cmyk.jpg")).unwrap();
         assert_eq!((photo.width, photo.height), (16, 8));
         let near = |pixel: &[u8], wanted: [u8; 3]| pixel.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 8);
         assert!(near(&photo.data[..3], [255, 0, 0]), "{:?}", &photo.data[..3]);

@@ -111,8 +111,9 @@ impl Panel {
         let mut bars = false;
         for series in &self.series {
             for (at, value, spread) in series.finite() {
-                [at].iter().for_each(|&v| cover(&mut x, v));
-                [value - spread, value + spread].iter().for_each(|&v| cover(&mut y, v));
+                cover(&mut x, at);
+                cover(&mut y, value - spread);
+                cover(&mut y, value + spread);
                 if let Mark::Bars { width } = series.mark {
                     bars = true;
                     cover(&mut x, at + width);

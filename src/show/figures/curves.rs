@@ -7,67 +7,34 @@ use serde_json::json;
 /// The most points of a line.
 const POINTS: usize = 400;
 
-/// One chart of a run.
-struct Chart {
-    title: &'static str,
-    unit: Unit,
-    /// What it tells.
-    note: &'static str,
-    /// Name of each line and its field of the log; a field that ends in `.*` stands for one line a term.
-    lines: &'static [(&'static str, &'static str)],
-}
-
-const fn chart(
-    title: &'static str,
-    unit: Unit,
-    note: &'static str,
-    lines: &'static [(&'static str, &'static str)],
-) -> Chart {
-    Chart { title, unit, note, lines }
-}
+/// One chart of a run: its title, what it tells, and of each line the name and the field of the log; a field that ends in
+/// `.*` stands for one line a term.
+type Chart = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// All charts in the page's order.
 const CHARTS: [Chart; 10] = [
-    chart(
-        "Loss",
-        Unit::Number,
-        "The whole loss and each of its terms.",
-        &[("loss", "loss"), ("", "terms.*")],
-    ),
-    chart(
+    ("Loss", "The whole loss and each of its terms.", &[("loss", "loss"), ("", "terms.*")]),
+    (
         "kNN accuracy",
-        Unit::Percent,
         "Labelled photos classified by their nearest; at 0 views batch norm has statistics of photos.",
         &[("top-1", "top1"), ("balanced", "balanced")],
     ),
-    chart("Gradient norm", Unit::Number, "Of all parameters.", &[("norm", "gradient_norm")]),
-    chart(
+    ("Gradient norm", "Of all parameters.", &[("norm", "gradient_norm")]),
+    (
         "Gradient norms of the terms",
-        Unit::Number,
         "Of each unweighted term, with respect to the embeddings.",
         &[("", "term_gradient_norms.*")],
     ),
-    chart("Learning rate", Unit::Number, "", &[("rate", "lr")]),
-    chart(
-        "Mean cosine",
-        Unit::Number,
-        "Collapse: near 1, all embeddings are the same.",
-        &[("cosine", "cosine")],
-    ),
-    chart(
+    ("Learning rate", "", &[("rate", "lr")]),
+    ("Mean cosine", "Collapse: near 1, all embeddings are the same.", &[("cosine", "cosine")]),
+    (
         "Effective rank",
-        Unit::Number,
         "Collapse: a fall to a fifth of its best while the loss is no better than at equal embeddings.",
         &[("rank", "effective_rank")],
     ),
-    chart(
-        "Purity",
-        Unit::Percent,
-        "Pseudo-positives that share a label with their query.",
-        &[("purity", "purity")],
-    ),
-    chart("Images a second", Unit::Number, "Images, not views.", &[("images/s", "images_per_second")]),
-    chart("Memory", Unit::Bytes, "Tensors in use on the device.", &[("tensors", "bytes_in_use")]),
+    ("Purity", "Pseudo-positives that share a label with their query.", &[("purity", "purity")]),
+    ("Images a second", "Images, not views.", &[("images/s", "images_per_second")]),
+    ("Memory", "Tensors in use on the device.", &[("tensors", "bytes_in_use")]),
 ];
 
 /// The charts of a run of which something was logged.
@@ -75,55 +42,55 @@ const CHARTS: [Chart; 10] = [
 /// `series(field)` gives a field of the run's log over views, such as `loss`, `terms.NAME` for the loss's `terms`,
 /// `top1`, `balanced`, `purity`. Longer series are drawn as means of neighbouring points.
 pub fn course(terms: &[String], series: &dyn Fn(&str) -> Vec<(f64, f64)>) -> Vec<Panel> {
-    CHARTS.iter().filter_map(|chart| chart.panel(terms, series)).collect()
+    CHARTS.iter().filter_map(|chart| panel(chart, terms, series)).collect()
 }
 
-impl Chart {
-    fn panel(&self, terms: &[String], series: &dyn Fn(&str) -> Vec<(f64, f64)>) -> Option<Panel> {
-        let mut lines: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
-        for &(name, field) in self.lines {
-            match field.strip_suffix('*') {
-                None => lines.push((name.to_string(), series(field))),
-                Some(prefix) => {
-                    lines.extend(terms.iter().map(|term| (term.clone(), series(&format!("{prefix}{term}")))));
-                }
+fn panel(
+    &(title, note, fields): &Chart,
+    terms: &[String],
+    series: &dyn Fn(&str) -> Vec<(f64, f64)>,
+) -> Option<Panel> {
+    let mut lines: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
+    for &(name, field) in fields {
+        match field.strip_suffix('*') {
+            None => lines.push((name.to_string(), series(field))),
+            Some(prefix) => {
+                lines.extend(terms.iter().map(|term| (term.clone(), series(&format!("{prefix}{term}")))));
             }
         }
-        // A loss of one term is that term.
-        let same = |a: &(f64, f64), b: &(f64, f64)| (a.1 - b.1).abs() <= 1e-5 * a.1.abs();
-        if self.title == "Loss"
-            && lines.len() == 2
-            && lines[0].1.iter().zip(&lines[1].1).all(|(a, b)| same(a, b))
-        {
-            lines.pop();
-        }
-        lines.iter_mut().for_each(|(_, points)| points.retain(|p| p.1.is_finite()));
-        lines.retain(|(_, points)| !points.is_empty());
-        let best = lines.first()?.1.iter().map(|p| p.1).fold(0.0, f64::max);
-        let limit = match self.title {
+    }
+    // A loss of one term is that term.
+    let same = |(a, b): (&(f64, f64), &(f64, f64))| (a.1 - b.1).abs() <= 1e-5 * a.1.abs();
+    if title == "Loss" && lines.len() == 2 && lines[0].1.iter().zip(&lines[1].1).all(same) {
+        lines.pop();
+    }
+    lines.iter_mut().for_each(|(_, points)| points.retain(|p| p.1.is_finite()));
+    lines.retain(|(_, points)| !points.is_empty());
+    let best = lines.first()?.1.iter().map(|p| p.1).fold(0.0, f64::max);
+    // Few points are judgements: each is shown.
+    let mark = |points: &[_]| if points.len() > 40 { Mark::Line } else { Mark::Dots { spread: Vec::new() } };
+    let drawn = |(name, points): (String, Vec<_>)| {
+        let points = thinned(&points, POINTS);
+        Series::new(name, mark(&points), points)
+    };
+    Some(Panel {
+        title: title.into(),
+        note,
+        x: "views seen".into(),
+        y: title.into(),
+        unit: match title {
+            "kNN accuracy" | "Purity" => Unit::Percent,
+            "Memory" => Unit::Bytes,
+            _ => Unit::Number,
+        },
+        limit: match title {
             "Mean cosine" => Some(0.99),
             "Effective rank" => Some(0.2 * best),
             _ => None,
-        };
-        // Few points are judgements: each is shown.
-        let mark = |points: &[_]| {
-            if points.len() > 40 { Mark::Line } else { Mark::Dots { spread: Vec::new() } }
-        };
-        let drawn = |(name, points): (String, Vec<_>)| {
-            let points = thinned(&points, POINTS);
-            Series::new(name, mark(&points), points)
-        };
-        Some(Panel {
-            title: self.title.into(),
-            note: self.note,
-            x: "views seen".into(),
-            y: self.title.into(),
-            unit: self.unit,
-            limit,
-            series: lines.into_iter().map(drawn).collect(),
-            ..Panel::default()
-        })
-    }
+        },
+        series: lines.into_iter().map(drawn).collect(),
+        ..Panel::default()
+    })
 }
 
 /// [`course`] as a figure; `None` if there is nothing to draw.

@@ -177,43 +177,32 @@ impl<'a> Study<'a> {
     /// Purity of the 1 to 64 nearest keys before, after and by chance, with `k` pointed out. Photos without labels are
     /// left out, as queries and as keys; `None` if there are fewer than two with labels.
     pub fn purity(&self, k: usize) -> Option<Figure> {
-        let known = |sample: &Sample| -> Vec<usize> {
-            (0..sample.photos.len()).filter(|&row| !self.labels(sample.photos[row]).is_empty()).collect()
-        };
-        let [query_rows, key_rows] = [known(&self.queries), known(&self.keys)];
-        if query_rows.is_empty() || key_rows.len() < 2 {
+        let labelled = |sample: &Sample| sample.only(&|photo| !self.labels(photo).is_empty());
+        let [queries, keys] = [labelled(&self.queries), labelled(&self.keys)];
+        if queries.photos.is_empty() || keys.photos.len() < 2 {
             return None;
         }
-        let pick_ids = |sample: &Sample, rows: &[usize]| -> Vec<usize> {
-            rows.iter().map(|&row| sample.photos[row]).collect()
+        let related = |query: usize, key: usize| {
+            share_a_label(self.labels(queries.photos[query]), self.labels(keys.photos[key]))
         };
-        let photos = [pick_ids(&self.queries, &query_rows), pick_ids(&self.keys, &key_rows)];
-        let related = |query: usize, key: usize| self.related(query_rows[query], key_rows[key]);
         let curve = |stage: usize| {
-            let pick = |sample: &Sample, rows: &[usize]| -> Vec<f32> {
-                let all = points(sample, stage, false);
-                rows.iter().flat_map(|&r| &all.values[r * all.width..][..all.width]).copied().collect()
-            };
-            let width = self.keys.embedded[stage].g_width;
-            let (q, k) = (pick(&self.queries, &query_rows), pick(&self.keys, &key_rows));
-            let queries = Points { values: &q, width, photos: &photos[0] };
-            let keys = Points { values: &k, width, photos: &photos[1] };
+            let [queries, keys] = [&queries, &keys].map(|sample| points(sample, stage, false));
             purity(&nearest(&queries, &keys, LONGEST), &related)
         };
-        let chance = chance(&photos[0], &photos[1], &related);
+        let chance = chance(&queries.photos, &keys.photos, &related);
         let curves = PurityCurves { before: curve(0), after: curve(1), chance };
         let caption = "Share of the k nearest keys by g1 . Qg (the pseudo-positives of MLS) that share a label with \
                        their query, and of keys taken blindly; photos without labels are left out";
         let at = |curve: &[f64]| curve.get(k.saturating_sub(1)).copied();
         let numbers = json!({
-            "queries": photos[0].len(),
-            "labelled_keys": photos[1].len(),
+            "queries": queries.photos.len(),
+            "labelled_keys": keys.photos.len(),
             "k": k,
             "at_k": {"before": at(&curves.before), "after": at(&curves.after)},
             "curves": curves,
         });
         let said = |curve: &[f64]| at(curve).map_or("-".to_string(), |p| format!("{p:.3}"));
-        let (count, place) = (photos[0].len(), self.album.photos().place());
+        let (count, place) = (queries.photos.len(), self.album.photos().place());
         let (before, after) = (said(&curves.before), said(&curves.after));
         Some(Figure {
             name: "purity",

@@ -103,6 +103,16 @@ impl Embedded {
         let labels = self.kept.iter().filter_map(|&id| album.photos().label(id)).collect();
         Features { values: self.values, labels }
     }
+
+    /// Which of these classes each photo shows, `[kept.len(), classes.len()]`: 1, 0, or -1 for what is difficult.
+    pub fn multi_labels(&self, album: &Album, classes: &[usize]) -> Vec<i8> {
+        let photos = album.photos();
+        let of = |id: usize, class: &usize| match photos.labels(id).contains(class) {
+            true => 1,
+            false => -i8::from(photos.difficult(id).contains(class)),
+        };
+        self.kept.iter().flat_map(|&id| classes.iter().map(move |class| of(id, class))).collect()
+    }
 }
 
 /// Pooled backbone features g of the evaluation views of the photos `ids`, batch norm with running statistics;

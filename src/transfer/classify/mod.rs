@@ -46,4 +46,4 @@ pub use supervised::LabelledAlbums;
 pub use svm::{Svm, SvmLoss};
 pub use table::FeatureTable;
 pub(crate) use table::unit;
-pub use voc::{ClassAp, MultiLabelled, Voc, VocResult};
+pub use voc::{ClassAp, MultiLabelled, Voc, VocResult, frequent};
