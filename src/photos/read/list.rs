@@ -25,29 +25,11 @@ struct Columns {
     split: Option<usize>,
 }
 
-/// Headings, of letters alone.
-const FILE: [&str; 18] = [
-    "file",
-    "path",
-    "image",
-    "filename",
-    "filepath",
-    "imagepath",
-    "imagefile",
-    "imagefilename",
-    "imagename",
-    "imageid",
-    "img",
-    "imgpath",
-    "imgfile",
-    "imgname",
-    "photo",
-    "photopath",
-    "picture",
-    "relativepath",
-];
-const LABELS: [&str; 7] = ["labels", "label", "class", "classes", "tags", "category", "categories"];
-const SPLIT: [&str; 4] = ["split", "set", "subset", "partition"];
+/// Headings, of letters alone, the likeliest first.
+const FILE: &str = "file path image filename filepath imagepath imagefile imagefilename imagename imageid img imgpath imgfile \
+                    imgname photo photopath picture relativepath";
+const LABELS: &str = "labels label class classes tags category categories";
+const SPLIT: &str = "split set subset partition";
 
 impl Columns {
     /// From the headings; `None` if the line names no file column.
@@ -55,8 +37,8 @@ impl Columns {
         let letters =
             |cell: &String| cell.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
         let cells: Vec<String> = line.iter().map(letters).collect();
-        let find = |names: &[&str]| names.iter().find_map(|name| cells.iter().position(|cell| cell == name));
-        Some(Columns { file: find(&FILE)?, labels: find(&LABELS), split: find(&SPLIT) })
+        let find = |names: &str| names.split(' ').find_map(|name| cells.iter().position(|cell| cell == name));
+        Some(Columns { file: find(FILE)?, labels: find(LABELS), split: find(SPLIT) })
     }
 }
 

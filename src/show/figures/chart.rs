@@ -1,17 +1,6 @@
-//! Charts: panels of lines, points and bars as one SVG text. No fonts, no display, no device.
-//!
-//! Files and the report's page show the same drawings. Colours are attributes, so that any program shows a file; a page's style
-//! overrides them by the classes `c0` to `c5`, `grid`, `limit`, `page`. Every point and bar holds its numbers in a `<title>`,
-//! which a browser shows beside the pointer and the page reads: a line of the value, a line of the place.
+//! What a chart holds: panels of lines, points and bars, the ends of their axes, and how numbers are written.
 
 use crate::error::readable_bytes;
-
-/// Pixels of a panel in a file.
-const PANEL: [f64; 2] = [520.0, 340.0];
-/// Pixels of a panel on a page, which writes title and legend itself.
-const CARD: [f64; 2] = [420.0, 240.0];
-/// Colours that remain apart for colour-blind eyes (Okabe and Ito), in the order of the series.
-const COLORS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#565656"];
 
 /// How a series is drawn.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +78,7 @@ impl Series {
     }
 
     /// Points with their spreads (0 where there is none).
-    fn finite(&self) -> Vec<(f64, f64, f64)> {
+    pub(super) fn finite(&self) -> Vec<(f64, f64, f64)> {
         let spread = |i: usize| match &self.mark {
             Mark::Dots { spread } => spread.get(i).copied().filter(|s| s.is_finite()).unwrap_or(0.0),
             _ => 0.0,
@@ -106,7 +95,7 @@ fn cover([low, high]: &mut [f64; 2], value: f64) {
 
 impl Panel {
     /// Ends of both axes: what the series cover and a little more above (and below, unless from 0).
-    fn ranges(&self) -> [[f64; 2]; 2] {
+    pub(super) fn ranges(&self) -> [[f64; 2]; 2] {
         let [mut x, mut y] = [[f64::INFINITY, f64::NEG_INFINITY]; 2];
         let mut bars = false;
         for series in &self.series {
@@ -143,194 +132,10 @@ impl Panel {
         }
         [self.x_range.unwrap_or(x), y]
     }
-
-    /// The text of an SVG file's element that shows this panel without title and legend, for a page that has them beside it.
-    pub fn card(&self) -> String {
-        let [width, height] = CARD;
-        let said: Vec<String> = self.series.iter().filter_map(|series| self.course(series)).collect();
-        let label = escaped(&format!("{}: {}", self.title, said.join("; ")));
-        let frame = self.frame([62.0, 10.0, width - 72.0, height - 34.0]);
-        let plot = self.plot(&frame);
-        format!(
-            r#"<svg viewBox="0 0 {width} {height}" tabindex="0" role="img" aria-label="{label}">{plot}</svg>"#
-        )
-    }
-
-    /// Where a series starts and ends, in words.
-    fn course(&self, series: &Series) -> Option<String> {
-        let points = series.finite();
-        let [first, last] = [points.first()?, points.last()?].map(|p| self.unit.write(p.1));
-        Some(format!("{} from {first} to {last}", self.name(series)))
-    }
-
-    /// What a series is called beside its numbers.
-    fn name<'a>(&'a self, series: &'a Series) -> &'a str {
-        if series.name.is_empty() { &self.y } else { &series.name }
-    }
-
-    fn frame(&self, place: [f64; 4]) -> Frame {
-        let [x, y] = self.ranges();
-        Frame { place, x, y }
-    }
-
-    /// Title, legend, plot and the names of the axes, of the size of [`PANEL`].
-    fn whole(&self) -> String {
-        let [width, height] = PANEL;
-        let (legend, below) = self.legend(74.0, width - 12.0, 44.0);
-        let frame = self.frame([74.0, below, width - 94.0, height - 52.0 - below]);
-        let middle = frame.place[0] + frame.place[2] / 2.0;
-        let up = frame.place[1] + frame.place[3] / 2.0;
-        let [title, x, y] = [&self.title, &self.x, &self.y].map(|text| escaped(text));
-        format!(
-            "<text x=\"{middle}\" y=\"22\" text-anchor=\"middle\" font-size=\"15\">{title}</text>{legend}{}\
-             <text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{x}</text>\
-             <text transform=\"translate(18 {up}) rotate(-90)\" text-anchor=\"middle\">{y}</text>\n",
-            self.plot(&frame),
-            height - 12.0,
-        )
-    }
-
-    /// Named series one after the other in lines from `left` to `right`, the first at `top`; and where the plot begins.
-    fn legend(&self, left: f64, right: f64, top: f64) -> (String, f64) {
-        let (mut text, mut x, mut y) = (String::new(), left, top);
-        for (i, series) in self.series.iter().enumerate().filter(|(_, s)| !s.name.is_empty()) {
-            let width = 38.0 + 7.2 * series.name.chars().count() as f64;
-            if x > left && x + width > right {
-                (x, y) = (left, y + 18.0);
-            }
-            let (color, dash) = (series.color(i), series.dash());
-            text += &format!(
-                "<path class=\"c{color}\" d=\"M{x} {y}h18\" stroke=\"{}\" stroke-width=\"2\"{dash}/>\
-                 <text x=\"{}\" y=\"{}\">{}</text>",
-                COLORS[color],
-                x + 24.0,
-                y + 4.0,
-                escaped(&series.name)
-            );
-            x += width;
-        }
-        let below = if text.is_empty() { top - 10.0 } else { y + 14.0 };
-        (text, below)
-    }
-
-    /// Grid, numbers beside the axes, limit and series.
-    fn plot(&self, frame: &Frame) -> String {
-        let [left, top, width, height] = frame.place;
-        let (right, bottom) = (left + width, top + height);
-        let mut text = String::new();
-        for value in self.unit.ticks(frame.y, height / 45.0) {
-            let y = frame.y(value);
-            text += &format!(
-                "<path class=\"grid\" d=\"M{left} {y:.1}H{right}\" stroke=\"#e0e0e0\"/>\
-                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                left - 6.0,
-                y + 4.0,
-                self.unit.write(value)
-            );
-        }
-        let round =
-            || Unit::Number.ticks(frame.x, width / 75.0).into_iter().map(|x| (x, number(x))).collect();
-        let ticks: Vec<(f64, String)> = self.ticks.clone().unwrap_or_else(round);
-        for (value, said) in ticks.iter().step_by(ticks.len().div_ceil((width / 40.0) as usize).max(1)) {
-            let x = frame.x(*value);
-            let anchor = if x > right - 20.0 { "end" } else { "middle" };
-            text += &format!(
-                "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
-                bottom + 17.0,
-                escaped(said)
-            );
-        }
-        if let Some(limit) = self.limit.filter(|limit| (frame.y[0]..=frame.y[1]).contains(limit)) {
-            let y = frame.y(limit);
-            text += &format!(
-                "<path class=\"limit\" d=\"M{left} {y:.1}H{right}\" stroke=\"#aa3333\" stroke-dasharray=\"3 4\"/>"
-            );
-        }
-        text += &format!(
-            "<rect class=\"frame grid\" x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" \
-             fill=\"none\" stroke=\"#c0c0c0\"/>"
-        );
-        self.series.iter().enumerate().for_each(|(i, series)| text += &self.drawn(i, series, frame));
-        text
-    }
-
-    /// A series: its line and spreads, then a dot or bar for each point with its numbers; a line's dots are not seen.
-    fn drawn(&self, i: usize, series: &Series, frame: &Frame) -> String {
-        let points = series.finite();
-        let color = series.color(i);
-        let at = |x: f64, y: f64| format!("{:.1} {:.1}", frame.x(x), frame.y(y));
-        let mut lines: Vec<String> = Vec::new();
-        if points.len() > 1 && !matches!(series.mark, Mark::Bars { .. }) {
-            let places: Vec<String> = points.iter().map(|&(x, y, _)| at(x, y)).collect();
-            lines.push(format!("<path d=\"M{}\" stroke-width=\"2\"{}/>", places.join("L"), series.dash()));
-        }
-        for &(x, y, spread) in points.iter().filter(|p| p.2 > 0.0) {
-            lines.push(format!("<path d=\"M{}L{}\"/>", at(x, y - spread), at(x, y + spread)));
-        }
-        let seen = matches!(series.mark, Mark::Dots { .. } | Mark::Bars { .. }) || points.len() == 1;
-        let marks = points.iter().map(|&(x, y, spread)| {
-            let shape = match series.mark {
-                Mark::Bars { width } => {
-                    let (x0, x1) = (frame.x(x), frame.x(x + width));
-                    let (y0, y1) = (frame.y(y.max(0.0)), frame.y(y.min(0.0)));
-                    let (w, h) = (x1 - x0, y1 - y0);
-                    format!("rect x=\"{x0:.1}\" y=\"{y0:.1}\" width=\"{w:.1}\" height=\"{h:.1}\"")
-                }
-                _ => format!("circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\"", frame.x(x), frame.y(y)),
-            };
-            let kind = shape.split(' ').next().unwrap_or_default();
-            format!("<{shape}><title>{}</title></{kind}>", escaped(&self.said(series, x, y, spread)))
-        });
-        format!(
-            "<g class=\"series c{color}\" data-name=\"{}\"{} fill=\"{hex}\" fill-opacity=\"{}\">\
-             <g fill=\"none\" stroke=\"{hex}\" stroke-linejoin=\"round\">{}</g>{}</g>\n",
-            escaped(self.name(series)),
-            if series.mark == Mark::Dashed { " data-dashed=\"\"" } else { "" },
-            if seen { "0.85" } else { "0" },
-            lines.concat(),
-            marks.collect::<String>(),
-            hex = COLORS[color],
-        )
-    }
-
-    /// A point's numbers: a line of the value, a line of the place.
-    fn said(&self, series: &Series, x: f64, y: f64, spread: f64) -> String {
-        let known = self.ticks.iter().flatten().find(|(at, _)| *at == x).map(|(_, text)| text.clone());
-        let more = if spread > 0.0 { format!(" ± {}", self.unit.write(spread)) } else { String::new() };
-        let value = self.unit.write(y);
-        format!("{} {value}{more}\n{} {}", self.name(series), self.x, known.unwrap_or_else(|| number(x)))
-    }
-}
-
-impl Series {
-    fn color(&self, place: usize) -> usize {
-        self.color.unwrap_or(place) % COLORS.len()
-    }
-
-    fn dash(&self) -> &'static str {
-        if self.mark == Mark::Dashed { " stroke-dasharray=\"6 4\"" } else { "" }
-    }
-}
-
-/// Where a plot lies in its drawing (left, top, width, height), and the ends of its axes.
-struct Frame {
-    place: [f64; 4],
-    x: [f64; 2],
-    y: [f64; 2],
-}
-
-impl Frame {
-    fn x(&self, value: f64) -> f64 {
-        self.place[0] + self.place[2] * (value - self.x[0]) / (self.x[1] - self.x[0])
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        self.place[1] + self.place[3] * (self.y[1] - value) / (self.y[1] - self.y[0])
-    }
 }
 
 impl Unit {
-    fn write(self, value: f64) -> String {
+    pub(super) fn write(self, value: f64) -> String {
         match self {
             Unit::Number => number(value),
             Unit::Percent => format!("{:.1} %", 100.0 * value),
@@ -339,7 +144,7 @@ impl Unit {
     }
 
     /// Round numbers from low to high, about `count` of them; of bytes round in KiB, MiB or what fits.
-    fn ticks(self, [low, high]: [f64; 2], count: f64) -> Vec<f64> {
+    pub(super) fn ticks(self, [low, high]: [f64; 2], count: f64) -> Vec<f64> {
         let scale = match self {
             Unit::Bytes => 1024f64.powi((high.max(1.0).log2() / 10.0) as i32),
             Unit::Number | Unit::Percent => 1.0,
@@ -350,28 +155,6 @@ impl Unit {
         let [first, last] = [(low / scale / step - 1e-9).ceil(), (high / scale / step + 1e-9).floor()];
         (first as i64..=last as i64).map(|i| i as f64 * step * scale).collect()
     }
-}
-
-/// Panels side by side in `columns`, row by row, as the text of an SVG file.
-pub fn svg(panels: &[Panel], columns: usize) -> String {
-    let columns = columns.clamp(1, panels.len().max(1));
-    let rows = panels.len().div_ceil(columns).max(1);
-    let [width, height] = [PANEL[0] * columns as f64, PANEL[1] * rows as f64];
-    let placed = panels.iter().enumerate().map(|(i, panel)| {
-        let (x, y) = (PANEL[0] * (i % columns) as f64, PANEL[1] * (i / columns) as f64);
-        format!("<g transform=\"translate({x} {y})\">{}</g>\n", panel.whole())
-    });
-    format!(
-        "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
-         xmlns=\"http://www.w3.org/2000/svg\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect class=\"page\" width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n{}</svg>\n",
-        placed.collect::<String>()
-    )
-}
-
-/// A text inside an element or an attribute.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// At most `limit` points in the same order: each the mean of as many neighbouring points (the last of fewer).
@@ -385,7 +168,7 @@ pub fn thinned(points: &[(f64, f64)], limit: usize) -> Vec<(f64, f64)> {
 }
 
 /// A number as a person writes it on an axis: `0.25`, `1200`, `45k`, `1.5M`.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let digits = |value: f64, significant: i32| {
         let decimals = (significant - 1 - value.abs().log10().floor() as i32).max(0) as usize;
         let text = format!("{value:.decimals$}");
@@ -407,53 +190,9 @@ fn number(value: f64) -> String {
 mod tests {
     use super::*;
 
-    /// Tags in order, closed as opened; panics on what is no XML.
-    fn tags(text: &str) -> Vec<String> {
-        let (mut open, mut all) = (Vec::new(), Vec::new());
-        for part in text.split('<').skip(1) {
-            let (tag, rest) = part.split_once('>').expect("a tag ends");
-            assert!(
-                !rest.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "").contains('&'),
-                "{rest}"
-            );
-            let name = tag.trim_start_matches('/').split_whitespace().next().expect("a name");
-            if tag.starts_with('/') {
-                assert_eq!(open.pop().as_deref(), Some(name), "closed as opened");
-            } else if !tag.ends_with('/') && !tag.starts_with('!') && !tag.starts_with('?') {
-                open.push(name.to_string());
-            }
-            all.push(name.trim_end_matches('/').to_string());
-        }
-        assert!(open.is_empty(), "{open:?} stay open");
-        all
-    }
-
     fn panel(mark: Mark, points: Vec<(f64, f64)>) -> Panel {
         let series = vec![Series::new("a < b & c", mark, points)];
         Panel { title: "5 > 4".into(), x: "x & y".into(), y: "z".into(), series, ..Panel::default() }
-    }
-
-    #[test]
-    fn an_svg_is_well_formed_whatever_the_names_and_holds_every_bar_and_dot() {
-        let bars = panel(Mark::Bars { width: 1.0 }, (0..7).map(|i| (f64::from(i), f64::from(i))).collect());
-        let dots =
-            panel(Mark::Dots { spread: vec![0.1, 0.0] }, vec![(1.0, 2.0), (2.0, f64::NAN), (3.0, 4.0)]);
-        let text = svg(&[bars, dots], 2);
-        tags(&text);
-        assert_eq!(text.matches("<circle").count(), 2, "one for each finite point");
-        assert_eq!(text.matches("<rect").count(), 7 + 3, "bars, two frames, the page");
-        assert!(text.contains("<title>a &lt; b &amp; c 2 ± 0.1\nx &amp; y 1</title>"), "{text}");
-        assert!(text.contains("width=\"1040\""));
-    }
-
-    #[test]
-    fn a_chart_of_nothing_one_point_or_infinite_values_is_still_a_chart() {
-        for points in [vec![], vec![(3.0, 3.0)], vec![(1.0, f64::INFINITY)]] {
-            for mark in [Mark::Line, Mark::Dashed, Mark::Bars { width: 0.1 }, Mark::Dots { spread: vec![] }] {
-                tags(&svg(&[panel(mark, points.clone())], 1));
-            }
-        }
-        tags(&svg(&[], 1));
     }
 
     #[test]
@@ -464,7 +203,6 @@ mod tests {
         dots.ticks = Some(vec![(0.0, "none".into()), (9.0, "many".into())]);
         let [x, _] = dots.ranges();
         assert!(x[0] < 0.0 && x[1] > 9.0, "{x:?}");
-        assert!(svg(&[dots], 1).contains("many"));
         let [x, y] = panel(Mark::Bars { width: 0.5 }, vec![(1.0, 5.0), (2.0, 6.0)]).ranges();
         assert_eq!((x, y[0]), ([1.0, 2.5], 0.0));
     }

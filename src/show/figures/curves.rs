@@ -1,7 +1,8 @@
 //! A run's course over the views seen: loss, accuracy, what shows a collapse, speed, memory.
 
-use super::chart::{Mark, Panel, Series, Unit, svg, thinned};
+use super::chart::{Mark, Panel, Series, Unit, thinned};
 use super::study::{Drawing, Figure};
+use super::svg::svg;
 use serde_json::json;
 
 /// The most points of a line.

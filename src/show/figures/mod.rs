@@ -18,12 +18,14 @@ mod histogram;
 mod mosaic;
 mod sample;
 mod study;
+mod svg;
 mod sweep;
 
-pub use chart::{Mark, Panel, Series, Unit, svg};
+pub use chart::{Mark, Panel, Series, Unit};
 pub use curves::{course, curves};
 pub use histogram::{BINS, Histogram, Moments, Scores, score_panels};
 pub use mosaic::{BLACK, GREEN, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
 pub use sample::{BATCH, Embedded, Sample, Sampler};
 pub use study::{Drawing, Figure, Study};
+pub use svg::svg;
 pub use sweep::{Cell, sweep_panel};

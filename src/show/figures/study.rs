@@ -1,9 +1,10 @@
 //! Queries and keys of one set of photos, before and after training, and the figures that they give.
 
-use super::chart::{Mark, Panel, Series, svg};
+use super::chart::{Mark, Panel, Series};
 use super::histogram::{BINS, Histogram, Moments, Scores, score_panels};
 use super::mosaic::{BLACK, GREEN, RED, Tile, YELLOW, mosaic};
 use super::sample::{BATCH, Embedded, Sample, Sampler};
+use super::svg::svg;
 use crate::error::{Error, Result};
 use crate::photos::{Album, Rgb};
 use crate::pretrain::encoder::ResNetEncoder;

@@ -1,6 +1,5 @@
 //! A run's photos in the space that its encoder has learned.
 
-use super::map::{principal, tsne};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::photos::views::{CropBox, resized_crop};
@@ -8,7 +7,7 @@ use crate::photos::{Album, Rgb};
 use crate::pretrain::encoder::ResNetEncoder;
 use crate::pretrain::{Config, album, pretraining_photos};
 use crate::show::figures::{Drawing, Figure, Sample, Sampler, Study};
-use crate::transfer::classify::{self, Points, nearest, unit};
+use crate::transfer::classify::{self, Points, nearest, principal, tsne, unit};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rayon::prelude::*;
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! RunFacts   config.toml + log.jsonl     -> settings, curves, warnings, the command to repeat it     run.rs, repeat.rs
-//! Gallery    the encoder + the photos    -> thumbnails, crops, neighbours, figures, maps             gallery.rs, map.rs
+//! Gallery    the encoder + the photos    -> thumbnails, crops, neighbours, figures, maps             gallery.rs
 //! page()     both as JSON in assets/     -> report.html                                              page.rs
 //! serve      the page while the run goes on, on loopback                                             serve.rs
 //! ```
@@ -11,14 +11,12 @@
 //! The page's own code is in `assets/`: `page.html`, `style.css`, `charts.js`, `photos.js`.
 
 mod gallery;
-mod map;
 mod page;
 mod repeat;
 mod run;
 mod serve;
 
 pub use gallery::Gallery;
-pub use map::{principal, tsne};
 pub(crate) use page::{MARK, has_photos};
 pub use page::{gallery, page, write};
 pub use repeat::command;

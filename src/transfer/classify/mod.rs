@@ -8,6 +8,7 @@
 //! | [`voc`] | one linear machine a class ([`svm`]), mean average precision ([`ap`](super::metrics::ap)) |
 //! | [`finetune`] | the whole network on labelled photos |
 //! | [`FeatureTable`] | features of a person's own photos in a file, nearest photos |
+//! | [`nearest()`], [`principal`], [`tsne`] | neighbours and planes, for figures |
 //! | [`colour`], [`handmade`] | the floors: what needs no learning |
 //!
 //! **Why so.** The loss does not say whether features are of use; labels that training never saw do.
@@ -25,6 +26,7 @@ mod features;
 pub mod finetune;
 pub mod handmade;
 pub mod knn;
+mod map;
 mod neighbours;
 pub mod probe;
 pub mod sgd_probe;
@@ -37,6 +39,7 @@ pub use features::{Embedded, Features, Labelled, colour_features, embed, feature
 pub use finetune::{Finetune, FinetuneResult};
 pub use handmade::handmade_features;
 pub use knn::{Knn, KnnProtocol, Votes};
+pub use map::{principal, tsne};
 pub use neighbours::{
     Neighbour, Points, PurityCurves, chance, mean_similarity, nearest, purity, scores, share_a_label, worst,
 };
