@@ -3,6 +3,8 @@
 //!
 //! FLOPs are 2 for each multiply-add of a matrix product or convolution; other arithmetic is not counted.
 
+mod kinds;
+mod measured;
 mod ops;
 mod plan;
 mod profile;
@@ -11,15 +13,10 @@ mod timing;
 mod views;
 mod workload;
 
+pub use kinds::{KINDS, Kind, Name};
+pub use measured::Measured;
 pub use plan::{KernelRow, OpRow, PhaseRow, Plan};
 pub use profile::{OpTime, Profile};
 pub use step::{StepConfig, TrainingStep, parse_architecture};
 pub use timing::{Timing, peak_resident, reset_peak_resident};
-pub use workload::{KINDS, Kind, Name, Workload};
-
-use crate::engine::device::OpRun;
-
-/// `conv2d`, `conv2d backward`.
-fn label(op: &OpRun) -> String {
-    if op.backward { format!("{} backward", op.op) } else { op.op.to_string() }
-}
+pub use workload::Workload;

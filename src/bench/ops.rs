@@ -1,6 +1,6 @@
 //! Single ops, and the two products around which the objectives turn, as workloads.
 
-use super::Workload;
+use super::workload::Workload;
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
 use crate::engine::ops::{Differentiable, Input, Kernel, Matmul, Op, SgdUpdate, TopK, run};

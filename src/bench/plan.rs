@@ -15,12 +15,14 @@
 //!
 //! **FLOPs.** 2 for each multiply-add of a convolution or matrix product, by its definition.
 
-use super::{StepConfig, TrainingStep, label, step};
+use super::profile::label;
+use super::step::{self, StepConfig, TrainingStep, half_note};
 use crate::engine::device::{Device, Events};
 use crate::engine::optim::ema_update;
-use crate::error::Result;
+use crate::error::{Result, readable_bytes};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// All dispatches of one kernel for one kind of op.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -86,6 +88,65 @@ pub struct Plan {
     pub peak_tensor_bytes: u64,
     /// In the order of the step; the last is the total.
     pub phases: Vec<PhaseRow>,
+}
+
+/// What is counted, and a table of phases, their ops and their kernels.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Plan { model, batch, image_size: size, .. } = self;
+        let half = half_note(self.half);
+        writeln!(
+            f,
+            "{model}{half}, {batch} x 3 x {size} x {size}, one training step on a discrete GPU, not run"
+        )?;
+        writeln!(f, "memory: tensors {}", readable_bytes(self.peak_tensor_bytes))?;
+        f.write_str(
+            "least: every op reads each input once (backward of batch norm twice) and writes each result once;\n\
+             moved: every dispatch reads and writes each of its bindings once\n",
+        )?;
+        let row = |cells: [&str; 7]| {
+            let [name, calls, dispatches, least, moved, ratio, flops] = cells;
+            let row =
+                format!("{name:34} {calls:>6} {dispatches:>10} {least:>9} {moved:>9} {ratio:>6} {flops:>8}");
+            row.trim_end().to_string()
+        };
+        let heads = ["phase, op, kernel", "calls", "dispatches", "GB least", "GB moved", "ratio", "GFLOP"];
+        f.write_str(&row(heads))?;
+        let giga = |count: u64| format!("{:.3}", count as f64 / 1e9);
+        let mut line =
+            |name: &str, calls: &str, dispatches: usize, least: Option<u64>, moved: u64, flops: u64| {
+                let ratio = least.map(|least| format!("{:.2}", moved as f64 / least.max(1) as f64));
+                let [least, flops] =
+                    [least, Some(flops).filter(|&n| n > 0)].map(|n| n.map(giga).unwrap_or_default());
+                let (dispatches, ratio) = (dispatches.to_string(), ratio.unwrap_or_default());
+                write!(f, "\n{}", row([name, calls, &dispatches, &least, &giga(moved), &ratio, &flops]))
+            };
+        for phase in &self.phases {
+            line(
+                &phase.phase,
+                "",
+                phase.dispatches,
+                Some(phase.least_bytes),
+                phase.moved_bytes,
+                phase.flops,
+            )?;
+            for op in &phase.ops {
+                let (name, calls) = (format!("  {}", op.op), op.calls.to_string());
+                line(&name, &calls, op.dispatches, Some(op.least_bytes), op.moved_bytes, op.flops)?;
+                for kernel in &op.kernels {
+                    line(
+                        &format!("    {}", kernel.kernel),
+                        "",
+                        kernel.dispatches,
+                        None,
+                        kernel.moved_bytes,
+                        0,
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Plan {

@@ -1,10 +1,12 @@
 //! A training step by op: time, share, rates.
 
-use super::{StepConfig, Timing, TrainingStep, label, peak_resident, reset_peak_resident};
-use crate::engine::device::{Device, Events};
-use crate::error::Result;
+use super::step::{StepConfig, TrainingStep, half_note};
+use super::timing::{Timing, figure, peak_in_words, peak_resident, reset_peak_resident};
+use crate::engine::device::{Device, Events, OpRun};
+use crate::error::{Result, readable_bytes};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// What all calls of one op, forward or backward, take in one step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -88,6 +90,38 @@ impl Profile {
     }
 }
 
+/// A line of the step, one of its memory, and a table of its ops.
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Profile { model, batch, image_size: size, images_per_second, gflops, .. } = self;
+        let Timing { median_ms, least_ms, most_ms, .. } = self.step;
+        writeln!(
+            f,
+            "{model}{}, {batch} x 3 x {size} x {size}: {median_ms:.1} ms ({least_ms:.1} - {most_ms:.1}), \
+             {images_per_second:.1} images/s, {gflops:.1} GFLOP/s",
+            half_note(self.half),
+        )?;
+        let [tensors, process] =
+            [readable_bytes(self.peak_tensor_bytes), peak_in_words(self.peak_resident_bytes)];
+        writeln!(f, "memory: tensors {tensors}, process {process}")?;
+        if !self.is_timed() {
+            writeln!(f, "this adapter has no timestamps: only the whole step is timed")?;
+        }
+        let heads = ["calls", "ms", "share", "MB least", "GB/s", "GFLOP/s"];
+        let [calls, ms, share, bytes, bandwidth, speed] = heads;
+        write!(f, "{:28} {calls:>6} {ms:>9} {share:>6} {bytes:>9} {bandwidth:>7} {speed:>8}", "op")?;
+        for OpTime { op, calls, milliseconds, share, least_bytes, flops } in &self.ops {
+            let rate = |count: f64| milliseconds.filter(|_| count > 0.0).map(|ms| count / 1e6 / ms);
+            let share = share.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
+            let time = milliseconds.map_or("-".into(), |ms| format!("{ms:.2}"));
+            let [bandwidth, speed] = [*least_bytes, *flops].map(|count| figure(rate(count)));
+            let bytes = least_bytes / 1e6;
+            write!(f, "\n{op:28} {calls:>6.0} {time:>9} {share:>6} {bytes:>9.1} {bandwidth:>7} {speed:>8}")?;
+        }
+        Ok(())
+    }
+}
+
 /// The ops of one step, from the events of several.
 fn by_op(events: &Events, steps: f64) -> Vec<OpTime> {
     let mut times: Vec<Option<f64>> = events.ops.iter().map(|op| op.milliseconds).collect();
@@ -111,6 +145,11 @@ fn by_op(events: &Events, steps: f64) -> Vec<OpTime> {
     let mut rows: Vec<OpTime> = rows.into_iter().map(|(op, row)| OpTime { op, ..row }).collect();
     rows.sort_by(|a, b| b.milliseconds.unwrap_or(0.0).total_cmp(&a.milliseconds.unwrap_or(0.0)));
     rows
+}
+
+/// `conv2d`, `conv2d backward`.
+pub(super) fn label(op: &OpRun) -> String {
+    if op.backward { format!("{} backward", op.op) } else { op.op.to_string() }
 }
 
 #[cfg(test)]

@@ -114,3 +114,8 @@ pub(super) fn forward_work(architecture: Architecture, sizes: [usize; 2]) -> Res
     step.loss(&Tape::inert(&device))?;
     Ok(device.take_trace()?.ops.iter().map(|op| op.work).sum())
 }
+
+/// What stands behind a network's name where its activations are f16.
+pub(super) fn half_note(half: bool) -> &'static str {
+    if half { " with activations in f16" } else { "" }
+}

@@ -1,6 +1,6 @@
 //! How long something takes, and how much memory the process held.
 
-use crate::error::Result;
+use crate::error::{Result, readable_bytes};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -55,6 +55,17 @@ pub fn peak_resident() -> Option<u64> {
 pub fn reset_peak_resident() {
     // Where this is refused the peak stays that of the whole process, which is what it then is called.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// A [`peak_resident`] in words.
+pub(super) fn peak_in_words(bytes: Option<u64>) -> String {
+    let most = |bytes| format!("{} at most", readable_bytes(bytes));
+    bytes.map_or("peak memory is only known on Linux".into(), most)
+}
+
+/// One decimal, or a dash.
+pub(super) fn figure(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:.1}"))
 }
 
 #[cfg(test)]

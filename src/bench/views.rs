@@ -1,6 +1,6 @@
 //! MoCo-v2's views from the bytes of a JPEG: decoding, cropping, colours, blur, normalising.
 
-use super::Workload;
+use super::workload::Workload;
 use crate::error::{Error, Result};
 use crate::photos::views::{ViewConfig, ViewMaker, ViewParams};
 use crate::photos::{Photos, decode};

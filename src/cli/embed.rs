@@ -1,27 +1,45 @@
 //! `vista embed`.
 
-use super::judged::{Chosen, Opened, embed_all, warn, warn_of_undecodable};
+use super::judged::{Chosen, Opened, warn, warn_of_undecodable};
 use super::paths::{Files, Input, Mark, Output};
 use crate::engine::nn::fingerprint;
 use crate::error::{Error, Result};
 use crate::photos::{Album, AlbumOptions, Photos, Source};
 use crate::transfer::classify::FeatureTable;
-use std::path::Path;
 
 /// Keys of a file of features: what tells by which encoder and at which size of views they were made.
 pub(super) const FINGERPRINT: &str = "fingerprint";
 pub(super) const IMAGE_SIZE: &str = "image_size";
 
-/// Write the features of photos to a file: pooled backbone features of the middle of each photo.
+/// Photos that are embedded.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct PhotoArgs {
     /// Folder of photos (nested; JPEG, PNG, WebP, GIF, BMP, TIFF), csv list, or folder of STL-10, CIFAR-10, Pascal VOC or COCO; the built-in
     /// photos if absent.
     #[arg(value_name = "PHOTOS")]
-    photos: Option<Input>,
+    pub(super) photos: Option<Input>,
     /// Follow links that lead out of the folder of photos.
     #[arg(long)]
     follow_links: bool,
+}
+
+impl PhotoArgs {
+    pub(super) fn album(&self) -> Result<Album> {
+        let photos = match &self.photos {
+            None => Photos::bundled_pretrain(),
+            Some(path) => Photos::open(Source::from(&**path).follow_links(self.follow_links), None)?,
+        };
+        warn(&photos);
+        // Each photo is seen once.
+        Ok(Album::new(photos, AlbumOptions { cache_bytes: 0, shrink_to: None }))
+    }
+}
+
+/// Write the features of photos to a file: pooled backbone features of the middle of each photo.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    photos: PhotoArgs,
     #[command(flatten)]
     chosen: Chosen,
     /// File to write: `.safetensors` (`features` [N, C] and the photos' names as a JSON list in the metadata) or `.csv`.
@@ -53,7 +71,7 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let is_list = args.is_list()?;
-    let album = album(args.photos.as_deref(), args.follow_links)?;
+    let album = args.photos.album()?;
     let opened = args.chosen.open()?;
     let (table, kept) = table(&opened, &album)?;
     if is_list {
@@ -74,20 +92,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The photos at a path, or the built-in ones.
-pub(super) fn album(photos: Option<&Path>, follow_links: bool) -> Result<Album> {
-    let photos = match photos {
-        None => Photos::bundled_pretrain(),
-        Some(path) => Photos::open(Source::from(path).follow_links(follow_links), None)?,
-    };
-    warn(&photos);
-    // Each photo is seen once.
-    Ok(Album::new(photos, AlbumOptions { cache_bytes: 0, shrink_to: None }))
-}
-
 /// Features of all photos, and the ids of those that could be decoded; the others are named.
 pub(super) fn table(opened: &Opened, album: &Album) -> Result<(FeatureTable, Vec<usize>)> {
-    let found = embed_all(&opened.encoder.backbone, album, &opened.views, &opened.device, "photos")?;
+    let found = opened.embed(&opened.encoder.backbone, album, "features of photos")?;
     warn_of_undecodable([album]);
     if !found.values.iter().all(|v| v.is_finite()) {
         return Err(Error::Run("a feature is not finite: the encoder has diverged, use another".into()));

@@ -1,8 +1,10 @@
-//! `vista explain`.
+//! `vista explain`: each stage's page of the tour, and some sections of the README, in a terminal.
 
 use crate::error::Result;
 use crate::topic::Topic;
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use std::sync::LazyLock;
 
 /// Print the page that teaches a topic: formula, reason, the trap in it. Errors name the page that has their reason.
 #[derive(Debug, clap::Args)]
@@ -11,17 +13,135 @@ pub(super) struct Args {
     topic: Option<Topic>,
 }
 
+/// Where a page is written, once, where it is needed.
+enum Page {
+    /// At the head of a source file.
+    Tour(&'static str),
+    /// Under a title of the README.
+    Section(&'static str),
+}
+
+const README: &str = include_str!("../../README.md");
+
+/// Every topic in the order of the tour: what it is about, and its page.
+const PAGES: [(Topic, &str, Page); 15] = [
+    (Topic::Data, "Photos and batches", Page::Tour(include_str!("../photos/mod.rs"))),
+    (Topic::Views, "Crops and colours", Page::Tour(include_str!("../photos/views/mod.rs"))),
+    (
+        Topic::Encoder,
+        "Features, projections, the momentum copy",
+        Page::Tour(include_str!("../pretrain/encoder.rs")),
+    ),
+    (Topic::Queue, "Keys of earlier steps", Page::Tour(include_str!("../pretrain/queue.rs"))),
+    (Topic::Objective, "Losses", Page::Tour(include_str!("../pretrain/method.rs"))),
+    (Topic::Optim, "Optimisers and schedules", Page::Tour(include_str!("../engine/optim/mod.rs"))),
+    (Topic::Train, "The order of a step", Page::Tour(include_str!("../pretrain/mod.rs"))),
+    (Topic::Eval, "Judging frozen features", Page::Tour(include_str!("../transfer/classify/mod.rs"))),
+    (Topic::Interop, "Other libraries' encoders", Page::Tour(include_str!("../interop/mod.rs"))),
+    (Topic::Report, "A run as one page", Page::Tour(include_str!("../show/report/mod.rs"))),
+    (Topic::Devices, "GPUs, the CPU, and which one is taken", Page::Section("Two devices, one definition")),
+    (Topic::Memory, "Batches larger than memory", Page::Section("Batches larger than memory")),
+    (Topic::Half, "Values kept as f16", Page::Section("Half storage")),
+    (Topic::Collapse, "Encoders that stop telling photos apart", Page::Section("Collapse")),
+    (Topic::Promises, "What holds when something goes wrong", Page::Section("What Vista promises")),
+];
+
+impl ValueEnum for Topic {
+    fn value_variants<'a>() -> &'a [Topic] {
+        static ALL: LazyLock<Vec<Topic>> = LazyLock::new(|| PAGES.iter().map(|page| page.0).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()).help(page(*self).1))
+    }
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
-    let text = match args.topic {
-        Some(topic) => topic.text(),
-        None => Topic::value_variants().iter().map(line).collect(),
-    };
-    print!("{text}");
+    let line = |(topic, about, _): &(Topic, &str, Page)| format!("{:23}  {about}\n", topic.to_string());
+    print!("{}", args.topic.map_or_else(|| PAGES.iter().map(line).collect(), text));
     Ok(())
 }
 
-fn line(topic: &Topic) -> String {
-    let value = topic.to_possible_value();
-    let help = value.as_ref().and_then(|value| value.get_help()).map(|help| help.to_string());
-    format!("{:23}  {}\n", topic.to_string(), help.unwrap_or_default())
+fn page(topic: Topic) -> &'static (Topic, &'static str, Page) {
+    PAGES.iter().find(|page| page.0 == topic).expect("every topic has a page")
+}
+
+/// The page of a topic.
+fn text(topic: Topic) -> String {
+    match page(topic).2 {
+        Page::Tour(source) => tour(source),
+        Page::Section(title) => section(title),
+    }
+}
+
+/// The documentation at the head of a source file.
+fn tour(source: &str) -> String {
+    let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+    lines.map(|line| plain(line.strip_prefix(' ').unwrap_or(line)) + "\n").collect()
+}
+
+/// A section of the README with its title.
+fn section(title: &str) -> String {
+    let lines = README.lines().skip_while(|line| line.strip_prefix("## ") != Some(title));
+    let rest = lines.enumerate().take_while(|(i, line)| *i == 0 || !line.starts_with("## "));
+    rest.map(|(_, line)| plain(line.trim_start_matches("## ")) + "\n").collect()
+}
+
+/// A line without the marks that only a browser needs: links, and the bars that set words in bold.
+fn plain(line: &str) -> String {
+    let (mut text, mut rest) = (String::new(), line);
+    // `[words](address)` and `[words]` become their words.
+    while let Some((before, after)) = rest.split_once("[`") {
+        let Some((words, after)) = after.split_once("`]") else { break };
+        text += &format!("{before}`{words}`");
+        let address = after.strip_prefix('(').and_then(|address| address.split_once(')'));
+        rest = address.map_or(after, |(_, after)| after);
+    }
+    (text + rest).replace("**", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_has_a_page_without_marks() {
+        for &topic in Topic::value_variants() {
+            let text = text(topic);
+            assert!(text.lines().filter(|line| !line.trim().is_empty()).count() > 3, "{topic}: {text}");
+            for mark in ["**", "[`", "](", "//!"] {
+                assert!(!text.contains(mark), "{topic} has {mark}: {text}");
+            }
+        }
+        assert!(text(Topic::Queue).starts_with("Stage 4: the dictionary of keys."));
+        assert!(text(Topic::Collapse).starts_with("Collapse\n"));
+        assert!(!text(Topic::Collapse).contains("Two devices"), "a section ends where the next begins");
+    }
+
+    /// `vista explain NAME`, wherever it is written, names a topic.
+    #[test]
+    fn every_page_that_a_text_names_is_there() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut files = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+        let mut folders = vec![root.join("src")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").path())
+            {
+                if entry.is_dir() { folders.push(entry) } else { files.push(entry) }
+            }
+        }
+        let mut named = 0;
+        for file in files {
+            let Ok(text) = std::fs::read_to_string(&file) else { continue };
+            for after in text.split("vista explain ").skip(1) {
+                let name: String = after.chars().take_while(|c| c.is_ascii_lowercase()).collect();
+                if !name.is_empty() {
+                    assert!(Topic::from_str(&name, false).is_ok(), "{}: {name}", file.display());
+                    named += 1;
+                }
+            }
+        }
+        assert!(named > 2, "{named} found");
+    }
 }

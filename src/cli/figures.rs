@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 ///
 /// purity.svg: the share of the k nearest keys that share a label with their query, where labels are known.
 ///
-/// curves.svg: loss, its terms and kNN accuracy over views, from the run's log.jsonl.
+/// curves.svg: loss with its terms, kNN accuracy, signs of a collapse and speed over views, from the run's log.jsonl.
 ///
 /// Beside each lies a .json with all its numbers. Batch norm takes the statistics of batches of 64 views, as in
 /// training.
@@ -99,15 +99,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
         &config,
     )?;
     let labelled = labelled.map(|photos| album(&config, photos));
-    save(&out, &main.scores()?, &photos)?;
+    save(&out, &main.scores(), &photos)?;
     save(&out, &main.neighbours(args.queries)?, &photos)?;
     let k = config.whole("k").unwrap_or(20);
     let judged = labelled.as_ref().unwrap_or(&photos);
     let purity = match &labelled {
-        None => main.purity(k)?,
+        None => main.purity(k),
         Some(album) => {
             let sampler = Sampler { album, views: &config.views, seed, device: &device };
-            args.study(&sampler, encoders, &config)?.purity(k)?
+            args.study(&sampler, encoders, &config)?.purity(k)
         }
     };
     warn_of_undecodable([&photos].into_iter().chain(&labelled));
@@ -115,8 +115,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Some(figure) => save(&out, &figure, judged)?,
         None => println!("no purity.svg: no labels are known; give --labelled DIR"),
     }
-    let curves = history.map(|h| curves(&h.terms(), &|field| h.series(field))).transpose()?.flatten();
-    match curves {
+    match history.and_then(|h| curves(&h.terms(), &|field| h.series(field))) {
         Some(figure) => save(&out, &figure, &photos)?,
         None => println!("no curves.svg: {} is not there or holds no step; give --log FILE", log.display()),
     }

@@ -1,6 +1,6 @@
 //! `vista finetune`.
 
-use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset, warn_of_undecodable};
+use crate::cli::judged::{Judged, LabelledPhotos, Watch, best_on_test};
 use crate::cli::paths::{Files, Mark, Output};
 use crate::error::Result;
 use crate::pretrain::checkpoint;
@@ -69,11 +69,10 @@ pub(super) fn files(args: &Args) -> Result<Files> {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let report = args.judged.report(NAME);
-    let albums = args.photos.open()?;
-    let opened = args.judged.open()?;
+    let judging = args.judged.begin(NAME, || args.photos.open())?;
+    let (opened, albums) = (&judging.opened, &judging.albums);
     if args.random_init {
-        copy_state(&opened.encoder, &opened.untrained(&albums.train)?)?;
+        copy_state(&opened.encoder, &judging.untrained()?)?;
     }
     let usual = Finetune::scaled(args.batch);
     let finetune = Finetune {
@@ -100,31 +99,28 @@ pub(super) fn run(args: &Args) -> Result<()> {
         watch.at(p.step, || format!("step {} of {}{last}", p.step, p.total));
     };
     let features = opened.config.resnet().features();
-    let backbone = &opened.encoder.backbone;
-    let result = finetune.fit(backbone, features, &albums, &opened.views, &opened.device, heard)?;
+    let result =
+        finetune.fit(&opened.encoder.backbone, features, albums, &opened.views, &opened.device, heard)?;
     if let Some(watch) = watch {
         watch.end();
     }
-    warn_of_undecodable(albums.both());
-    for (class, right) in albums.test.photos().classes().iter().zip(&result.classes) {
+    let classes = albums.test.photos().classes().iter().zip(&result.classes).map(|(class, right)| {
         let right = right.map_or("no test photo".into(), |r| format!("{r:.3}"));
-        say!("  {class:24} {right}");
-    }
+        format!("  {class:24} {right}")
+    });
+    let mut lines: Vec<String> = classes.collect();
     let start = if args.random_init { "random parameters" } else { "the checkpoint" };
-    say!("fine-tuned from {start} for {} epochs, {} steps", args.epochs, result.steps);
-    say!("after the last epoch: top-1 {:.4}, mean per class {:.4}", result.top1, result.balanced);
-    say!("best on test (chosen by looking at the test photos): top-1 {:.4}", result.best_on_test);
-    say!("{} train and {} test photos", albums.train.used(), albums.test.used());
+    lines.extend([
+        format!("fine-tuned from {start} for {} epochs, {} steps", args.epochs, result.steps),
+        format!("after the last epoch: top-1 {:.4}, mean per class {:.4}", result.top1, result.balanced),
+        best_on_test(result.best_on_test),
+        judging.counts(),
+    ]);
     if let Some(out) = &args.out {
         let reached = checkpoint::Progress { epoch: args.epochs, step: result.steps };
         checkpoint::save(out, &opened.encoder, &opened.config, reached)?;
-        say!("encoder  {}", out.display());
+        lines.push(format!("encoder  {}", out.display()));
     }
-    report.write(json!({
-        "encoder": opened.facts(),
-        "random_init": args.random_init,
-        "dataset": dataset(albums.both()),
-        "protocol": finetune,
-        "results": result,
-    }))
+    let facts = json!({ "random_init": args.random_init, "protocol": finetune, "results": result });
+    judging.finish(&lines, facts)
 }

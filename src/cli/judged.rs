@@ -1,20 +1,17 @@
-//! What the judging commands share: their arguments, progress, and the JSON that each leaves behind.
+//! What the judging commands share: their arguments, opening, progress, and the JSON that each leaves behind.
 
 use super::paths::{Files, Input, Mark, Output};
 use crate::engine::device::Device;
 use crate::engine::nn::ResNet;
 use crate::error::{Error, Result, one_line};
 use crate::photos::views::ViewConfig;
-use crate::photos::{Album, AlbumOptions, Photos, Source, Split, labelled_split};
+use crate::photos::{Album, Photos, Source, Split, labelled_split};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, Progress, checkpoint};
-use crate::transfer::classify::{
-    Features, KnnProtocol, LabelledAlbums, labelled_features, precise_statistics,
-};
+use crate::transfer::classify::{Embedded, Features, KnnProtocol, LabelledAlbums, embed, precise_statistics};
 use indicatif::HumanDuration;
 use serde_json::{Value, json};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Which encoder, and on which device.
@@ -63,42 +60,144 @@ impl Chosen {
 }
 
 impl Judged {
-    pub(super) fn open(&self) -> Result<Opened> {
-        self.chosen.open()
-    }
-
     /// The file of the command's figures.
     pub(super) fn files(&self, [command, mark]: [&'static str; 2]) -> Result<Files> {
         let checkpoint = &*self.chosen.checkpoint;
         std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
-        let path = self.report([command, mark]).path;
+        let path = self.path(command);
         Ok(path.map_or(Files::none(), |path| Files::none().file("--json", &path, Mark::Words(mark))))
     }
 
-    /// Where the command's figures go.
-    pub(super) fn report(&self, [command, _]: [&'static str; 2]) -> Report {
-        let checkpoint = &self.chosen.checkpoint;
-        let beside = checkpoint.with_file_name(format!("{command}.json"));
-        let path = match &self.json {
+    /// Where the command's figures go; `None` for standard output.
+    fn path(&self, command: &str) -> Option<PathBuf> {
+        match &self.json {
             Some(path) if path.is_printed() => None,
             Some(path) => Some(path.to_path_buf()),
-            None => Some(beside),
-        };
-        Report { command, path, checkpoint: checkpoint.display().to_string(), began: Instant::now() }
+            None => Some(self.chosen.checkpoint.with_file_name(format!("{command}.json"))),
+        }
+    }
+
+    /// Opens the photos, then the encoder.
+    pub(super) fn begin(
+        &self,
+        [command, _]: [&'static str; 2],
+        albums: impl FnOnce() -> Result<LabelledAlbums>,
+    ) -> Result<Judging> {
+        let began = Instant::now();
+        let (albums, opened) = (albums()?, self.chosen.open()?);
+        let checkpoint = self.chosen.checkpoint.display().to_string();
+        Ok(Judging { opened, albums, command, path: self.path(command), checkpoint, began })
+    }
+}
+
+/// A judging command at work: an encoder, labelled photos, and where the figures go.
+pub(super) struct Judging {
+    pub(super) opened: Opened,
+    pub(super) albums: LabelledAlbums,
+    command: &'static str,
+    path: Option<PathBuf>,
+    checkpoint: String,
+    began: Instant,
+}
+
+impl Judging {
+    /// Frozen features of the train and the test photos by a backbone of this architecture.
+    pub(super) fn embed(&self, backbone: &ResNet) -> Result<[Embedded; 2]> {
+        let [train, test] = self.albums.both();
+        Ok([
+            self.opened.embed(backbone, train, "features of train photos")?,
+            self.opened.embed(backbone, test, "features of test photos")?,
+        ])
+    }
+
+    /// The same with the one class of each photo.
+    pub(super) fn features(&self, backbone: &ResNet) -> Result<[Features; 2]> {
+        let [train, test] = self.embed(backbone)?;
+        Ok([train.labelled(&self.albums.train), test.labelled(&self.albums.test)])
+    }
+
+    /// The same architecture before training: initialised by the checkpoint's own seed, batch norm with the statistics of
+    /// the train photos.
+    pub(super) fn untrained(&self) -> Result<ResNetEncoder> {
+        let Opened { config, views, device, .. } = &self.opened;
+        let encoder = config.encoder(device)?;
+        precise_statistics(&encoder.backbone, &self.albums.train, views, device)?;
+        Ok(encoder)
+    }
+
+    /// How many photos were used, in words.
+    pub(super) fn counts(&self) -> String {
+        format!("{} train and {} test photos", self.albums.train.used(), self.albums.test.used())
+    }
+
+    /// Says the `lines` and writes the JSON: `facts` (with more of `dataset`, if any) beside what is said of every judgement.
+    pub(super) fn finish(&self, lines: &[String], mut facts: Value) -> Result<()> {
+        warn_of_undecodable(self.albums.both());
+        lines.iter().for_each(|line| say!("{line}"));
+        let mut all = json!({
+            "checkpoint": self.checkpoint,
+            "seconds": self.began.elapsed().as_secs_f64(),
+            "encoder": self.opened.facts(),
+            "dataset": self.dataset(),
+        });
+        let more = facts.as_object_mut().and_then(|facts| facts.remove("dataset"));
+        extend(&mut all["dataset"], more.unwrap_or_default());
+        extend(&mut all, facts);
+        write_json(self.path.as_deref(), self.command, all)?;
+        self.path.iter().for_each(|path| println!("figures  {}", path.display()));
+        Ok(())
+    }
+
+    /// Where the photos are, how many were used, and what was left out.
+    fn dataset(&self) -> Value {
+        let [train, test] = self.albums.both();
+        let warnings: Vec<String> = [train, test].map(Album::all_left_out).concat();
+        json!({
+            "train": train.photos().place(),
+            "test": test.photos().place(),
+            "train_photos": train.used(),
+            "test_photos": test.used(),
+            "undecodable": train.broken().len() + test.broken().len(),
+            "warnings": warnings,
+            "classes": train.photos().classes(),
+        })
+    }
+}
+
+/// The best figure of all epochs, so named.
+pub(super) fn best_on_test(top1: f64) -> String {
+    format!("best on test (chosen by looking at the test photos): top-1 {top1:.4}")
+}
+
+/// Writes command, version and `facts` to a file, or prints them where there is none.
+pub(super) fn write_json(path: Option<&Path>, command: &str, facts: Value) -> Result<()> {
+    let mut all = json!({ "command": command, "vista": env!("CARGO_PKG_VERSION") });
+    extend(&mut all, facts);
+    match path {
+        Some(path) => std::fs::write(path, format!("{all:#}\n")).map_err(|e| Error::io(path, e)),
+        None => {
+            println!("{all:#}");
+            Ok(())
+        }
+    }
+}
+
+/// Adds the entries of one object to another.
+fn extend(all: &mut Value, more: Value) {
+    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+        all.extend(more);
     }
 }
 
 impl Opened {
-    /// The same architecture before training: initialised by the checkpoint's own seed, batch norm with the statistics of
-    /// these photos.
-    pub(super) fn untrained(&self, photos: &Album) -> Result<ResNetEncoder> {
-        let encoder = self.config.encoder(&self.device)?;
-        precise_statistics(&encoder.backbone, photos, &self.views, &self.device)?;
-        Ok(encoder)
+    /// Frozen features of all photos by a backbone of this architecture; `what` it is called while it goes on.
+    pub(super) fn embed(&self, backbone: &ResNet, album: &Album, what: &str) -> Result<Embedded> {
+        let ids: Vec<usize> = (0..album.photos().len()).collect();
+        watched(ids.len(), what, |heard| embed(backbone, album, &ids, &self.views, &self.device, heard))
     }
 
     /// What the report says of the encoder and its views.
-    pub(super) fn facts(&self) -> Value {
+    fn facts(&self) -> Value {
         json!({
             "backbone": self.config.model,
             "pretrained_by": self.config.method.entry().name,
@@ -107,21 +206,6 @@ impl Opened {
             "image_size": self.views.size,
             "device": self.device.name(),
         })
-    }
-
-    /// Frozen features of labelled photos by a backbone of this architecture.
-    pub(super) fn features(&self, backbone: &ResNet, albums: &LabelledAlbums) -> Result<[Features; 2]> {
-        let embed = |album: &Album, name: &str| {
-            let mut watch = Watch::new(album.photos().len() as u64);
-            let total = album.photos().len();
-            let heard = &mut |done: usize| {
-                watch.at(done as u64, || format!("features of {done} of {total} {name} photos"));
-            };
-            let found = labelled_features(backbone, album, &self.views, &self.device, heard);
-            watch.end();
-            found
-        };
-        Ok([embed(&albums.train, "train")?, embed(&albums.test, "test")?])
     }
 }
 
@@ -148,8 +232,7 @@ impl LabelledPhotos {
             None => [Split::Train, Split::Test].map(Photos::bundled_labelled),
         };
         photos.iter().for_each(warn);
-        let [train, test] = photos.map(|p| Arc::new(Album::new(p, AlbumOptions::default())));
-        let albums = LabelledAlbums { train, test };
+        let albums = LabelledAlbums::new(photos);
         albums.check()?;
         Ok(albums)
     }
@@ -163,51 +246,6 @@ pub(super) fn warn(photos: &Photos) {
 /// Names the photos that could not be decoded, once all have been looked at.
 pub(super) fn warn_of_undecodable<'a>(albums: impl IntoIterator<Item = &'a Album>) {
     albums.into_iter().flat_map(Album::left_out).for_each(|line| eprintln!("warning: {line}"));
-}
-
-/// What the report says of train and test photos: where they are, how many were used, and what was left out.
-pub(super) fn dataset([train, test]: [&Album; 2]) -> Value {
-    let warnings: Vec<String> = [train, test].map(Album::all_left_out).concat();
-    json!({
-        "train": train.photos().place(),
-        "test": test.photos().place(),
-        "train_photos": train.used(),
-        "test_photos": test.used(),
-        "undecodable": train.broken().len() + test.broken().len(),
-        "warnings": warnings,
-        "classes": train.photos().classes(),
-    })
-}
-
-/// The JSON of one command.
-pub(super) struct Report {
-    command: &'static str,
-    /// `None` for standard output.
-    path: Option<PathBuf>,
-    checkpoint: String,
-    began: Instant,
-}
-
-impl Report {
-    /// Writes it: `facts` are added to the command, version, checkpoint and seconds.
-    pub(super) fn write(&self, facts: Value) -> Result<()> {
-        let mut all = json!({
-            "command": self.command,
-            "vista": env!("CARGO_PKG_VERSION"),
-            "checkpoint": self.checkpoint,
-            "seconds": self.began.elapsed().as_secs_f64(),
-        });
-        if let (Some(all), Value::Object(facts)) = (all.as_object_mut(), facts) {
-            all.extend(facts);
-        }
-        let Some(path) = &self.path else {
-            println!("{all:#}");
-            return Ok(());
-        };
-        std::fs::write(path, format!("{all:#}\n")).map_err(|e| Error::io(path, e))?;
-        println!("figures  {}", path.display());
-        Ok(())
-    }
 }
 
 /// Progress with the time that is left.
@@ -234,20 +272,10 @@ impl Watch {
     }
 }
 
-/// Features of photos that may have any number of labels, and which of them could be decoded.
-pub(super) fn embed_all(
-    backbone: &ResNet,
-    album: &Album,
-    views: &ViewConfig,
-    device: &Device,
-    name: &str,
-) -> Result<crate::transfer::classify::Embedded> {
-    let ids: Vec<usize> = (0..album.photos().len()).collect();
-    let mut watch = Watch::new(ids.len() as u64);
-    let heard = &mut |done: usize| {
-        watch.at(done as u64, || format!("{name}: features of {done} of {} photos", ids.len()));
-    };
-    let found = crate::transfer::classify::embed(backbone, album, &ids, views, device, heard);
+/// Does some work on `total` photos with its progress; the work tells how many are done.
+pub(super) fn watched<T>(total: usize, what: &str, work: impl FnOnce(&mut dyn FnMut(usize)) -> T) -> T {
+    let mut watch = Watch::new(total as u64);
+    let found = work(&mut |done| watch.at(done as u64, || format!("{what}: {done} of {total}")));
     watch.end();
     found
 }

@@ -11,47 +11,41 @@ use std::io::Read;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-/// An argument that names what a command reads.
+/// An argument that names what a command reads, or what it writes.
 #[derive(Clone, Debug)]
-pub(super) struct Input(PathBuf);
+pub(super) struct Named<const WRITTEN: bool>(PathBuf);
 
-/// An argument that names what a command writes.
-#[derive(Clone, Debug)]
-pub(super) struct Output(PathBuf);
+/// What a command reads.
+pub(super) type Input = Named<false>;
+/// What a command writes.
+pub(super) type Output = Named<true>;
 
-macro_rules! path_argument {
-    ($name:ident) => {
-        impl Deref for $name {
-            type Target = Path;
-            fn deref(&self) -> &Path {
-                &self.0
-            }
-        }
-
-        impl AsRef<Path> for $name {
-            fn as_ref(&self) -> &Path {
-                self
-            }
-        }
-
-        // A default value.
-        impl From<&str> for $name {
-            fn from(path: &str) -> $name {
-                $name(path.into())
-            }
-        }
-
-        impl ValueParserFactory for $name {
-            type Parser = MapValueParser<PathBufValueParser, fn(PathBuf) -> $name>;
-            fn value_parser() -> Self::Parser {
-                PathBufValueParser::new().map($name as fn(PathBuf) -> $name)
-            }
-        }
-    };
+impl<const WRITTEN: bool> Deref for Named<WRITTEN> {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.0
+    }
 }
 
-path_argument!(Input);
-path_argument!(Output);
+impl<const WRITTEN: bool> AsRef<Path> for Named<WRITTEN> {
+    fn as_ref(&self) -> &Path {
+        self
+    }
+}
+
+/// A default value.
+impl<const WRITTEN: bool> From<&str> for Named<WRITTEN> {
+    fn from(path: &str) -> Named<WRITTEN> {
+        Named(path.into())
+    }
+}
+
+impl<const WRITTEN: bool> ValueParserFactory for Named<WRITTEN> {
+    type Parser = MapValueParser<PathBufValueParser, fn(PathBuf) -> Named<WRITTEN>>;
+    fn value_parser() -> Self::Parser {
+        PathBufValueParser::new().map(Named)
+    }
+}
 
 impl Output {
     /// Whether it stands for standard output.
@@ -147,7 +141,7 @@ impl Files {
             };
             if let Ok(Some(paths)) = matches.try_get_many::<Input>(arg.get_id().as_str()) {
                 // Before what a configuration says: a person knows it by its argument.
-                self.reads.splice(0..0, paths.map(|Input(path)| (name.clone(), path.clone())));
+                self.reads.splice(0..0, paths.map(|Named(path)| (name.clone(), path.clone())));
             }
         }
         self

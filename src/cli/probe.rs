@@ -1,10 +1,11 @@
 //! `vista probe`.
 
-use crate::cli::judged::{Judged, LabelledPhotos, Watch, dataset, warn_of_undecodable};
+use crate::cli::judged::{Judged, LabelledPhotos, best_on_test, watched};
 use crate::cli::paths::Files;
 use crate::engine::nn::ResNet;
 use crate::error::{Error, Result};
-use crate::transfer::classify::{Probe, ProbeResult, SgdProbe, standard_error};
+use crate::transfer::classify::{Probe, ProbeResult, SgdProbe};
+use crate::transfer::metrics::standard_error;
 use serde_json::json;
 
 /// How the classifier is trained.
@@ -51,61 +52,53 @@ pub(super) fn files(args: &Args) -> Result<Files> {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let report = args.judged.report(NAME);
     if args.lr.is_some_and(|lr| !(lr > 0.0 && lr.is_finite())) {
         return Err(Error::input("a learning rate that is not above 0", "--lr", "choose one such as 0.001"));
     }
-    let albums = args.photos.open()?;
-    let opened = args.judged.open()?;
+    let judging = args.judged.begin(NAME, || args.photos.open())?;
+    let (views, device) = (&judging.opened.views, &judging.opened.device);
     let Args { epochs, batch, seed, .. } = *args;
     let adam = Probe { epochs, batch, seed, ..Probe::default() };
     let adam = Probe { lr: args.lr.unwrap_or(adam.lr), ..adam };
     let sgd = SgdProbe::scaled(batch);
     let sgd = SgdProbe { epochs, seed, lr: args.lr.unwrap_or(sgd.lr), ..sgd };
     let fit = |backbone: &ResNet| -> Result<ProbeResult> {
-        let device = &opened.device;
         match args.protocol {
             Protocol::Adam => {
-                let [train, test] = opened.features(backbone, &albums)?;
-                let mut watch = Watch::new(epochs);
-                let heard = &mut |done| watch.at(done, || format!("epoch {done} of {epochs}"));
-                let result = adam.fit_watched(device, &train.labelled(), &test.labelled(), heard);
-                watch.end();
-                result
+                let [train, test] = judging.features(backbone)?;
+                watched(epochs as usize, "epochs", |heard| {
+                    let heard = &mut |done| heard(done as usize);
+                    adam.fit_watched(device, &train.labelled(), &test.labelled(), heard)
+                })
             }
-            Protocol::Sgd => {
-                let work = sgd.work(&albums);
-                let mut watch = Watch::new(work);
-                let heard = &mut |done| watch.at(done, || format!("{done} of {work} features"));
-                let result = sgd.fit(backbone, &albums, &opened.views, device, heard);
-                watch.end();
-                result
-            }
+            Protocol::Sgd => watched(sgd.work(&judging.albums) as usize, "features", |heard| {
+                sgd.fit(backbone, &judging.albums, views, device, &mut |done| heard(done as usize))
+            }),
         }
     };
     let protocol = match args.protocol {
         Protocol::Adam => json!({ "name": "adam", "standardised": true, "constants": adam }),
         Protocol::Sgd => json!({ "name": "sgd", "standardised": true, "constants": sgd }),
     };
-    let result = fit(&opened.encoder.backbone)?;
-    let floor =
-        args.floor.then(|| opened.untrained(&albums.train).and_then(|e| fit(&e.backbone))).transpose()?;
-    warn_of_undecodable(albums.both());
-    let test = albums.test.used();
-    let figures = |r: &ProbeResult| {
-        format!("top-1 {:.4} ± {:.4}, balanced {:.4}", r.top1, standard_error(r.top1, test), r.balanced)
-    };
-    say!("protocol {protocol}");
-    say!("linear probe after the last epoch: {}", figures(&result));
-    floor.iter().for_each(|floor| say!("untrained: {}", figures(floor)));
-    say!("best on test (chosen by looking at the test photos): top-1 {:.4}", result.best_on_test);
-    say!("{} train and {test} test photos", albums.train.used());
-    report.write(json!({
-        "encoder": opened.facts(),
-        "dataset": dataset(albums.both()),
-        "protocol": protocol,
-        "results": result,
-        "top1_error": standard_error(result.top1, test),
-        "floors": { "untrained": floor },
-    }))
+    let result = fit(&judging.opened.encoder.backbone)?;
+    let floor = if args.floor { Some(fit(&judging.untrained()?.backbone)?) } else { None };
+    let error = |r: &ProbeResult| standard_error(r.top1, judging.albums.test.used());
+    let figures =
+        |r: &ProbeResult| format!("top-1 {:.4} ± {:.4}, balanced {:.4}", r.top1, error(r), r.balanced);
+    let mut lines = vec![
+        format!("protocol {protocol}"),
+        format!("linear probe after the last epoch: {}", figures(&result)),
+    ];
+    lines.extend(floor.iter().map(|floor| format!("untrained: {}", figures(floor))));
+    lines.push(best_on_test(result.best_on_test));
+    lines.push(judging.counts());
+    judging.finish(
+        &lines,
+        json!({
+            "protocol": protocol,
+            "results": result,
+            "top1_error": error(&result),
+            "floors": { "untrained": floor },
+        }),
+    )
 }

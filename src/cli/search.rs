@@ -1,6 +1,6 @@
 //! `vista search`.
 
-use super::embed::{FINGERPRINT, IMAGE_SIZE, album, table};
+use super::embed::{FINGERPRINT, IMAGE_SIZE, PhotoArgs, table};
 use super::judged::{Chosen, Opened};
 use super::paths::{Files, Input, Mark, Output};
 use crate::engine::nn::fingerprint;
@@ -15,12 +15,8 @@ use std::path::Path;
 /// Find the photos that are nearest to one photo by the cosine of their features.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The photos to search, as for `vista embed`; the built-in photos if absent.
-    #[arg(value_name = "PHOTOS")]
-    photos: Option<Input>,
-    /// Follow links that lead out of the folder of photos.
-    #[arg(long)]
-    follow_links: bool,
+    #[command(flatten)]
+    searched: PhotoArgs,
     /// The photo whose neighbours are wanted.
     #[arg(long, value_name = "FILE")]
     photo: Input,
@@ -56,14 +52,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let (all, photos) = match &args.features {
         Some(path) => (of_same_encoder(path, &opened)?, None),
         None => {
-            let album = album(args.photos.as_deref(), args.follow_links)?;
+            let album = args.searched.album()?;
             let (all, kept) = table(&opened, &album)?;
             (all, Some((album, kept)))
         }
     };
     // The photo is not its own neighbour where it lies among the others.
     let itself = args.photo.canonicalize().ok();
-    let folder = args.photos.as_deref().unwrap_or(Path::new(""));
+    let folder = args.searched.photos.as_deref().unwrap_or(Path::new(""));
     let own = itself.and_then(|own| {
         all.names.iter().position(|name| folder.join(name).canonicalize().is_ok_and(|path| path == own))
     });

@@ -237,7 +237,7 @@ fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<()> {
     let json = serde_json::to_string_pretty(&json).map_err(|e| bad(&e))?;
     let several = groups.iter().any(|(_, outcomes)| outcomes.len() > 1);
     let y = if several { format!("{name}, mean ± std of seeds") } else { name.to_string() };
-    let svg = svg(&[sweep_panel(keys, &y, &cells)], 1)?;
+    let svg = svg(&[sweep_panel(keys, &y, &cells)], 1);
     for (file, bytes) in [
         ("sweep.csv", csv),
         ("sweep.json", json.into_bytes()),

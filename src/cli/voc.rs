@@ -1,11 +1,12 @@
 //! `vista voc`.
 
-use crate::cli::judged::{Judged, Opened, Watch, dataset, embed_all, warn, warn_of_undecodable};
+use crate::cli::judged::{Judged, Judging, Watch, warn, watched};
 use crate::cli::paths::{Files, Input};
-use crate::engine::nn::ResNet;
 use crate::error::{Error, Result};
-use crate::photos::{Album, AlbumOptions, Photos, Source, multi_label_split};
-use crate::transfer::classify::{Embedded, MultiLabelled, Voc, VocResult, handmade_features};
+use crate::photos::{Album, Photos, Source, multi_label_split};
+use crate::transfer::classify::{
+    Embedded, LabelledAlbums, MultiLabelled, Svm, Voc, VocResult, frequent, handmade_features,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Mutex;
@@ -46,9 +47,9 @@ pub(super) struct Args {
     floor: bool,
 }
 
-/// The sets and the classes judged.
-struct Task {
-    albums: [Album; 2],
+/// The photos and the classes judged.
+struct Task<'a> {
+    judging: &'a Judging,
     classes: Vec<usize>,
     voc: Voc,
 }
@@ -58,105 +59,89 @@ pub(super) fn files(args: &Args) -> Result<Files> {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let report = args.judged.report(NAME);
-    let photos = multi_label_split(Source::from(&*args.labelled).follow_links(args.follow_links))?;
-    photos.iter().for_each(warn);
-    let classes = chosen_classes(args, &photos)?;
     let usual = Voc::default();
     let mut costs = if args.costs.is_empty() { usual.costs } else { args.costs.clone() };
     costs.sort_by(f64::total_cmp);
-    let svm = crate::transfer::classify::Svm { seed: args.seed, ..usual.svm };
-    let voc = Voc { costs, seed: args.seed, svm, ..usual };
-    voc.check()?;
-    let opened = args.judged.open()?;
-    let task = Task { albums: photos.map(|p| Album::new(p, AlbumOptions::default())), classes, voc };
-    let trained = task.judge_encoder(&opened, &opened.encoder.backbone, "the checkpoint's")?;
+    let voc = Voc { costs, seed: args.seed, svm: Svm { seed: args.seed, ..usual.svm }, ..usual };
+    let mut classes = Vec::new();
+    let judging = args.judged.begin(NAME, || {
+        let photos = multi_label_split(Source::from(&*args.labelled).follow_links(args.follow_links))?;
+        photos.iter().for_each(warn);
+        classes = chosen_classes(args, &photos)?;
+        voc.check()?;
+        Ok(LabelledAlbums::new(photos))
+    })?;
+    let task = Task { judging: &judging, classes, voc };
+    let trained = task.judge(&judging.embed(&judging.opened.encoder.backbone)?)?;
     let mut floors = Vec::new();
     if args.floor {
-        let untrained = opened.untrained(&task.albums[0])?;
-        floors.push(("untrained", task.judge_encoder(&opened, &untrained.backbone, "the untrained")?));
-        floors.push(("hand-made", task.judge_handmade()?));
+        floors.push(("untrained", task.judge(&judging.embed(&judging.untrained()?.backbone)?)?));
+        floors.push(("hand-made", task.judge(&judging.albums.both().map(described))?));
     }
     let names = task.names();
-    warn_of_undecodable(&task.albums);
-    print_table(&trained, &names, &floors);
-    let [train, test] = &task.albums;
-    say!("{} train and {} test photos", train.used(), test.used());
+    let mut lines = table(&trained, &names, &floors);
+    lines.push(judging.counts());
     let floors: Value = floors.iter().map(|(name, found)| (name.to_string(), summary(found))).collect();
-    let mut set = dataset([train, test]);
-    set["list"] = json!(args.labelled.display().to_string());
-    set["classes"] = json!(names.len());
-    set["classes_file"] = json!(args.classes.as_ref().map(|p| p.display().to_string()));
-    set["min_train"] = json!(args.min_train);
-    set["min_test"] = json!(args.min_test);
-    report.write(json!({
-        "encoder": opened.facts(),
-        "dataset": set,
-        "protocol": task.voc,
-        "results": {
-            "map_area": trained.map_area,
-            "map_11point": trained.map_11point,
-            "random_ranking": trained.chance,
-            "classes": names.iter().zip(&trained.classes).map(|(name, c)| (name.to_string(), json!(c)))
-                .collect::<serde_json::Map<_, _>>(),
-        },
-        "floors": floors,
-    }))
+    judging.finish(
+        &lines,
+        json!({
+            "dataset": {
+                "list": args.labelled.display().to_string(),
+                "classes": names.len(),
+                "classes_file": args.classes.as_ref().map(|p| p.display().to_string()),
+                "min_train": args.min_train,
+                "min_test": args.min_test,
+            },
+            "protocol": task.voc,
+            "results": {
+                "map_area": trained.map_area,
+                "map_11point": trained.map_11point,
+                "random_ranking": trained.chance,
+                "classes": names.iter().zip(&trained.classes).map(|(name, c)| (name.to_string(), json!(c)))
+                    .collect::<serde_json::Map<_, _>>(),
+            },
+            "floors": floors,
+        }),
+    )
 }
 
 fn summary(found: &VocResult) -> Value {
     json!({ "map_area": found.map_area, "map_11point": found.map_11point })
 }
 
-fn print_table(trained: &VocResult, names: &[&str], floors: &[(&str, VocResult)]) {
-    say!("{:20} {:>6} {:>5} {:>8}  {:>6} {:>8}", "class", "train", "test", "cost", "area", "11-point");
-    for (name, c) in names.iter().zip(&trained.classes) {
+fn table(trained: &VocResult, names: &[&str], floors: &[(&str, VocResult)]) -> Vec<String> {
+    let heading =
+        format!("{:20} {:>6} {:>5} {:>8}  {:>6} {:>8}", "class", "train", "test", "cost", "area", "11-point");
+    let of_class = names.iter().zip(&trained.classes).map(|(name, c)| {
         let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
         let (area, eleven) = (number(c.area), number(c.eleven_point));
         let cost = format!("{:.1e}", c.cost);
-        say!("{name:20} {:>6} {:>5} {cost:>8}  {area:>6} {eleven:>8}", c.train_positives, c.test_positives);
-    }
-    say!("mean average precision of {} classes   area  11-point", names.len());
-    let line = |name: &str, found: &VocResult| {
-        say!("{name:36} {:6.4}    {:6.4}", found.map_area, found.map_11point);
-    };
-    line("this checkpoint", trained);
-    for (name, found) in floors {
-        line(name, found);
-    }
-    say!("{:36} {:6.4}", "random ranking (share of positives)", trained.chance);
+        format!("{name:20} {:>6} {:>5} {cost:>8}  {area:>6} {eleven:>8}", c.train_positives, c.test_positives)
+    });
+    let mut lines: Vec<String> = std::iter::once(heading).chain(of_class).collect();
+    lines.push(format!("mean average precision of {} classes   area  11-point", names.len()));
+    let means =
+        std::iter::once(("this checkpoint", trained)).chain(floors.iter().map(|(n, found)| (*n, found)));
+    lines.extend(
+        means.map(|(n, found)| format!("{n:36} {:6.4}    {:6.4}", found.map_area, found.map_11point)),
+    );
+    lines.push(format!("{:36} {:6.4}", "random ranking (share of positives)", trained.chance));
+    lines
 }
 
-impl Task {
+/// Hand-made features of all photos.
+fn described(album: &Album) -> Embedded {
+    let ids: Vec<usize> = (0..album.photos().len()).collect();
+    watched(ids.len(), "hand-made features of photos", |heard| handmade_features(album, &ids, heard))
+}
+
+impl Task<'_> {
     fn names(&self) -> Vec<&str> {
-        let all = self.albums[0].photos().classes();
+        let all = self.judging.albums.train.photos().classes();
         self.classes.iter().map(|&c| all[c].as_str()).collect()
     }
 
-    fn judge_encoder(&self, opened: &Opened, backbone: &ResNet, whose: &str) -> Result<VocResult> {
-        let [train, test] = &self.albums;
-        let embed = |album, name: &str| {
-            embed_all(backbone, album, &opened.views, &opened.device, &format!("{name}, {whose} encoder"))
-        };
-        self.judge(&embed(train, "train")?, &embed(test, "test")?)
-    }
-
-    fn judge_handmade(&self) -> Result<VocResult> {
-        let features = |album: &Album| {
-            let ids: Vec<usize> = (0..album.photos().len()).collect();
-            let mut watch = Watch::new(ids.len() as u64);
-            let heard = &mut |done: usize| {
-                watch.at(done as u64, || format!("hand-made features of {done} of {} photos", ids.len()));
-            };
-            let found = handmade_features(album, &ids, heard);
-            watch.end();
-            found
-        };
-        let [train, test] = &self.albums;
-        self.judge(&features(train), &features(test))
-    }
-
-    fn judge(&self, train: &Embedded, test: &Embedded) -> Result<VocResult> {
+    fn judge(&self, [train, test]: &[Embedded; 2]) -> Result<VocResult> {
         let total = self.voc.fits(self.classes.len());
         let watch = Mutex::new(Watch::new(total as u64));
         let heard = |done: usize| {
@@ -165,8 +150,9 @@ impl Task {
                 watch.at(done as u64, || format!("{done} of {total} machines"));
             }
         };
-        let [train_labels, test_labels] = [(&self.albums[0], train), (&self.albums[1], test)]
-            .map(|(album, set)| self.labels(album.photos(), &set.kept));
+        let albums = &self.judging.albums;
+        let [train_labels, test_labels] = [(&albums.train, train), (&albums.test, test)]
+            .map(|(album, set)| set.multi_labels(album, &self.classes));
         let classes = self.classes.len();
         let train = MultiLabelled { features: &train.values, labels: &train_labels, classes };
         let test = MultiLabelled { features: &test.values, labels: &test_labels, classes };
@@ -175,20 +161,6 @@ impl Task {
             watch.end();
         }
         found
-    }
-
-    /// `[ids.len(), classes]`: 1, 0, or -1 for what is difficult.
-    fn labels(&self, photos: &Photos, ids: &[usize]) -> Vec<i8> {
-        let of = |id: usize, class: usize| {
-            if photos.labels(id).contains(&class) {
-                1
-            } else if photos.difficult(id).contains(&class) {
-                -1
-            } else {
-                0
-            }
-        };
-        ids.iter().flat_map(|&id| self.classes.iter().map(move |&class| of(id, class))).collect()
     }
 }
 
@@ -211,14 +183,7 @@ fn chosen_classes(args: &Args, [train, test]: &[Photos; 2]) -> Result<Vec<usize>
             wanted
         }
     };
-    let counts = |photos: &Photos| {
-        let mut counts = vec![0; all.len()];
-        (0..photos.len()).flat_map(|id| photos.labels(id)).for_each(|&class| counts[class] += 1);
-        counts
-    };
-    let (in_train, in_test) = (counts(train), counts(test));
-    let enough = |c: &usize| in_train[*c] >= args.min_train.max(1) && in_test[*c] >= args.min_test.max(1);
-    let chosen: Vec<usize> = wanted.into_iter().filter(enough).collect();
+    let chosen = frequent(&wanted, [(train, args.min_train), (test, args.min_test)]);
     if chosen.is_empty() {
         let what = format!("no class with {} train and {} test photos", args.min_train, args.min_test);
         let advice = "lower --min-train and --min-test, or give labels";

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result, one_line};
+use crate::photos::decode::Rgb;
+use crate::photos::read::Photos;
 use crate::photos::views::{CropBox, ViewConfig, ViewMaker, resized_crop};
-use crate::photos::{Photos, Rgb};
 use crate::rng::KeyedRng;
 
 /// How an [`Album`] keeps photos.

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::error::{Error, Result, no_thread};
-use crate::photos::Album;
-use crate::photos::tally::allowed;
+use crate::photos::album::Album;
+use crate::photos::read::tally::allowed;
 use crate::photos::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
 use crate::rng::KeyedRng;
 use crate::topic::Topic;

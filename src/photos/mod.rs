@@ -17,33 +17,12 @@
 //! every kind of file in `tests/pixels`; damaged photos in `tests/wild`; sets as people have them in `tests/found.rs`.
 
 mod album;
-mod bundled;
-mod cifar10;
-mod coco;
 mod decode;
-mod endings;
-mod exif;
-mod files;
-mod folder;
-mod header;
-mod jpeg;
-mod list;
 mod loader;
-mod loose;
-mod open;
-mod part;
-mod photos;
-mod shelf;
-mod source;
-mod stl10;
-mod tally;
+mod read;
 pub mod views;
-mod voc;
 
 pub use album::{Album, AlbumOptions, Photo};
-pub use decode::{Rgb, decode};
-pub use header::MAX_PIXELS;
+pub use decode::{MAX_PIXELS, Rgb, decode};
 pub use loader::{Batch, Loader, LoaderOptions, Position, Replaced};
-pub use open::{Split, labelled_split, multi_label_split};
-pub use photos::{LabelledBox, Photos};
-pub use source::Source;
+pub use read::{LabelledBox, Photos, Source, Split, labelled_split, multi_label_split};

@@ -1,3 +1,4 @@
 //! What an encoder is good for, measured by what others can be taught from it.
 
 pub mod classify;
+pub mod metrics;

@@ -1,7 +1,7 @@
 //! Metrics: average precision and accuracy.
 
 use super::case::{GoldenCase, Outputs};
-use vista::transfer::classify::{ApKind, average_precision, mean_average_precision, top_k_accuracy};
+use vista::transfer::metrics::{ApKind, average_precision, mean_average_precision, top_k_accuracy};
 use vista::{Device, Result};
 
 fn kind(case: &GoldenCase) -> ApKind {

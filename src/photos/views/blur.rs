@@ -1,7 +1,7 @@
 //! Gaussian blur.
 
 use crate::engine::device::vector::vectorised;
-use crate::photos::Rgb;
+use crate::photos::decode::Rgb;
 
 /// Blurs an image with an exact separable Gaussian; floats in 0..255, `[height, width, 3]`, unrounded.
 ///

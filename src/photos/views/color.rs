@@ -4,7 +4,7 @@
 //! `v' = trunc(clip(d + factor (v - d), 0, 255))`. Factor 1 changes nothing, factor 0 leaves `d`.
 
 use crate::engine::device::vector::vectorised;
-use crate::photos::Rgb;
+use crate::photos::decode::Rgb;
 
 /// Scales all values: `d = 0`.
 pub fn adjust_brightness(image: &mut Rgb, factor: f64) {

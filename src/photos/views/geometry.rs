@@ -3,7 +3,7 @@
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::photos::Rgb;
+use crate::photos::decode::Rgb;
 
 /// A box of whole pixels, `x0 <= x < x1` and `y0 <= y < y1`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,14 +3,18 @@
 use fast_image_resize::Resizer;
 
 use crate::error::Result;
-use crate::photos::Rgb;
+use crate::photos::decode::Rgb;
 use crate::photos::views::blur::Blur;
-use crate::photos::views::geometry::resized_crop_into;
-use crate::photos::views::{
-    Adjustment, Colour, CropBox, ViewConfig, ViewParams, adjust_brightness, adjust_brightness_float,
-    adjust_contrast, adjust_contrast_float, adjust_hue, adjust_hue_float, adjust_saturation,
-    adjust_saturation_float, grayscale, grayscale_float, solarize, solarize_float,
+use crate::photos::views::color::{
+    adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, grayscale, solarize,
 };
+use crate::photos::views::color_float::{
+    adjust_brightness_float, adjust_contrast_float, adjust_hue_float, adjust_saturation_float,
+    grayscale_float, solarize_float,
+};
+use crate::photos::views::config::{Colour, ViewConfig};
+use crate::photos::views::geometry::{CropBox, resized_crop_into};
+use crate::photos::views::params::{Adjustment, ViewParams};
 
 /// Makes views of one configuration and keeps its buffers between them; one per thread.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! The numbers that make one view, drawn before any pixel is touched.
 
-use crate::photos::views::{CropBox, ViewConfig};
+use crate::photos::views::config::ViewConfig;
+use crate::photos::views::geometry::CropBox;
 use crate::rng::KeyedRng;
 
 /// One adjustment of colour and its factor.

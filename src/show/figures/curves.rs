@@ -1,57 +1,114 @@
-//! A run's course: loss, its terms, accuracy and purity over the views seen.
+//! A run's course over the views seen: loss, accuracy, what shows a collapse, speed, memory.
 
-use super::chart::{Mark, Panel, Series, svg, thinned};
+use super::chart::{Mark, Panel, Series, Unit, thinned};
 use super::study::{Drawing, Figure};
-use crate::error::Result;
+use super::svg::svg;
 use serde_json::json;
 
 /// The most points of a line.
 const POINTS: usize = 400;
 
-/// The curves of a run; `None` if there is nothing to draw.
+/// One chart of a run: its title, what it tells, and of each line the name and the field of the log; a field that ends in
+/// `.*` stands for one line a term.
+type Chart = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// All charts in the page's order.
+const CHARTS: [Chart; 10] = [
+    ("Loss", "The whole loss and each of its terms.", &[("loss", "loss"), ("", "terms.*")]),
+    (
+        "kNN accuracy",
+        "Labelled photos classified by their nearest; at 0 views batch norm has statistics of photos.",
+        &[("top-1", "top1"), ("balanced", "balanced")],
+    ),
+    ("Gradient norm", "Of all parameters.", &[("norm", "gradient_norm")]),
+    (
+        "Gradient norms of the terms",
+        "Of each unweighted term, with respect to the embeddings.",
+        &[("", "term_gradient_norms.*")],
+    ),
+    ("Learning rate", "", &[("rate", "lr")]),
+    ("Mean cosine", "Collapse: near 1, all embeddings are the same.", &[("cosine", "cosine")]),
+    (
+        "Effective rank",
+        "Collapse: a fall to a fifth of its best while the loss is no better than at equal embeddings.",
+        &[("rank", "effective_rank")],
+    ),
+    ("Purity", "Pseudo-positives that share a label with their query.", &[("purity", "purity")]),
+    ("Images a second", "Images, not views.", &[("images/s", "images_per_second")]),
+    ("Memory", "Tensors in use on the device.", &[("tensors", "bytes_in_use")]),
+];
+
+/// The charts of a run of which something was logged.
 ///
 /// `series(field)` gives a field of the run's log over views, such as `loss`, `terms.NAME` for the loss's `terms`,
 /// `top1`, `balanced`, `purity`. Longer series are drawn as means of neighbouring points.
-///
-/// # Errors
-/// As [`svg`].
-pub fn curves(terms: &[String], series: &dyn Fn(&str) -> Vec<(f64, f64)>) -> Result<Option<Figure>> {
-    let line = |name: &str, field: &str, mark: Mark| Series {
-        name: name.into(),
-        mark,
-        points: thinned(&series(field), POINTS),
+pub fn course(terms: &[String], series: &dyn Fn(&str) -> Vec<(f64, f64)>) -> Vec<Panel> {
+    CHARTS.iter().filter_map(|chart| panel(chart, terms, series)).collect()
+}
+
+fn panel(
+    &(title, note, fields): &Chart,
+    terms: &[String],
+    series: &dyn Fn(&str) -> Vec<(f64, f64)>,
+) -> Option<Panel> {
+    let mut lines: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
+    for &(name, field) in fields {
+        match field.strip_suffix('*') {
+            None => lines.push((name.to_string(), series(field))),
+            Some(prefix) => {
+                lines.extend(terms.iter().map(|term| (term.clone(), series(&format!("{prefix}{term}")))));
+            }
+        }
+    }
+    // A loss of one term is that term.
+    let same = |(a, b): (&(f64, f64), &(f64, f64))| (a.1 - b.1).abs() <= 1e-5 * a.1.abs();
+    if title == "Loss" && lines.len() == 2 && lines[0].1.iter().zip(&lines[1].1).all(same) {
+        lines.pop();
+    }
+    lines.iter_mut().for_each(|(_, points)| points.retain(|p| p.1.is_finite()));
+    lines.retain(|(_, points)| !points.is_empty());
+    let best = lines.first()?.1.iter().map(|p| p.1).fold(0.0, f64::max);
+    // Few points are judgements: each is shown.
+    let mark = |points: &[_]| if points.len() > 40 { Mark::Line } else { Mark::Dots { spread: Vec::new() } };
+    let drawn = |(name, points): (String, Vec<_>)| {
+        let points = thinned(&points, POINTS);
+        Series::new(name, mark(&points), points)
     };
-    let panel = |title: &str, series: Vec<Series>| Panel {
+    Some(Panel {
         title: title.into(),
+        note,
         x: "views seen".into(),
         y: title.into(),
-        series: series.into_iter().filter(|s| !s.points.is_empty()).collect(),
+        unit: match title {
+            "kNN accuracy" | "Purity" => Unit::Percent,
+            "Memory" => Unit::Bytes,
+            _ => Unit::Number,
+        },
+        limit: match title {
+            "Mean cosine" => Some(0.99),
+            "Effective rank" => Some(0.2 * best),
+            _ => None,
+        },
+        series: lines.into_iter().map(drawn).collect(),
         ..Panel::default()
-    };
-    let dots = || Mark::Dots { spread: Vec::new() };
-    let mut panels = vec![panel("loss", vec![line("", "loss", Mark::Line)])];
-    for term in terms.iter().filter(|_| terms.len() > 1) {
-        panels.push(panel(&format!("term {term}"), vec![line("", &format!("terms.{term}"), Mark::Line)]));
-    }
-    let accuracy = vec![line("top-1", "top1", dots()), line("balanced", "balanced", dots())];
-    panels.push(panel("kNN accuracy", accuracy));
-    panels.push(panel("purity", vec![line("", "purity", dots())]));
-    panels.retain(|panel| !panel.series.is_empty());
-    if panels.is_empty() {
-        return Ok(None);
-    }
+    })
+}
+
+/// [`course`] as a figure; `None` if there is nothing to draw.
+pub fn curves(terms: &[String], series: &dyn Fn(&str) -> Vec<(f64, f64)>) -> Option<Figure> {
+    let panels = course(terms, series);
     let numbers = panels.iter().map(|panel| {
         let series = panel.series.iter().map(|s| json!({"name": s.name, "points": s.points}));
         json!({"title": panel.title, "series": series.collect::<Vec<_>>()})
     });
     let caption = format!("Over views seen; series of more than {POINTS} points as means of neighbours");
     let titles: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
-    Ok(Some(Figure {
+    (!panels.is_empty()).then(|| Figure {
         name: "curves",
-        drawing: Drawing::Svg(svg(&panels, 2)?),
+        drawing: Drawing::Svg(svg(&panels, 2)),
         json: json!({"caption": caption, "panels": numbers.collect::<Vec<_>>()}),
         summary: titles.join(", "),
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -61,16 +118,33 @@ mod tests {
     #[test]
     fn there_is_a_panel_for_each_thing_that_was_logged() {
         let steps = |field: &str| match field {
-            "loss" | "terms.a" | "terms.b" => (0..1000).map(|i| (f64::from(i), 1.0)).collect(),
+            "loss" => (0..1000).map(|i| (f64::from(i), 2.0)).collect(),
+            "terms.a" | "terms.b" => (0..1000).map(|i| (f64::from(i), 1.0)).collect(),
             "top1" => vec![(0.0, 0.1), (999.0, 0.2)],
             _ => Vec::new(),
         };
-        let figure = curves(&["a".into(), "b".into()], &steps).expect("drawn").expect("a figure");
-        assert_eq!(figure.summary, "loss, term a, term b, kNN accuracy");
-        assert!(figure.json["panels"][0]["series"][0]["points"].as_array().expect("points").len() <= POINTS);
-        assert_eq!(figure.json["panels"][3]["series"].as_array().expect("series").len(), 1);
-        let one = curves(&["a".into()], &steps).expect("drawn").expect("a figure");
-        assert_eq!(one.summary, "loss, kNN accuracy", "a single term is the loss itself");
-        assert!(curves(&[], &|_| Vec::new()).expect("drawn").is_none());
+        let figure = curves(&["a".into(), "b".into()], &steps).expect("a figure");
+        assert_eq!(figure.summary, "Loss, kNN accuracy");
+        let names = |panel: usize| -> Vec<&str> {
+            let series = figure.json["panels"][panel]["series"].as_array().expect("series");
+            series.iter().filter_map(|s| s["name"].as_str()).collect()
+        };
+        assert_eq!((names(0), names(1)), (vec!["loss", "a", "b"], vec!["top-1"]));
+        assert!(figure.json["panels"][0]["series"][2]["points"].as_array().expect("points").len() <= POINTS);
+        let one = |field: &str| if field == "loss" { steps("terms.a") } else { steps(field) };
+        let panels = course(&["a".into()], &one);
+        assert_eq!(panels[0].series.len(), 1, "a single term is the loss itself");
+        assert!(curves(&[], &|_| Vec::new()).is_none());
+    }
+
+    #[test]
+    fn a_collapse_has_its_limit_beside_the_curve() {
+        let panel = |title: &str| {
+            let logged = |_: &str| vec![(0.0, 1.0), (8.0, 10.0), (16.0, 4.0)];
+            course(&[], &logged).into_iter().find(|p| p.title == title).expect("a panel")
+        };
+        assert_eq!((panel("Mean cosine").limit, panel("Effective rank").limit), (Some(0.99), Some(2.0)));
+        assert!(panel("Effective rank").card().contains("class=\"limit\""));
+        assert!(!panel("Gradient norm").card().contains("class=\"limit\""));
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn write(image: &mut Rgb, x: usize, y: usize, text: &str, ink: [u8; 3
             for column in (0..3).filter(|column| bits >> (2 - column) & 1 == 1) {
                 let (left, top) = (x + (4 * i + column) * SCALE, y + row * SCALE);
                 for pixel in 0..SCALE * SCALE {
-                    super::mosaic::put(image, left + pixel % SCALE, top + pixel / SCALE, ink);
+                    image.put(left + pixel % SCALE, top + pixel / SCALE, ink);
                 }
             }
         }

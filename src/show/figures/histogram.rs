@@ -112,7 +112,7 @@ pub fn score_panels(stages: &[Scores]) -> Vec<Panel> {
             y: "keys in a bin".into(),
             x_range: Some(range),
             from_zero: true,
-            series: vec![Series { name: String::new(), mark: Mark::Bars { width: bins.width }, points }],
+            series: vec![Series::new("", Mark::Bars { width: bins.width }, points)],
             ..Panel::default()
         }
     };

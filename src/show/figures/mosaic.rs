@@ -86,7 +86,7 @@ impl Tile {
         for y in 0..at.height {
             for x in 0..at.width {
                 let pixel = &small.data[(y * at.width + x) * 3..][..3];
-                put(image, at.x + x, at.y + y, [pixel[0], pixel[1], pixel[2]]);
+                image.put(at.x + x, at.y + y, [pixel[0], pixel[1], pixel[2]]);
             }
         }
         let around = Place {
@@ -146,16 +146,9 @@ fn outline(image: &mut Rgb, at: Place, line: usize, color: [u8; 3]) {
     for y in 0..at.height {
         for x in 0..at.width {
             if x < line || y < line || x + line >= at.width || y + line >= at.height {
-                put(image, at.x + x, at.y + y, color);
+                image.put(at.x + x, at.y + y, color);
             }
         }
-    }
-}
-
-/// Sets a pixel; nothing outside the image.
-pub(super) fn put(image: &mut Rgb, x: usize, y: usize, color: [u8; 3]) {
-    if x < image.width && y < image.height {
-        image.data[(y * image.width + x) * 3..][..3].copy_from_slice(&color);
     }
 }
 

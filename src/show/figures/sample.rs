@@ -42,6 +42,23 @@ pub struct Sample {
     pub embedded: Vec<Embedded>,
 }
 
+impl Sample {
+    /// The crops of the photos that are wanted.
+    pub fn only(&self, wanted: &dyn Fn(usize) -> bool) -> Sample {
+        let rows: Vec<usize> = (0..self.photos.len()).filter(|&row| wanted(self.photos[row])).collect();
+        let pick = |values: &[f32], width: usize| -> Vec<f32> {
+            rows.iter().flat_map(|row| &values[row * width..][..width]).copied().collect()
+        };
+        let of = |e: &Embedded| Embedded { g: pick(&e.g, e.g_width), z: pick(&e.z, e.z_width), ..*e };
+        Sample {
+            photos: rows.iter().map(|&row| self.photos[row]).collect(),
+            crops: rows.iter().map(|&row| self.crops[row]).collect(),
+            flips: rows.iter().map(|&row| self.flips[row]).collect(),
+            embedded: self.embedded.iter().map(of).collect(),
+        }
+    }
+}
+
 /// Unit embeddings of crops by one encoder.
 #[derive(Clone, Debug, Default)]
 pub struct Embedded {

@@ -4,7 +4,7 @@ use super::chart::{Mark, Panel, Series};
 use super::histogram::{BINS, Histogram, Moments, Scores, score_panels};
 use super::mosaic::{BLACK, GREEN, RED, Tile, YELLOW, mosaic};
 use super::sample::{BATCH, Embedded, Sample, Sampler};
-use super::svg;
+use super::svg::svg;
 use crate::error::{Error, Result};
 use crate::photos::{Album, Rgb};
 use crate::pretrain::ResNetEncoder;
@@ -80,11 +80,9 @@ impl<'a> Study<'a> {
     /// Fig. 3: the distributions of g1 . Q_g and z1 . Q_z for the first photo, before and after. The queue holds keys
     /// of other photos by the same encoder, never the random start, and not the photo's own key.
     ///
-    /// # Errors
-    /// As [`svg`].
     /// # Source
     /// MLS, Fig. 3.
-    pub fn scores(&self) -> Result<Figure> {
+    pub fn scores(&self) -> Figure {
         let photo = self.name(self.queries.photos[0]);
         let against = |stage: usize, projected: bool| {
             let [queries, keys] = [&self.queries, &self.keys].map(|s| points(s, stage, projected));
@@ -106,12 +104,12 @@ impl<'a> Study<'a> {
             let [g, z] = s.kinds().map(|(_, values)| Moments::of(values));
             format!("{} g {:.3} ± {:.4}, z {:.3} ± {:.4}", s.stage, g.mean, g.std, z.mean, z.std)
         });
-        Ok(Figure {
+        Figure {
             name: "fig3_scores",
-            drawing: Drawing::Svg(svg(&score_panels(&stages), 2)?),
+            drawing: Drawing::Svg(svg(&score_panels(&stages), 2)),
             json: self.with_facts(&caption, numbers),
             summary: format!("{photo}: {}", said.collect::<Vec<_>>().join("; ")),
-        })
+        }
     }
 
     /// Fig. 4: of the first `count` queries 5 drawn by the seed, then the worst, each with its four nearest keys by
@@ -179,56 +177,42 @@ impl<'a> Study<'a> {
 
     /// Purity of the 1 to 64 nearest keys before, after and by chance, with `k` pointed out. Photos without labels are
     /// left out, as queries and as keys; `None` if there are fewer than two with labels.
-    ///
-    /// # Errors
-    /// As [`svg`].
-    pub fn purity(&self, k: usize) -> Result<Option<Figure>> {
-        let known = |sample: &Sample| -> Vec<usize> {
-            (0..sample.photos.len()).filter(|&row| !self.labels(sample.photos[row]).is_empty()).collect()
-        };
-        let [query_rows, key_rows] = [known(&self.queries), known(&self.keys)];
-        if query_rows.is_empty() || key_rows.len() < 2 {
-            return Ok(None);
+    pub fn purity(&self, k: usize) -> Option<Figure> {
+        let labelled = |sample: &Sample| sample.only(&|photo| !self.labels(photo).is_empty());
+        let [queries, keys] = [labelled(&self.queries), labelled(&self.keys)];
+        if queries.photos.is_empty() || keys.photos.len() < 2 {
+            return None;
         }
-        let pick_ids = |sample: &Sample, rows: &[usize]| -> Vec<usize> {
-            rows.iter().map(|&row| sample.photos[row]).collect()
+        let related = |query: usize, key: usize| {
+            share_a_label(self.labels(queries.photos[query]), self.labels(keys.photos[key]))
         };
-        let photos = [pick_ids(&self.queries, &query_rows), pick_ids(&self.keys, &key_rows)];
-        let related = |query: usize, key: usize| self.related(query_rows[query], key_rows[key]);
         let curve = |stage: usize| {
-            let pick = |sample: &Sample, rows: &[usize]| -> Vec<f32> {
-                let all = points(sample, stage, false);
-                rows.iter().flat_map(|&r| &all.values[r * all.width..][..all.width]).copied().collect()
-            };
-            let width = self.keys.embedded[stage].g_width;
-            let (q, k) = (pick(&self.queries, &query_rows), pick(&self.keys, &key_rows));
-            let queries = Points { values: &q, width, photos: &photos[0] };
-            let keys = Points { values: &k, width, photos: &photos[1] };
+            let [queries, keys] = [&queries, &keys].map(|sample| points(sample, stage, false));
             purity(&nearest(&queries, &keys, LONGEST), &related)
         };
-        let chance = chance(&photos[0], &photos[1], &related);
+        let chance = chance(&queries.photos, &keys.photos, &related);
         let curves = PurityCurves { before: curve(0), after: curve(1), chance };
         let caption = "Share of the k nearest keys by g1 . Qg (the pseudo-positives of MLS) that share a label with \
                        their query, and of keys taken blindly; photos without labels are left out";
         let at = |curve: &[f64]| curve.get(k.saturating_sub(1)).copied();
         let numbers = json!({
-            "queries": photos[0].len(),
-            "labelled_keys": photos[1].len(),
+            "queries": queries.photos.len(),
+            "labelled_keys": keys.photos.len(),
             "k": k,
             "at_k": {"before": at(&curves.before), "after": at(&curves.after)},
             "curves": curves,
         });
         let said = |curve: &[f64]| at(curve).map_or("-".to_string(), |p| format!("{p:.3}"));
-        let (count, place) = (photos[0].len(), self.album.photos().place());
+        let (count, place) = (queries.photos.len(), self.album.photos().place());
         let (before, after) = (said(&curves.before), said(&curves.after));
-        Ok(Some(Figure {
+        Some(Figure {
             name: "purity",
-            drawing: Drawing::Svg(svg(&[curves.panel(k)], 1)?),
+            drawing: Drawing::Svg(svg(&[curves.panel(k)], 1)),
             json: self.with_facts(caption, numbers),
             summary: format!(
                 "{count} photos of {place}, k {k}: {before} before, {after} after, {chance:.3} by chance"
             ),
-        }))
+        })
     }
 
     fn labels(&self, photo: usize) -> &[usize] {
@@ -290,7 +274,6 @@ impl PurityCurves {
         let at = |curve: &[f64]| curve.get(k.saturating_sub(1)).map_or("-".into(), |p| format!("{p:.3}"));
         let points = |curve: &[f64]| curve.iter().enumerate().map(|(i, &p)| ((i + 1) as f64, p)).collect();
         let end = self.after.len().max(2) as f64;
-        let series = |name: &str, mark, points| Series { name: name.into(), mark, points };
         Panel {
             title: format!("purity at k = {k}: before {}, after {}", at(&self.before), at(&self.after)),
             x: "k nearest keys by g1 . Qg".into(),
@@ -303,9 +286,9 @@ impl PurityCurves {
                     .collect(),
             ),
             series: vec![
-                series("before", Mark::Line, points(&self.before)),
-                series("after", Mark::Line, points(&self.after)),
-                series("chance", Mark::Dashed, vec![(1.0, self.chance), (end, self.chance)]),
+                Series::new("before", Mark::Line, points(&self.before)),
+                Series::new("after", Mark::Line, points(&self.after)),
+                Series::new("chance", Mark::Dashed, vec![(1.0, self.chance), (end, self.chance)]),
             ],
             ..Panel::default()
         }

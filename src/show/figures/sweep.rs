@@ -49,7 +49,7 @@ pub fn sweep_panel(keys: &[String], y: &str, cells: &[Cell]) -> Panel {
             }
             _ => {
                 let mark = Mark::Dots { spread: vec![cell.std] };
-                series.push(Series { name, mark, points: vec![point] });
+                series.push(Series::new(name, mark, vec![point]));
             }
         }
     }

@@ -1,6 +1,5 @@
 //! A run's photos in the space that its encoder has learned.
 
-use super::map::{principal, tsne};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::photos::views::{CropBox, resized_crop};
@@ -8,7 +7,7 @@ use crate::photos::{Album, Rgb};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, album, pretraining_photos};
 use crate::show::figures::{Drawing, Figure, Sample, Sampler, Study};
-use crate::transfer::classify::{self, Points, nearest, unit};
+use crate::transfer::classify::{self, Points, nearest, principal, tsne, unit};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -87,9 +86,9 @@ impl Gallery {
                 })
             })
             .collect();
-        let figures = [study.scores()?, study.neighbours(QUERIES)?]
+        let figures = [study.scores(), study.neighbours(QUERIES)?]
             .into_iter()
-            .chain(study.purity(config.whole("k").unwrap_or(20))?);
+            .chain(study.purity(config.whole("k").unwrap_or(20)));
         let json = json!({
             "place": album.photos().place(),
             "of": album.used(),
@@ -127,11 +126,7 @@ impl Thumbnail {
         let longer = width.max(height);
         let side = |x: usize| (x * THUMBNAIL.min(longer) / longer).max(1);
         let small = resized_crop(&photo.image, CropBox::whole(&photo.image), side(width), side(height));
-        let mut bytes = Vec::new();
-        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, QUALITY)
-            .encode(&small.data, small.width as u32, small.height as u32, image::ExtendedColorType::Rgb8)
-            .map_err(|e| bad(e.to_string()))?;
-        let jpeg = BASE64_STANDARD.encode(bytes);
+        let jpeg = jpeg(&small, QUALITY).map_err(bad)?;
         Ok(Thumbnail { jpeg, width: small.width, height: small.height, own: [photo.width, photo.height] })
     }
 
@@ -184,20 +179,25 @@ fn round(value: f32, digits: i32) -> f64 {
     (f64::from(value) * scale).round() / scale
 }
 
-/// A figure as the page shows it: caption, numbers in words, and the picture as a data address.
+/// A figure as the page shows it: caption, numbers in words, and the drawing, a picture as a data address.
 fn drawn(figure: &Figure) -> Result<Value> {
-    let (kind, bytes) = match &figure.drawing {
-        Drawing::Svg(text) => ("svg+xml", text.as_bytes().to_vec()),
+    let mut shown =
+        json!({ "name": figure.name, "caption": figure.json["caption"], "summary": figure.summary });
+    match &figure.drawing {
+        Drawing::Svg(text) => shown["svg"] = json!(text),
         Drawing::Picture(rgb) => {
-            let mut bytes = Vec::new();
-            image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 85)
-                .encode(&rgb.data, rgb.width as u32, rgb.height as u32, image::ExtendedColorType::Rgb8)
-                .map_err(|e| Error::Run(format!("{}: {e}", figure.name)))?;
-            ("jpeg", bytes)
+            let jpeg = jpeg(rgb, 85).map_err(|e| Error::Run(format!("{}: {e}", figure.name)))?;
+            shown["source"] = json!(format!("data:image/jpeg;base64,{jpeg}"));
         }
-    };
-    let source = format!("data:image/{kind};base64,{}", BASE64_STANDARD.encode(bytes));
-    Ok(
-        json!({ "name": figure.name, "caption": figure.json["caption"], "summary": figure.summary, "source": source }),
-    )
+    }
+    Ok(shown)
+}
+
+/// A picture as a JPEG in base 64.
+fn jpeg(rgb: &Rgb, quality: u8) -> std::result::Result<String, String> {
+    let mut bytes = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode(&rgb.data, rgb.width as u32, rgb.height as u32, image::ExtendedColorType::Rgb8)
+        .map_err(|e| e.to_string())?;
+    Ok(BASE64_STANDARD.encode(bytes))
 }

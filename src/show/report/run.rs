@@ -4,62 +4,10 @@ use super::repeat::command;
 use crate::error::{Error, Result};
 use crate::pretrain::settings::settings;
 use crate::pretrain::{Config, History};
-use crate::show::figures::thinned;
+use crate::show::figures::{Mark, Panel, course};
 use crate::transfer::classify::KnnProtocol;
 use serde_json::{Value, json};
 use std::path::Path;
-
-/// The most points of a line.
-const POINTS: usize = 400;
-
-/// One chart.
-struct Chart {
-    title: &'static str,
-    /// How its numbers are written: `""`, `%` or `bytes`.
-    unit: &'static str,
-    /// What it tells.
-    note: &'static str,
-    /// Name of each line and its field of the log; a field that ends in `.*` stands for one line a term.
-    lines: &'static [(&'static str, &'static str)],
-}
-
-const fn chart(
-    title: &'static str,
-    unit: &'static str,
-    note: &'static str,
-    lines: &'static [(&'static str, &'static str)],
-) -> Chart {
-    Chart { title, unit, note, lines }
-}
-
-/// All charts in the page's order.
-const CHARTS: [Chart; 10] = [
-    chart("Loss", "", "The whole loss and each of its terms.", &[("loss", "loss"), ("", "terms.*")]),
-    chart(
-        "kNN accuracy",
-        "%",
-        "Labelled photos classified by their nearest; at 0 views batch norm has statistics of photos.",
-        &[("top-1", "top1"), ("balanced", "balanced")],
-    ),
-    chart("Gradient norm", "", "Of all parameters.", &[("norm", "gradient_norm")]),
-    chart(
-        "Gradient norms of the terms",
-        "",
-        "Of each unweighted term, with respect to the embeddings.",
-        &[("", "term_gradient_norms.*")],
-    ),
-    chart("Learning rate", "", "", &[("rate", "lr")]),
-    chart("Mean cosine", "", "Collapse: near 1, all embeddings are the same.", &[("cosine", "cosine")]),
-    chart(
-        "Effective rank",
-        "",
-        "Collapse: a fall to a fifth of its best while the loss is no better than at equal embeddings.",
-        &[("rank", "effective_rank")],
-    ),
-    chart("Purity", "%", "Pseudo-positives that share a label with their query.", &[("purity", "purity")]),
-    chart("Images a second", "", "Images, not views.", &[("images/s", "images_per_second")]),
-    chart("Memory", "bytes", "Tensors in use on the device.", &[("tensors", "bytes_in_use")]),
-];
 
 /// What a run's folder says.
 #[derive(Clone, Debug)]
@@ -67,6 +15,7 @@ pub struct RunFacts {
     /// The folder as it was given.
     pub name: String,
     json: Value,
+    panels: Vec<Panel>,
 }
 
 impl RunFacts {
@@ -94,14 +43,14 @@ impl RunFacts {
             "settings": settings(&config).into_iter().map(|(key, value)| [key, value.to_string()]).collect::<Vec<_>>(),
             "command": command(&config, &folder.with_extension("again")),
             "facts": facts(&config, &history),
-            "charts": CHARTS.iter().filter_map(|c| c.drawn(&history)).collect::<Vec<Value>>(),
             "warnings": history.of_kind("warning").cloned().collect::<Vec<Value>>(),
             "replaced": history.of_kind("replaced").cloned().collect::<Vec<Value>>(),
         });
-        Ok(RunFacts { name, json })
+        let panels = course(&history.terms(), &|field| history.series(field));
+        Ok(RunFacts { name, json, panels })
     }
 
-    /// As the page has it: `{name, config, settings, command, facts, charts, warnings, replaced}`.
+    /// As the page has it: `{name, config, settings, command, facts, warnings, replaced}`.
     pub fn json(&self) -> Value {
         self.json.clone()
     }
@@ -174,52 +123,29 @@ fn knn_facts(first: &Value, last: &Value) -> Vec<(&'static str, String)> {
     facts
 }
 
-impl Chart {
-    /// A chart with its lines; `None` without any point.
-    fn drawn(&self, history: &History) -> Option<Value> {
-        let Chart { title, unit, note, lines } = *self;
-        let mut series = Vec::new();
-        for &(name, field) in lines {
-            match field.strip_suffix('*') {
-                None => series.push((name.to_string(), history.series(field))),
-                Some(prefix) => {
-                    let terms = history.terms().into_iter();
-                    series
-                        .extend(terms.map(|term| (term.clone(), history.series(&format!("{prefix}{term}")))));
+/// The charts of several runs, those of one title together: a colour a run where there are several, a colour a line otherwise.
+pub(super) fn charts(runs: &[RunFacts]) -> Value {
+    let mut all: Vec<Panel> = Vec::new();
+    for (color, run) in runs.iter().enumerate() {
+        for panel in &run.panels {
+            let mut panel = panel.clone();
+            if runs.len() > 1 {
+                panel.limit = None;
+                for (i, series) in panel.series.iter_mut().enumerate() {
+                    series.name = format!("{} {}", run.name, series.name);
+                    series.color = Some(color);
+                    if i > 0 {
+                        series.mark = Mark::Dashed;
+                    }
                 }
             }
+            match all.iter_mut().find(|known| known.title == panel.title) {
+                Some(known) => known.series.extend(panel.series),
+                None => all.push(panel),
+            }
         }
-        // A loss of one term is that term.
-        let same = |a: &(f64, f64), b: &(f64, f64)| (a.1 - b.1).abs() <= 1e-5 * a.1.abs();
-        if title == "Loss"
-            && series.len() == 2
-            && series[0].1.iter().zip(&series[1].1).all(|(a, b)| same(a, b))
-        {
-            series.pop();
-        }
-        series.retain(|(_, points)| !points.is_empty());
-        let line = |(name, points): &(String, Vec<(f64, f64)>)| {
-            let points: Vec<[f64; 2]> = thinned(points, POINTS)
-                .into_iter()
-                .filter(|p| p.1.is_finite())
-                .map(|(x, y)| [x.round(), short(y)])
-                .collect();
-            json!({ "name": name, "points": points })
-        };
-        let limit = match title {
-            "Mean cosine" => Some(0.99),
-            "Effective rank" => series.first().map(|(_, p)| 0.2 * p.iter().map(|p| p.1).fold(0.0, f64::max)),
-            _ => None,
-        };
-        let series: Vec<Value> = series.iter().map(line).collect();
-        (!series.is_empty())
-            .then(|| json!({ "title": title, "unit": unit, "note": note, "limit": limit, "series": series }))
     }
-}
-
-/// Five digits are more than a chart shows.
-fn short(value: f64) -> f64 {
-    format!("{value:.4e}").parse().unwrap_or(value)
+    all.iter().map(|p| json!({ "title": p.title, "note": p.note, "svg": p.card() })).collect()
 }
 
 #[cfg(test)]
@@ -239,14 +165,30 @@ mod tests {
             "{\"kind\":\"warning\",\"step\":2,\"warning\":\"all the same\"}\n",
         );
         std::fs::write(folder.path().join("log.jsonl"), log).expect("written");
-        let json = RunFacts::read(folder.path()).expect("run").json();
-        let titles: Vec<&str> =
-            json["charts"].as_array().expect("charts").iter().filter_map(|c| c["title"].as_str()).collect();
+        let run = RunFacts::read(folder.path()).expect("run");
+        let titles: Vec<&str> = run.panels.iter().map(|panel| panel.title.as_str()).collect();
         assert_eq!(titles, ["Loss", "kNN accuracy", "Mean cosine"]);
-        assert_eq!(
-            json["charts"][0]["series"],
-            json!([{"name": "loss", "points": [[8.0, 2.0], [16.0, 1.0]]}])
-        );
+        let [loss] = &run.panels[0].series[..] else { panic!("a single term is the loss itself") };
+        assert_eq!((loss.name.as_str(), &loss.points[..]), ("loss", &[(8.0, 2.0), (16.0, 1.0)][..]));
+        let shown = charts(std::slice::from_ref(&run));
+        let svg = shown[0]["svg"].as_str().expect("svg");
+        for said in ["<title>loss 2\nviews seen 8</title>", "<title>loss 1\nviews seen 16</title>"] {
+            assert!(svg.contains(said), "{svg}");
+        }
+        let both = charts(&[
+            RunFacts { name: "a".into(), ..run.clone() },
+            RunFacts { name: "b".into(), ..run.clone() },
+        ]);
+        let svg = both[1]["svg"].as_str().expect("svg");
+        assert_eq!(both.as_array().map(Vec::len), Some(3), "those of one title together");
+        for line in [
+            "c0\" data-name=\"a top-1",
+            "c0\" data-name=\"a balanced\" data-dashed",
+            "c1\" data-name=\"b top-1",
+        ] {
+            assert!(svg.contains(line), "{line}: {svg}");
+        }
+        let json = run.json();
         assert_eq!(json["warnings"][0]["warning"], "all the same");
         assert!(json["settings"].as_array().expect("list").contains(&json!(["seed", "7"])));
         assert!(json["facts"].to_string().contains("2 steps, 16 views, 0.2 minutes"));

@@ -1,6 +1,8 @@
 //! The page of a run while it goes on, served on loopback.
 
-use super::{Gallery, RunFacts, checkpoint_of, gallery, page};
+use super::gallery::Gallery;
+use super::page::{checkpoint_of, gallery, page};
+use super::run::{RunFacts, charts};
 use crate::engine::device::Device;
 use crate::error::{Error, Result, no_thread};
 use serde_json::{Value, json};
@@ -63,7 +65,9 @@ impl Live {
                 page(&[RunFacts::read(&self.folder)?], &shown.gallery, Some(shown.version)),
             )),
             "/run.json" => {
-                Some(news(json!({ "run": RunFacts::read(&self.folder)?.json(), "photos": shown.version })))
+                let run = [RunFacts::read(&self.folder)?];
+                let charts = charts(&run);
+                Some(news(json!({ "run": run[0].json(), "charts": charts, "photos": shown.version })))
             }
             "/photos.json" => Some(news(match &shown.gallery {
                 Ok(gallery) => gallery.json().clone(),
@@ -178,9 +182,9 @@ mod tests {
         let home = format!("127.0.0.1:{port}");
         let page = ask("GET / HTTP/1.1", &home);
         assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("<html"), "{page:.300}");
-        assert!(ask("GET /run.json HTTP/1.1", &home).contains("[[8.0,2.5]]"));
+        assert!(ask("GET /run.json HTTP/1.1", &home).contains("loss 2.5\\nviews seen 8<"));
         std::fs::write(&log, "{\"kind\":\"step\",\"step\":2,\"views\":16,\"loss\":1.5}\n").expect("written");
-        assert!(ask("GET /run.json?x HTTP/1.1", "localhost:1").contains("[[16.0,1.5]]"));
+        assert!(ask("GET /run.json?x HTTP/1.1", "localhost:1").contains("loss 1.5\\nviews seen 16<"));
         assert!(ask("GET /photos.json HTTP/1.1", &home).contains("without photos"));
         assert!(ask("GET / HTTP/1.1", "evil.example").contains("403"));
         assert!(ask("GET /etc/passwd HTTP/1.1", &home).contains("404"));

@@ -1,11 +1,11 @@
 //! Features of labelled photos: an encoder's on their evaluation views, or their colours alone.
 
-use super::{Labelled, colour};
+use super::colour;
 use crate::engine::autograd::{Observation, Tape};
 use crate::engine::device::Device;
 use crate::engine::nn::{Mode, ResNet};
 use crate::engine::tensor::Tensor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::photos::Album;
 use crate::photos::views::ViewConfig;
 use crate::rng::KeyedRng;
@@ -32,30 +32,60 @@ impl Features {
     }
 }
 
+/// Features of labelled images.
+#[derive(Clone, Copy, Debug)]
+pub struct Labelled<'a> {
+    /// `[N, C]`, row-major.
+    pub features: &'a [f32],
+    /// The class of each image, `[N]`.
+    pub labels: &'a [usize],
+}
+
+impl<'a> Labelled<'a> {
+    /// Features per image, C.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is no image, or the features do not divide evenly among the labels.
+    pub fn width(&self) -> Result<usize> {
+        let (values, images) = (self.features.len(), self.labels.len());
+        if images > 0 && values > 0 && values.is_multiple_of(images) {
+            return Ok(values / images);
+        }
+        Err(Error::input(
+            format!("{values} feature values for {images} labels"),
+            "labelled images",
+            "give at least one image, and as many labels as images",
+        ))
+    }
+
+    /// One more than the largest label.
+    pub fn classes(&self) -> usize {
+        self.labels.iter().max().map_or(0, |label| label + 1)
+    }
+}
+
+/// The one feature width of both sets.
+pub(super) fn common_width(train: &Labelled, test: &Labelled) -> Result<usize> {
+    let (a, b) = (train.width()?, test.width()?);
+    if a == b {
+        return Ok(a);
+    }
+    Err(Error::input(
+        format!("{a} features per training image, {b} per test image"),
+        "labelled images",
+        "take both from one encoder",
+    ))
+}
+
 /// Photos that go through the encoder at once.
 const BATCH: usize = 64;
 
 /// Pooled backbone features g (not the projections) of every labelled photo, batch norm with running statistics.
 ///
 /// # Errors
-/// [`crate::Error::Input`] if no photo can be decoded; the device's errors.
-pub fn features(net: &ResNet, album: &Album, views: &ViewConfig, device: &Device) -> Result<Features> {
-    labelled_features(net, album, views, device, &mut |_| ())
-}
-
-/// As [`features`]; `watch` hears how many photos are done.
-///
-/// # Errors
-/// As [`features`].
-pub fn labelled_features(
-    backbone: &ResNet,
-    album: &Album,
-    views: &ViewConfig,
-    device: &Device,
-    watch: &mut dyn FnMut(usize),
-) -> Result<Features> {
-    let Embedded { values, kept } = embed(backbone, album, &labelled_photos(album), views, device, watch)?;
-    Ok(Features { values, labels: kept.iter().filter_map(|&id| album.photos().label(id)).collect() })
+/// As [`embed`].
+pub fn features(backbone: &ResNet, album: &Album, views: &ViewConfig, device: &Device) -> Result<Features> {
+    Ok(embed(backbone, album, &labelled_photos(album), views, device, &mut |_| ())?.labelled(album))
 }
 
 /// Features of some photos of an album.
@@ -65,6 +95,24 @@ pub struct Embedded {
     pub values: Vec<f32>,
     /// The photos that they belong to: those asked for that could be decoded.
     pub kept: Vec<usize>,
+}
+
+impl Embedded {
+    /// With their classes, of photos that have exactly one.
+    pub fn labelled(self, album: &Album) -> Features {
+        let labels = self.kept.iter().filter_map(|&id| album.photos().label(id)).collect();
+        Features { values: self.values, labels }
+    }
+
+    /// Which of these classes each photo shows, `[kept.len(), classes.len()]`: 1, 0, or -1 for what is difficult.
+    pub fn multi_labels(&self, album: &Album, classes: &[usize]) -> Vec<i8> {
+        let photos = album.photos();
+        let of = |id: usize, class: &usize| match photos.labels(id).contains(class) {
+            true => 1,
+            false => -i8::from(photos.difficult(id).contains(class)),
+        };
+        self.kept.iter().flat_map(|&id| classes.iter().map(move |class| of(id, class))).collect()
+    }
 }
 
 /// Pooled backbone features g of the evaluation views of the photos `ids`, batch norm with running statistics;
@@ -155,7 +203,7 @@ pub fn colour_features(album: &Album) -> Result<Features> {
 }
 
 /// Numbers of the photos with exactly one class.
-pub(super) fn labelled_photos(album: &Album) -> Vec<usize> {
+fn labelled_photos(album: &Album) -> Vec<usize> {
     (0..album.photos().len()).filter(|&id| album.photos().label(id).is_some()).collect()
 }
 

@@ -1,17 +1,17 @@
 //! Fine-tuning of a whole network on labelled photos.
 
-use super::features::labelled_photos;
-use super::probe::mean;
-use super::supervised::{LabelledAlbums, crop_views, crops, on_device};
-use super::{accuracy, arg_max, balanced_accuracy, class_accuracies};
-use crate::engine::autograd::{Observation, Tape};
+use super::features::embed;
+use super::supervised::{Course, LabelledAlbums, Logits, Reached, cosine};
+use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
 use crate::engine::nn::{Linear, Mode, Module, Param, ResNet};
-use crate::engine::optim::{CosineSchedule, Optimizer, Sgd, SgdConfig};
+use crate::engine::optim::SgdConfig;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::Album;
 use crate::photos::views::ViewConfig;
+use crate::transfer::metrics::accuracy::arg_max;
+use crate::transfer::metrics::{accuracy, balanced_accuracy, class_accuracies};
 use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
@@ -156,13 +156,6 @@ impl Finetune {
         let classes = albums.classes();
         let mut rng = StdRng::seed_from_u64(self.seed);
         let model = Classifier { backbone, head: Linear::new(device, &mut rng, "fc", [features, classes])? };
-        let batch = self.batch.min(albums.train.photos().len());
-        let crop = crop_views(views, self.crop_scale);
-        let mut loader = crops(&albums.train, crop, batch, self.epochs, self.seed, true)?;
-        let per_epoch = loader.batches_per_epoch();
-        let total = per_epoch * self.epochs;
-        let Finetune { momentum, weight_decay, .. } = *self;
-        let mut sgd = Sgd::new(SgdConfig { momentum, weight_decay, nesterov: false });
         let params = model.trained();
         let mut result = FinetuneResult {
             top1: 0.0,
@@ -172,78 +165,34 @@ impl Finetune {
             steps: 0,
             epochs: Vec::new(),
         };
-        let mut losses = Vec::new();
-        while let Some(batch) = loader.next() {
-            let batch = batch?;
-            let (images, labels) = on_device(device, &albums.train, &batch, views.size)?;
-            let tape = Tape::new(device);
-            let g = model.backbone.forward(&tape.constant(images), Mode::Train { splits: 1 })?;
-            let loss = model.head.forward(&g)?.cross_entropy(&labels)?;
-            let grads = loss.backward()?;
-            Observation::apply(&tape.take_observations())?;
-            sgd.step(&params, &grads, self.learning_rate(result.steps, per_epoch))?;
-            losses.push(loss.value().clone());
-            result.steps += 1;
-            if batch.next.epoch > batch.position.epoch {
-                let train_loss = mean(&losses)?;
-                losses.clear();
-                if !train_loss.is_finite() {
-                    let step = result.steps;
-                    let what = format!("finetune: the loss is {train_loss} at step {step}: lower --lr");
-                    return Err(Error::Run(what));
-                }
-                let epoch = batch.next.epoch;
+        let logits: &Logits = &|tape, images| {
+            model.head.forward(&backbone.forward(&tape.constant(images), Mode::Train { splits: 1 })?)
+        };
+        let heard = &mut |Reached { step, total, epoch, .. }: Reached| {
+            result.steps = step;
+            if let Some((epoch, train_loss)) = epoch {
                 let judged = epoch.is_multiple_of(self.judge_every) || epoch == self.epochs;
                 if judged {
-                    self.judge(&model, &albums.test, views, device, &mut result)?;
+                    result.judge(&model, &albums.test, views, device)?;
                 }
                 let top1 = judged.then_some(result.top1);
                 result.epochs.push(FinetuneEpoch { epoch, train_loss, top1 });
             }
-            watch(FinetuneProgress { step: result.steps, total, last: result.epochs.last().copied() });
-            loader.recycle(batch);
-        }
+            watch(FinetuneProgress { step, total, last: result.epochs.last().copied() });
+            Ok(())
+        };
+        let Finetune { epochs, momentum, weight_decay, crop_scale, seed, .. } = *self;
+        let batch = self.batch.min(albums.train.photos().len());
+        let sgd = SgdConfig { momentum, weight_decay, nesterov: false };
+        let drop_last = true;
+        Course { name: "finetune", albums, views, device, crop_scale, batch, epochs, seed, drop_last, sgd }
+            .run(&params, &|step, total| self.learning_rate(step, total), logits, heard)?;
         Ok(result)
     }
 
-    fn judge(
-        &self,
-        model: &Classifier,
-        test: &Album,
-        views: &ViewConfig,
-        device: &Device,
-        result: &mut FinetuneResult,
-    ) -> Result<()> {
-        let (mut predicted, mut labels) = (Vec::new(), Vec::new());
-        let classes = test.photos().classes().len();
-        for ids in labelled_photos(test).chunks(64) {
-            let (images, kept) = test.sound_views(ids, views)?;
-            if kept.is_empty() {
-                continue;
-            }
-            let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
-            let tape = Tape::inert(device);
-            let g = model.backbone.forward(&tape.constant(images), Mode::Eval)?;
-            let logits = model.head.forward(&g)?.value().to_vec()?; // [N, classes]
-            predicted.extend(logits.chunks(classes).map(arg_max));
-            labels.extend(kept.iter().filter_map(|&id| test.photos().label(id)));
-        }
-        if labels.is_empty() {
-            return Err(test.nothing_decodable());
-        }
-        result.top1 = accuracy(&predicted, &labels);
-        result.balanced = balanced_accuracy(&predicted, &labels);
-        result.best_on_test = result.best_on_test.max(result.top1);
-        result.classes = class_accuracies(&predicted, &labels, classes);
-        Ok(())
-    }
-
-    fn learning_rate(&self, step: u64, per_epoch: u64) -> f64 {
-        let total = per_epoch * self.epochs;
+    fn learning_rate(&self, step: u64, total: u64) -> f64 {
         match self.schedule {
-            FinetuneSchedule::Cosine => {
-                CosineSchedule { base_lr: self.lr, final_lr: 0.0, start_lr: 0.0, warmup: 0, total }.lr(step)
-            }
+            FinetuneSchedule::Cosine => cosine(self.lr, total).lr(step),
             FinetuneSchedule::Step => {
                 let drops = (3 * step / total.max(1)).min(2);
                 self.lr * 0.1f64.powi(drops as i32)
@@ -265,6 +214,25 @@ impl Finetune {
         if !(self.lr > 0.0 && self.lr.is_finite()) {
             return refuse(format!("a learning rate of {}", self.lr), "choose a number above 0, such as 0.1");
         }
+        Ok(())
+    }
+}
+
+impl FinetuneResult {
+    /// Takes in the test photos after an epoch.
+    fn judge(&mut self, model: &Classifier, test: &Album, views: &ViewConfig, device: &Device) -> Result<()> {
+        let ids: Vec<usize> = (0..test.photos().len()).collect();
+        let g = embed(model.backbone, test, &ids, views, device, &mut |_| ())?.labelled(test);
+        let g_width = g.labelled().width()?;
+        let tape = Tape::inert(device);
+        let images = tape.constant(Tensor::new(device, [g.labels.len(), g_width], &g.values)?);
+        let logits = model.head.forward(&images)?.value().to_vec()?; // [N, classes]
+        let classes = test.photos().classes().len();
+        let predicted: Vec<usize> = logits.chunks(classes).map(arg_max).collect();
+        self.top1 = accuracy(&predicted, &g.labels);
+        self.balanced = balanced_accuracy(&predicted, &g.labels);
+        self.best_on_test = self.best_on_test.max(self.top1);
+        self.classes = class_accuracies(&predicted, &g.labels, classes);
         Ok(())
     }
 }
@@ -315,12 +283,12 @@ mod tests {
     #[test]
     fn learning_rates_follow_their_schedules() {
         let step = Finetune { schedule: FinetuneSchedule::Step, epochs: 30, lr: 1.0, ..Default::default() };
-        let rates: Vec<f64> = [0, 99, 100, 199, 200, 299].map(|s| step.learning_rate(s, 10)).into();
+        let rates: Vec<f64> = [0, 99, 100, 199, 200, 299].map(|s| step.learning_rate(s, 300)).into();
         for (rate, expected) in rates.iter().zip([1.0, 1.0, 0.1, 0.1, 0.01, 0.01]) {
             assert!((rate - expected).abs() < 1e-12, "{rates:?}");
         }
         let cosine = Finetune { schedule: FinetuneSchedule::Cosine, ..step };
-        assert!(cosine.learning_rate(0, 10) == 1.0 && (cosine.learning_rate(150, 10) - 0.5).abs() < 1e-12);
+        assert!(cosine.learning_rate(0, 300) == 1.0 && (cosine.learning_rate(150, 300) - 0.5).abs() < 1e-12);
         assert!((Finetune::scaled(32).lr - 0.05).abs() < 1e-12);
     }
 

@@ -1,6 +1,7 @@
 //! Hand-made features: what a description of colours and edges alone achieves, a floor for every learned encoder.
 
-use super::{Embedded, colour};
+use super::colour;
+use super::features::Embedded;
 use crate::photos::views::{CropBox, resized_crop};
 use crate::photos::{Album, Rgb};
 use rayon::prelude::*;

@@ -1,9 +1,12 @@
 //! Weighted nearest-neighbour classification of frozen features.
 
-use super::{Features, Labelled, accuracy, arg_max, balanced_accuracy, common_width, standard_error};
+use super::features::{Features, Labelled, common_width};
+use super::table::unit;
 use crate::engine::ops::matmul::twin::matmul;
 use crate::engine::ops::top_k::largest;
 use crate::error::{Error, Result};
+use crate::transfer::metrics::accuracy::arg_max;
+use crate::transfer::metrics::{accuracy, balanced_accuracy, standard_error};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -182,20 +185,14 @@ impl Knn {
     }
 }
 
-/// Rows divided by their length.
+/// Rows of length 1, of finite features.
 fn normalized(features: &[f32], width: usize) -> Result<Vec<f32>> {
-    let mut rows = features.to_vec();
-    rows.par_chunks_mut(width).enumerate().try_for_each(|(i, row)| {
-        let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-        if !square.is_finite() {
-            let what = format!("knn: features of image {i} are not finite: training diverged, lower lr");
-            return Err(Error::Run(what));
-        }
-        let norm = square.sqrt().max(1e-12);
-        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
-        Ok(())
-    })?;
-    Ok(rows)
+    if let Some(at) = features.iter().position(|v| !v.is_finite()) {
+        let image = at / width;
+        let what = format!("knn: features of image {image} are not finite: training diverged, lower lr");
+        return Err(Error::Run(what));
+    }
+    Ok(unit(features, width))
 }
 
 #[cfg(test)]

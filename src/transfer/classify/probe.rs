@@ -1,13 +1,16 @@
 //! Linear classification of frozen features.
 
-use super::{Labelled, accuracy, arg_max, balanced_accuracy, common_width};
+use super::features::{Labelled, common_width};
+use super::supervised::{cosine, mean};
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
 use crate::engine::nn::Param;
 use crate::engine::ops::{GatherRows, run};
-use crate::engine::optim::{Adam, AdamConfig, CosineSchedule, Optimizer};
+use crate::engine::optim::{Adam, AdamConfig, Optimizer};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
+use crate::transfer::metrics::accuracy::arg_max;
+use crate::transfer::metrics::{accuracy, balanced_accuracy};
 use rand::rngs::StdRng;
 use rand::{SeedableRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
@@ -63,10 +66,13 @@ impl ProbeResult {
     }
 }
 
-/// Mean of scalars on a device.
-pub(super) fn mean(losses: &[Tensor]) -> Result<f64> {
-    let values = losses.iter().map(|l| Ok(f64::from(l.item()?))).collect::<Result<Vec<_>>>()?;
-    Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
+/// Refuses a probe without epochs or photos in a step.
+pub(super) fn at_least_one(epochs: u64, batch: usize) -> Result<()> {
+    if epochs == 0 || batch == 0 {
+        let what = format!("{epochs} epochs of batches of {batch}");
+        return Err(Error::input(what, "probe", "choose at least 1 of each"));
+    }
+    Ok(())
 }
 
 impl Probe {
@@ -91,10 +97,7 @@ impl Probe {
         watch: &mut dyn FnMut(u64),
     ) -> Result<ProbeResult> {
         let width = common_width(train, test)?;
-        if self.epochs == 0 || self.batch == 0 {
-            let what = format!("{} epochs of batches of {}", self.epochs, self.batch);
-            return Err(Error::input(what, "probe", "choose at least 1 of each"));
-        }
+        at_least_one(self.epochs, self.batch)?;
         let classes = train.classes().max(test.classes());
         let scaling = Scaling::of(train.features, width)?;
         let on_device =
@@ -106,7 +109,7 @@ impl Probe {
         let count = train.labels.len();
         let steps = count.div_ceil(self.batch) as u64;
         let total = steps * self.epochs;
-        let schedule = CosineSchedule { base_lr: self.lr, final_lr: 0.0, start_lr: 0.0, warmup: 0, total };
+        let schedule = cosine(self.lr, total);
         let mut adam = Adam::new(AdamConfig { weight_decay: self.weight_decay, ..Default::default() });
         let mut rng = StdRng::seed_from_u64(self.seed);
         let mut order: Vec<usize> = (0..count).collect();

@@ -1,14 +1,15 @@
 //! Linear classification of frozen features of random crops.
 
-use super::probe::{ProbeResult, Scaling, mean};
-use super::supervised::{LabelledAlbums, crop_views, crops, on_device};
-use super::{Features, labelled_features};
+use super::features::{Features, embed};
+use super::probe::{ProbeResult, Scaling, at_least_one};
+use super::supervised::{Course, LabelledAlbums, Logits, Reached, cosine};
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
 use crate::engine::nn::{Mode, Param, ResNet};
-use crate::engine::optim::{CosineSchedule, Optimizer, Sgd, SgdConfig};
+use crate::engine::optim::SgdConfig;
 use crate::engine::tensor::Tensor;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::photos::Album;
 use crate::photos::views::ViewConfig;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,8 @@ use serde::{Deserialize, Serialize};
 /// The defaults are SimCLR's (learning rate 0.1 for 256 images, no weight decay, crops of 8 to 100 %, flips) with
 /// MoCo's 100 epochs and plain momentum. Decided here: features are standardised by the mean and deviation of the
 /// training photos' centre views, so that one learning rate fits encoders of any feature scale (MoCo's 30 fits the
-/// small features of its own ResNet-50).
+/// small features of its own ResNet-50). It shares its loop with fine-tuning, but is none with a frozen backbone: it starts
+/// from zero, standardises, keeps the last photos of an epoch, and judges on test features that are computed once.
 ///
 /// # Source
 /// Chen, Kornblith, Norouzi and Hinton 2020, appendix B.6; He, Fan, Wu, Xie and Girshick 2020, Section 4.1.
@@ -66,7 +68,7 @@ impl SgdProbe {
     /// computed, of [`SgdProbe::work`].
     ///
     /// # Errors
-    /// [`Error::Input`] if a constant or a photo set can't be used; [`Error::Run`] if the loss is not finite; the
+    /// [`crate::Error::Input`] if a constant or a photo set can't be used; [`crate::Error::Run`] if the loss is not finite; the
     /// device's.
     pub fn fit(
         &self,
@@ -77,15 +79,13 @@ impl SgdProbe {
         watch: &mut dyn FnMut(u64),
     ) -> Result<ProbeResult> {
         albums.check()?;
-        if self.epochs == 0 || self.batch == 0 {
-            let what = format!("{} epochs of batches of {}", self.epochs, self.batch);
-            return Err(Error::input(what, "probe", "choose at least 1 of each"));
-        }
+        at_least_one(self.epochs, self.batch)?;
         let mut done = 0;
-        let mut centre = |album| -> Result<Features> {
-            let found = labelled_features(backbone, album, views, device, &mut |n| watch(done + n as u64))?;
-            done += album.photos().len() as u64;
-            Ok(found)
+        let mut centre = |album: &Album| -> Result<Features> {
+            let ids: Vec<usize> = (0..album.photos().len()).collect();
+            let found = embed(backbone, album, &ids, views, device, &mut |n| watch(done + n as u64))?;
+            done += ids.len() as u64;
+            Ok(found.labelled(album))
         };
         let (train, test) = (centre(&albums.train)?, centre(&albums.test)?);
         let width = train.labelled().width()?;
@@ -96,41 +96,31 @@ impl SgdProbe {
             Param::new("weight", Tensor::full(device, [classes, width], 0.0)?),
             Param::new("bias", Tensor::full(device, [classes], 0.0)?),
         ];
-        let crop = crop_views(views, self.crop_scale);
-        let mut loader = crops(&albums.train, crop, self.batch, self.epochs, self.seed, false)?;
-        let total = loader.batches_per_epoch() * self.epochs;
-        let schedule = CosineSchedule { base_lr: self.lr, final_lr: 0.0, start_lr: 0.0, warmup: 0, total };
-        let SgdProbe { momentum, weight_decay, .. } = *self;
-        let mut sgd = Sgd::new(SgdConfig { momentum, weight_decay, nesterov: false });
-        let (mut result, mut losses, mut step) = (ProbeResult::new(), Vec::new(), 0);
-        while let Some(batch) = loader.next() {
-            let batch = batch?;
-            let (images, labels) = on_device(device, &albums.train, &batch, views.size)?;
-            let frozen = Tape::inert(device);
+        let head: &Logits = &|tape, x| {
+            tape.constant(x).linear(&tape.param(&params[0]), &tape.param(&params[1])) // [N, classes]
+        };
+        let logits: &Logits = &|tape, images| {
+            let (count, frozen) = (images.shape()[0], Tape::inert(device));
             let g = backbone.forward(&frozen.constant(images), Mode::Eval)?.value().to_vec()?;
-            let x = Tensor::new(device, [batch.ids.len(), width], &scaling.apply(&g)?)?; // [B, C]
-            let tape = Tape::new(device);
-            let logits = tape.constant(x).linear(&tape.param(&params[0]), &tape.param(&params[1]))?;
-            let loss = logits.cross_entropy(&labels)?;
-            sgd.step(&params, &loss.backward()?, schedule.lr(step))?;
-            losses.push(loss.value().clone());
-            step += 1;
-            done += batch.ids.len() as u64;
+            head(tape, Tensor::new(device, [count, width], &scaling.apply(&g)?)?)
+        };
+        let mut result = ProbeResult::new();
+        let heard = &mut |reached: Reached| {
+            done += reached.photos;
             watch(done);
-            if batch.next.epoch > batch.position.epoch {
-                result.train_loss = mean(&losses)?;
-                losses.clear();
-                if !result.train_loss.is_finite() {
-                    let what = format!("probe: the loss is {} after step {step}", result.train_loss);
-                    return Err(Error::Run(format!("{what}: lower --lr")));
-                }
+            if let Some((_, loss)) = reached.epoch {
+                result.train_loss = loss;
                 let tape = Tape::inert(device);
-                let x = tape.constant(test_images.clone());
-                let logits = x.linear(&tape.param(&params[0]), &tape.param(&params[1]))?; // [N, classes]
+                let logits = head(&tape, test_images.clone())?;
                 result.judge(&logits.value().to_vec()?, classes, &test.labels);
             }
-            loader.recycle(batch);
-        }
+            Ok(())
+        };
+        let SgdProbe { epochs, batch, momentum, weight_decay, crop_scale, seed, .. } = *self;
+        let sgd = SgdConfig { momentum, weight_decay, nesterov: false };
+        let drop_last = false;
+        Course { name: "probe", albums, views, device, crop_scale, batch, epochs, seed, drop_last, sgd }
+            .run(&params, &|step, total| cosine(self.lr, total).lr(step), logits, heard)?;
         Ok(result)
     }
 

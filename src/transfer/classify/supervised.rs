@@ -1,13 +1,16 @@
-//! What training on labelled photos shares: random crops in, labels beside them.
+//! What training on labelled photos shares: random crops in, labels beside them, the loop.
 
+use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
+use crate::engine::nn::Param;
+use crate::engine::optim::{CosineSchedule, Optimizer, Sgd, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
-use crate::photos::{Album, Batch, Loader, LoaderOptions};
+use crate::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
 use std::sync::Arc;
 
-/// Photos of one class each, to learn from and to be judged on.
+/// Labelled photos, to learn from and to be judged on.
 #[derive(Clone, Debug)]
 pub struct LabelledAlbums {
     /// To learn from.
@@ -17,6 +20,12 @@ pub struct LabelledAlbums {
 }
 
 impl LabelledAlbums {
+    /// Photos to learn from and to be judged on, each decoded when it is first asked for.
+    pub fn new(photos: [Photos; 2]) -> LabelledAlbums {
+        let [train, test] = photos.map(|photos| Arc::new(Album::new(photos, AlbumOptions::default())));
+        LabelledAlbums { train, test }
+    }
+
     /// Train, then test.
     pub fn both(&self) -> [&Album; 2] {
         [&self.train, &self.test]
@@ -55,51 +64,112 @@ impl LabelledAlbums {
     }
 }
 
-/// Views for training with labels: a crop of random area and shape, mirrored half of the time, colours as they are.
-pub(super) fn crop_views(views: &ViewConfig, crop_scale: [f64; 2]) -> ViewConfig {
-    ViewConfig {
-        crop_scale,
-        jitter_p: 0.0,
-        gray_p: 0.0,
-        blur_p: 0.0,
-        solarize_p: 0.0,
-        flip_p: 0.5,
-        ..views.clone()
+/// Training on labelled photos: cross-entropy of random crops, mirrored half of the time, colours as they are; SGD with
+/// momentum.
+pub(super) struct Course<'a> {
+    /// The protocol's name, for errors.
+    pub name: &'static str,
+    pub albums: &'a LabelledAlbums,
+    pub views: &'a ViewConfig,
+    pub device: &'a Device,
+    /// Area of the crops as a fraction of the photo's.
+    pub crop_scale: [f64; 2],
+    pub batch: usize,
+    pub epochs: u64,
+    /// Seed of the order of photos and of the crops.
+    pub seed: u64,
+    /// Whether photos that do not fill a batch at the end of an epoch are left out.
+    pub drop_last: bool,
+    pub sgd: SgdConfig,
+}
+
+/// What a course trains: images `[B, size, size, 3]` in, logits `[B, classes]` out.
+pub(super) type Logits<'a> = dyn for<'t> Fn(&'t Tape, Tensor) -> Result<Var<'t>> + 'a;
+
+/// Where a course is after a step.
+pub(super) struct Reached {
+    /// Steps done, and in all.
+    pub step: u64,
+    pub total: u64,
+    /// Photos of this step.
+    pub photos: u64,
+    /// An epoch that ends here: its number from 1, and the mean cross-entropy of its steps, nats.
+    pub epoch: Option<(u64, f64)>,
+}
+
+impl Course<'_> {
+    /// Trains `params` on the `logits`. `rate` is the learning rate of a step among so many; `heard` is told of every step.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if views or photos can't be used; [`Error::Run`] if the loss is not finite; those of `heard`; the
+    /// device's.
+    pub fn run(
+        &self,
+        params: &[Param],
+        rate: &dyn Fn(u64, u64) -> f64,
+        logits: &Logits,
+        heard: &mut dyn FnMut(Reached) -> Result<()>,
+    ) -> Result<()> {
+        let crops = ViewConfig {
+            crop_scale: self.crop_scale,
+            jitter_p: 0.0,
+            gray_p: 0.0,
+            blur_p: 0.0,
+            solarize_p: 0.0,
+            flip_p: 0.5,
+            ..self.views.clone()
+        };
+        let mut options = LoaderOptions::new(self.batch, vec![crops], self.seed);
+        (options.end_epoch, options.drop_last) = (Some(self.epochs), self.drop_last);
+        let album = &self.albums.train;
+        let mut loader = Loader::new(album.clone(), options)?;
+        let total = loader.batches_per_epoch() * self.epochs;
+        let mut sgd = Sgd::new(self.sgd.clone());
+        let (mut step, mut losses) = (0, Vec::new());
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            let classes = batch.ids.iter().filter_map(|&id| album.photos().label(id as usize));
+            let labels: Vec<f32> = classes.map(|class| class as f32).collect();
+            let labels = Tensor::new(self.device, [labels.len()], &labels)?; // [B]
+            let size = self.views.size;
+            let images = Tensor::new(self.device, [batch.ids.len(), size, size, 3], &batch.images)?;
+            let tape = Tape::new(self.device);
+            let loss = logits(&tape, images)?.cross_entropy(&labels)?;
+            let grads = loss.backward()?;
+            Observation::apply(&tape.take_observations())?;
+            sgd.step(params, &grads, rate(step, total))?;
+            losses.push(loss.value().clone());
+            step += 1;
+            let over = batch.next.epoch > batch.position.epoch;
+            let epoch = if over { Some((batch.next.epoch, mean(&losses)?)) } else { None };
+            if let Some((_, loss)) = epoch {
+                losses.clear();
+                if !loss.is_finite() {
+                    let what = format!("{}: the loss is {loss} at step {step}: lower --lr", self.name);
+                    return Err(Error::Run(what));
+                }
+            }
+            heard(Reached { step, total, photos: batch.ids.len() as u64, epoch })?;
+            loader.recycle(batch);
+        }
+        Ok(())
     }
 }
 
-/// Batches of random crops for so many epochs.
-pub(super) fn crops(
-    album: &Arc<Album>,
-    views: ViewConfig,
-    batch: usize,
-    epochs: u64,
-    seed: u64,
-    drop_last: bool,
-) -> Result<Loader> {
-    let mut options = LoaderOptions::new(batch, vec![views], seed);
-    options.end_epoch = Some(epochs);
-    options.drop_last = drop_last;
-    Loader::new(album.clone(), options)
+/// From `lr` to 0 along half a cosine over all steps.
+pub(super) fn cosine(lr: f64, total: u64) -> CosineSchedule {
+    CosineSchedule { base_lr: lr, final_lr: 0.0, start_lr: 0.0, warmup: 0, total }
 }
 
-/// A batch on the device: images `[B, size, size, 3]`, labels `[B]`.
-pub(super) fn on_device(
-    device: &Device,
-    album: &Album,
-    batch: &Batch,
-    size: usize,
-) -> Result<(Tensor, Tensor)> {
-    let labels: Vec<f32> =
-        batch.ids.iter().filter_map(|&id| album.photos().label(id as usize)).map(|l| l as f32).collect();
-    let images = Tensor::new(device, [batch.ids.len(), size, size, 3], &batch.images)?;
-    Ok((images, Tensor::new(device, [labels.len()], &labels)?))
+/// Mean of scalars on a device.
+pub(super) fn mean(losses: &[Tensor]) -> Result<f64> {
+    let values = losses.iter().map(|l| Ok(f64::from(l.item()?))).collect::<Result<Vec<_>>>()?;
+    Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::photos::{AlbumOptions, Photos};
     use crate::rng::KeyedRng;
 
     /// Photos of `colours.len()` classes, each of one colour with noise.

@@ -1,7 +1,8 @@
 //! Features of named photos in a file, and the nearest of them.
 
-use super::{Neighbour, Points, nearest};
+use super::neighbours::{Neighbour, Points, nearest};
 use crate::error::{Error, Result};
+use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
 use std::path::Path;
@@ -105,11 +106,12 @@ impl FeatureTable {
 
 /// Rows of length 1.
 pub(crate) fn unit(values: &[f32], width: usize) -> Vec<f32> {
-    let row = |row: &[f32]| {
+    let mut rows = values.to_vec();
+    rows.par_chunks_mut(width.max(1)).for_each(|row| {
         let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt().max(1e-12);
-        row.iter().map(|&v| (f64::from(v) / norm) as f32).collect::<Vec<_>>()
-    };
-    values.chunks(width.max(1)).flat_map(row).collect()
+        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+    });
+    rows
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Multi-label classification of frozen features after the VOC 2007 protocol.
 
-use super::ap::{ApKind, average_precision, mean_of_known};
 use super::svm::{Rows, Svm};
 use crate::error::{Error, Result};
+use crate::photos::Photos;
 use crate::rng::KeyedRng;
+use crate::transfer::metrics::ap::{ApKind, average_precision, mean_of_known};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,6 +39,16 @@ impl MultiLabelled<'_> {
     fn column(&self, class: usize) -> Vec<i8> {
         self.labels.iter().skip(class).step_by(self.classes).copied().collect()
     }
+}
+
+/// Of these classes those that at least so many photos of each set show, and one in any case.
+pub fn frequent(classes: &[usize], sets: [(&Photos, usize); 2]) -> Vec<usize> {
+    let enough = sets.map(|(photos, least)| {
+        let mut counts = vec![0; photos.classes().len()];
+        (0..photos.len()).flat_map(|id| photos.labels(id)).for_each(|&class| counts[class] += 1);
+        counts.into_iter().map(|count| count >= least.max(1)).collect::<Vec<bool>>()
+    });
+    classes.iter().copied().filter(|&class| enough.iter().all(|enough| enough[class])).collect()
 }
 
 /// The protocol: one linear machine against the rest for each class on l2-normalised features; the cost with the

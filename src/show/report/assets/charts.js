@@ -6,8 +6,7 @@ const id = (name) => document.getElementById(name);
 
 /** An element with attributes and children; a function is a listener. */
 function el(tag, attributes = {}, ...children) {
-  const svg = ["svg", "path", "line", "text", "g"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  const node = tag === "line" ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) {
     if (typeof value === "function") node.addEventListener(key, value);
     else if (value !== null && value !== false) node.setAttribute(key, value);
@@ -16,125 +15,54 @@ function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-// ---- numbers
+// ---- charts
 
-/** A number as a person writes it: 0.00123, 45k, 1.5M, 12.3 MiB, 61.2 %. */
-function written(value, unit) {
-  if (unit === "%") return (100 * value).toFixed(1) + " %";
-  if (unit === "bytes") {
-    for (const name of ["B", "KiB", "MiB", "GiB", "TiB"]) {
-      if (Math.abs(value) < 1024) return +value.toPrecision(3) + " " + name;
-      value /= 1024;
-    }
-  }
-  const size = Math.abs(value);
-  if (size >= 1e6) return +(value / 1e6).toPrecision(3) + "M";
-  if (size >= 1e4) return +(value / 1e3).toPrecision(3) + "k";
-  return size > 0 && size < 1e-3 ? value.toExponential(1) : String(+value.toPrecision(4));
-}
-
-/** Round numbers from low to high, about `count` of them. */
-function ticks(low, high, count) {
-  const raw = (high - low) / count, power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * ([1, 2, 5].find((m) => m * power >= raw) ?? 10);
-  const all = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) all.push(i * step);
-  return all;
-}
-
-/** The same in whole KiB, MiB and so on for bytes. */
-function ticksOf(low, high, unit) {
-  const scale = unit === "bytes" ? 1024 ** Math.max(0, Math.floor(Math.log2(Math.max(high, 1)) / 10)) : 1;
-  return ticks(low / scale, high / scale, 4).map((v) => v * scale);
-}
-
-// ---- one chart
-
-const WIDE = 420, HIGH = 240, LEFT = 62, RIGHT = 10, TOP = 10, BOTTOM = 24;
-
-/** A card with lines {name, color, dashed, points}; read by pointer and by arrow keys. */
-function chart({ title, unit, note, limit, lines }) {
-  const points = lines.flatMap((l) => l.points);
-  let [x0, x1] = [Math.min(...points.map((p) => p[0])), Math.max(...points.map((p) => p[0]))];
-  let [y0, y1] = [Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1]))];
-  if (x0 === x1) x1 = x0 + 1;
-  if (limit !== null && limit !== undefined && limit < y1 + (y1 - y0) && limit > y0 - (y1 - y0)) {
-    [y0, y1] = [Math.min(y0, limit), Math.max(y1, limit)];
-  }
-  const pad = y1 > y0 ? 0.05 * (y1 - y0) : Math.abs(y0) || 1;
-  [y0, y1] = [y0 >= 0 && y0 - pad < 0 ? 0 : y0 - pad, y1 + pad];
-  const x = (v) => LEFT + ((v - x0) / (x1 - x0)) * (WIDE - LEFT - RIGHT);
-  const y = (v) => HIGH - BOTTOM - ((v - y0) / (y1 - y0)) * (HIGH - TOP - BOTTOM);
-
-  const ends = lines.map((l) => `${l.name} from ${written(l.points[0][1], unit)} to ${written(l.points.at(-1)[1], unit)}`);
-  const svg = el("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, tabindex: 0, role: "img", "aria-label": `${title}: ${ends.join("; ")}` });
-  for (const v of ticksOf(y0, y1, unit)) {
-    svg.append(el("line", { class: "axis", x1: LEFT, x2: WIDE - RIGHT, y1: y(v), y2: y(v) }));
-    svg.append(el("text", { x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, written(v, unit)));
-  }
-  for (const v of ticks(x0, x1, 4)) {
-    svg.append(el("text", { x: x(v), y: HIGH - 6, "text-anchor": x(v) > WIDE - 30 ? "end" : "middle" }, written(v, "")));
-  }
-  if (limit !== null && limit !== undefined && limit >= y0 && limit <= y1) {
-    svg.append(el("line", { class: "limit", x1: LEFT, x2: WIDE - RIGHT, y1: y(limit), y2: y(limit) }));
-  }
-  for (const line of lines) {
-    const path = line.points.map((p, i) => `${i ? "L" : "M"}${x(p[0]).toFixed(1)} ${y(p[1]).toFixed(1)}`).join("");
-    // A line of one point is a dot.
-    const d = line.points.length > 1 ? path : path + "h0.01";
-    const cap = line.points.length > 1 ? "butt" : "round";
-    svg.append(el("path", { d, style: `stroke: var(--c${line.color})`, "stroke-linecap": cap,
-      "stroke-width": line.points.length > 1 ? 1.8 : 6, "stroke-dasharray": line.dashed ? "6 4" : null }));
-  }
-  const cursor = el("line", { class: "cursor", y1: TOP, y2: HIGH - BOTTOM, visibility: "hidden" });
-  svg.append(cursor);
-
-  const keys = el("div", { class: "keys" }), place = el("p", { class: "note" }, note);
-  const show = (at) => {
-    keys.replaceChildren(...lines.map((l) => {
-      const nearest = at === null ? l.points.at(-1)
-        : l.points.reduce((a, b) => (Math.abs(b[0] - at) < Math.abs(a[0] - at) ? b : a));
-      const mark = el("span", { class: l.dashed ? "swatch dashed" : "swatch", style: `--it: var(--c${l.color})` });
-      return el("span", {}, mark, `${l.name} ${written(nearest[1], unit)}`);
-    }));
-    place.textContent = at === null ? note : `after ${written(at, "")} views`;
-    cursor.setAttribute("visibility", at === null ? "hidden" : "visible");
-    if (at !== null) ["x1", "x2"].forEach((a) => cursor.setAttribute(a, x(at)));
-  };
-  const places = [...new Set(lines.flatMap((l) => l.points.map((p) => p[0])))].sort((a, b) => a - b);
+/** A card around a drawing: its lines' last numbers, or those at a place chosen by pointer or by arrow keys. */
+function chart({ title, note, svg }) {
+  const card = el("article", { class: "chart" }, el("h3", {}, title));
+  card.insertAdjacentHTML("beforeend", svg);
+  const drawing = card.querySelector("svg"), frame = drawing.querySelector(".frame");
+  // Each dot's title holds its numbers: a line of the value, a line of the place.
+  const lines = [...drawing.querySelectorAll(".series")].map((line) => ({
+    mark: [line.dataset.dashed === undefined ? "swatch" : "swatch dashed", line.classList[1]].join(" "),
+    dots: [...line.querySelectorAll("circle")].map((dot) => ({ x: Number(dot.getAttribute("cx")), said: dot.textContent.split("\n") })),
+  }));
+  const top = Number(frame.getAttribute("y")), bottom = top + Number(frame.getAttribute("height"));
+  const cursor = el("line", { class: "cursor", y1: top, y2: bottom, visibility: "hidden" });
+  drawing.append(cursor);
+  const keys = el("div", { class: "keys" }), place = el("p", { class: "note" });
+  const nearest = (dots, x) => dots.reduce((a, b) => (Math.abs(b.x - x) < Math.abs(a.x - x) ? b : a));
+  const all = lines.flatMap((line) => line.dots).sort((a, b) => a.x - b.x);
+  const places = [...new Set(all.map((dot) => dot.x))];
   let at = null;
-  const move = (to) => { at = to; show(at); };
-  svg.addEventListener("pointermove", (event) => {
-    const box = svg.getBoundingClientRect();
-    const v = x0 + (((event.clientX - box.left) / box.width) * WIDE - LEFT) / (WIDE - LEFT - RIGHT) * (x1 - x0);
-    move(places.reduce((a, b) => (Math.abs(b - v) < Math.abs(a - v) ? b : a)));
+  const show = (to) => {
+    at = to;
+    const shown = lines.map((line) => [line.mark, at === null ? line.dots.at(-1) : nearest(line.dots, at)]);
+    keys.replaceChildren(...shown.map(([mark, dot]) => el("span", {}, el("span", { class: mark }), dot.said[0])));
+    place.textContent = at === null ? note : nearest(all, at).said[1];
+    cursor.setAttribute("visibility", at === null ? "hidden" : "visible");
+    if (at !== null) ["x1", "x2"].forEach((end) => cursor.setAttribute(end, at));
+  };
+  drawing.addEventListener("pointermove", (event) => {
+    const box = drawing.getBoundingClientRect(), x = ((event.clientX - box.left) / box.width) * drawing.viewBox.baseVal.width;
+    show(places.reduce((a, b) => (Math.abs(b - x) < Math.abs(a - x) ? b : a)));
   });
-  svg.addEventListener("pointerleave", () => move(null));
-  svg.addEventListener("blur", () => move(null));
-  svg.addEventListener("keydown", (event) => {
+  drawing.addEventListener("pointerleave", () => show(null));
+  drawing.addEventListener("blur", () => show(null));
+  drawing.addEventListener("keydown", (event) => {
     const now = at === null ? places.length - 1 : places.indexOf(at);
     const step = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: places.length - 1 }[event.key];
     if (step === undefined) return;
     event.preventDefault();
-    move(places[Math.max(0, Math.min(places.length - 1, step))]);
+    show(places[Math.max(0, Math.min(places.length - 1, step))]);
   });
   show(null);
-  return el("article", { class: "chart" }, el("h3", {}, title), svg, keys, place);
+  card.append(keys, place);
+  return card;
 }
 
-/** Charts of all runs, those of one title together: a colour a run where there are several, a colour a line otherwise. */
 function charts() {
-  const titles = [...new Set(data.runs.flatMap((run) => run.charts.map((c) => c.title)))];
-  id("charts").replaceChildren(...titles.map((title) => {
-    const several = data.runs.length > 1;
-    const all = data.runs.map((run) => run.charts.find((c) => c.title === title));
-    const lines = all.flatMap((one, r) => (one ? one.series : []).map((s, i) => ({
-      name: several ? `${data.runs[r].name} ${s.name}` : s.name,
-      color: (several ? r : i) % 6, dashed: several && i > 0, points: s.points,
-    })));
-    const { unit, note, limit } = all.find((c) => c);
-    return chart({ title, unit, note, limit: several ? null : limit, lines });
-  }));
+  id("charts").replaceChildren(...data.charts.map(chart));
 }
 
 // ---- text
@@ -200,9 +128,9 @@ theme(preferred.matches);
 async function news(photos) {
   let seen = photos;
   try {
-    const { run, photos: version } = await (await fetch("/run.json")).json();
-    if (JSON.stringify(run) !== JSON.stringify(data.runs[0])) {
-      data.runs = [run];
+    const { run, charts: drawn, photos: version } = await (await fetch("/run.json")).json();
+    if (JSON.stringify([run, drawn]) !== JSON.stringify([data.runs[0], data.charts])) {
+      [data.runs, data.charts] = [[run], drawn];
       // Where a person reads a chart by keyboard it stays until they have done.
       if (!id("charts").contains(document.activeElement)) charts();
       if (!id("summary").contains(document.activeElement)) summary();

@@ -214,8 +214,13 @@ const colors = 6;
     filter();
     turn(kept);
     choose(chosen);
-    id("drawings").replaceChildren(...gallery.figures.map((f) => el("figure", {},
-      el("img", { src: f.source, alt: f.caption }), el("figcaption", {}, f.caption + "."))));
+    id("drawings").replaceChildren(...gallery.figures.map((f) => {
+      const figure = el("figure");
+      if (f.svg) figure.insertAdjacentHTML("beforeend", f.svg);
+      else figure.append(el("img", { src: f.source, alt: f.caption }));
+      figure.append(el("figcaption", {}, f.caption + "."));
+      return figure;
+    }));
   }
   /** All of it, and no link to a section that is not shown. */
   function all() {

@@ -5,29 +5,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::unusable;
-use crate::photos::list::{self, Lines};
-use crate::photos::part::{self, Part};
-use crate::photos::{Photos, Source, coco, voc};
+use crate::photos::read::coco;
+use crate::photos::read::list::{self, Lines};
+use crate::photos::read::part::{self, Part, Split};
+use crate::photos::read::photos::Photos;
+use crate::photos::read::source::Source;
+use crate::photos::read::voc;
 use crate::topic::Topic;
-
-/// Which half of a labelled set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split {
-    /// To be learned from, or to be the neighbours of a kNN classifier.
-    Train,
-    /// To be judged on.
-    Test,
-}
-
-impl Split {
-    /// `train` or `test`: the name of a folder, or of a csv list's split.
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Test => "test",
-        }
-    }
-}
 
 /// A data set, told by the files that it has.
 enum Kind {

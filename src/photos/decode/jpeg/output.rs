@@ -1,6 +1,6 @@
 //! From planes of samples to rows of RGB: libjpeg-turbo's upsampling ("fancy") and its colours.
 
-use super::{Colours, Component, Frame};
+use super::frame::{Colours, Component, Frame};
 
 /// How a component of fewer samples is spread.
 #[derive(Clone, Copy)]

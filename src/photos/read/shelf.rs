@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::photos::endings::is_photo;
-use crate::photos::files::stays_inside;
-use crate::photos::source::Fence;
+use crate::photos::read::endings::is_photo;
+use crate::photos::read::records::stays_inside;
+use crate::photos::read::source::Fence;
 
 /// How many names tell in which folder the photos lie.
 const FIRST: usize = 100;

@@ -1,13 +1,13 @@
 //! A set of photos: names, bytes on demand, labels where known. Decoding and caching are the [`Album`](super::Album)'s.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::Result;
+use crate::photos::decode::Rgb;
 use crate::photos::decode::{self, Read};
-use crate::photos::files::RawImage;
-use crate::photos::source::Fence;
-use crate::photos::{Rgb, Source, folder, list};
+use crate::photos::read::records::RawImage;
+use crate::photos::read::source::Fence;
 
 /// Photos in a fixed order; a photo's index is its id everywhere (queues, batches, logs).
 #[derive(Clone, Debug)]
@@ -86,48 +86,6 @@ impl Photos {
     /// The same photos, read only if they lie inside a fence.
     pub(super) fn within(self, fence: Fence) -> Photos {
         Photos { fence, ..self }
-    }
-
-    /// Every photo below a folder, unlabelled.
-    ///
-    /// Files are told by their extension (`jpg`, `jpeg`, `jpe`, `jfif`, `png`, `webp`, `gif`, `bmp`, `tif`, `tiff`, in any
-    /// case), sorted by path, hidden ones left out. A folder that links back to one already seen is not entered again; links
-    /// that lead out of the folder are left out, unless the [`Source`] follows them. These links, folders below it that can't
-    /// be read, and files of other endings are counted in [`Photos::warnings`].
-    ///
-    /// # Errors
-    /// [`Error::Input`](crate::Error::Input) if the folder is not there, can't be read, or holds no photo.
-    pub fn folder(folder: impl Into<Source>) -> Result<Photos> {
-        folder::all(&folder.into())
-    }
-
-    /// Photos in one folder per class: `folder/CLASS/**/photo.jpg`; classes are sorted by name.
-    ///
-    /// Photos beside the class folders have no label: they are left out, and so are class folders without a photo; both
-    /// are named in [`Photos::warnings`].
-    ///
-    /// # Errors
-    /// [`Error::Input`](crate::Error::Input) as for [`Photos::folder`], or if more photos lie beside the class folders
-    /// than [`Source::max_broken`] allows.
-    pub fn labelled(folder: impl Into<Source>) -> Result<Photos> {
-        folder::labelled(&folder.into())
-    }
-
-    /// Photos named by a csv list: a column of files, one of labels (several joined by `;`), perhaps one of splits.
-    ///
-    /// Columns are found by their headings (`file`, `path`, `image`, `filename` and the like; `labels`, `label`, `class`;
-    /// `split`, `set`, in any case); without such headings they are taken in the order file, labels, split. They are
-    /// separated by commas, or else by tabs or semicolons. Files are relative to `root`, or else to the list's folder, or
-    /// else to the folder `images` beside the list: to that which holds most of the first ones. With `split`, only its
-    /// lines are taken: `train`, `Train` and `training` are the same. Classes are the sorted labels of the *whole* list,
-    /// so that a label has the same number in every split; so are a photo's labels sorted, each once. A photo on several
-    /// lines has the labels of all of them.
-    ///
-    /// # Errors
-    /// [`Error::Input`](crate::Error::Input) if the list can't be read, has no line of that split or no column of files, if
-    /// more lines name no file than [`Source::max_broken`] allows, or if none of its files is there.
-    pub fn csv(list: impl Into<Source>, root: Option<&Path>, split: Option<&str>) -> Result<Photos> {
-        list::csv(&list.into(), root, split.map_or(list::Lines::All, list::Lines::Named))
     }
 
     /// Photos from encoded bytes in memory, with labels.
@@ -230,7 +188,7 @@ impl Photos {
     }
 
     /// [`Photos::decode`], with what is missing of a file whose pixels are all there.
-    pub(super) fn read(&self, photo: usize) -> Result<Read, String> {
+    pub(in crate::photos) fn read(&self, photo: usize) -> Result<Read, String> {
         match &self.items[photo].origin {
             Origin::File(path) => self.fence.decode(path),
             Origin::Bytes(bytes) => decode::read(bytes),

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::photos::endings::is_photo;
-use crate::photos::part::Part;
-use crate::photos::photos::{Item, Origin};
-use crate::photos::shelf::Shelf;
-use crate::photos::tally::Tally;
-use crate::photos::{Photos, Source, Split};
+use crate::photos::read::endings::is_photo;
+use crate::photos::read::part::Part;
+use crate::photos::read::part::Split;
+use crate::photos::read::photos::Photos;
+use crate::photos::read::photos::{Item, Origin};
+use crate::photos::read::shelf::Shelf;
+use crate::photos::read::source::Source;
+use crate::photos::read::tally::Tally;
 
 /// LIMIT: bytes of a list.
 const MAX_LIST: u64 = 1 << 30;
@@ -23,29 +25,11 @@ struct Columns {
     split: Option<usize>,
 }
 
-/// Headings, of letters alone.
-const FILE: [&str; 18] = [
-    "file",
-    "path",
-    "image",
-    "filename",
-    "filepath",
-    "imagepath",
-    "imagefile",
-    "imagefilename",
-    "imagename",
-    "imageid",
-    "img",
-    "imgpath",
-    "imgfile",
-    "imgname",
-    "photo",
-    "photopath",
-    "picture",
-    "relativepath",
-];
-const LABELS: [&str; 7] = ["labels", "label", "class", "classes", "tags", "category", "categories"];
-const SPLIT: [&str; 4] = ["split", "set", "subset", "partition"];
+/// Headings, of letters alone, the likeliest first.
+const FILE: &str = "file path image filename filepath imagepath imagefile imagefilename imagename imageid img imgpath imgfile \
+                    imgname photo photopath picture relativepath";
+const LABELS: &str = "labels label class classes tags category categories";
+const SPLIT: &str = "split set subset partition";
 
 impl Columns {
     /// From the headings; `None` if the line names no file column.
@@ -53,8 +37,8 @@ impl Columns {
         let letters =
             |cell: &String| cell.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
         let cells: Vec<String> = line.iter().map(letters).collect();
-        let find = |names: &[&str]| names.iter().find_map(|name| cells.iter().position(|cell| cell == name));
-        Some(Columns { file: find(&FILE)?, labels: find(&LABELS), split: find(&SPLIT) })
+        let find = |names: &str| names.split(' ').find_map(|name| cells.iter().position(|cell| cell == name));
+        Some(Columns { file: find(FILE)?, labels: find(LABELS), split: find(SPLIT) })
     }
 }
 
@@ -86,7 +70,26 @@ impl Lines<'_> {
     }
 }
 
-/// See [`Photos::csv`].
+impl Photos {
+    /// Photos named by a csv list: a column of files, one of labels (several joined by `;`), perhaps one of splits.
+    ///
+    /// Columns are found by their headings (`file`, `path`, `image`, `filename` and the like; `labels`, `label`, `class`;
+    /// `split`, `set`, in any case); without such headings they are taken in the order file, labels, split. They are
+    /// separated by commas, or else by tabs or semicolons. Files are relative to `root`, or else to the list's folder, or
+    /// else to the folder `images` beside the list: to that which holds most of the first ones. With `split`, only its
+    /// lines are taken: `train`, `Train` and `training` are the same. Classes are the sorted labels of the *whole* list,
+    /// so that a label has the same number in every split; so are a photo's labels sorted, each once. A photo on several
+    /// lines has the labels of all of them.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) if the list can't be read, has no line of that split or no column of files, if
+    /// more lines name no file than [`Source::max_broken`] allows, or if none of its files is there.
+    pub fn csv(list: impl Into<Source>, root: Option<&Path>, split: Option<&str>) -> Result<Photos> {
+        csv(&list.into(), root, split.map_or(Lines::All, Lines::Named))
+    }
+}
+
+/// The photos of the lines that are wanted.
 pub(super) fn csv(source: &Source, root: Option<&Path>, wanted: Lines) -> Result<Photos> {
     let list = &source.path;
     let fence = source.fence(root.or(list.parent()).unwrap_or(Path::new("")))?;

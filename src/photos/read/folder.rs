@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::unusable;
-use crate::photos::endings::{self, Others, is_clutter, is_photo};
-use crate::photos::photos::{Item, Origin};
-use crate::photos::source::Fence;
-use crate::photos::tally::allowed;
-use crate::photos::{Photos, Source};
+use crate::photos::read::endings::{self, Others, is_clutter, is_photo};
+use crate::photos::read::photos::Photos;
+use crate::photos::read::photos::{Item, Origin};
+use crate::photos::read::source::Fence;
+use crate::photos::read::source::Source;
+use crate::photos::read::tally::allowed;
 
 /// LIMIT: folders that can't be read and are named.
 const MOST: usize = 20;
@@ -104,9 +105,59 @@ impl Walk {
     }
 }
 
-/// See [`Photos::folder`].
-pub(super) fn all(source: &Source) -> Result<Photos> {
-    read(source).map(|(photos, _)| photos)
+impl Photos {
+    /// Every photo below a folder, unlabelled.
+    ///
+    /// Files are told by their extension (`jpg`, `jpeg`, `jpe`, `jfif`, `png`, `webp`, `gif`, `bmp`, `tif`, `tiff`, in any
+    /// case), sorted by path, hidden ones left out. A folder that links back to one already seen is not entered again; links
+    /// that lead out of the folder are left out, unless the [`Source`] follows them. These links, folders below it that can't
+    /// be read, and files of other endings are counted in [`Photos::warnings`].
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) if the folder is not there, can't be read, or holds no photo.
+    pub fn folder(folder: impl Into<Source>) -> Result<Photos> {
+        read(&folder.into()).map(|(photos, _)| photos)
+    }
+
+    /// Photos in one folder per class: `folder/CLASS/**/photo.jpg`; classes are sorted by name.
+    ///
+    /// Photos beside the class folders have no label: they are left out, and so are class folders without a photo; both
+    /// are named in [`Photos::warnings`].
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) as for [`Photos::folder`], or if more photos lie beside the class folders
+    /// than [`Source::max_broken`] allows.
+    pub fn labelled(folder: impl Into<Source>) -> Result<Photos> {
+        let source = folder.into();
+        let (mut photos, folders) = read(&source)?;
+        let class_of = |item: &Item| item.name.split_once('/').map(|(class, _)| class.to_string());
+        let (found, place) = (photos.items.len(), photos.place().to_string());
+        let stray: Vec<Item> = photos.items.extract_if(.., |item| class_of(item).is_none()).collect();
+        if let Some(first) = stray.first() {
+            let count = stray.len();
+            if count > allowed(found, source.max_broken) || count == found {
+                return Err(Error::input(
+                    format!("photo {} lies outside any class folder", first.name),
+                    place,
+                    "give a folder that holds one folder of photos per class and no photos of its own",
+                ));
+            }
+            let what = format!("{count} of {found} photos lie outside any class folder and are left out");
+            photos.warnings.push(format!("{place}: {what}, such as {}", first.name));
+        }
+        let classes: BTreeSet<String> = photos.items.iter().filter_map(class_of).collect();
+        for empty in folders.difference(&classes) {
+            photos
+                .warnings
+                .push(format!("{place}: class folder {empty} holds no photo: its class is left out"));
+        }
+        photos.classes = classes.into_iter().collect();
+        for item in &mut photos.items {
+            let class = class_of(item).and_then(|class| photos.classes.binary_search(&class).ok());
+            item.labels = class.into_iter().collect();
+        }
+        Ok(photos)
+    }
 }
 
 fn read(source: &Source) -> Result<(Photos, BTreeSet<String>)> {
@@ -127,34 +178,4 @@ fn read(source: &Source) -> Result<(Photos, BTreeSet<String>)> {
         Photos::from_items(place, walk.files.into_iter().map(item).collect(), Vec::new()).within(fence);
     photos.warnings = warnings;
     Ok((photos, walk.folders))
-}
-
-/// See [`Photos::labelled`].
-pub(super) fn labelled(source: &Source) -> Result<Photos> {
-    let (mut photos, folders) = read(source)?;
-    let class_of = |item: &Item| item.name.split_once('/').map(|(class, _)| class.to_string());
-    let (found, place) = (photos.items.len(), photos.place().to_string());
-    let stray: Vec<Item> = photos.items.extract_if(.., |item| class_of(item).is_none()).collect();
-    if let Some(first) = stray.first() {
-        let count = stray.len();
-        if count > allowed(found, source.max_broken) || count == found {
-            return Err(Error::input(
-                format!("photo {} lies outside any class folder", first.name),
-                place,
-                "give a folder that holds one folder of photos per class and no photos of its own",
-            ));
-        }
-        let what = format!("{count} of {found} photos lie outside any class folder and are left out");
-        photos.warnings.push(format!("{place}: {what}, such as {}", first.name));
-    }
-    let classes: BTreeSet<String> = photos.items.iter().filter_map(class_of).collect();
-    for empty in folders.difference(&classes) {
-        photos.warnings.push(format!("{place}: class folder {empty} holds no photo: its class is left out"));
-    }
-    photos.classes = classes.into_iter().collect();
-    for item in &mut photos.items {
-        let class = class_of(item).and_then(|class| photos.classes.binary_search(&class).ok());
-        item.labels = class.into_iter().collect();
-    }
-    Ok(photos)
 }

@@ -4,17 +4,19 @@
 //! silently, where chroma is finer than luma or each component has a scan of its own.
 
 mod bits;
+mod frame;
 mod idct;
 mod output;
 mod scan;
 
 use bits::{DAMAGED, Huffman, TRUNCATED, ZIGZAG};
+use frame::{Colours, Component, Frame};
 use scan::Scan;
 
 use image::RgbImage;
 
 use crate::engine::device::vector::vectorised;
-use crate::photos::header::believable;
+use crate::photos::decode::header::believable;
 
 /// LIMIT: passes over a picture. Encoders make 3 to 20; each may take a few bytes and go over all pixels.
 const MAX_SCANS: usize = 100;
@@ -26,69 +28,6 @@ pub(super) struct Jpeg<'a> {
     pub(super) exif: Option<&'a [u8]>,
     /// Whether the end marker is there; all pixels are.
     pub(super) ended: bool,
-}
-
-/// What three or four components mean.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Colours {
-    /// Red, green, blue; of four, inks as they are.
-    Rgb,
-    /// Luma and chroma; the fourth is black ink.
-    Luma,
-}
-
-struct Component {
-    id: u8,
-    /// Sampling factors, across and down.
-    factors: [usize; 2],
-    /// Columns and rows of samples that belong to the picture.
-    size: [usize; 2],
-    /// Columns and rows of blocks, whole MCUs.
-    blocks: [usize; 2],
-    quant_table: usize,
-    /// The table, row by row; as it was at the component's first scan.
-    quant: [u16; 64],
-    /// Samples, `[8 blocks[1], 8 blocks[0]]`.
-    plane: Vec<u8>,
-    /// Coefficients of a progressive picture, a block after the other.
-    coefficients: Vec<[i16; 64]>,
-    /// For each coefficient: by how many bits it is still shifted; 255 before the first scan.
-    shifts: [u8; 64],
-}
-
-impl Component {
-    fn stride(&self) -> usize {
-        8 * self.blocks[0]
-    }
-
-    /// The samples of a row that belong to the picture.
-    fn row(&self, y: usize) -> &[u8] {
-        &self.plane[y * self.stride()..][..self.size[0]]
-    }
-
-    /// The samples of a block from its coefficients; only the first is other than 0 if `flat`.
-    #[inline(always)]
-    fn inverse(&mut self, block: &[i16; 64], flat: bool, x: usize, y: usize) {
-        let stride = self.stride();
-        let samples = &mut self.plane[8 * (y * stride + x)..][..7 * stride + 8];
-        idct::inverse(block, &self.quant, flat, samples, stride);
-    }
-
-    #[inline(always)]
-    fn block(&mut self, x: usize, y: usize) -> &mut [i16; 64] {
-        &mut self.coefficients[y * self.blocks[0] + x]
-    }
-}
-
-struct Frame {
-    progressive: bool,
-    /// Width and height of the picture.
-    size: [usize; 2],
-    /// The largest sampling factors.
-    most: [usize; 2],
-    /// Columns and rows of MCUs of all components.
-    mcus: [usize; 2],
-    components: Vec<Component>,
 }
 
 /// Reads a JPEG.

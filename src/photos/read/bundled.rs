@@ -2,8 +2,9 @@
 
 use include_dir::{Dir, File, include_dir};
 
-use crate::photos::photos::{Item, Origin};
-use crate::photos::{Photos, Split};
+use crate::photos::read::part::Split;
+use crate::photos::read::photos::Photos;
+use crate::photos::read::photos::{Item, Origin};
 
 /// `examples/photos`: free photos with their licences (`LICENCES.md`, `ATTRIBUTION.csv`).
 static BUNDLED: Dir = include_dir!("$CARGO_MANIFEST_DIR/examples/photos");

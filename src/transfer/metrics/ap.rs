@@ -126,7 +126,7 @@ pub fn mean_average_precision(scores: &[f64], labels: &[i8], classes: usize, kin
 }
 
 /// Mean of the known values; 0 if there is none.
-pub(super) fn mean_of_known(values: &[Option<f64>]) -> f64 {
+pub(crate) fn mean_of_known(values: &[Option<f64>]) -> f64 {
     let known: Vec<f64> = values.iter().flatten().copied().collect();
     known.iter().sum::<f64>() / known.len().max(1) as f64
 }

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::photos::files::{Order, RawImage, RecordFile, class_names};
-use crate::photos::photos::{Item, Origin};
-use crate::photos::source::Fence;
-use crate::photos::{Photos, Source, Split};
+use crate::photos::read::part::Split;
+use crate::photos::read::photos::Photos;
+use crate::photos::read::photos::{Item, Origin};
+use crate::photos::read::records::{Order, RawImage, RecordFile, class_names};
+use crate::photos::read::source::Fence;
+use crate::photos::read::source::Source;
 
 /// Pixels in a row and in a column.
 const SIDE: usize = 96;

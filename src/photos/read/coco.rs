@@ -7,12 +7,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
-use crate::photos::files::AGAIN;
-use crate::photos::loose::{self, Entries, Entry, Id};
-use crate::photos::photos::{Item, LabelledBox, Origin};
-use crate::photos::shelf::Shelf;
-use crate::photos::tally::Tally;
-use crate::photos::{Photos, Source, Split};
+use crate::photos::read::loose::{self, Entries, Entry, Id};
+use crate::photos::read::part::Split;
+use crate::photos::read::photos::Photos;
+use crate::photos::read::photos::{Item, LabelledBox, Origin};
+use crate::photos::read::records::AGAIN;
+use crate::photos::read::shelf::Shelf;
+use crate::photos::read::source::Source;
+use crate::photos::read::tally::Tally;
 
 /// What is kept of `instances_*.json`; all else (licences, addresses) is skipped while reading.
 #[derive(Deserialize)]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::files::{at_byte, unusable};
-use crate::photos::Rgb;
-use crate::photos::source::Fence;
+use crate::photos::decode::Rgb;
+use crate::photos::read::source::Fence;
 
 /// What to do about a file that is not as it was published.
 pub(super) const AGAIN: &str = "download the file again";

@@ -2,7 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::photos::Split;
+/// Which half of a labelled set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// To be learned from, or to be the neighbours of a kNN classifier.
+    Train,
+    /// To be judged on.
+    Test,
+}
+
+impl Split {
+    /// `train` or `test`: the name of a folder, or of a csv list's split.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Test => "test",
+        }
+    }
+}
 
 /// What a part of a set is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 use crate::files::{self, at_byte};
-use crate::photos::files::AGAIN;
-use crate::photos::tally::Tally;
+use crate::photos::read::records::AGAIN;
+use crate::photos::read::tally::Tally;
 
 /// Reads a JSON file as a stream; a byte order mark is skipped.
 ///

@@ -1,7 +1,7 @@
 //! One scan of a JPEG: its blocks in their order, decoded.
 
 use super::bits::{Bits, DAMAGED, Huffman, TRUNCATED, ZIGZAG};
-use super::{Component, Frame};
+use super::frame::{Component, Frame};
 
 /// A scan's header: components with their tables, the band of coefficients, and by how many bits they are shifted.
 pub(super) struct Scan<'a> {

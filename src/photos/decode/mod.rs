@@ -1,14 +1,19 @@
 //! From the bytes of a photo to upright 8-bit RGB.
 
+mod exif;
+mod header;
+mod jpeg;
+
+pub use header::MAX_PIXELS;
+
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use crate::photos::exif::{self, Directory, Png};
-use crate::photos::header::{believable, format};
-use crate::photos::jpeg;
+use exif::{Directory, Png};
+use header::{believable, format};
 
 /// LIMIT: bytes of a PNG's colour profile, unpacked, and of its lines; real ones have less than 4 MiB. So of the tables of
 /// other formats.
@@ -33,6 +38,13 @@ impl Rgb {
     /// A black image.
     pub fn new(width: usize, height: usize) -> Rgb {
         Rgb { width, height, data: vec![0; width * height * 3] }
+    }
+
+    /// Sets a pixel; nothing outside the image.
+    pub fn put(&mut self, x: usize, y: usize, color: [u8; 3]) {
+        if x < self.width && y < self.height {
+            self.data[(y * self.width + x) * 3..][..3].copy_from_slice(&color);
+        }
     }
 }
 
@@ -197,7 +209,7 @@ mod tests {
     #[test]
     fn cmyk_jpeg_becomes_rgb() {
         // Left half pure red, right half pure green, written as an Adobe CMYK JPEG.
-        let photo = decode(include_bytes!("../../tests/fixtures/cmyk.jpg")).unwrap();
+        let photo = decode(include_bytes!("../../../tests/fixtures/cmyk.jpg")).unwrap();
         assert_eq!((photo.width, photo.height), (16, 8));
         let near = |pixel: &[u8], wanted: [u8; 3]| pixel.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 8);
         assert!(near(&photo.data[..3], [255, 0, 0]), "{:?}", &photo.data[..3]);

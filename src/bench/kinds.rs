@@ -1,0 +1,345 @@
+//! Pieces of work by name: `conv:16,64,24,24,64,3,1,1` and the like.
+
+use super::workload::Workload;
+use super::{ops, step, views};
+use crate::engine::device::Device;
+use crate::engine::nn::Architecture;
+use crate::engine::ops::{
+    BatchNorm, BceWithLogits, Conv2d, CrossEntropy, Draw, Ema, Input, L2Normalize, Matmul, MaxPool,
+};
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// A kind of work: what stands before the colon, and the sizes behind it.
+#[derive(Debug)]
+pub struct Kind {
+    /// What stands before the colon.
+    pub name: &'static str,
+    /// The names of its sizes, as they are written.
+    pub sizes: &'static str,
+    /// What it does.
+    pub what: &'static str,
+    prepare: fn(&Device, &[usize]) -> Result<Workload>,
+}
+
+impl Kind {
+    fn sizes(&self) -> usize {
+        self.sizes.split([',', 'x']).count()
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.sizes)
+    }
+}
+
+const CONV: &str = "batch,in,height,width,out,kernel,stride,padding";
+const BN: BatchNorm = BatchNorm { groups: 1, eps: 1e-5, relu: true };
+const POOL: MaxPool = MaxPool { kernel: [3; 2], stride: [2; 2], padding: [1; 2] };
+const BCE: BceWithLogits = BceWithLogits { positives_only: false };
+
+/// Every kind of work. A `b` at the end: with backward.
+pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "resnet18",
+        sizes: "batch,size",
+        what: "training step: forward, mean of squares of the pooled features, backward, SGD",
+        prepare: |device, s| training(device, Architecture::Resnet18, s),
+    },
+    Kind {
+        name: "resnet50",
+        sizes: "batch,size",
+        what: "the same of a ResNet-50",
+        prepare: |device, s| training(device, Architecture::Resnet50, s),
+    },
+    Kind {
+        name: "matmul",
+        sizes: "N",
+        what: "product of two NxN matrices",
+        prepare: |device, s| ops::forward(device, Matmul::NN, product(s[0], s[0], s[0])),
+    },
+    Kind {
+        name: "matmul",
+        sizes: "M,K,N",
+        what: "product of MxK and KxN",
+        prepare: |device, s| ops::forward(device, Matmul::NN, product(s[0], s[1], s[2])),
+    },
+    Kind {
+        name: "conv",
+        sizes: CONV,
+        what: "convolution",
+        prepare: |device, s| ops::forward(device, Conv2d::new(s[6], s[7]), images_and_filters(s)),
+    },
+    Kind {
+        name: "convb",
+        sizes: CONV,
+        what: "with the gradients of input and weight",
+        prepare: |device, s| {
+            ops::backward(device, Conv2d::new(s[6], s[7]), images_and_filters(s), &[true, true])
+        },
+    },
+    Kind {
+        name: "convw",
+        sizes: CONV,
+        what: "with the gradient of the weight alone, as a network's first layer",
+        prepare: |device, s| {
+            ops::backward(device, Conv2d::new(s[6], s[7]), images_and_filters(s), &[false, true])
+        },
+    },
+    Kind {
+        name: "batch_norm",
+        sizes: "batch,height,width,channels",
+        what: "batch norm and relu by the batch's statistics",
+        prepare: |device, s| ops::forward(device, BN, normed(s)),
+    },
+    Kind {
+        name: "batch_normb",
+        sizes: "batch,height,width,channels",
+        what: "with backward",
+        prepare: |device, s| ops::backward(device, BN, normed(s), &[true; 3]),
+    },
+    Kind {
+        name: "max_pool",
+        sizes: "batch,height,width,channels",
+        what: "3x3 maxima, stride 2",
+        prepare: |device, s| ops::forward(device, POOL, vec![Input::normal(s)]),
+    },
+    Kind {
+        name: "max_poolb",
+        sizes: "batch,height,width,channels",
+        what: "with backward",
+        prepare: |device, s| ops::backward(device, POOL, vec![Input::normal(s)], &[true]),
+    },
+    Kind {
+        name: "l2_normalize",
+        sizes: "rows,width",
+        what: "rows to unit length",
+        prepare: |device, s| ops::forward(device, L2Normalize, vec![Input::normal(s)]),
+    },
+    Kind {
+        name: "l2_normalizeb",
+        sizes: "rows,width",
+        what: "with backward",
+        prepare: |device, s| ops::backward(device, L2Normalize, vec![Input::normal(s)], &[true]),
+    },
+    Kind {
+        name: "bceb",
+        sizes: "batch,slots",
+        what: "mean binary cross-entropy, with backward",
+        prepare: |device, s| {
+            let targets = Input::of(s, Draw::Binary);
+            ops::backward(device, BCE, vec![Input::normal(s), targets], &[true, false])
+        },
+    },
+    Kind {
+        name: "cross_entropyb",
+        sizes: "batch,classes",
+        what: "mean softmax cross-entropy, with backward",
+        prepare: |device, s| {
+            let labels = Input::of([s[0]], Draw::Index(s[1]));
+            ops::backward(device, CrossEntropy, vec![Input::normal(s), labels], &[true, false])
+        },
+    },
+    Kind {
+        name: "smooth_ap",
+        sizes: "images,views,width",
+        what: "S2R2's ranking: cosines of images x views projections, smoothed AP, and back to the projections",
+        prepare: |device, s| ops::ranking(device, s),
+    },
+    Kind {
+        name: "queue",
+        sizes: "batch,slots,width",
+        what: "MLS's pseudo-labels: product with the queue, then the 20 largest of each row",
+        prepare: |device, s| ops::queue(device, s),
+    },
+    Kind {
+        name: "top_k",
+        sizes: "rows,columns,k",
+        what: "the k largest of each row, and labels",
+        prepare: |device, s| ops::top_k(device, s),
+    },
+    Kind {
+        name: "sgd",
+        sizes: "elements",
+        what: "step of SGD with momentum",
+        prepare: |device, s| ops::sgd(device, s[0]),
+    },
+    Kind {
+        name: "ema",
+        sizes: "elements",
+        what: "step of a moving average",
+        prepare: |device, s| {
+            ops::forward(device, Ema { momentum: 0.99 }, vec![Input::normal(s), Input::normal(s)])
+        },
+    },
+    Kind {
+        name: "views",
+        sizes: "WxH,size",
+        what: "MoCo-v2's views of a WxH JPEG, decoded for each, on one thread",
+        prepare: |_, s| views::prepare(s[0], s[1], s[2]),
+    },
+];
+
+fn training(device: &Device, architecture: Architecture, sizes: &[usize]) -> Result<Workload> {
+    let sizes = [sizes[0], sizes[1]];
+    let work = 3 * step::forward_work(architecture, sizes)?;
+    let mut step = step::TrainingStep::new(device, step::StepConfig::new(architecture, sizes))?;
+    let device = device.clone();
+    Ok(Workload::new(move || {
+        step.run(|_| Ok(()))?;
+        device.wait()
+    })
+    .work(work))
+}
+
+fn product(m: usize, k: usize, n: usize) -> Vec<Input> {
+    vec![Input::normal([m, k]), Input::normal([k, n])]
+}
+
+fn images_and_filters(s: &[usize]) -> Vec<Input> {
+    vec![Input::normal([s[0], s[2], s[3], s[1]]), Input::normal([s[4], s[5], s[5], s[1]])]
+}
+
+fn normed(s: &[usize]) -> Vec<Input> {
+    vec![Input::normal(s), Input::of([s[3]], Draw::Positive), Input::normal([s[3]])]
+}
+
+/// A kind of work with its sizes.
+#[derive(Clone, Debug)]
+pub struct Name {
+    kind: &'static Kind,
+    sizes: Vec<usize>,
+    text: String,
+}
+
+impl Name {
+    /// Reads `kind:size,size,..`; sizes are whole numbers from 1 to 2^31, a padding may be 0.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming every kind if there is no such one, or the sizes that it takes.
+    pub fn parse(text: &str) -> Result<Name> {
+        let refused = |what: String, advice: String| Error::input(what, format!("--test {text}"), advice);
+        let (name, sizes) = text.split_once(':').unwrap_or((text, ""));
+        let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| kind.name == name).collect();
+        let list = |kinds: &mut dyn Iterator<Item = &Kind>, between: &str| {
+            let kinds: Vec<String> = kinds.map(Kind::to_string).collect();
+            format!("use {}", kinds.join(between))
+        };
+        if kinds.is_empty() {
+            return Err(refused(format!("no test is called `{name}`"), list(&mut KINDS.iter(), ", ")));
+        }
+        let parsed: Vec<Option<usize>> = sizes.split([',', 'x']).map(|size| size.parse().ok()).collect();
+        let Some(kind) = kinds.iter().find(|kind| kind.sizes() == parsed.len()) else {
+            let what = format!("`{name}` takes other sizes");
+            return Err(refused(what, list(&mut kinds.into_iter(), " or ")));
+        };
+        let fits = |(size, of): (&Option<usize>, &str)| {
+            let least = usize::from(of != "padding");
+            size.filter(|size| (least..=1 << 31).contains(size))
+                .ok_or_else(|| refused(format!("no {of} is like that"), "use whole numbers from 1".into()))
+        };
+        let sizes = parsed.iter().zip(kind.sizes.split([',', 'x'])).map(fits).collect::<Result<_>>()?;
+        Ok(Name { kind, sizes, text: text.to_string() })
+    }
+
+    /// Makes its inputs on a device.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the sizes do not go together or a tensor would have more than 2^31 elements; the device's.
+    pub fn prepare(&self, device: &Device) -> Result<Workload> {
+        (self.kind.prepare)(device, &self.sizes).map_err(|error| match error {
+            Error::Shape { op, detail } => {
+                Error::input(format!("{op}: {detail}"), format!("--test {self}"), "choose other sizes")
+            }
+            other => other,
+        })
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_all_their_sizes_are_read() {
+        for (text, sizes) in [
+            ("resnet18:16,96", &[16, 96][..]),
+            ("matmul:512", &[512]),
+            ("matmul:64,32,16", &[64, 32, 16]),
+            ("convb:16,64,24,24,64,3,1,0", &[16, 64, 24, 24, 64, 3, 1, 0]),
+            ("views:500x375,224", &[500, 375, 224]),
+        ] {
+            let name = Name::parse(text).expect(text);
+            assert_eq!((name.sizes.as_slice(), name.to_string().as_str()), (sizes, text));
+        }
+    }
+
+    #[test]
+    fn bad_names_are_refused_in_one_line_that_lists_what_is_possible() {
+        for (text, parts) in [
+            ("vgg:1,2", &["no test is called `vgg`", "resnet18:batch,size", "views:WxH,size"][..]),
+            ("resnet18", &["resnet18:batch,size"]),
+            ("matmul:1,2", &["matmul:N or matmul:M,K,N"]),
+            ("conv:1,2,3", &["conv:batch,in,height,width,out,kernel,stride,padding"]),
+            ("resnet18:0,96", &["no batch", "whole numbers"]),
+            ("resnet18:16,-3", &["no size"]),
+            ("matmul:9999999999999", &["no N"]),
+            ("", &["no test is called ``"]),
+        ] {
+            let message = Name::parse(text).expect_err(text).to_string();
+            assert!(!message.contains('\n'), "{message}");
+            for part in parts {
+                assert!(message.contains(part), "{text} does not say `{part}`: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_go_together_are_refused_before_anything_is_made() {
+        for text in
+            ["conv:1,3,4,4,8,7,1,0", "resnet18:1,32", "matmul:2000000", "queue:4,70000,8", "top_k:2,8,9"]
+        {
+            let error = Name::parse(text).expect(text).prepare(&Device::cpu()).err().expect(text);
+            assert!(matches!(error, Error::Input { .. }) && error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_kind_runs_and_counts_its_work() {
+        let device = Device::cpu();
+        for (text, work) in [
+            ("matmul:7", 7 * 7 * 7),
+            ("matmul:3,4,5", 60),
+            ("conv:2,3,5,4,6,3,1,1", 2 * 5 * 4 * 6 * 27),
+            ("convb:2,3,5,4,6,3,1,1", 3 * 2 * 5 * 4 * 6 * 27),
+            ("convw:2,3,5,4,6,3,1,1", 2 * 2 * 5 * 4 * 6 * 27),
+            ("batch_norm:2,3,3,4", 0),
+            ("batch_normb:2,3,3,4", 0),
+            ("max_pool:2,5,5,4", 0),
+            ("max_poolb:2,5,5,4", 0),
+            ("l2_normalize:3,5", 0),
+            ("l2_normalizeb:3,5", 0),
+            ("bceb:3,9", 0),
+            ("cross_entropyb:3,9", 0),
+            ("smooth_ap:3,2,4", 0),
+            ("queue:3,40,5", 3 * 40 * 5),
+            ("top_k:3,9,2", 0),
+            ("sgd:100", 0),
+            ("ema:100", 0),
+        ] {
+            let mut workload = Name::parse(text).expect(text).prepare(&device).expect(text);
+            workload.run().expect(text);
+            assert_eq!(workload.work, work, "{text}");
+        }
+        let mut views = Name::parse("views:50x37,16").expect("name").prepare(&device).expect("views");
+        views.run().expect("views");
+        assert_eq!(views.views, 32);
+    }
+}

@@ -1,0 +1,34 @@
+//! Sets of photos as they lie on disks: names, bytes on demand, classes, boxes. One file for each form of set.
+//!
+//! | file | what it reads |
+//! |---|---|
+//! | [`open`](Photos::open) | tells the forms apart |
+//! | `folder`, `list` | folders, folders of classes; csv lists |
+//! | `stl10`, `cifar10` | records in binary files (`records`) |
+//! | `coco`, `voc` | JSON of instances (`loose`: values as people write them), an XML a photo |
+//! | `bundled` | the photos in the program |
+//!
+//! What they share: [`Source`], the fence around a set; `shelf`, where the photos of a list lie; `tally`, what was left out and
+//! how much may be; `part` and `endings`, the words people use for parts and photos.
+
+mod bundled;
+mod cifar10;
+mod coco;
+mod endings;
+mod folder;
+mod list;
+mod loose;
+mod open;
+mod part;
+mod photos;
+mod records;
+mod shelf;
+mod source;
+mod stl10;
+pub(super) mod tally;
+mod voc;
+
+pub use open::{labelled_split, multi_label_split};
+pub use part::Split;
+pub use photos::{LabelledBox, Photos};
+pub use source::Source;

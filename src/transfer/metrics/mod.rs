@@ -1,0 +1,14 @@
+//! Figures of merit: predictions and labels in, numbers out. Host values; nothing here knows an encoder or a photo.
+//!
+//! | file | figure |
+//! |---|---|
+//! | [`accuracy`](mod@accuracy) | share predicted right: plain, mean over classes, among the k largest; its standard error |
+//! | [`ap`] | average precision of a ranking, and its mean over classes |
+//!
+//! **The test.** Golden cases of scikit-learn and of the VOC kit in `tests/conformance`.
+
+pub mod accuracy;
+pub mod ap;
+
+pub use accuracy::{accuracy, balanced_accuracy, class_accuracies, standard_error, top_k_accuracy};
+pub use ap::{ApKind, MeanAp, average_precision, mean_average_precision};
