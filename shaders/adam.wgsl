@@ -16,7 +16,6 @@ struct Params {
     new_v: f32,
     correct_m: f32,    // 1 / (1 - beta1^t)
     correct_root: f32, // 1 / sqrt(1 - beta2^t): times v itself, it would leave f32's range first
-    spare: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -11,7 +11,6 @@ struct Params {
     rows: u32,
     columns: u32,
     factor: f32,        // 1 / B
-    spare: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -9,7 +9,6 @@ struct Params {
     vec4s: u32,
     keep: f32,
     take: f32,
-    spare: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -5,7 +5,6 @@ use super::{Case, Draw, Input};
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable};
 
 /// One step of Adam on one parameter.
 ///
@@ -39,22 +38,6 @@ pub struct AdamUpdate {
     pub weight_decay: f64,
     /// Number of this step, t: 1 at the first.
     pub step: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    vec4s: u32,
-    lr: f32,
-    weight_decay: f32,
-    eps: f32,
-    keep_m: f32,
-    new_m: f32,
-    keep_v: f32,
-    new_v: f32,
-    correct_m: f32,
-    correct_root: f32,
-    spare: [u32; 2],
 }
 
 impl AdamUpdate {
@@ -95,19 +78,23 @@ impl Kernel for AdamUpdate {
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let [correct_m, correct_root] = self.corrections().map(|c| c as f32);
         let tensors = [x[0], x[1], x[2], x[3], &y[0], &y[1], &y[2]];
-        gpu.run_flat(Self::NAME, "forward", &[], &tensors, |vec4s| Params {
-            vec4s,
-            lr: self.lr as f32,
-            weight_decay: self.weight_decay as f32,
-            eps: self.eps as f32,
-            keep_m: self.beta1 as f32,
-            new_m: (1.0 - self.beta1) as f32,
-            keep_v: self.beta2 as f32,
-            new_v: (1.0 - self.beta2) as f32,
-            correct_m,
-            correct_root,
-            spare: [0; 2],
-        })
+        gpu.run_flat(
+            Self::NAME,
+            "forward",
+            &[],
+            &tensors,
+            &[
+                ("lr", (self.lr as f32).into()),
+                ("weight_decay", (self.weight_decay as f32).into()),
+                ("eps", (self.eps as f32).into()),
+                ("keep_m", (self.beta1 as f32).into()),
+                ("new_m", ((1.0 - self.beta1) as f32).into()),
+                ("keep_v", (self.beta2 as f32).into()),
+                ("new_v", ((1.0 - self.beta2) as f32).into()),
+                ("correct_m", correct_m.into()),
+                ("correct_root", correct_root.into()),
+            ],
+        )
     }
 
     fn cases() -> Vec<Case<Self>> {

@@ -321,7 +321,7 @@ impl Differentiable for BatchNormEval {
         for constant in dx[3..5].iter().flatten() {
             let params = plan.params();
             let groups = plan.channels.div_ceil(64);
-            gpu.run(Dispatch::new(NAME, "zero", bytes_of(&params), &[constant], groups))?;
+            gpu.run(Dispatch::raw(NAME, "zero", bytes_of(&params), &[constant], groups))?;
         }
         let grads = [&dx[0], &dx[1], &dx[2]];
         plan.backward(gpu, [saved[0], dy], mask, [saved[1], saved[2], saved[3]], grads, dx.get(5))

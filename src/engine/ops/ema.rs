@@ -5,7 +5,6 @@ use super::{Case, Input};
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable};
 
 /// `p = m p + (1 - m) q`
 ///
@@ -23,15 +22,6 @@ use bytemuck::{Pod, Zeroable};
 pub struct Ema {
     /// Share of the average that is kept, m.
     pub momentum: f64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    vec4s: u32,
-    keep: f32,
-    take: f32,
-    spare: u32,
 }
 
 impl Kernel for Ema {
@@ -52,12 +42,13 @@ impl Kernel for Ema {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        gpu.run_flat(Self::NAME, "forward", &[], &[x[0], x[1], &y[0]], |vec4s| Params {
-            vec4s,
-            keep: self.momentum as f32,
-            take: (1.0 - self.momentum) as f32,
-            spare: 0,
-        })
+        gpu.run_flat(
+            Self::NAME,
+            "forward",
+            &[],
+            &[x[0], x[1], &y[0]],
+            &[("keep", (self.momentum as f32).into()), ("take", ((1.0 - self.momentum) as f32).into())],
+        )
     }
 
     fn cases() -> Vec<Case<Self>> {

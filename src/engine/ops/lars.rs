@@ -96,7 +96,7 @@ impl LarsUpdate {
             let range = start..count.min(start + chunk);
             gpu.run(Dispatch {
                 tensors: vec![(p, Some(range.clone())), (g, Some(range.clone())), (&sums, None)],
-                ..Dispatch::new(
+                ..Dispatch::raw(
                     Self::NAME,
                     "squares",
                     bytes_of(&params(range.len(), start / PART)),
@@ -105,7 +105,7 @@ impl LarsUpdate {
                 )
             })?;
         }
-        gpu.run(Dispatch::new(Self::NAME, "trust", bytes_of(&params(count, 0)), &[&sums, factor], 1))
+        gpu.run(Dispatch::raw(Self::NAME, "trust", bytes_of(&params(count, 0)), &[&sums, factor], 1))
     }
 }
 
@@ -150,7 +150,7 @@ impl Kernel for LarsUpdate {
             gpu.run(Dispatch {
                 constants: vec![("FIRST", f64::from(u8::from(self.first)))],
                 tensors: vec![part(x[0]), part(x[1]), part(x[2]), (&y[2], None), part(&y[0]), part(&y[1])],
-                ..Dispatch::new(Self::NAME, "forward", bytes_of(&params), &[], vec4s.div_ceil(256))
+                ..Dispatch::raw(Self::NAME, "forward", bytes_of(&params), &[], vec4s.div_ceil(256))
             })?;
         }
         Ok(())

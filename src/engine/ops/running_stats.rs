@@ -118,7 +118,7 @@ impl Kernel for RunningStats {
             let statistics = (0..NORMS).map(|i| *some.get(i).map_or(&norms[0], |((s, _), _)| s));
             let tensors: Vec<&Tensor> = [running].into_iter().chain(statistics).chain([&y[0]]).collect();
             let groups = some.iter().map(|((s, _), _)| s.shape()[2].div_ceil(64)).sum();
-            gpu.run(Dispatch::new(Self::NAME, "forward", bytes_of(&params), &tensors, groups))?;
+            gpu.run(Dispatch::raw(Self::NAME, "forward", bytes_of(&params), &tensors, groups))?;
         }
         Ok(())
     }

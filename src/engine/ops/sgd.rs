@@ -5,7 +5,6 @@ use super::{Case, Input};
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable};
 
 /// One step of SGD on one parameter.
 ///
@@ -40,15 +39,6 @@ pub struct SgdUpdate {
     pub first: bool,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    vec4s: u32,
-    lr: f32,
-    momentum: f32,
-    weight_decay: f32,
-}
-
 impl Kernel for SgdUpdate {
     const NAME: &'static str = "sgd";
 
@@ -75,12 +65,17 @@ impl Kernel for SgdUpdate {
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let flag = |on: bool| f64::from(u8::from(on));
         let constants = [("NESTEROV", flag(self.nesterov)), ("FIRST", flag(self.first))];
-        gpu.run_flat(Self::NAME, "forward", &constants, &[x[0], x[1], x[2], &y[0], &y[1]], |vec4s| Params {
-            vec4s,
-            lr: self.lr as f32,
-            momentum: self.momentum as f32,
-            weight_decay: self.weight_decay as f32,
-        })
+        gpu.run_flat(
+            Self::NAME,
+            "forward",
+            &constants,
+            &[x[0], x[1], x[2], &y[0], &y[1]],
+            &[
+                ("lr", (self.lr as f32).into()),
+                ("momentum", (self.momentum as f32).into()),
+                ("weight_decay", (self.weight_decay as f32).into()),
+            ],
+        )
     }
 
     fn cases() -> Vec<Case<Self>> {

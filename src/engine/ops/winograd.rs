@@ -176,7 +176,7 @@ fn run(
     threads: usize,
 ) -> Result<()> {
     let groups = threads.div_ceil(64);
-    let dispatch = Dispatch::new(WinogradConv2d::NAME, entry, bytes_of(params), &[], groups);
+    let dispatch = Dispatch::raw(WinogradConv2d::NAME, entry, bytes_of(params), &[], groups);
     gpu.run(Dispatch { constants, tensors, ..dispatch })
 }
 

@@ -152,7 +152,8 @@ impl Plan {
                 shader: NAME,
                 entry,
                 constants: constants.clone(),
-                params: bytes_of(&params),
+                params: &[],
+                bytes: bytes_of(&params),
                 tensors: tensors.iter().map(|bound| bound.over(base..end)).collect(),
                 groups: (count * self.channels.div_ceil(32)) as u64,
                 work: 0,
@@ -166,7 +167,7 @@ impl Plan {
         gpu.run(Dispatch {
             // As many workgroups as there can be: there may be thousands of blocks.
             constants: vec![("QUADS", 1.0)],
-            ..Dispatch::new(
+            ..Dispatch::raw(
                 NAME,
                 "merge_blocks",
                 bytes_of(&self.params()),
