@@ -1,7 +1,7 @@
 //! What an op makes of NaN and infinity: one of them at a place of an input or of the upstream gradient gives NaN, an
 //! infinity or a number at the same elements of every output and gradient on the f64 reference, the CPU and the GPU.
 //!
-//! `VISTA_OPS=lars,matmul` takes these ops alone; `--nocapture` prints the table; `VISTA_TABLE=FILE` writes what the
+//! `VISTA_OPS=update,matmul` takes these ops alone; `--nocapture` prints the table; `VISTA_TABLE=FILE` writes what the
 //! definition gives, for `tests/nonfinite/check.py` to compare with PyTorch.
 
 use serde_json::{Value, json};
@@ -9,8 +9,8 @@ use std::fmt::Write;
 use std::sync::OnceLock;
 use vista::engine::device::{GpuOptions, Precision};
 use vista::engine::ops::{
-    AdamUpdate, AnyCase, BatchNorm, BilinearResize, Conv2d, ConvStatistics, CrossEntropy, Draw, Kernel,
-    KnnSoftmax, L2Normalize, LogSoftmax, Normalize, Op, all_cases, relative_l2, run,
+    AnyCase, BatchNorm, BilinearResize, Conv2d, ConvStatistics, CrossEntropy, Draw, Kernel,
+    KnnSoftmax, L2Normalize, LogSoftmax, Normalize, Op, Update, all_cases, relative_l2, run,
 };
 use vista::{Device, Shape, Tensor};
 
@@ -292,7 +292,7 @@ fn rows_longer_than_the_largest_f32_get_unit_length() {
 
 #[test]
 fn adam_moves_by_its_rate_at_a_gradient_of_1e20() {
-    let op = AdamUpdate { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step: 1 };
+    let op = Update::Adam { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step: 1 };
     for device in devices() {
         let of = |value: f32| tensor(&device, [5], &[value; 5]);
         let [p, m, v] = &values(&op, &[&of(1.0), &of(1e20), &of(0.0), &of(0.0)])[..] else {

@@ -4,7 +4,7 @@ use super::{ops, step, views};
 use crate::engine::device::Device;
 use crate::engine::nn::Architecture;
 use crate::engine::ops::{
-    BatchNorm, BceWithLogits, Conv2d, CrossEntropy, Draw, Ema, Input, L2Normalize, Matmul, MaxPool,
+    BatchNorm, BceWithLogits, Conv2d, CrossEntropy, Draw, Input, L2Normalize, Matmul, MaxPool, Update,
 };
 use crate::error::{Error, Result};
 use std::fmt;
@@ -200,7 +200,7 @@ pub const KINDS: &[Kind] = &[
         sizes: "elements",
         what: "step of a moving average",
         prepare: |device, s| {
-            ops::forward(device, Ema { momentum: 0.99 }, vec![Input::normal(s), Input::normal(s)])
+            ops::forward(device, Update::Ema { momentum: 0.99 }, vec![Input::normal(s), Input::normal(s)])
         },
     },
     Kind {

@@ -4,7 +4,7 @@ use super::passes::{Chunks, QueryPass, embed_chunks};
 use crate::engine::autograd::{Grads, Observation, Tape, Var};
 use crate::engine::nn::Param;
 use crate::engine::ops::{Elementwise, GatherRows, L2Normalize, Over, run};
-use crate::engine::optim::{Optimizer, ema_update};
+use crate::engine::optim::{Optimizer, Rate, ema_update, groups};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::pretrain::encoder::{Encoder, Outputs};
@@ -142,8 +142,9 @@ impl<E: Encoder> Learner<E> {
 
         // 5. Backward through the encoder.
         let (mut grads, observations) = pass.backward(&dy)?;
-        let mut params = self.encoder.trained();
-        params.retain(|p| self.frozen.is_none_or(|frozen| !p.name().starts_with(frozen)));
+        let frozen = self.frozen.map(Rate::frozen);
+        let groups = groups(&self.encoder.trained(), frozen.as_slice(), lr);
+        let params: Vec<Param> = groups.iter().flat_map(|group| group.params.clone()).collect();
         let packed = grads.as_mut().map(|grads| grads.pack(&params)).transpose()?;
         let mut gradient_square = None;
         for d in packed.iter().flatten() {
@@ -179,7 +180,7 @@ impl<E: Encoder> Learner<E> {
 
         // 8. The optimiser moves the query parameters.
         if let Some(grads) = &grads {
-            self.optimizer.step(&params, grads, lr)?;
+            self.optimizer.step_groups(&groups, grads)?;
         }
 
         // 9. The keys enter the queue.

@@ -23,7 +23,7 @@ INF = float("inf")
 
 # Where Vista differs, and why: rows whose name begins so.
 KNOWN = {
-    r"adam/.* input2 -?inf": "PyTorch moves m by a share of g - m, NaN where m is infinite",
+    r"update/adam.* input2 -?inf": "PyTorch moves m by a share of g - m, NaN where m is infinite",
     r"batch_norm/.* input1 -?inf": "PyTorch's CPU, not its GPU, multiplies the mean by gamma before it takes it off",
     r"norm_conv2d/.* input2 -?inf": "the same",
     r"bce_with_logits/.* input[01] -?inf": "infinite logits and targets: PyTorch adds (1 - y) x and a softplus",
@@ -258,8 +258,6 @@ def forward(op, text, x):
     if op == "bilinear_resize":
         y = F.interpolate(x[0].permute(0, 3, 1, 2), size=a["size"], mode="bilinear", align_corners=False)
         return [y.permute(0, 2, 3, 1)]
-    if op == "running_stats":
-        return running_stats(x, text)
     if op == "sum_parts":
         return [t.sum(0) for t in x]
     if op == "top_k":
@@ -267,14 +265,14 @@ def forward(op, text, x):
     if op == "match_cells":
         n, p, _ = x[0].shape
         return [(x[0] @ x[1].transpose(1, 2)).argmax(2) + torch.arange(n)[:, None] * p]
-    if op == "sgd":
-        return sgd(x, a)
-    if op == "adam":
-        return adam(x, a)
-    if op == "lars":
-        return lars(*x, a)
-    if op == "ema":
-        return [a["momentum"] * x[0] + (1 - a["momentum"]) * x[1]]
+    if op == "update":
+        return {
+            "Sgd": lambda: sgd(x, a),
+            "Adam": lambda: adam(x, a),
+            "Lars": lambda: lars(*x, a),
+            "Ema": lambda: [a["momentum"] * x[0] + (1 - a["momentum"]) * x[1]],
+            "Running": lambda: running_stats(x, text),
+        }[text.split(" ")[0]]()
     if op == "half":
         # Nothing finite becomes infinite.
         return [torch.where(x[0].isfinite(), x[0].clamp(-65504, 65504), x[0]).half().double()]

@@ -3,7 +3,7 @@
 use super::{Grads, Var};
 use crate::engine::device::Device;
 use crate::engine::nn::{Param, RunningStatistics};
-use crate::engine::ops::{Differentiable, Elementwise, Op, Packed, RunningStats, Saved, run};
+use crate::engine::ops::{Differentiable, Elementwise, Op, Packed, Saved, Update, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use std::cell::RefCell;
@@ -57,7 +57,7 @@ impl Observation {
         let params: Vec<&Param> = all.iter().flat_map(|o| [&o.running.mean, &o.running.var]).collect();
         let values: Vec<Tensor> = params.iter().map(|p| p.get()).collect();
         let running = Tensor::pack(&values.iter().collect::<Vec<_>>())?;
-        let op = RunningStats { momentum: all[0].momentum, counts: all.iter().map(|o| o.count).collect() };
+        let op = Update::Running { momentum: all[0].momentum, counts: all.iter().map(|o| o.count).collect() };
         let statistics = all.iter().map(|o| &o.statistics);
         let moved = run(&op, &[&running].into_iter().chain(statistics).collect::<Vec<_>>())?.swap_remove(0);
         let shapes: Vec<_> = values.iter().map(|value| value.shape().clone()).collect();

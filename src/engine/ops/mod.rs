@@ -5,7 +5,6 @@
 //! though the f64 definition holds it: a variance of 1e39, say, normalises to beta. A convolution by Winograd's algorithm
 //! spreads a NaN or an infinity over its tile.
 
-pub mod adam;
 pub mod avg_pool;
 pub mod batch_norm;
 pub mod bce_with_logits;
@@ -16,13 +15,11 @@ pub mod conv2d;
 pub mod conv_statistics;
 pub mod cross_entropy;
 pub mod elementwise;
-pub mod ema;
 pub mod gather_rows;
 pub mod half;
 pub mod kernel;
 pub mod knn_softmax;
 pub mod l2_normalize;
-pub mod lars;
 pub mod log_softmax;
 pub mod match_cells;
 pub mod matmul;
@@ -33,16 +30,14 @@ mod packed_product;
 pub mod reduce;
 mod reshape;
 mod rows;
-pub mod running_stats;
-pub mod sgd;
 pub mod smooth_ap;
 pub mod sum_parts;
 pub mod top_k;
 pub mod tune;
+pub mod update;
 pub mod winograd;
 
 pub use self::half::{Half, Packed};
-pub use adam::AdamUpdate;
 pub use avg_pool::AvgPool;
 pub use batch_norm::{BatchNorm, BatchNormEval};
 pub use bce_with_logits::BceWithLogits;
@@ -53,12 +48,10 @@ pub use conv_statistics::ConvStatistics;
 pub use conv2d::Conv2d;
 pub use cross_entropy::CrossEntropy;
 pub use elementwise::Elementwise;
-pub use ema::Ema;
 pub use gather_rows::GatherRows;
 pub use kernel::{Differentiable, Kernel, Op, Saved, run};
 pub use knn_softmax::KnnSoftmax;
 pub use l2_normalize::L2Normalize;
-pub use lars::LarsUpdate;
 pub use log_softmax::LogSoftmax;
 pub use match_cells::MatchCells;
 pub use matmul::Matmul;
@@ -68,11 +61,10 @@ pub use normalize::Normalize;
 pub use packed_product::PackedProduct;
 pub use reduce::{Over, Reduce};
 pub use reshape::Reshape;
-pub use running_stats::RunningStats;
-pub use sgd::SgdUpdate;
 pub use smooth_ap::SmoothAp;
 pub use sum_parts::SumParts;
 pub use top_k::TopK;
+pub use update::Update;
 pub use winograd::WinogradConv2d;
 
 /// The cases of every op.
@@ -101,14 +93,10 @@ pub fn all_cases() -> Vec<AnyCase> {
     let others = [
         AnyCase::of::<ConvStatistics>(),
         AnyCase::of::<Normalize>(),
-        AnyCase::of::<RunningStats>(),
         AnyCase::of::<SumParts>(),
         AnyCase::of::<TopK>(),
         AnyCase::of::<MatchCells>(),
-        AnyCase::of::<SgdUpdate>(),
-        AnyCase::of::<AdamUpdate>(),
-        AnyCase::of::<LarsUpdate>(),
-        AnyCase::of::<Ema>(),
+        AnyCase::of::<Update>(),
         AnyCase::of::<Half>(),
     ];
     differentiable.into_iter().chain(others).flatten().collect()
