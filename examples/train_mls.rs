@@ -38,7 +38,7 @@ fn main() -> Result<()> {
         Rings { g: Some(config.features()), z: Some(64), dense: None },
     )?;
     let mut sgd = Sgd::new(SgdConfig { momentum: 0.9, weight_decay: 1e-4, nesterov: false });
-    let mode = Mode::Train { splits: 4 };
+    let mode = Mode::Train { groups: 4 };
     let normalized = |x: &Var| Ok::<_, vista::Error>(run(&L2Normalize, &[x.value()])?.swap_remove(0));
 
     for step in 0..STEPS {

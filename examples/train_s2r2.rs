@@ -37,7 +37,7 @@ fn main() -> Result<()> {
 
         // 2. Every view through the one encoder, with a tape.
         let tape = Tape::new(&device);
-        let embedding = encoder.embed(&tape.constant(images), Mode::Train { splits: 1 })?;
+        let embedding = encoder.embed(&tape.constant(images), Mode::Train { groups: 1 })?;
 
         // 3. Cosine similarities of all views with all views; now the views of an image are neighbours.
         let z = embedding.z.gather_rows(&by_image(&device, IMAGES, VIEWS)?)?.l2_normalize()?; // [B K, d]

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::sync::OnceLock;
 use vista::engine::device::{GpuOptions, Precision};
 use vista::engine::ops::{
-    AnyCase, BatchNorm, BilinearResize, Conv2d, ConvStatistics, CrossEntropy, Draw, Kernel,
+    AnyCase, BatchNorm, BilinearResize, Coefficients, Conv2d, ConvStatistics, CrossEntropy, Draw, Kernel,
     KnnSoftmax, L2Normalize, LogSoftmax, Normalize, Op, Update, all_cases, relative_l2, run,
 };
 use vista::{Device, Shape, Tensor};
@@ -18,8 +18,16 @@ use vista::{Device, Shape, Tensor};
 const KNOWN: &[&str] = &[];
 
 /// Ops that take other kernels on a real GPU than on a software driver, which runs them too.
-const OF_REAL_GPUS: [&str; 7] =
-    ["matmul", "conv2d", "winograd", "norm_conv2d", "conv_statistics", "batch_norm", "normalize"];
+const OF_REAL_GPUS: [&str; 8] = [
+    "matmul",
+    "conv2d",
+    "winograd",
+    "norm_conv2d",
+    "conv_statistics",
+    "batch_norm",
+    "coefficients",
+    "normalize",
+];
 
 /// Inputs so far apart that a factor may be 0 in f32 and not in f64: where the upstream gradient is infinite, the
 /// gradient may be infinite or NaN, which it is in PyTorch too.
@@ -234,8 +242,9 @@ fn a_variance_over_the_range_of_f32_is_infinite_and_normalises_to_beta() {
             let identity: Vec<f32> =
                 (0..channels * channels).map(|i| f32::from(i / channels == i % channels)).collect();
             let identity = tensor(&device, [channels, 1, 1, channels], &identity);
-            let norm = BatchNorm { groups: 1, eps: 1e-5, relu: false };
-            let conv = ConvStatistics { conv: Conv2d::new(1, 0), groups: 1, eps: 1e-5 };
+            let by = Coefficients::Batch { groups: 1, eps: 1e-5 };
+            let norm = BatchNorm { by, relu: false };
+            let conv = ConvStatistics { conv: Conv2d::new(1, 0), by };
             let whole = values(&norm, &[&x, &gamma, &beta]);
             let apart = run(&conv, &[&x, &identity, &gamma, &beta]).expect("statistics");
             let normalised = values(&Normalize { relu: false }, &[&apart[0], &apart[1]]);

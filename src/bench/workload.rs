@@ -4,7 +4,8 @@ use super::{ops, step, views};
 use crate::engine::device::Device;
 use crate::engine::nn::Architecture;
 use crate::engine::ops::{
-    BatchNorm, BceWithLogits, Conv2d, CrossEntropy, Draw, Input, L2Normalize, Matmul, MaxPool, Update,
+    BatchNorm, BceWithLogits, Coefficients, Conv2d, CrossEntropy, Draw, Input, L2Normalize, Matmul, MaxPool,
+    Update,
 };
 use crate::error::{Error, Result};
 use std::fmt;
@@ -65,7 +66,7 @@ impl fmt::Display for Kind {
 }
 
 const CONV: &str = "batch,in,height,width,out,kernel,stride,padding";
-const BN: BatchNorm = BatchNorm { groups: 1, eps: 1e-5, relu: true };
+const BN: BatchNorm = BatchNorm { by: Coefficients::Batch { groups: 1, eps: 1e-5 }, relu: true };
 const POOL: MaxPool = MaxPool { kernel: [3; 2], stride: [2; 2], padding: [1; 2] };
 const BCE: BceWithLogits = BceWithLogits { positives_only: false };
 

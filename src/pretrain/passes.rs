@@ -39,7 +39,7 @@ impl Chunks {
     }
 
     fn mode(&self) -> Mode {
-        Mode::Train { splits: self.groups }
+        Mode::Train { groups: self.groups }
     }
 }
 

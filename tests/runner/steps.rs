@@ -153,7 +153,7 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
 /// Slots of the pseudo-labels that the coming step will use, ascending in each row.
 fn positives(learner: &Learner<TinyEncoder>, views: &Batch, k: usize) -> Result<Vec<f64>> {
     let tape = vista::engine::autograd::Tape::inert(views.query[0].device());
-    let mode = Mode::Train { splits: learner.bn_splits };
+    let mode = Mode::Train { groups: learner.bn_splits };
     let g = learner.encoder.embed(&tape.constant(views.query[0].clone()), mode)?.g;
     let queue = learner.queue.as_ref().expect("a queue");
     let labels = pseudo_labels(g.value(), queue.keys.g.as_ref().expect("Q_g"), k)?[0].to_f64()?;

@@ -22,8 +22,6 @@ pub struct Dispatch<'a> {
     pub constants: Vec<(&'static str, f64)>,
     /// The values of the uniform struct (binding 0), by name.
     pub params: &'a [Param],
-    /// Bytes of the uniform struct, for ops that do not give them by name yet.
-    pub bytes: &'a [u8],
     /// Tensors in the order of their binding numbers; a range binds only those elements (its start must be a
     /// multiple of 64).
     pub tensors: Vec<(&'a Tensor, Option<Range<usize>>)>,
@@ -43,27 +41,7 @@ impl<'a> Dispatch<'a> {
         groups: usize,
     ) -> Dispatch<'a> {
         let tensors = tensors.iter().map(|t| (*t, None)).collect();
-        Dispatch {
-            shader,
-            entry,
-            constants: Vec::new(),
-            params,
-            bytes: &[],
-            tensors,
-            groups: groups as u64,
-            work: 0,
-        }
-    }
-
-    /// As [`Dispatch::new`] with the bytes of the uniform struct.
-    pub fn raw(
-        shader: &'static str,
-        entry: &'static str,
-        bytes: &'a [u8],
-        tensors: &[&'a Tensor],
-        groups: usize,
-    ) -> Dispatch<'a> {
-        Dispatch { bytes, ..Dispatch::new(shader, entry, &[], tensors, groups) }
+        Dispatch { shader, entry, constants: Vec::new(), params, tensors, groups: groups as u64, work: 0 }
     }
 
     /// A dispatch without constants over the same rows of each tensor (one of [`crate::engine::device::Gpu::row_chunks`]).
@@ -77,16 +55,7 @@ impl<'a> Dispatch<'a> {
     ) -> Dispatch<'a> {
         let part = |t: &Tensor| rows.start * t.shape().row()..rows.end * t.shape().row();
         let tensors = tensors.iter().map(|t| (*t, Some(part(t)))).collect();
-        Dispatch {
-            shader,
-            entry,
-            constants: Vec::new(),
-            params,
-            bytes: &[],
-            tensors,
-            groups: groups as u64,
-            work: 0,
-        }
+        Dispatch { shader, entry, constants: Vec::new(), params, tensors, groups: groups as u64, work: 0 }
     }
 }
 

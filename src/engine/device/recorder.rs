@@ -167,11 +167,7 @@ impl Recorder {
             self.submit(&mut recording)?;
         }
         let offset = recording.params.len() as u32;
-        if dispatch.bytes.is_empty() {
-            kernel.write_params(dispatch, &mut recording.params);
-        } else {
-            recording.params.extend_from_slice(dispatch.bytes);
-        }
+        kernel.write_params(dispatch, &mut recording.params);
         let padded = recording.params.len().next_multiple_of(PARAMS_ALIGN);
         recording.params.resize(padded, 0);
         let bindings: Vec<(u64, u64, u64)> = dispatch

@@ -1,10 +1,10 @@
-//! Batch norm, with the relu and the residual sum that follow it in a ResNet fused in.
+//! Batch norm, with the relu and the residual sum that follow it in a ResNet fused in: one form, an activation that waits for it.
 
 use super::{Mode, Module, Param};
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
-use crate::engine::ops;
-use crate::engine::tensor::{Shape, Tensor};
+use crate::engine::ops::{self, Coefficients, Normalize, run};
+use crate::engine::tensor::Tensor;
 use crate::error::Result;
 
 /// Constant inside the square root, and weight of a batch in the running statistics: torch's defaults.
@@ -29,6 +29,17 @@ pub struct BatchNorm {
     pub bias: Param,
     /// For evaluation.
     pub running: RunningStatistics,
+    /// Whether gamma and beta are trained, saved and exported; else they stay 1 and 0.
+    affine: bool,
+}
+
+/// An activation that waits for its norm, whose coefficients are there. What reads it next normalises it: a convolution on its way
+/// in, or a pass of its own.
+pub(super) struct Waiting<'l, 't> {
+    pub x: Var<'t>,
+    pub coefficients: Tensor,
+    norm: &'l BatchNorm,
+    mode: Mode,
 }
 
 impl BatchNorm {
@@ -45,7 +56,16 @@ impl BatchNorm {
                 mean: Param::statistic(format!("{name}.running_mean"), full(0.0)?),
                 var: Param::statistic(format!("{name}.running_var"), full(1.0)?),
             },
+            affine: true,
         })
+    }
+
+    /// Without gamma and beta: `(x - mean) / sqrt(var + eps)`, as behind SimSiam's projector.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn plain(device: &Device, name: &str, channels: usize) -> Result<BatchNorm> {
+        Ok(BatchNorm { affine: false, ..BatchNorm::new(device, name, channels, 1.0)? })
     }
 
     /// The normalised batch.
@@ -72,15 +92,42 @@ impl BatchNorm {
         self.apply(x, mode, true, Some(residual))
     }
 
-    /// The op of a training pass.
-    pub(super) fn op(groups: usize, relu: bool) -> ops::BatchNorm {
-        ops::BatchNorm { groups, eps: EPS, relu }
+    /// What it normalises by.
+    pub(super) fn by(mode: Mode) -> Coefficients {
+        match mode {
+            Mode::Train { groups } => Coefficients::Batch { groups, eps: EPS },
+            Mode::Eval => Coefficients::Given { eps: EPS },
+        }
     }
 
-    /// Notes the statistics `[2, groups, C]` of a batch of this shape.
-    pub(super) fn observe(&self, tape: &Tape, x: &Shape, statistics: Tensor) {
-        let count = 2 * x.elements() / statistics.elements().max(1);
-        tape.observe(Observation { running: self.running.clone(), statistics, count, momentum: MOMENTUM });
+    /// gamma and beta, then the running statistics if it normalises by them, as inputs of an op.
+    pub(super) fn vectors<'t>(&self, tape: &'t Tape, mode: Mode) -> Vec<Var<'t>> {
+        let of = |param: &Param| match self.affine {
+            true => tape.param(param),
+            false => tape.constant(param.get()),
+        };
+        let mut vectors = vec![of(&self.weight), of(&self.bias)];
+        if mode == Mode::Eval {
+            let RunningStatistics { mean, var } = &self.running;
+            vectors.extend([mean, var].map(|param| tape.constant(param.get())));
+        }
+        vectors
+    }
+
+    /// Lets x wait for this norm, of which these are the coefficients.
+    pub(super) fn wait<'t>(&self, x: Var<'t>, coefficients: Tensor, mode: Mode) -> Waiting<'_, 't> {
+        if mode != Mode::Eval {
+            self.observe(&x, &coefficients, 1);
+        }
+        Waiting { x, coefficients, norm: self, mode }
+    }
+
+    /// Notes the statistics of the batches of so many ranks, each of which is like this x.
+    fn observe(&self, x: &Var, coefficients: &Tensor, ranks: usize) {
+        let statistics = coefficients.head(2);
+        let count = ranks * (2 * x.value().elements() / statistics.elements().max(1));
+        let running = self.running.clone();
+        x.tape().observe(Observation { running, statistics, count, momentum: MOMENTUM });
     }
 
     pub(super) fn apply<'t>(
@@ -90,27 +137,40 @@ impl BatchNorm {
         relu: bool,
         residual: Option<&Var<'t>>,
     ) -> Result<Var<'t>> {
-        let tape = x.tape();
-        let (gamma, beta) = (tape.param(&self.weight), tape.param(&self.bias));
-        let mut inputs = vec![x, &gamma, &beta];
-        let Mode::Train { splits } = mode else {
-            let mean = tape.constant(self.running.mean.get());
-            let var = tape.constant(self.running.var.get());
-            inputs.extend([&mean, &var]);
-            inputs.extend(residual);
-            return Ok(tape.apply(ops::BatchNormEval { eps: EPS, relu }, &inputs)?.0);
-        };
-        inputs.extend(residual);
-        let (y, mut extras) = tape.apply(BatchNorm::op(splits, relu), &inputs)?;
-        self.observe(tape, x.shape(), extras.swap_remove(0));
-        Ok(y)
+        let (tape, by) = (x.tape(), BatchNorm::by(mode));
+        let vectors = self.vectors(tape, mode);
+        let inputs: Vec<&Var> = [x].into_iter().chain(&vectors).chain(residual).collect();
+        let values: Vec<&Tensor> = inputs[..=by.vectors()].iter().map(|v| v.value()).collect();
+        let coefficients = run(&by, by.of(&values))?.swap_remove(0);
+        self.wait(x.clone(), coefficients, mode).normalize(relu, residual)
+    }
+}
+
+impl<'t> Waiting<'_, 't> {
+    /// gamma and beta, and given statistics.
+    pub fn vectors(&self) -> Vec<Var<'t>> {
+        self.norm.vectors(self.x.tape(), self.mode)
+    }
+
+    /// The end of the wait: `act(norm(x) + residual)`.
+    pub fn normalize(self, relu: bool, residual: Option<&Var<'t>>) -> Result<Var<'t>> {
+        let (tape, vectors) = (self.x.tape(), self.vectors());
+        let Waiting { x, coefficients, mode, .. } = self;
+        let values: Vec<&Tensor> =
+            [x.value(), &coefficients].into_iter().chain(residual.map(Var::value)).collect();
+        let y = run(&Normalize { relu }, &values)?.swap_remove(0);
+        let inputs: Vec<&Var> = [&x].into_iter().chain(&vectors).chain(residual).collect();
+        let norm = ops::BatchNorm { by: BatchNorm::by(mode), relu };
+        Ok(tape.record(norm, &inputs, vec![y, coefficients])?.0)
     }
 }
 
 impl Module for BatchNorm {
     fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        f(&self.weight);
-        f(&self.bias);
+        if self.affine {
+            f(&self.weight);
+            f(&self.bias);
+        }
         f(&self.running.mean);
         f(&self.running.var);
     }
@@ -121,12 +181,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_plain_norm_is_one_with_gamma_1_and_beta_0_that_are_not_trained() {
+        let device = Device::reference();
+        let (affine, plain) = (
+            BatchNorm::new(&device, "a", 2, 1.0).expect("norm"),
+            BatchNorm::plain(&device, "p", 2).expect("norm"),
+        );
+        assert_eq!((affine.trained().len(), plain.trained().len(), plain.state().len()), (2, 0, 2));
+        for mode in [Mode::Train { groups: 1 }, Mode::Eval] {
+            let values = [&affine, &plain].map(|norm| {
+                let tape = Tape::new(&device);
+                let x = tape.leaf(Tensor::new(&device, [3, 2], &[1.0, 5.0, 2.0, 3.0, 6.0, 0.0]).expect("x"));
+                let y = norm.forward(&x, mode).expect("forward");
+                let grads = y.backward_with(x.value().clone()).expect("backward");
+                [y.value().to_f64().expect("y"), grads.of(&x).expect("dx").to_f64().expect("dx")]
+            });
+            assert_eq!(values[0], values[1]);
+        }
+    }
+
+    #[test]
     fn an_odd_number_of_values_is_counted_whole() {
         let device = Device::reference();
         let norm = BatchNorm::new(&device, "norm", 1, 1.0).expect("norm");
         let tape = Tape::new(&device);
         let x = tape.constant(Tensor::new(&device, [3, 1, 1, 1], &[1.0, 2.0, 6.0]).expect("values"));
-        norm.forward(&x, Mode::Train { splits: 1 }).expect("forward");
+        norm.forward(&x, Mode::Train { groups: 1 }).expect("forward");
         Observation::apply(&tape.take_observations()).expect("statistics");
         let value = |param: &Param| f64::from(param.get().item().expect("one value"));
         assert!((value(&norm.running.mean) - 0.1 * 3.0).abs() < 1e-6);

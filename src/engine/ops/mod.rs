@@ -12,7 +12,7 @@ pub mod bilinear_resize;
 pub mod case;
 pub mod concat;
 pub mod conv2d;
-pub mod conv_statistics;
+pub mod conv_norm;
 pub mod cross_entropy;
 pub mod elementwise;
 pub mod gather_rows;
@@ -24,8 +24,6 @@ pub mod log_softmax;
 pub mod match_cells;
 pub mod matmul;
 pub mod max_pool;
-pub mod norm_conv2d;
-pub mod normalize;
 mod packed_product;
 pub mod reduce;
 mod reshape;
@@ -39,12 +37,12 @@ pub mod winograd;
 
 pub use self::half::{Half, Packed};
 pub use avg_pool::AvgPool;
-pub use batch_norm::{BatchNorm, BatchNormEval};
+pub use batch_norm::{BatchNorm, Coefficients, Normalize};
 pub use bce_with_logits::BceWithLogits;
 pub use bilinear_resize::BilinearResize;
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
 pub use concat::Concat;
-pub use conv_statistics::ConvStatistics;
+pub use conv_norm::{ConvStatistics, NormConv2d};
 pub use conv2d::Conv2d;
 pub use cross_entropy::CrossEntropy;
 pub use elementwise::Elementwise;
@@ -56,8 +54,6 @@ pub use log_softmax::LogSoftmax;
 pub use match_cells::MatchCells;
 pub use matmul::Matmul;
 pub use max_pool::MaxPool;
-pub use norm_conv2d::NormConv2d;
-pub use normalize::Normalize;
 pub use packed_product::PackedProduct;
 pub use reduce::{Over, Reduce};
 pub use reshape::Reshape;
@@ -80,7 +76,6 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<WinogradConv2d>(),
         AnyCase::differentiable::<SmoothAp>(),
         AnyCase::differentiable::<BatchNorm>(),
-        AnyCase::differentiable::<BatchNormEval>(),
         AnyCase::differentiable::<NormConv2d>(),
         AnyCase::differentiable::<MaxPool>(),
         AnyCase::differentiable::<AvgPool>(),
@@ -91,6 +86,7 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<BilinearResize>(),
     ];
     let others = [
+        AnyCase::of::<Coefficients>(),
         AnyCase::of::<ConvStatistics>(),
         AnyCase::of::<Normalize>(),
         AnyCase::of::<SumParts>(),

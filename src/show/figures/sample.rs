@@ -150,7 +150,7 @@ impl Embedded {
     fn append(&mut self, encoder: &ResNetEncoder, images: &Tensor, fresh: usize) -> Result<()> {
         let tape = Tape::inert(images.device());
         let images = tape.constant(images.clone());
-        let Embedding { g, z, .. } = encoder.embed(&images, Mode::Train { splits: 1 })?;
+        let Embedding { g, z, .. } = encoder.embed(&images, Mode::Train { groups: 1 })?;
         for (x, all, width) in [(g, &mut self.g, &mut self.g_width), (z, &mut self.z, &mut self.z_width)] {
             let unit = run(&L2Normalize, &[x.value()])?.swap_remove(0);
             *width = unit.shape()[1];

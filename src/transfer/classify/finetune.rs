@@ -177,7 +177,7 @@ impl Finetune {
             let batch = batch?;
             let (images, labels) = on_device(device, &albums.train, &batch, views.size)?;
             let tape = Tape::new(device);
-            let g = model.backbone.forward(&tape.constant(images), Mode::Train { splits: 1 })?;
+            let g = model.backbone.forward(&tape.constant(images), Mode::Train { groups: 1 })?;
             let loss = model.head.forward(&g)?.cross_entropy(&labels)?;
             let grads = loss.backward()?;
             Observation::apply(&tape.take_observations())?;

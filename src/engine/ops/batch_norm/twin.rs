@@ -9,13 +9,11 @@ use std::ops::Range;
 /// Elements of a block of rows: 64 KiB of f32. Blocks are what tasks work on and what partial sums run over.
 const BLOCK: usize = 1 << 14;
 
-/// `y = act(gamma (x - mean) / sqrt(var + eps) + beta + residual)`, act being relu or nothing.
+/// What the backward pass of a norm has to know of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a, T> {
     /// `[C]`
     pub gamma: &'a [T],
-    /// `[C]`
-    pub beta: &'a [T],
     /// Consecutive blocks of rows with statistics of their own. Divides the number of rows.
     pub groups: usize,
     /// Added to the variance.
@@ -117,48 +115,14 @@ fn block_sums<T: Real>(x: &[T], c: usize, partial: &mut [T]) {
     }
 }
 
-/// Training: computes the statistics of this batch and normalises with them.
-///
-/// | slice | shape |
-/// |---|---|
-/// | `x`, `residual`, `y` | `[M, C]` |
-/// | `stats` | `[2, groups, C]`: mean, biased variance |
-pub fn forward<T: Real>(norm: &Norm<T>, x: &[T], residual: Option<&[T]>, y: &mut [T], stats: &mut [T]) {
-    if x.is_empty() {
-        return stats.fill(T::zero());
-    }
-    statistics(x, norm.gamma.len(), norm.groups, stats);
-    normalise(norm, Stats::new(stats), x, residual, y);
-}
-
-/// Normalises rows with given statistics (evaluation: one group, running mean and variance).
-pub fn normalise<T: Real>(norm: &Norm<T>, stats: Stats<T>, x: &[T], residual: Option<&[T]>, y: &mut [T]) {
-    let (c, size) = (norm.gamma.len(), x.len() / norm.groups);
-    if x.is_empty() {
-        return;
-    }
-    with_scratch(c, |scale: &mut [T]| {
-        for group in 0..norm.groups {
-            stats.rstd(group, norm.eps, scale);
-            scale.iter_mut().zip(norm.gamma).for_each(|(s, &g)| *s *= g);
-            let by = [stats.mean(group, c), &*scale, norm.beta];
-            normalise_group(part(group * size, size), norm.relu, by, x, residual, y);
-        }
-    });
-}
-
-/// Writes the coefficients `[4, groups, C]` of the rows `x`: mean, biased variance, `scale = gamma / sqrt(var + eps)`,
-/// `shift = beta`.
-pub fn coefficients<T: Real>(norm: &Norm<T>, x: &[T], coefficients: &mut [T]) {
-    let (stats, factors) = coefficients.split_at_mut(coefficients.len() / 2);
+/// Writes `scale = gamma / sqrt(var + eps)` and `shift = beta` of each group, `[2, groups, C]`, from its statistics.
+pub fn factors<T: Real>(gamma: &[T], beta: &[T], eps: f64, stats: &[T], factors: &mut [T]) {
     let (scales, shifts) = factors.split_at_mut(factors.len() / 2);
-    let c = norm.gamma.len();
-    statistics(x, c, norm.groups, stats);
-    let stats = Stats::new(stats);
+    let (c, stats) = (gamma.len(), Stats::new(stats));
     for (group, (scale, shift)) in scales.chunks_exact_mut(c).zip(shifts.chunks_exact_mut(c)).enumerate() {
-        stats.rstd(group, norm.eps, scale);
-        scale.iter_mut().zip(norm.gamma).for_each(|(s, &g)| *s *= g);
-        shift.copy_from_slice(norm.beta);
+        stats.rstd(group, eps, scale);
+        scale.iter_mut().zip(gamma).for_each(|(s, &g)| *s *= g);
+        shift.copy_from_slice(beta);
     }
 }
 
@@ -239,13 +203,13 @@ pub struct Grads<'a, T> {
     pub dresidual: Option<&'a mut [T]>,
 }
 
-/// Backward pass of [`forward`] (`batch_stats`) or of [`normalise`] with constant statistics.
+/// Backward pass of [`statistics`], [`factors`] and [`apply`] (`batch_stats`), or of the last two with constant statistics.
 ///
 /// With `dz` 0 where relu gives `y <= 0` and dy elsewhere, `xhat = (x - mean) rstd` and `m` rows in a group:
 /// `dresidual = dz`, `dbeta = sum dz`, `dgamma = sum dz xhat`, and for batch statistics
 /// `dx = gamma rstd (dz - mean(dz) - xhat mean(dz xhat))`, for constant ones `dx = gamma rstd dz`.
 ///
-/// `norm.beta` is not read; `y` is read with relu only.
+/// `y` is read with relu only.
 pub fn backward<T: Real>(
     norm: &Norm<T>,
     batch_stats: bool,
