@@ -77,6 +77,14 @@ impl ConvNorm {
         residual: Option<&Var<'t>>,
     ) -> Result<Var<'t>> {
         let Some((last, rest)) = layers.split_last() else { return Ok(x.clone()) };
+        if x.tape().exchange().is_some() && mode != Mode::Eval {
+            // What flows back through statistics over ranks is exchanged, which a fused convolution has no part in.
+            let norm = |layer: &ConvNorm, x: &Var<'t>, relu, residual| {
+                layer.norm.apply(&layer.conv.forward(x)?, mode, relu, residual)
+            };
+            let x = rest.iter().try_fold(x.clone(), |x, layer| norm(layer, &x, true, None))?;
+            return norm(last, &x, relu, residual);
+        }
         let mut waiting = None;
         for layer in rest {
             waiting = Some(layer.convolve(x, waiting, mode)?);

@@ -3,7 +3,7 @@
 use super::{Mode, Module, Param};
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
-use crate::engine::ops::{self, Coefficients, Normalize, run};
+use crate::engine::ops::{self, Coefficients, Normalize, RanksNorm, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 
@@ -140,6 +140,12 @@ impl BatchNorm {
         let (tape, by) = (x.tape(), BatchNorm::by(mode));
         let vectors = self.vectors(tape, mode);
         let inputs: Vec<&Var> = [x].into_iter().chain(&vectors).chain(residual).collect();
+        if let Some(exchange) = tape.exchange().filter(|_| mode != Mode::Eval) {
+            let op = RanksNorm { norm: ops::BatchNorm { by, relu }, exchange: exchange.clone() };
+            let (y, extras) = tape.apply(op, &inputs)?;
+            self.observe(x, &extras[0], exchange.ranks());
+            return Ok(y);
+        }
         let values: Vec<&Tensor> = inputs[..=by.vectors()].iter().map(|v| v.value()).collect();
         let coefficients = run(&by, by.of(&values))?.swap_remove(0);
         self.wait(x.clone(), coefficients, mode).normalize(relu, residual)

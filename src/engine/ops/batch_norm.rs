@@ -20,10 +20,12 @@
 mod coefficients;
 mod normalize;
 mod plan;
+mod ranks;
 pub mod twin;
 
 pub use coefficients::Coefficients;
 pub use normalize::Normalize;
+pub use ranks::RanksNorm;
 
 use super::kernel::{Differentiable, Kernel};
 use super::{Case, Draw, Input};

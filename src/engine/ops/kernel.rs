@@ -167,7 +167,7 @@ fn common_device<'a, K: Kernel>(x: &[&'a Tensor]) -> Result<&'a Device> {
 #[derive(Debug)]
 pub struct Saved {
     tensors: Vec<Kept>,
-    pub(super) input_shapes: Vec<Shape>,
+    pub(in crate::engine::ops) input_shapes: Vec<Shape>,
     activations: &'static [usize],
     before_relu: Option<usize>,
 }
@@ -179,7 +179,7 @@ enum Kept {
 }
 
 impl Saved {
-    pub(super) fn new(
+    pub(in crate::engine::ops) fn new(
         tensors: Vec<Tensor>,
         input_shapes: Vec<Shape>,
         activations: &'static [usize],
@@ -216,7 +216,7 @@ impl Saved {
     }
 
     /// What was saved, in f32 again.
-    fn tensors(&self) -> Result<Vec<Tensor>> {
+    pub(in crate::engine::ops) fn tensors(&self) -> Result<Vec<Tensor>> {
         let whole = |kept: &Kept| match kept {
             Kept::Whole(x) => Ok(x.clone()),
             Kept::Half(packed) => packed.unpack(),
