@@ -28,8 +28,13 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CrossEntropy;
 
-fn params(block: &Range<usize>, shape: &Shape) -> [Param; 3] {
-    [("rows", block.len().into()), ("columns", shape[1].into()), ("factor", (1.0 / shape[0] as f32).into())]
+fn params(block: &Range<usize>, shape: &Shape) -> [Param; 4] {
+    [
+        ("rows", block.len().into()),
+        ("columns", shape[1].into()),
+        ("factor", (1.0 / shape[0] as f32).into()),
+        ("nan_bits", f32::NAN.to_bits().into()),
+    ]
 }
 
 impl Kernel for CrossEntropy {
