@@ -5,6 +5,7 @@ use std::rc::Rc;
 use vista::engine::autograd::{Observation, Tape};
 use vista::engine::exchange::{Alone, Exchange, Threads};
 use vista::engine::nn::{BatchNorm, ConvNorm, Mode, Module, Param};
+use vista::engine::ops::{self, Coefficients, Ranks};
 use vista::engine::tensor::init;
 use vista::{Device, Result, Tensor};
 
@@ -39,6 +40,10 @@ fn pass(device: &Device, exchange: Rc<dyn Exchange>) -> Result<Pass> {
     let (x, residual) = (tape.leaf(batch(1, 3, 1.0)), tape.leaf(batch(2, 4, 5.0)));
     let y = ConvNorm::chain(&layers, &x, MODE, true, Some(&residual))?;
     let y = plain.forward(&norm.forward_add_relu(&y, &residual, MODE)?, MODE)?;
+    // The op by itself, too.
+    let (by, ones) = (Coefficients::Batch { groups: 1, eps: 1e-5 }, Tensor::full(device, [4], 0.5)?);
+    let op = Ranks { norm: ops::BatchNorm { by, relu: true }, exchange: exchange.clone() };
+    let y = tape.apply(op, &[&y, &tape.constant(ones.clone()), &tape.constant(ones)])?.0;
     let mut grads = y.backward_with(batch(4, 4, 1.0))?;
     let trained: Vec<Param> = layers.iter().flat_map(|l| l.trained()).chain(norm.trained()).collect();
     grads.sum(&trained, &*exchange)?;

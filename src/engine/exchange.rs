@@ -2,7 +2,7 @@
 //!
 //! **In:** a tensor or bytes of this process, a *rank*. **Out:** the sum, or what every rank has, the same on all of them.
 //!
-//! It is used where a batch spans ranks: in batch norm ([`RanksNorm`](crate::engine::ops::RanksNorm)), in losses over all
+//! It is used where a batch spans ranks: in batch norm ([`Ranks`](crate::engine::ops::Ranks)), in losses over all
 //! embeddings, for the keys of a queue, and for the gradient ([`Grads::sum`](crate::engine::autograd::Grads::sum)).
 //!
 //! **The trap.** Every rank must make the same calls in the same order. Sums are added in rank order, so that the same ranks give

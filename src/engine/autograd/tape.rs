@@ -4,7 +4,7 @@ use super::{Grads, Var};
 use crate::engine::device::Device;
 use crate::engine::exchange::Exchange;
 use crate::engine::nn::{Param, RunningStatistics};
-use crate::engine::ops::{Differentiable, Elementwise, Op, Packed, Saved, Update, run};
+use crate::engine::ops::{Elementwise, Op, Packed, Saved, Update, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use std::cell::RefCell;
@@ -174,12 +174,12 @@ impl Tape {
     /// The device's.
     pub fn record<'t>(
         &'t self,
-        op: impl Differentiable,
+        op: impl Op + 'static,
         inputs: &[&Var<'t>],
         outputs: Vec<Tensor>,
     ) -> Result<(Var<'t>, Vec<Tensor>)> {
         let values: Vec<&Tensor> = inputs.iter().map(|v| v.value()).collect();
-        let saved = Saved::of(&op, &values, &outputs);
+        let saved = op.saved(&values, &outputs);
         self.note(op, inputs, (outputs, saved))
     }
 

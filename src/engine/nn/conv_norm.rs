@@ -77,14 +77,6 @@ impl ConvNorm {
         residual: Option<&Var<'t>>,
     ) -> Result<Var<'t>> {
         let Some((last, rest)) = layers.split_last() else { return Ok(x.clone()) };
-        if x.tape().exchange().is_some() && mode != Mode::Eval {
-            // What flows back through statistics over ranks is exchanged, which a fused convolution has no part in.
-            let norm = |layer: &ConvNorm, x: &Var<'t>, relu, residual| {
-                layer.norm.apply(&layer.conv.forward(x)?, mode, relu, residual)
-            };
-            let x = rest.iter().try_fold(x.clone(), |x, layer| norm(layer, &x, true, None))?;
-            return norm(last, &x, relu, residual);
-        }
         let mut waiting = None;
         for layer in rest {
             waiting = Some(layer.convolve(x, waiting, mode)?);
@@ -109,15 +101,11 @@ impl ConvNorm {
         let made = run(&ops::ConvStatistics { conv, by }, &inputs)?;
         let [y, coefficients] = made.try_into().expect("two outputs");
         // The tape notes two ops, each with its own backward, whose outputs one kernel has made.
-        let (y, _) = match before {
-            None => tape.record(conv, &[x, &w], vec![y])?,
-            Some(before) => {
-                let vectors = before.vectors();
-                let inputs: Vec<&Var> = [&before.x, &w].into_iter().chain(&vectors).collect();
-                tape.record(ops::NormConv2d { by, conv }, &inputs, vec![y, before.coefficients])?
-            }
+        let y = match before {
+            None => tape.record(conv, &[x, &w], vec![y])?.0,
+            Some(before) => before.record(ops::NormConv2d { by, conv }, &[&w], y, None)?,
         };
-        Ok(self.norm.wait(y, coefficients, mode))
+        self.norm.wait(y, coefficients, mode)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Mode, Module, Param};
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
-use crate::engine::ops::{self, Coefficients, Normalize, RanksNorm, run};
+use crate::engine::ops::{self, Coefficients, Normalize, Norms, Ranks, over_ranks, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 
@@ -114,60 +114,60 @@ impl BatchNorm {
         vectors
     }
 
-    /// Lets x wait for this norm, of which these are the coefficients.
-    pub(super) fn wait<'t>(&self, x: Var<'t>, coefficients: Tensor, mode: Mode) -> Waiting<'_, 't> {
-        if mode != Mode::Eval {
-            self.observe(&x, &coefficients, 1);
+    /// Lets x wait for this norm, of which these are the coefficients by this rank's x alone.
+    pub(super) fn wait<'t>(&self, x: Var<'t>, coefficients: Tensor, mode: Mode) -> Result<Waiting<'_, 't>> {
+        if mode == Mode::Eval {
+            return Ok(Waiting { x, coefficients, norm: self, mode });
         }
-        Waiting { x, coefficients, norm: self, mode }
-    }
-
-    /// Notes the statistics of the batches of so many ranks, each of which is like this x.
-    fn observe(&self, x: &Var, coefficients: &Tensor, ranks: usize) {
+        let (tape, mut coefficients, mut ranks) = (x.tape(), coefficients, 1);
+        if let Some(exchange) = tape.exchange() {
+            coefficients = over_ranks(&**exchange, &coefficients, &self.weight.get(), EPS.into())?;
+            ranks = exchange.ranks();
+        }
         let statistics = coefficients.head(2);
         let count = ranks * (2 * x.value().elements() / statistics.elements().max(1));
         let running = self.running.clone();
-        x.tape().observe(Observation { running, statistics, count, momentum: MOMENTUM });
+        tape.observe(Observation { running, statistics, count, momentum: MOMENTUM });
+        Ok(Waiting { x, coefficients, norm: self, mode })
     }
 
-    pub(super) fn apply<'t>(
-        &self,
-        x: &Var<'t>,
-        mode: Mode,
-        relu: bool,
-        residual: Option<&Var<'t>>,
-    ) -> Result<Var<'t>> {
-        let (tape, by) = (x.tape(), BatchNorm::by(mode));
-        let vectors = self.vectors(tape, mode);
-        let inputs: Vec<&Var> = [x].into_iter().chain(&vectors).chain(residual).collect();
-        if let Some(exchange) = tape.exchange().filter(|_| mode != Mode::Eval) {
-            let op = RanksNorm { norm: ops::BatchNorm { by, relu }, exchange: exchange.clone() };
-            let (y, extras) = tape.apply(op, &inputs)?;
-            self.observe(x, &extras[0], exchange.ranks());
-            return Ok(y);
-        }
-        let values: Vec<&Tensor> = inputs[..=by.vectors()].iter().map(|v| v.value()).collect();
+    fn apply<'t>(&self, x: &Var<'t>, mode: Mode, relu: bool, residual: Option<&Var<'t>>) -> Result<Var<'t>> {
+        let by = BatchNorm::by(mode);
+        let vectors = self.vectors(x.tape(), mode);
+        let values: Vec<&Tensor> = [x].into_iter().chain(&vectors).map(Var::value).collect();
         let coefficients = run(&by, by.of(&values))?.swap_remove(0);
-        self.wait(x.clone(), coefficients, mode).normalize(relu, residual)
+        self.wait(x.clone(), coefficients, mode)?.normalize(relu, residual)
     }
 }
 
 impl<'t> Waiting<'_, 't> {
-    /// gamma and beta, and given statistics.
-    pub fn vectors(&self) -> Vec<Var<'t>> {
-        self.norm.vectors(self.x.tape(), self.mode)
+    /// The end of the wait by another op that normalises: its output, with what it needs beside x and `others`.
+    pub fn record(
+        self,
+        norm: impl Norms,
+        others: &[&Var<'t>],
+        y: Tensor,
+        residual: Option<&Var<'t>>,
+    ) -> Result<Var<'t>> {
+        let tape = self.x.tape();
+        let vectors = self.norm.vectors(tape, self.mode);
+        let inputs: Vec<&Var> =
+            [&self.x].into_iter().chain(others.iter().copied()).chain(&vectors).chain(residual).collect();
+        let outputs = vec![y, self.coefficients];
+        let (y, _) = match tape.exchange().filter(|_| self.mode != Mode::Eval) {
+            Some(exchange) => tape.record(Ranks { norm, exchange: exchange.clone() }, &inputs, outputs)?,
+            None => tape.record(norm, &inputs, outputs)?,
+        };
+        Ok(y)
     }
 
     /// The end of the wait: `act(norm(x) + residual)`.
     pub fn normalize(self, relu: bool, residual: Option<&Var<'t>>) -> Result<Var<'t>> {
-        let (tape, vectors) = (self.x.tape(), self.vectors());
-        let Waiting { x, coefficients, mode, .. } = self;
         let values: Vec<&Tensor> =
-            [x.value(), &coefficients].into_iter().chain(residual.map(Var::value)).collect();
+            [self.x.value(), &self.coefficients].into_iter().chain(residual.map(Var::value)).collect();
         let y = run(&Normalize { relu }, &values)?.swap_remove(0);
-        let inputs: Vec<&Var> = [&x].into_iter().chain(&vectors).chain(residual).collect();
-        let norm = ops::BatchNorm { by: BatchNorm::by(mode), relu };
-        Ok(tape.record(norm, &inputs, vec![y, coefficients])?.0)
+        let norm = ops::BatchNorm { by: BatchNorm::by(self.mode), relu };
+        self.record(norm, &[], y, residual)
     }
 }
 

@@ -25,7 +25,7 @@ pub mod twin;
 
 pub use coefficients::Coefficients;
 pub use normalize::Normalize;
-pub use ranks::RanksNorm;
+pub use ranks::{Norms, Ranks, over_ranks};
 
 use super::kernel::{Differentiable, Kernel};
 use super::{Case, Draw, Input};

@@ -37,7 +37,7 @@ pub mod winograd;
 
 pub use self::half::{Half, Packed};
 pub use avg_pool::AvgPool;
-pub use batch_norm::{BatchNorm, Coefficients, Normalize, RanksNorm};
+pub use batch_norm::{BatchNorm, Coefficients, Normalize, Norms, Ranks, over_ranks};
 pub use bce_with_logits::BceWithLogits;
 pub use bilinear_resize::BilinearResize;
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};

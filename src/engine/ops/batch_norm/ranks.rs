@@ -1,9 +1,10 @@
 //! Batch norm whose statistics are those of all ranks' batches: the only place where it talks to other processes.
 
-use super::{BatchNorm, Coefficients, NAME, Normalize};
+use super::{BatchNorm, Coefficients, NAME};
 use crate::engine::exchange::Exchange;
-use crate::engine::ops::kernel::{Kernel, Op, Saved, run};
-use crate::engine::tensor::{Shape, Tensor};
+use crate::engine::ops::kernel::{Differentiable, Op, Saved, run};
+use crate::engine::ops::{NormConv2d, Normalize};
+use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use std::rc::Rc;
 
@@ -14,7 +15,12 @@ use std::rc::Rc;
 ///
 /// # Errors
 /// [`Error::Shape`] if there are several groups: those are local to a rank. The exchange's and the device's errors.
-fn over_ranks(exchange: &dyn Exchange, coefficients: &Tensor, gamma: &Tensor, eps: f64) -> Result<Tensor> {
+pub fn over_ranks(
+    exchange: &dyn Exchange,
+    coefficients: &Tensor,
+    gamma: &Tensor,
+    eps: f64,
+) -> Result<Tensor> {
     let &[4, 1, c] = &coefficients.shape()[..] else {
         let detail =
             format!("statistics over ranks have one group, not coefficients {}", coefficients.shape());
@@ -30,7 +36,43 @@ fn over_ranks(exchange: &dyn Exchange, coefficients: &Tensor, gamma: &Tensor, ep
     Tensor::from_f64(coefficients.device(), [4, 1, c], &[&mean, &var, &scale, shift].concat())
 }
 
-/// A [`BatchNorm`] whose statistics and their gradient span the ranks of an exchange.
+/// A norm, alone or with the convolution behind it. Its inputs begin with x; it saves x first, and the coefficients behind gamma.
+pub trait Norms: Differentiable {
+    /// Where gamma is among the inputs. Beta follows, then mean and variance where they are given. What it saves has gamma there too.
+    const GAMMA: usize;
+
+    /// What it normalises by.
+    fn by(&self) -> Coefficients;
+
+    /// The same by something else.
+    fn with(&self, by: Coefficients) -> Self;
+}
+
+impl Norms for BatchNorm {
+    const GAMMA: usize = 1;
+
+    fn by(&self) -> Coefficients {
+        self.by
+    }
+
+    fn with(&self, by: Coefficients) -> BatchNorm {
+        BatchNorm { by, ..*self }
+    }
+}
+
+impl Norms for NormConv2d {
+    const GAMMA: usize = 2;
+
+    fn by(&self) -> Coefficients {
+        self.by
+    }
+
+    fn with(&self, by: Coefficients) -> NormConv2d {
+        NormConv2d { by, ..*self }
+    }
+}
+
+/// A norm by the statistics of the batches of all ranks.
 ///
 /// The gradient of x is that with constant statistics, less what flows back through mean and variance:
 ///
@@ -38,53 +80,60 @@ fn over_ranks(exchange: &dyn Exchange, coefficients: &Tensor, gamma: &Tensor, ep
 /// dx = scale dz - scale (avg(dz) + xhat avg(dz xhat)), averages over the batches of all ranks
 /// ```
 ///
-/// Those of gamma and beta are this rank's share: [`Grads::sum`](crate::engine::autograd::Grads::sum) adds them up.
+/// Those of the parameters are this rank's share: [`Grads::sum`](crate::engine::autograd::Grads::sum) adds them up. All ranks must want
+/// the same gradients.
 ///
 /// # Errors
-/// As [`BatchNorm`]; [`Error::Shape`] if there are several groups, which are local to a rank, or the statistics are given.
+/// As the norm's; [`Error::Shape`] if there are several groups, which are local to a rank.
 #[derive(Debug)]
-pub struct RanksNorm {
+pub struct Ranks<K> {
     /// The norm; of one group.
-    pub norm: BatchNorm,
+    pub norm: K,
     /// The ranks.
     pub exchange: Rc<dyn Exchange>,
 }
 
-impl Op for RanksNorm {
+impl<K: Norms> Ranks<K> {
+    /// The norm with its statistics taken for constants.
+    fn constant(&self) -> K {
+        self.norm.with(Coefficients::Given { eps: self.norm.by().eps() as f32 })
+    }
+}
+
+impl<K: Norms> Op for Ranks<K> {
     fn name(&self) -> &'static str {
-        NAME
+        K::NAME
     }
 
-    fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
-        let shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
-        let BatchNorm { by: by @ Coefficients::Batch { .. }, relu } = self.norm else {
-            return Err(Error::shape(
-                NAME,
-                "given statistics are the same on all ranks: no exchange is needed",
-            ));
-        };
-        self.norm.shapes(&shapes)?;
-        let own = run(&by, &x[..3])?.swap_remove(0);
-        let coefficients = over_ranks(&*self.exchange, &own, x[1], by.eps())?;
-        let inputs: Vec<&Tensor> = [x[0], &coefficients].into_iter().chain(x.get(3).copied()).collect();
-        let y = vec![run(&Normalize { relu }, &inputs)?.swap_remove(0), coefficients];
-        let saved = Saved::of(&self.norm, x, &y);
-        Ok((y, saved))
+    fn outputs(&self, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let (by, [gamma, beta]) = (self.norm.by(), [x[K::GAMMA], x[K::GAMMA + 1]]);
+        let own = run(&by, &[x[0], gamma, beta])?.swap_remove(0);
+        let all = over_ranks(&*self.exchange, &own, gamma, by.eps())?;
+        let [mean, var] =
+            [0, 1].map(|list| all.rows(list..list + 1).and_then(|row| row.reshape(gamma.shape())));
+        let (mean, var) = (mean?, var?);
+        let mut inputs = x.to_vec();
+        inputs.splice(K::GAMMA + 2..K::GAMMA + 2, [&mean, &var]);
+        run(&self.constant(), &inputs)
+    }
+
+    fn saved(&self, x: &[&Tensor], y: &[Tensor]) -> Saved {
+        self.norm.saved(x, y)
     }
 
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let given = K::GAMMA + 2..K::GAMMA + 2;
         let tensors = saved.tensors()?;
-        let (x, coefficients, vector) = (tensors[0].clone(), tensors[2].clone(), &saved.input_shapes[1]);
-        // As if mean and variance were constants.
-        let by = Coefficients::Given { eps: self.norm.by.eps() as f32 };
+        let (x, coefficients) = (tensors[0].clone(), tensors[K::GAMMA + 1].clone());
         let mut shapes = saved.input_shapes.clone();
-        shapes.splice(3..3, [vector.clone(), vector.clone()]);
-        let residual = wants.get(3).copied();
-        let all: Vec<bool> = [wants[0], true, true, false, false].into_iter().chain(residual).collect();
-        let constant = Saved::new(tensors, shapes, &[]);
-        let mut d = BatchNorm { by, ..self.norm }.backward(&constant, dy, &all)?;
-        d.drain(3..5);
-        if let [Some(dx), Some(dgamma), Some(dbeta), ..] = &d[..] {
+        let vector = shapes[K::GAMMA].clone();
+        shapes.splice(given.clone(), [vector.clone(), vector]);
+        let mut all = wants.to_vec();
+        all[K::GAMMA..K::GAMMA + 2].fill(true);
+        all.splice(given, [false, false]);
+        let mut d = self.constant().backward(&Saved::new(tensors, shapes, &[]), dy, &all)?;
+        d.drain(K::GAMMA + 2..K::GAMMA + 4);
+        if let (Some(dx), [Some(dgamma), Some(dbeta)]) = (&d[0], &d[K::GAMMA..K::GAMMA + 2]) {
             d[0] = Some(self.through_statistics(&x, &coefficients, [dx, dgamma, dbeta])?);
         }
         d.iter_mut().zip(wants).filter(|(_, want)| !**want).for_each(|(d, _)| *d = None);
@@ -92,7 +141,7 @@ impl Op for RanksNorm {
     }
 }
 
-impl RanksNorm {
+impl<K: Norms> Ranks<K> {
     /// dx, from that with constant statistics and this rank's `sum dz xhat` and `sum dz`.
     fn through_statistics(
         &self,
@@ -100,7 +149,7 @@ impl RanksNorm {
         coefficients: &Tensor,
         [dx, dgamma, dbeta]: [&Tensor; 3],
     ) -> Result<Tensor> {
-        let (c, eps) = (dgamma.elements(), self.norm.by.eps());
+        let (c, eps) = (dgamma.elements(), self.norm.by().eps());
         let rows = (self.exchange.ranks() * x.elements() / c) as f64;
         let [sum_product, sum] =
             [dgamma, dbeta].map(|own| self.exchange.sum(own).and_then(|all| all.to_f64()));
