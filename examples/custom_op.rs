@@ -68,8 +68,7 @@ impl Differentiable for Silu {
 
 fn record(gpu: &Gpu, entry: &'static str, tensors: &[&Tensor]) -> Result<()> {
     let vec4s = tensors[0].elements().div_ceil(4);
-    let params = [vec4s as u32, 0, 0, 0].map(u32::to_ne_bytes).concat();
-    gpu.run(Dispatch::new(Silu::NAME, entry, &params, tensors, vec4s.div_ceil(256)))
+    gpu.run(Dispatch::new(Silu::NAME, entry, &[("vec4s", vec4s.into())], tensors, vec4s.div_ceil(256)))
 }
 
 fn main() -> Result<()> {

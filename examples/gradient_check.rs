@@ -17,7 +17,7 @@ fn network(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
     let channels = y.shape()[3];
     let gamma = tape.constant(Tensor::full(x.device(), [channels], 1.5)?);
     let beta = tape.constant(Tensor::full(x.device(), [channels], 0.3)?);
-    let norm = ops::BatchNorm { groups: 1, eps: 1e-5, relu: true };
+    let norm = ops::BatchNorm { by: ops::Coefficients::Batch { groups: 1, eps: 1e-5 }, relu: true };
     let (y, _) = tape.apply(norm, &[&y, &gamma, &beta])?;
     let grads = y.backward_with(dy.clone())?;
     Ok((y.value().clone(), grads.of(&weight).expect("y depends on w").clone()))

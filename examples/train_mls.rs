@@ -40,7 +40,7 @@ fn main() -> Result<()> {
     let rings = [("g", config.features()), ("z", 64)];
     let mut queue = Queue::random(&device, &mut rng, SLOTS, rings, false)?;
     let mut sgd = Sgd::new(SgdConfig { momentum: 0.9, weight_decay: 1e-4, nesterov: false });
-    let mode = Mode::Train { splits: 4 };
+    let mode = Mode::Train { groups: 4 };
 
     for step in 0..STEPS {
         // 1. Two views of each image.

@@ -39,7 +39,7 @@ fn main() -> Result<()> {
 
         // 2. Every view through the one encoder, with a tape.
         let tape = Tape::new(&device);
-        let mode = Mode::Train { splits: 1 };
+        let mode = Mode::Train { groups: 1 };
         let z = projector.forward(&net.forward(&tape.constant(images), mode)?, mode)?;
 
         // 3. Cosine similarities of all views with all views; now the views of an image are neighbours.

@@ -9,7 +9,6 @@ struct Params {
     pixels: u32,
     channels: u32,
     count: u32, // elements to write
-    spare: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

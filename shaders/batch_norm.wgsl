@@ -1,15 +1,14 @@
 // batch_norm.wgsl -- batch normalisation of rows x[groups * rows, C], fused with residual add and relu
 // entries   statistics_blocks : x -> blocks[groups * B, 2, S]
-//           forward : x, blocks, gamma[C], beta[C], residual -> y, stats[2,groups,C]
-//           merge_blocks : blocks of any rows, gamma, beta -> coefs[4,groups,C]: mean, variance, scale, shift
-//           forward_given : x, mean[C], var[C], gamma, beta, residual -> y; with COEFS x, coefs[4,groups,C], residual -> y
-//           gradient_blocks : x, y or coefs, dy, mean, var, gamma -> blocks[groups * B, 2, S], then factors[groups, 3, S]
+//           merge_blocks : blocks of any rows, gamma[C], beta[C] -> coefs[4,groups,C]: mean, variance, scale, shift
+//           given : mean[C], gamma, beta, var[C] -> coefs[4,1,C]
+//           forward : x, coefs, residual -> y
+//           gradient_blocks : x, y or coefs, dy, coefs, gamma -> blocks[groups * B, 2, S], then factors[groups, 3, S]
 //           backward : x, y or coefs, dy, blocks -> dx, dresidual, dgamma[C], dbeta[C]
-//           zero : -> dmean[C] or dvar[C], which are constants
-//           forward_odd, forward_given_odd, backward_odd : the same for any C, the others need VEC off
+//           forward_odd, backward_odd : the same for any C, the others need VEC off
 // parallel  one workgroup per 32 channels and block of rows: 8 vec4s of channels, 32 shares of the rows, fixed trees.
-//           forward and backward first combine all blocks of their channels, so that no pass of its own is needed;
-//           the workgroup of a group's first block also writes what belongs to the channels
+//           backward first combines all blocks of its channels, so that no pass of its own is needed; the workgroups of the
+//           very first block also write what belongs to the channels. given: one thread per vec4 of channels
 // numerics  each block is summed around the mean of its first rows, blocks are combined around the first block's mean
 // limits    8 KiB of workgroup memory, 8 storage buffers; S is C rounded up to a multiple of 4
 // twin      src/engine/ops/batch_norm/twin.rs
@@ -23,7 +22,6 @@ struct Params {
     first: u32,       // block that this dispatch starts at
     base: u32,        // element of x that the bindings start at
     count: u32,       // blocks of this dispatch
-    var_at: u32,      // where the variances start in `variance`
     stride: u32,      // S
     batch_stats: u32,
     eps: f32,
@@ -34,8 +32,7 @@ struct Params {
 override VEC: bool = true; // C divides by 4
 override RELU: bool = false;
 override RESIDUAL: bool = false;
-// forward_given: coefs are bound instead of a mean. gradient_blocks and backward: y was not kept, and they are bound for it.
-override COEFS: bool = false;
+override COEFS: bool = false; // gradient_blocks and backward: y was not kept, and coefs are bound for it
 
 override QUADS: u32 = 8u;           // neighbouring vec4s of channels
 override PARTS: u32 = 256u / QUADS; // shares of the rows
@@ -141,13 +138,10 @@ fn statistics_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
     }
 }
 
-@group(0) @binding(2) var<storage, read> blocks: array<vec4<f32>>;   // [groups B, 2, S]: mean, squared deviations
-@group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;    // [C]
-@group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;     // [C]
-@group(0) @binding(5) var<storage, read> residual: array<vec4<f32>>; // [M, C], read if RESIDUAL
-@group(0) @binding(6) var<storage, read_write> stats: array<f32>;    // [2, groups, C]: mean, biased variance, or coefs
-@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;  // [M, C]
-@group(0) @binding(7) var<storage, read_write> y_odd: array<f32>;    // the same
+@group(0) @binding(2) var<storage, read> blocks: array<vec4<f32>>;         // [groups B, 2, S]: mean, squared deviations
+@group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;          // [C]
+@group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;           // [C]
+@group(0) @binding(6) var<storage, read_write> coefs_out: array<f32>;      // [4, groups, C]
 
 fn block_quad(block: u32, which: u32, c: u32) -> vec4<f32> {
     return blocks[((block * 2u + which) * params.stride + c) / 4u];
@@ -180,63 +174,17 @@ fn statistics(at: Place, lane: u32) -> Pair {
     return Pair(mean, relu(share_sum(sums, lane).a / f32(params.rows)));
 }
 
-fn residual_quad(i: u32) -> vec4<f32> {
-    if (VEC) { return residual[i / 4u]; }
-    return vec4(residual[i / 4u][i % 4u], residual[(i + 1u) / 4u][(i + 1u) % 4u], residual[(i + 2u) / 4u][(i + 2u) % 4u], residual[(i + 3u) / 4u][(i + 3u) % 4u]);
-}
-
-/// y at four neighbours.
-fn normalised(i: u32, mean: vec4<f32>, scale: vec4<f32>, offset: vec4<f32>) -> vec4<f32> {
-    var z = (x_quad(i) - mean) * scale + offset;
-    if (RESIDUAL) { z += residual_quad(i); }
-    if (RELU) { z = relu(z); }
-    return z;
-}
-
-fn store_statistics(at: Place, both: Pair) {
-    let to = at.group * params.channels + at.c;
+/// The coefficients of four channels from their mean and variance.
+fn store_coefs(group: u32, c: u32, both: Pair) {
+    let scale = gamma[c / 4u] / sqrt(both.b + params.eps);
+    let shift = beta[c / 4u];
+    let to = group * params.channels + c;
     let size = params.groups * params.channels;
-    for (var k = 0u; k < min(4u, params.channels - at.c); k++) {
-        stats[to + k] = both.a[k];
-        stats[size + to + k] = both.b[k];
-    }
-}
-
-fn store_odd(i: u32, c: u32, v: vec4<f32>) {
-    for (var k = 0u; k < min(4u, params.channels - c); k++) { y_odd[i + k] = v[k]; }
-}
-
-@compute @workgroup_size(256)
-fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-           @builtin(local_invocation_index) lane: u32) {
-    let flat = flat_group(group, groups);
-    if (idle(flat)) { return; }
-    let at = place(flat, lane);
-    let both = statistics(at, lane);
-    if (!at.inside) { return; }
-    if (at.block % params.blocks == 0u && at.part == 0u) { store_statistics(at, both); }
-    let scale = gamma[at.c / 4u] / sqrt(both.b + params.eps);
-    let offset = beta[at.c / 4u];
-    for (var row = at.row + at.part; row < at.end; row += PARTS) {
-        let i = element(row, at.c);
-        y[i / 4u] = normalised(i, both.a, scale, offset);
-    }
-}
-
-@compute @workgroup_size(256)
-fn forward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-               @builtin(local_invocation_index) lane: u32) {
-    let flat = flat_group(group, groups);
-    if (idle(flat)) { return; }
-    let at = place(flat, lane);
-    let both = statistics(at, lane);
-    if (!at.inside) { return; }
-    if (at.block % params.blocks == 0u && at.part == 0u) { store_statistics(at, both); }
-    let scale = gamma[at.c / 4u] / sqrt(both.b + params.eps);
-    let offset = beta[at.c / 4u];
-    for (var row = at.row + at.part; row < at.end; row += PARTS) {
-        let i = element(row, at.c);
-        store_odd(i, at.c, normalised(i, both.a, scale, offset));
+    for (var k = 0u; k < min(4u, params.channels - c); k++) {
+        coefs_out[to + k] = both.a[k];
+        coefs_out[size + to + k] = both.b[k];
+        coefs_out[2u * size + to + k] = scale[k];
+        coefs_out[3u * size + to + k] = shift[k];
     }
 }
 
@@ -250,67 +198,83 @@ fn merge_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let at = Place(0u, flat / tiles, c, c < params.channels, lane / QUADS, 0u, 0u);
     let both = statistics(at, lane);
     if (!at.inside || at.part > 0u) { return; }
-    store_statistics(at, both);
-    let scale = gamma[c / 4u] / sqrt(both.b + params.eps);
-    let shift = beta[c / 4u];
-    let size = params.groups * params.channels;
-    let to = 2u * size + at.group * params.channels + c;
-    for (var k = 0u; k < min(4u, params.channels - c); k++) {
-        stats[to + k] = scale[k];
-        stats[to + size + k] = shift[k];
-    }
+    store_coefs(at.group, c, both);
 }
 
-@group(0) @binding(2) var<storage, read> given_mean: array<vec4<f32>>;     // [C], or coefs
-@group(0) @binding(6) var<storage, read> given_variance: array<vec4<f32>>; // [C], not read with COEFS
+@group(0) @binding(2) var<storage, read> given_mean: array<vec4<f32>>;     // [C]
+@group(0) @binding(5) var<storage, read> given_variance: array<vec4<f32>>; // [C]
+
+@compute @workgroup_size(64)
+fn given(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+         @builtin(local_invocation_index) lane: u32) {
+    let c = (flat_group(group, groups) * 64u + lane) * 4u;
+    if (c >= params.channels) { return; }
+    store_coefs(0u, c, Pair(given_mean[c / 4u], given_variance[c / 4u]));
+}
+
+@group(0) @binding(2) var<storage, read> coefs: array<vec4<f32>>;    // [4, groups, C]
+@group(0) @binding(5) var<storage, read> residual: array<vec4<f32>>; // [M, C], read if RESIDUAL
+@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;  // [M, C]
+@group(0) @binding(7) var<storage, read_write> y_odd: array<f32>;    // the same
 
 /// y = scale (x - mean) + shift
-struct Given { mean: vec4<f32>, scale: vec4<f32>, shift: vec4<f32> }
+struct Coefs { mean: vec4<f32>, scale: vec4<f32>, shift: vec4<f32> }
 
 /// Where a group's four channels begin in one of the four lists of coefs.
 fn coef_at(list: u32, at: Place) -> u32 { return (list * params.groups + at.group) * params.channels + at.c; }
 
 fn coef_quad(i: u32) -> vec4<f32> {
-    if (VEC) { return given_mean[i / 4u]; }
-    return vec4(given_mean[i / 4u][i % 4u], given_mean[(i + 1u) / 4u][(i + 1u) % 4u], given_mean[(i + 2u) / 4u][(i + 2u) % 4u], given_mean[(i + 3u) / 4u][(i + 3u) % 4u]);
+    if (VEC) { return coefs[i / 4u]; }
+    return vec4(coefs[i / 4u][i % 4u], coefs[(i + 1u) / 4u][(i + 1u) % 4u], coefs[(i + 2u) / 4u][(i + 2u) % 4u], coefs[(i + 3u) / 4u][(i + 3u) % 4u]);
 }
 
-fn given(at: Place) -> Given {
-    if (COEFS) { return Given(coef_quad(coef_at(0u, at)), coef_quad(coef_at(2u, at)), coef_quad(coef_at(3u, at))); }
-    let scale = gamma[at.c / 4u] / sqrt(given_variance[at.c / 4u] + params.eps);
-    return Given(given_mean[at.c / 4u], scale, beta[at.c / 4u]);
+fn residual_quad(i: u32) -> vec4<f32> {
+    if (VEC) { return residual[i / 4u]; }
+    return vec4(residual[i / 4u][i % 4u], residual[(i + 1u) / 4u][(i + 1u) % 4u], residual[(i + 2u) / 4u][(i + 2u) % 4u], residual[(i + 3u) / 4u][(i + 3u) % 4u]);
+}
+
+/// y at four neighbours.
+fn normalised(i: u32, by: Coefs) -> vec4<f32> {
+    var z = (x_quad(i) - by.mean) * by.scale + by.shift;
+    if (RESIDUAL) { z += residual_quad(i); }
+    if (RELU) { z = relu(z); }
+    return z;
+}
+
+fn coefs_of(at: Place) -> Coefs {
+    return Coefs(coef_quad(coef_at(0u, at)), coef_quad(coef_at(2u, at)), coef_quad(coef_at(3u, at)));
 }
 
 @compute @workgroup_size(256)
-fn forward_given(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                 @builtin(local_invocation_index) lane: u32) {
+fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+           @builtin(local_invocation_index) lane: u32) {
     let flat = flat_group(group, groups);
     let at = place(flat, lane);
     if (idle(flat) || !at.inside) { return; }
-    let by = given(at);
+    let by = coefs_of(at);
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
-        y[i / 4u] = normalised(i, by.mean, by.scale, by.shift);
+        y[i / 4u] = normalised(i, by);
     }
 }
 
 @compute @workgroup_size(256)
-fn forward_given_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                     @builtin(local_invocation_index) lane: u32) {
+fn forward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+               @builtin(local_invocation_index) lane: u32) {
     let flat = flat_group(group, groups);
     let at = place(flat, lane);
     if (idle(flat) || !at.inside) { return; }
-    let by = given(at);
+    let by = coefs_of(at);
     for (var row = at.row + at.part; row < at.end; row += PARTS) {
         let i = element(row, at.c);
-        store_odd(i, at.c, normalised(i, by.mean, by.scale, by.shift));
+        let z = normalised(i, by);
+        for (var k = 0u; k < min(4u, params.channels - at.c); k++) { y_odd[i + k] = z[k]; }
     }
 }
 
 @group(0) @binding(2) var<storage, read> value: array<vec4<f32>>;           // y [M, C], read with RELU; or coefs [4, groups, C]
 @group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;              // [M, C]
-@group(0) @binding(4) var<storage, read> mean_of: array<f32>;               // [groups, C]
-@group(0) @binding(5) var<storage, read> variance_of: array<f32>;           // from var_at: [groups, C]
+@group(0) @binding(4) var<storage, read> statistics_of: array<f32>;         // [4, groups, C]: coefs, of which mean and variance
 @group(0) @binding(6) var<storage, read> scale_gamma: array<vec4<f32>>;     // [C]
 
 fn value_quad(i: u32) -> vec4<f32> {
@@ -324,13 +288,13 @@ fn dy_quad(i: u32) -> vec4<f32> {
 }
 
 /// What tells which results the relu let through, if not they themselves.
-fn mask_given(at: Place) -> Given {
-    if (!COEFS || !at.inside) { return Given(vec4(0.0), vec4(0.0), vec4(0.0)); }
-    return Given(value_quad(coef_at(0u, at)), value_quad(coef_at(2u, at)), value_quad(coef_at(3u, at)));
+fn mask_given(at: Place) -> Coefs {
+    if (!COEFS || !at.inside) { return Coefs(vec4(0.0), vec4(0.0), vec4(0.0)); }
+    return Coefs(value_quad(coef_at(0u, at)), value_quad(coef_at(2u, at)), value_quad(coef_at(3u, at)));
 }
 
 /// The gradient behind the relu.
-fn dz_quad(i: u32, by: Given) -> vec4<f32> {
+fn dz_quad(i: u32, by: Coefs) -> vec4<f32> {
     let d = dy_quad(i);
     if (!RELU) { return d; }
     if (COEFS) { return select(vec4(0.0), d, passes((x_quad(i) - by.mean) * by.scale + by.shift)); }
@@ -353,7 +317,7 @@ fn gradient_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     var mean = vec4(0.0);
     var sums = Pair(vec4(0.0), vec4(0.0));
     if (at.inside) {
-        for (var k = 0u; k < min(4u, params.channels - at.c); k++) { mean[k] = mean_of[s + k]; }
+        for (var k = 0u; k < min(4u, params.channels - at.c); k++) { mean[k] = statistics_of[s + k]; }
         for (var row = at.row + at.part; row < at.end; row += PARTS) {
             let i = element(row, at.c);
             let dz = dz_quad(i, by);
@@ -367,8 +331,9 @@ fn gradient_blocks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
         blocks_out[to] = total.a;
         blocks_out[to + params.stride / 4u] = total.b;
         if (at.block % params.blocks == 0u) {
+            let size = params.groups * params.channels;
             var variance = vec4(0.0);
-            for (var k = 0u; k < min(4u, params.channels - at.c); k++) { variance[k] = variance_of[params.var_at + s + k]; }
+            for (var k = 0u; k < min(4u, params.channels - at.c); k++) { variance[k] = statistics_of[size + s + k]; }
             let rstd = 1.0 / sqrt(variance + params.eps);
             let factor = factors_at(at.group, at.c);
             blocks_out[factor] = mean;
@@ -471,13 +436,4 @@ fn backward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
             if (RESIDUAL) { dresidual_odd[i + k] = dz[k]; }
         }
     }
-}
-
-@group(0) @binding(1) var<storage, read_write> constant_grad: array<f32>; // [C]
-
-@compute @workgroup_size(64)
-fn zero(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-    let c = flat_group(group, groups) * 64u + lane;
-    if (c < params.channels) { constant_grad[c] = 0.0; }
 }

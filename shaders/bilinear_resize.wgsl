@@ -14,7 +14,6 @@ struct Params {
     out_width: u32,
     channels: u32,      // C, or C / 4
     count: u32,         // threads
-    spare: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -40,7 +40,6 @@ struct Params {
     y_part: u32, // parts before this dispatch's
     group: u32,  // NORM: elements of x in a group,
     channels: u32, // and elements of one list of `norm`: groups times image_c
-    spare: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -11,7 +11,7 @@ struct Params {
     rows: u32,
     columns: u32,
     factor: f32,        // 1 / B
-    spare: u32,
+    nan_bits: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -22,7 +22,7 @@ struct Params {
 
 /// NaN, for a label that names no column.
 fn no_number() -> f32 {
-    return bitcast<f32>(0x7fc00000u | params.spare);
+    return bitcast<f32>(params.nan_bits);
 }
 
 @compute @workgroup_size(256)

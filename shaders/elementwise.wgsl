@@ -8,7 +8,6 @@
 struct Params {
     vec4s: u32,
     factor: f32,
-    spare: vec2<u32>,
 }
 
 override KIND: u32 = 0u;

@@ -17,7 +17,6 @@ struct Params {
     /// 1 in the first dispatch of a sum.
     first: u32,
     nan_bits: u32,
-    spare: u32,
 }
 
 const WG: u32 = 256u;

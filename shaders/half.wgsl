@@ -15,9 +15,6 @@ struct Params {
     channels: u32, // C
     group: u32,    // elements of x in a group
     list: u32,     // groups C
-    spare0: u32,
-    spare1: u32,
-    spare2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -11,7 +11,6 @@ struct Params {
     rows: u32,
     columns: u32,
     factor: f32,        // 1 / B
-    spare: u32,
 }
 
 const LEAST: f32 = -0x1.fffffep127;   // stands for the log of an empty sum, and for the maximum of nothing

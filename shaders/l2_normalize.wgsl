@@ -8,8 +8,6 @@
 struct Params {
     rows: u32,
     columns: u32,
-    spare_0: u32,
-    spare_1: u32,
 }
 
 const EPS: f32 = 1e-12;

@@ -9,7 +9,6 @@
 struct Params {
     rows: u32,
     columns: u32,
-    spare: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -3,7 +3,7 @@
 //           tiled_odd   : the same for any n
 //           direct      : as tiled_odd, for adapters that are CPUs
 //           sum_parts   : parts[p,m,n], bias[n] -> y[m,n]
-//           sum_rows    : x[m,n] -> y[m / part,n] from y_at on, sums over blocks of `part` rows
+//           sum_rows    : x[m,n] -> sums[m / block,n] from sums_at on
 //           a is [m,k], or [k,m] with A_BY_K; b is [k,n], or [n,k] with B_BY_N; all three may be blocks of larger
 //           matrices, with rows that lie `_row` elements apart, the first of them `_at` elements into the binding
 // parallel  TY x TX threads own a tile of 8 TY rows and 8 TX columns, 8x8 of it each; a long k is cut into parts
@@ -26,9 +26,6 @@ struct Params {
     b_at: u32,
     y_row: u32,
     y_at: u32,
-    spare_0: u32,
-    spare_1: u32,
-    spare_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -342,16 +339,24 @@ fn sum_parts(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: 
     if ADD { total[to] += sum; } else { total[to] = sum; }
 }
 
+struct RowsParams {
+    m: u32,
+    n: u32,
+    block: u32,   // rows that a thread adds up
+    sums_at: u32, // where the sums of the rows bound start
+}
+
+@group(0) @binding(0) var<uniform> of_rows: RowsParams;
 @group(0) @binding(1) var<storage, read> x: array<f32>;          // [m,n]
-@group(0) @binding(2) var<storage, read_write> sums: array<f32>; // [m / part,n], rounded up
+@group(0) @binding(2) var<storage, read_write> sums: array<f32>; // [m / block,n], rounded up
 
 @compute @workgroup_size(256)
 fn sum_rows(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let i = flat_group(wid, n) * 256u + thread;
-    let first = i / params.n * params.part;
-    if first >= params.m { return; }
-    let stop = min(params.m, first + params.part);
+    let first = i / of_rows.n * of_rows.block;
+    if first >= of_rows.m { return; }
+    let stop = min(of_rows.m, first + of_rows.block);
     var sum = 0.0;
-    for (var row = first; row < stop; row++) { sum += x[row * params.n + i % params.n]; }
-    sums[params.y_at + i] = sum;
+    for (var row = first; row < stop; row++) { sum += x[row * of_rows.n + i % of_rows.n]; }
+    sums[of_rows.sums_at + i] = sum;
 }

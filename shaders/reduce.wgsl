@@ -14,7 +14,6 @@ struct Params {
     y_at: u32,          // where the outputs of this block start
     factor: f32,        // y = factor * (sum - less)
     less: f32,
-    spare: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -65,9 +64,6 @@ struct BackwardParams {
     divisor: u32,       // dx[i] = factor * dy[(i / divisor) % modulus]
     modulus: u32,
     factor: f32,
-    spare_0: u32,
-    spare_1: u32,
-    spare_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> back: BackwardParams;

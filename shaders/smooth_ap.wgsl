@@ -12,8 +12,6 @@ struct Params {
     views: u32,         // K
     per_tau: f32,       // 1 / tau
     factor: f32,        // -1 / (n (K-1) tau), backward
-    spare_0: u32,
-    spare_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

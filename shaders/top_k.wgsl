@@ -9,7 +9,6 @@ struct Params {
     rows: u32,
     columns: u32,
     k: u32,
-    spare: u32,
 }
 
 const WG: u32 = 256u;

@@ -25,7 +25,6 @@ struct Params {
     size: vec2<u32>,  // y: height, width
     padding: vec2<u32>,
     bias: u32, // 1: add the bias
-    spare: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -330,7 +330,8 @@ fn devices_and_presets_are_listed() {
     assert!(devices.contains("cpu") && devices.contains("auto"), "{devices}");
     let presets = text(&vista(&["pretrain", "--presets"]).stdout);
     assert!(
-        presets.lines().count() == vista::pretrain::methods::presets().count() && presets.contains("mls-coco-r50-800ep"),
+        presets.lines().count() == vista::pretrain::methods::presets().count()
+            && presets.contains("mls-coco-r50-800ep"),
         "{presets}"
     );
 }

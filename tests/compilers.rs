@@ -32,7 +32,7 @@ fn train(device: &Device, architecture: Architecture, stem: Stem, [batch, size]:
     let net = ResNet::new(device, &mut StdRng::seed_from_u64(0), &config).expect("network");
     let tape = Tape::new(device);
     let images = tape.constant(Tensor::full(device, [batch, size, size, 3], 0.0).expect("images"));
-    let y = net.forward(&images, Mode::Train { splits: 1 }).expect("forward");
+    let y = net.forward(&images, Mode::Train { groups: 1 }).expect("forward");
     y.mul(&y).and_then(|square| square.mean(Over::All)).and_then(|loss| loss.backward()).expect("backward");
 }
 

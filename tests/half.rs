@@ -183,7 +183,7 @@ fn gradients(
     let net = ResNet::new(device, &mut StdRng::seed_from_u64(3), &config).expect("network");
     let x = random(device, 4, &[rows, size, size, 3]);
     let tape = if half { Tape::half(device) } else { Tape::new(device) };
-    let y = net.forward(&tape.constant(x), Mode::Train { splits: 1 }).expect("forward");
+    let y = net.forward(&tape.constant(x), Mode::Train { groups: 1 }).expect("forward");
     let dy = random(device, 5, y.shape());
     let grads = y.backward_with(dy).expect("backward");
     let of = |p: &vista::engine::nn::Param| {

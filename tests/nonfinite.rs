@@ -1,7 +1,7 @@
 //! What an op makes of NaN and infinity: one of them at a place of an input or of the upstream gradient gives NaN, an
 //! infinity or a number at the same elements of every output and gradient on the f64 reference, the CPU and the GPU.
 //!
-//! `VISTA_OPS=lars,matmul` takes these ops alone; `--nocapture` prints the table; `VISTA_TABLE=FILE` writes what the
+//! `VISTA_OPS=update,matmul` takes these ops alone; `--nocapture` prints the table; `VISTA_TABLE=FILE` writes what the
 //! definition gives, for `tests/nonfinite/check.py` to compare with PyTorch.
 
 use serde_json::{Value, json};
@@ -9,8 +9,8 @@ use std::fmt::Write;
 use std::sync::OnceLock;
 use vista::engine::device::{GpuOptions, Precision};
 use vista::engine::ops::{
-    AdamUpdate, AnyCase, BatchNorm, BilinearResize, Conv2d, ConvStatistics, CrossEntropy, Draw, Kernel,
-    KnnSoftmax, L2Normalize, LogSoftmax, Normalize, Op, all_cases, relative_l2, run,
+    AnyCase, BatchNorm, BilinearResize, Coefficients, Conv2d, ConvStatistics, CrossEntropy, Draw, Kernel,
+    KnnSoftmax, L2Normalize, LogSoftmax, Normalize, Op, Update, all_cases, relative_l2, run,
 };
 use vista::{Device, Shape, Tensor};
 
@@ -18,8 +18,16 @@ use vista::{Device, Shape, Tensor};
 const KNOWN: &[&str] = &[];
 
 /// Ops that take other kernels on a real GPU than on a software driver, which runs them too.
-const OF_REAL_GPUS: [&str; 7] =
-    ["matmul", "conv2d", "winograd", "norm_conv2d", "conv_statistics", "batch_norm", "normalize"];
+const OF_REAL_GPUS: [&str; 8] = [
+    "matmul",
+    "conv2d",
+    "winograd",
+    "norm_conv2d",
+    "conv_statistics",
+    "batch_norm",
+    "coefficients",
+    "normalize",
+];
 
 /// Inputs so far apart that a factor may be 0 in f32 and not in f64: where the upstream gradient is infinite, the
 /// gradient may be infinite or NaN, which it is in PyTorch too.
@@ -234,8 +242,9 @@ fn a_variance_over_the_range_of_f32_is_infinite_and_normalises_to_beta() {
             let identity: Vec<f32> =
                 (0..channels * channels).map(|i| f32::from(i / channels == i % channels)).collect();
             let identity = tensor(&device, [channels, 1, 1, channels], &identity);
-            let norm = BatchNorm { groups: 1, eps: 1e-5, relu: false };
-            let conv = ConvStatistics { conv: Conv2d::new(1, 0), groups: 1, eps: 1e-5 };
+            let by = Coefficients::Batch { groups: 1, eps: 1e-5 };
+            let norm = BatchNorm { by, relu: false };
+            let conv = ConvStatistics { conv: Conv2d::new(1, 0), by };
             let whole = values(&norm, &[&x, &gamma, &beta]);
             let apart = run(&conv, &[&x, &identity, &gamma, &beta]).expect("statistics");
             let normalised = values(&Normalize { relu: false }, &[&apart[0], &apart[1]]);
@@ -292,7 +301,7 @@ fn rows_longer_than_the_largest_f32_get_unit_length() {
 
 #[test]
 fn adam_moves_by_its_rate_at_a_gradient_of_1e20() {
-    let op = AdamUpdate { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step: 1 };
+    let op = Update::Adam { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step: 1 };
     for device in devices() {
         let of = |value: f32| tensor(&device, [5], &[value; 5]);
         let [p, m, v] = &values(&op, &[&of(1.0), &of(1e20), &of(0.0), &of(0.0)])[..] else {

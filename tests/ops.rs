@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use vista::engine::autograd::{Observation, Tape};
 use vista::engine::device::GpuOptions;
 use vista::engine::nn::{ConvNorm, Mode, Module};
-use vista::engine::ops::{AnyCase, Matmul, Op, all_cases, relative_l2, run};
+use vista::engine::ops::{AnyCase, BatchNorm, Coefficients, Matmul, Op, all_cases, relative_l2, run};
 use vista::{Device, Tensor};
 
 fn gpu() -> &'static Device {
@@ -113,7 +113,8 @@ fn shaders_agree_with_the_f64_twins() {
 #[test]
 fn kernels_of_a_real_gpu_agree_with_the_f64_twins() {
     let options = || GpuOptions { as_real: true, ..Default::default() };
-    let only = |c: &AnyCase| PRODUCTS.contains(&c.op) || ["batch_norm", "normalize"].contains(&c.op);
+    let only =
+        |c: &AnyCase| PRODUCTS.contains(&c.op) || ["batch_norm", "coefficients", "normalize"].contains(&c.op);
     assert_parity_of(&Device::gpu_named(None, options()).expect("device"), only);
     let checked = GpuOptions { checked: true, ..options() };
     let checked = Device::gpu_named(None, checked).expect("device");
@@ -183,7 +184,7 @@ fn two_runs_give_the_same_bits_on_each_device() {
 
 #[test]
 fn one_tensor_may_be_both_mean_and_variance() {
-    let op = vista::engine::ops::BatchNormEval { eps: 1e-5, relu: true };
+    let op = BatchNorm { by: Coefficients::Given { eps: 1e-5 }, relu: true };
     let of = |device: &Device| {
         let tensor = |shape: &[usize], scale: f32| {
             let values: Vec<f32> = (0..shape.iter().product()).map(|i| scale * (i % 7 + 1) as f32).collect();
@@ -238,7 +239,7 @@ fn gradients_are_added_to_what_is_there() {
 }
 
 /// Value, gradients and running statistics of three layers with a residual, for random input and upstream gradient.
-fn chain_results(device: &Device, splits: usize, fused: bool) -> Vec<Vec<f64>> {
+fn chain_results(device: &Device, groups: usize, fused: bool) -> Vec<Vec<f64>> {
     let rng = &mut StdRng::seed_from_u64(3);
     let layers = [([8, 12], [3, 1]), ([12, 16], [1, 1]), ([16, 20], [3, 2])].map(|(channels, kernel)| {
         ConvNorm::new(device, rng, ["conv", "norm"], channels, kernel, 1.0).expect("layer")
@@ -257,7 +258,7 @@ fn chain_results(device: &Device, splits: usize, fused: bool) -> Vec<Vec<f64>> {
     }
     let tape = Tape::new(device);
     let (x, residual) = (tape.leaf(x), tape.leaf(residual));
-    let mode = Mode::Train { splits };
+    let mode = Mode::Train { groups };
     let y = match fused {
         true => ConvNorm::chain(&layers, &x, mode, true, Some(&residual)),
         false => layers[..2]
@@ -281,14 +282,14 @@ fn chain_results(device: &Device, splits: usize, fused: bool) -> Vec<Vec<f64>> {
 #[test]
 fn fused_layers_are_their_convolutions_and_norms() {
     let real = Device::gpu_named(None, GpuOptions { as_real: true, ..Default::default() }).expect("device");
-    for splits in [1, 2] {
-        let expected = chain_results(&Device::reference(), splits, false);
+    for groups in [1, 2] {
+        let expected = chain_results(&Device::reference(), groups, false);
         for device in [&Device::reference(), &Device::cpu(), gpu(), &real] {
-            let got = chain_results(device, splits, true);
+            let got = chain_results(device, groups, true);
             assert_eq!(got.len(), 18);
             for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 let error = relative_l2(got, expected);
-                assert!(error < 1e-4, "{}, {splits} splits: result {i} off by {error:.1e}", device.name());
+                assert!(error < 1e-4, "{}, {groups} groups: result {i} off by {error:.1e}", device.name());
             }
         }
     }

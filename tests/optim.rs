@@ -2,7 +2,9 @@
 
 use vista::engine::autograd::{Grads, Tape};
 use vista::engine::nn::{Module, Param};
-use vista::engine::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig, ema_update};
+use vista::engine::optim::{
+    AdamConfig, LarsConfig, OptimConfig, Optimizer, Rate, SgdConfig, ema_update, groups,
+};
 use vista::{Device, Tensor};
 
 struct Two(Vec<Param>);
@@ -81,6 +83,39 @@ fn a_resumed_optimizer_continues_bit_for_bit() {
         resumed.load(std::slice::from_ref(&second), &state).expect("load");
         run(&second, &mut *resumed, 3..6);
         assert_eq!(values(&whole), values(&second));
+    }
+}
+
+#[test]
+fn rates_give_each_parameter_its_own_step() {
+    let gpu = Device::gpu_named(None, Default::default()).expect("a device");
+    for device in [Device::cpu(), gpu] {
+        let names = ["backbone.w", "head.w", "head.b", "predictor.w"];
+        let params = names.map(|name| match name {
+            "head.b" => param(&device, name, &[1.0]),
+            _ => Param::new(name, Tensor::full(&device, [1, 1], 1.0).expect("param")),
+        });
+        let rates = [
+            Rate::frozen("backbone."),
+            Rate { lr: 0.5, scheduled: false, ..Rate::of("predictor.") },
+            Rate { decay: 0.0, vectors: true, ..Rate::of("") },
+            Rate { lr: 10.0, ..Rate::of("head.") },
+        ];
+        let mut optimizer =
+            OptimConfig::Sgd(SgdConfig { momentum: 0.0, weight_decay: 1.0, nesterov: false }).build();
+        let groups = groups(&params, &rates, 0.01);
+        let tape = Tape::new(&device);
+        let leaves = params.each_ref().map(|p| tape.param(p));
+        let ones = params.each_ref().map(|p| Tensor::full(&device, p.shape(), 1.0).expect("ones"));
+        let outputs: Vec<_> = leaves.iter().zip(ones).collect();
+        let grads = tape.backward(&outputs).expect("backward");
+        optimizer.step_groups(&groups, &grads).expect("step");
+        // The gradient 1 and the decay of 1 times 1, at rates 0, 0.1, 0.01 without decay, 0.5.
+        for (param, expected) in params.iter().zip([1.0, 0.8, 0.99, 0.0]) {
+            let value = values(param)[0];
+            assert!((value - expected).abs() < 1e-6, "{}: {value} on {}", param.name(), device.name());
+        }
+        assert!(optimizer.state().expect("state").iter().all(|(name, _)| !name.starts_with("backbone.")));
     }
 }
 

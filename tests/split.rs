@@ -8,7 +8,7 @@ use vista::engine::ops::{
 use vista::engine::tensor::Shape;
 use vista::{Device, Tensor};
 
-const SPLIT: [&str; 8] = ["elementwise", "batch_norm", "gather_rows", "concat", "sgd", "adam", "ema", "half"];
+const SPLIT: [&str; 6] = ["elementwise", "batch_norm", "gather_rows", "concat", "update", "half"];
 
 fn open(max_binding: Option<u64>) -> Device {
     let options = GpuOptions { max_binding, ..Default::default() };
@@ -19,7 +19,7 @@ fn open(max_binding: Option<u64>) -> Device {
 fn splitting_over_bindings_changes_no_bit() {
     // A little more than 64 rows of the widest case.
     let (whole, split) = (open(None), open(Some(9600)));
-    for case in all_cases().into_iter().filter(|c| SPLIT.contains(&c.op)) {
+    for case in all_cases().into_iter().filter(|c| SPLIT.contains(&c.op) && !c.name.starts_with("lars")) {
         let [a, b] = [&whole, &split].map(|device| case.evaluate(device, 17).expect("run"));
         assert!(a == b, "{}", case.full_name());
     }
@@ -28,7 +28,7 @@ fn splitting_over_bindings_changes_no_bit() {
 #[test]
 fn norms_of_a_split_tensor_have_the_same_bits() {
     let devices = [None, Some(1 << 16)].map(open);
-    for case in all_cases().into_iter().filter(|c| c.op == "lars") {
+    for case in all_cases().into_iter().filter(|c| c.name.starts_with("lars")) {
         let [a, b] = devices.each_ref().map(|device| case.evaluate(device, 17).expect("run"));
         assert!(a == b, "{}", case.full_name());
     }

@@ -8,7 +8,6 @@ use vista::engine::device::GpuOptions;
 use vista::engine::nn::Module;
 use vista::engine::ops::{Elementwise, run};
 use vista::engine::tensor::init;
-use vista::pretrain::encoder::{Encoder, Target};
 use vista::pretrain::{Batch, Config, Learner, Now, Trainer};
 use vista::{Device, Tensor};
 
@@ -296,7 +295,7 @@ fn slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with() {
             &[views.key.as_ref().expect("keys"), &order],
         );
         let images = tape.constant(shuffled.expect("gather").swap_remove(0));
-        let mode = vista::engine::nn::Mode::Train { splits: 2 };
+        let mode = vista::engine::nn::Mode::Train { groups: 2 };
         let again = target.encoder().embed(&images, mode).expect("embed");
         for (name, values) in values.iter() {
             let keys = again.get(name).expect("an embedding");
@@ -381,7 +380,7 @@ fn the_plan_of_activations_is_what_a_pass_keeps() {
             let views = Tensor::full(&device, [rows, size, size, 3], 0.5).expect("views");
             let before = device.usage().0;
             let tape = if half { Tape::half(&device) } else { Tape::new(&device) };
-            let mode = vista::engine::nn::Mode::Train { splits: 1 };
+            let mode = vista::engine::nn::Mode::Train { groups: 1 };
             let kept = encoder.forward(&tape.constant(views), mode).expect("a pass");
             let measured = (device.usage().0 - before) as f64 / rows as f64;
             let planned = vista::pretrain::activation_bytes(&config.resnet(), size, half) as f64;

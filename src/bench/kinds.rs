@@ -5,7 +5,8 @@ use super::{ops, step, views};
 use crate::engine::device::Device;
 use crate::engine::nn::Architecture;
 use crate::engine::ops::{
-    BatchNorm, BceWithLogits, Conv2d, CrossEntropy, Draw, Ema, Input, L2Normalize, Matmul, MaxPool,
+    BatchNorm, BceWithLogits, Coefficients, Conv2d, CrossEntropy, Draw, Input, L2Normalize, Matmul, MaxPool,
+    Update,
 };
 use crate::error::{Error, Result};
 use std::fmt;
@@ -35,7 +36,7 @@ impl fmt::Display for Kind {
 }
 
 const CONV: &str = "batch,in,height,width,out,kernel,stride,padding";
-const BN: BatchNorm = BatchNorm { groups: 1, eps: 1e-5, relu: true };
+const BN: BatchNorm = BatchNorm { by: Coefficients::Batch { groups: 1, eps: 1e-5 }, relu: true };
 const POOL: MaxPool = MaxPool { kernel: [3; 2], stride: [2; 2], padding: [1; 2] };
 const BCE: BceWithLogits = BceWithLogits { positives_only: false };
 
@@ -170,7 +171,7 @@ pub const KINDS: &[Kind] = &[
         sizes: "elements",
         what: "step of a moving average",
         prepare: |device, s| {
-            ops::forward(device, Ema { momentum: 0.99 }, vec![Input::normal(s), Input::normal(s)])
+            ops::forward(device, Update::Ema { momentum: 0.99 }, vec![Input::normal(s), Input::normal(s)])
         },
     },
     Kind {

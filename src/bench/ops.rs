@@ -3,7 +3,7 @@
 use super::workload::Workload;
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
-use crate::engine::ops::{Differentiable, Input, Kernel, Matmul, Op, SgdUpdate, TopK, run};
+use crate::engine::ops::{Differentiable, Input, Kernel, Matmul, Op, TopK, Update, run};
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::{Error, Result};
 use rand::{SeedableRng, rngs::StdRng};
@@ -109,6 +109,6 @@ pub(super) fn top_k(device: &Device, sizes: &[usize]) -> Result<Workload> {
 
 /// Steps after the first, of one parameter.
 pub(super) fn sgd(device: &Device, elements: usize) -> Result<Workload> {
-    let op = SgdUpdate { lr: 1e-3, momentum: 0.9, weight_decay: 1e-4, nesterov: false, first: false };
+    let op = Update::Sgd { lr: 1e-3, momentum: 0.9, weight_decay: 1e-4, nesterov: false, first: false };
     forward(device, op, vec![Input::normal([elements]); 3])
 }

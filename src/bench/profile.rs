@@ -171,7 +171,11 @@ mod tests {
         assert_eq!(calls("normalize"), Some(12.0));
         assert_eq!(calls("batch_norm backward"), Some(12.0));
         assert_eq!(calls("norm_conv2d backward"), Some(8.0));
-        assert_eq!(calls("sgd"), Some(60.0), "on the CPU one parameter at a time");
+        assert_eq!(
+            calls("update"),
+            Some(61.0),
+            "on the CPU one parameter at a time, and the running statistics"
+        );
         assert!(device.take_trace().expect("trace").ops.is_empty(), "the trace is off");
     }
 

@@ -92,7 +92,7 @@ impl TrainingStep {
     }
 
     fn loss<'t>(&self, tape: &'t Tape) -> Result<Var<'t>> {
-        let y = self.net.forward(&tape.constant(self.images.clone()), Mode::Train { splits: 1 })?;
+        let y = self.net.forward(&tape.constant(self.images.clone()), Mode::Train { groups: 1 })?;
         y.mul(&y)?.mean(Over::All)
     }
 }

@@ -21,6 +21,7 @@ use super::queue::Queue;
 use crate::engine::autograd::{Observation, Var};
 use crate::engine::device::Device;
 use crate::engine::nn::{Backbone, Mode, Module, Param};
+use crate::engine::optim::Rate;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
@@ -133,9 +134,9 @@ pub trait Method: Module + Debug {
         self.queue_mut().map_or(Ok(()), |queue| queue.enqueue(new, ids))
     }
 
-    /// Parameters whose names start so are not moved in this step.
-    fn frozen(&self, _now: &Now) -> Option<&'static str> {
-        None
+    /// Parameters that move at a rate of their own in this step, or not at all.
+    fn rates(&self, _now: &Now) -> Vec<Rate> {
+        Vec::new()
     }
 
     /// The momentum copy, if there is one: it makes the keys, and is saved with a run.

@@ -57,7 +57,7 @@ impl Chunks {
     }
 
     fn mode(&self) -> Mode {
-        Mode::Train { splits: self.groups }
+        Mode::Train { groups: self.groups }
     }
 }
 

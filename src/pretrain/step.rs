@@ -7,7 +7,7 @@ use super::passes::{Passes, QueryPass};
 use crate::engine::autograd::{Grads, Observation, Tape, Var};
 use crate::engine::nn::{Backbone, Mode, Module, Param, ResNet};
 use crate::engine::ops::{Elementwise, Over, run};
-use crate::engine::optim::Optimizer;
+use crate::engine::optim::{Optimizer, groups};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
@@ -124,10 +124,8 @@ impl<N: Backbone> Learner<N> {
 
         // 5. Backward through the encoder.
         let (mut grads, observations) = pass.backward(&dy)?;
-        let mut params = self.trained();
-        if let Some(frozen) = self.method.frozen(now) {
-            params.retain(|p| !p.name().starts_with(frozen));
-        }
+        let groups = groups(&self.trained(), &self.method.rates(now), now.lr);
+        let params: Vec<Param> = groups.iter().flat_map(|group| group.params.clone()).collect();
         let packed = grads.as_mut().map(|grads| grads.pack(&params)).transpose()?;
         let mut gradient_square = None;
         for d in packed.iter().flatten() {
@@ -170,7 +168,7 @@ impl<N: Backbone> Learner<N> {
 
         // 8. The optimiser moves the query parameters.
         if let Some(grads) = &grads {
-            self.optimizer.step(&params, grads, now.lr)?;
+            self.optimizer.step_groups(&groups, grads)?;
         }
 
         // 9. The keys enter the queue.

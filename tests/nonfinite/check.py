@@ -23,7 +23,7 @@ INF = float("inf")
 
 # Where Vista differs, and why: rows whose name begins so.
 KNOWN = {
-    r"adam/.* input2 -?inf": "PyTorch moves m by a share of g - m, NaN where m is infinite",
+    r"update/adam.* input2 -?inf": "PyTorch moves m by a share of g - m, NaN where m is infinite",
     r"batch_norm/.* input1 -?inf": "PyTorch's CPU, not its GPU, multiplies the mean by gamma before it takes it off",
     r"norm_conv2d/.* input2 -?inf": "the same",
     r"bce_with_logits/.* input[01] -?inf": "infinite logits and targets: PyTorch adds (1 - y) x and a softplus",
@@ -65,6 +65,16 @@ def batch_norm(x, gamma, beta, groups, eps, relu, residual=None):
 def statistics(x, groups):
     flat = x.reshape(groups, -1, x.shape[-1])
     return flat.mean(1), flat.var(1, unbiased=False)
+
+
+def coefficients(x, gamma, beta, a):
+    mean, var = statistics(x, a["groups"])
+    scale = gamma / torch.sqrt(var + a["eps"])
+    return torch.stack([mean, var, scale, beta.expand_as(scale)])
+
+
+def given(gamma, beta, mean, var, eps):
+    return torch.stack([mean, var, gamma / torch.sqrt(var + eps), beta])[:, None]
 
 
 def conv(x, w, a, bias=None):
@@ -224,22 +234,25 @@ def forward(op, text, x):
         return [conv(x[0], x[1], {"stride": 1, "padding": a["padding"], "dilation": 1}, *x[2:])]
     if op == "smooth_ap":
         return [smooth_ap(x[0], a["views"], a["tau"])]
-    if op == "batch_norm" and text.startswith("BatchNormEval"):
+    if op == "coefficients":
+        return [coefficients(x[0], x[1], x[2], a) if "Batch" in text else given(*x, a["eps"])]
+    if op == "batch_norm" and "Given" in text:
         y = F.batch_norm(x[0].reshape(-1, x[0].shape[-1]), x[3], x[4], x[1], x[2], False, 0.0, a["eps"])
         y = y.reshape(x[0].shape)
         y = y + x[5] if len(x) > 5 else y
         return [F.relu(y) if a["relu"] else y]
     if op == "batch_norm":
         y = batch_norm(x[0], x[1], x[2], a["groups"], a["eps"], a["relu"], *x[3:])
-        return [y, torch.stack(statistics(x[0], a["groups"]))]
+        return [y, coefficients(x[0], x[1], x[2], a)]
+    if op == "norm_conv2d" and "Given" in text:
+        return [conv(normalize(x[0], given(*x[2:], a["eps"]), True), x[1], a)]
     if op == "norm_conv2d":
         return [conv(batch_norm(x[0], x[2], x[3], a["groups"], a["eps"], True), x[1], a)]
     if op == "conv_statistics":
-        image = normalize(x[0], x[4], True) if len(x) > 4 else x[0]
-        y = conv(image, x[1], a)
-        mean, var = statistics(y, a["groups"])
-        scale = x[2] / torch.sqrt(var + a["eps"])
-        return [y, torch.stack([mean, var, scale, x[3].expand_as(scale)])]
+        vectors = 4 if "Given" in text else 2
+        before = x[2 + vectors :]
+        y = conv(normalize(x[0], before[0], True) if before else x[0], x[1], a)
+        return [y, given(*x[2:6], a["eps"]) if vectors == 4 else coefficients(y, x[2], x[3], a)]
     if op == "normalize":
         return [normalize(x[0], x[1], a["relu"], *x[2:])]
     if op == "max_pool":
@@ -258,8 +271,6 @@ def forward(op, text, x):
     if op == "bilinear_resize":
         y = F.interpolate(x[0].permute(0, 3, 1, 2), size=a["size"], mode="bilinear", align_corners=False)
         return [y.permute(0, 2, 3, 1)]
-    if op == "running_stats":
-        return running_stats(x, text)
     if op == "sum_parts":
         return [t.sum(0) for t in x]
     if op == "top_k":
@@ -267,14 +278,14 @@ def forward(op, text, x):
     if op == "match_cells":
         n, p, _ = x[0].shape
         return [(x[0] @ x[1].transpose(1, 2)).argmax(2) + torch.arange(n)[:, None] * p]
-    if op == "sgd":
-        return sgd(x, a)
-    if op == "adam":
-        return adam(x, a)
-    if op == "lars":
-        return lars(*x, a)
-    if op == "ema":
-        return [a["momentum"] * x[0] + (1 - a["momentum"]) * x[1]]
+    if op == "update":
+        return {
+            "Sgd": lambda: sgd(x, a),
+            "Adam": lambda: adam(x, a),
+            "Lars": lambda: lars(*x, a),
+            "Ema": lambda: [a["momentum"] * x[0] + (1 - a["momentum"]) * x[1]],
+            "Running": lambda: running_stats(x, text),
+        }[text.split(" ")[0]]()
     if op == "half":
         # Nothing finite becomes infinite.
         return [torch.where(x[0].isfinite(), x[0].clamp(-65504, 65504), x[0]).half().double()]

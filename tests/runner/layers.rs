@@ -42,8 +42,8 @@ fn layer(case: &GoldenCase, device: &Device) -> Result<BatchNorm> {
 
 pub fn batch_norm_train(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let bn = layer(case, device)?;
-    let splits = if case.attrs["num_splits"].is_null() { 1 } else { case.whole("num_splits") };
-    let mut outputs = batch_norm(case, device, &bn, Mode::Train { splits })?;
+    let groups = if case.attrs["num_splits"].is_null() { 1 } else { case.whole("num_splits") };
+    let mut outputs = batch_norm(case, device, &bn, Mode::Train { groups })?;
     outputs.insert("out.running_mean".into(), bn.running.mean.get().to_f64()?);
     outputs.insert("out.running_var".into(), bn.running.var.get().to_f64()?);
     Ok(outputs)

@@ -56,7 +56,7 @@ fn loss<'t>(features: &Var<'t>) -> Result<Var<'t>> {
 
 fn train_pass(net: &ResNet, x: &Tensor) -> Result<(Tensor, f64, Grads)> {
     let tape = Tape::new(x.device());
-    let features = net.forward(&tape.constant(x.clone()), Mode::Train { splits: 1 })?;
+    let features = net.forward(&tape.constant(x.clone()), Mode::Train { groups: 1 })?;
     let loss = loss(&features)?;
     let grads = loss.backward()?;
     Observation::apply(&tape.take_observations())?;

@@ -166,7 +166,7 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
 /// Slots of the pseudo-labels that the coming step will use, ascending in each row.
 fn positives(learner: &Learner<TinyNet>, views: &Batch, k: usize) -> Result<Vec<f64>> {
     let tape = vista::engine::autograd::Tape::inert(views.query[0].device());
-    let mode = Mode::Train { splits: learner.passes.groups };
+    let mode = Mode::Train { groups: learner.passes.groups };
     let embedding = learner.method.embed(&learner.net, &tape.constant(views.query[0].clone()), mode)?;
     let queue = learner.method.queue().expect("a queue");
     let labels = pseudo_labels(embedding.get("g")?.value(), queue.ring("g")?, k)?[0].to_f64()?;

@@ -1,6 +1,7 @@
 //! Gradients: what `backward` returns.
 
 use super::Var;
+use crate::engine::exchange::{Alone, Exchange};
 use crate::engine::nn::Param;
 use crate::engine::ops::{Elementwise, run};
 use crate::engine::tensor::Tensor;
@@ -36,13 +37,22 @@ impl Grads {
     /// # Errors
     /// The device's.
     pub fn pack(&mut self, params: &[Param]) -> Result<Vec<Tensor>> {
+        self.sum(params, &Alone)
+    }
+
+    /// As [`Grads::pack`], with the sums over the ranks of an exchange in their place: those of a loss that is a sum, or a mean, over
+    /// the batches of all ranks. Each rank must have gradients with respect to the same parameters.
+    ///
+    /// # Errors
+    /// The exchange's and the device's.
+    pub fn sum(&mut self, params: &[Param], exchange: &dyn Exchange) -> Result<Vec<Tensor>> {
         let node = |p: &Param| self.params.get(&p.id()).copied().filter(|&at| self.by_node[at].is_some());
         let nodes: Vec<usize> = params.iter().filter_map(node).collect();
         let bundle = params.first().map_or(1, |p| p.get().device().bundle());
         let mut all = Vec::new();
         for nodes in nodes.chunks(bundle) {
             let grads: Vec<Tensor> = nodes.iter().filter_map(|&at| self.by_node[at].take()).collect();
-            let flat = Tensor::pack(&grads.iter().collect::<Vec<_>>())?;
+            let flat = exchange.sum(&Tensor::pack(&grads.iter().collect::<Vec<_>>())?)?;
             let shapes: Vec<_> = grads.iter().map(|d| d.shape().clone()).collect();
             for (&at, d) in nodes.iter().zip(flat.unpack(&shapes)?) {
                 self.by_node[at] = Some(d);

@@ -2,12 +2,14 @@
 
 use super::{Grads, Var};
 use crate::engine::device::Device;
+use crate::engine::exchange::Exchange;
 use crate::engine::nn::{Param, RunningStatistics};
-use crate::engine::ops::{Differentiable, Elementwise, Op, Packed, RunningStats, Saved, run};
+use crate::engine::ops::{Elementwise, Op, Packed, Saved, Update, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 /// One entry: a leaf, or an op with what its backward needs.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub struct Observation {
     pub running: RunningStatistics,
     /// Means and biased variances of each group, `[2, groups, C]`.
     pub statistics: Tensor,
-    /// Values per group and channel.
+    /// Values per group and channel, of all ranks.
     pub count: usize,
     /// Weight of the batch: `running = (1 - momentum) running + momentum batch`.
     pub momentum: f32,
@@ -57,7 +59,7 @@ impl Observation {
         let params: Vec<&Param> = all.iter().flat_map(|o| [&o.running.mean, &o.running.var]).collect();
         let values: Vec<Tensor> = params.iter().map(|p| p.get()).collect();
         let running = Tensor::pack(&values.iter().collect::<Vec<_>>())?;
-        let op = RunningStats { momentum: all[0].momentum, counts: all.iter().map(|o| o.count).collect() };
+        let op = Update::Running { momentum: all[0].momentum, counts: all.iter().map(|o| o.count).collect() };
         let statistics = all.iter().map(|o| &o.statistics);
         let moved = run(&op, &[&running].into_iter().chain(statistics).collect::<Vec<_>>())?.swap_remove(0);
         let shapes: Vec<_> = values.iter().map(|value| value.shape().clone()).collect();
@@ -78,6 +80,7 @@ pub struct Tape {
     /// With half storage the f16 copies of values, by node: each is packed once, however many ops save it.
     halves: Option<RefCell<HashMap<usize, Packed>>>,
     observations: RefCell<Vec<Observation>>,
+    exchange: Option<Rc<dyn Exchange>>,
 }
 
 impl Tape {
@@ -90,7 +93,18 @@ impl Tape {
             params: RefCell::default(),
             halves: None,
             observations: RefCell::default(),
+            exchange: None,
         }
+    }
+
+    /// The tape of a pass whose batch is spread over ranks: statistics of batch norm are those of all of them.
+    pub fn across(self, exchange: Rc<dyn Exchange>) -> Tape {
+        Tape { exchange: Some(exchange).filter(|exchange| exchange.ranks() > 1), ..self }
+    }
+
+    /// The ranks that the batch is spread over, if there is more than this one.
+    pub fn exchange(&self) -> Option<&Rc<dyn Exchange>> {
+        self.exchange.as_ref()
     }
 
     /// A tape that keeps activations of at least 4096 elements as f16 until their backward ([`crate::engine::ops::half`]); all
@@ -102,7 +116,7 @@ impl Tape {
     /// An empty tape that is otherwise as this one.
     pub fn fresh(&self) -> Tape {
         let halves = self.halves.is_some().then(RefCell::default);
-        Tape { records: self.records, halves, ..Tape::new(&self.device) }
+        Tape { records: self.records, halves, exchange: self.exchange.clone(), ..Tape::new(&self.device) }
     }
 
     /// A tape that records nothing and frees every activation at once: for the key encoder and evaluation.
@@ -160,12 +174,12 @@ impl Tape {
     /// The device's.
     pub fn record<'t>(
         &'t self,
-        op: impl Differentiable,
+        op: impl Op + 'static,
         inputs: &[&Var<'t>],
         outputs: Vec<Tensor>,
     ) -> Result<(Var<'t>, Vec<Tensor>)> {
         let values: Vec<&Tensor> = inputs.iter().map(|v| v.value()).collect();
-        let saved = Saved::of(&op, &values, &outputs);
+        let saved = op.saved(&values, &outputs);
         self.note(op, inputs, (outputs, saved))
     }
 

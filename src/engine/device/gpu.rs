@@ -8,6 +8,7 @@ use super::adapter::{self, AdapterSummary};
 use super::cache;
 use super::deferred::{Deferred, Job};
 use super::kernel::Dispatch;
+use super::params::Param;
 use super::pool::{Usage, size_class};
 use super::recorder::Recorder;
 use super::trace::{self, KernelRun, Trace};
@@ -321,28 +322,25 @@ impl Gpu {
     }
 
     /// Records a kernel that treats elements on their own, one thread per vec4 in workgroups of 256, in chunks
-    /// that one binding holds. `params` makes the params struct from the number of vec4s.
+    /// that one binding holds. `params` are without the number of vec4s, which is the member `vec4s`.
     ///
     /// # Errors
     /// [`Error::Device`] if the kernel can't be built.
-    pub fn run_flat<P: bytemuck::Pod>(
+    pub fn run_flat(
         &self,
         shader: &'static str,
         entry: &'static str,
         constants: &[(&'static str, f64)],
         tensors: &[&Tensor],
-        params: impl Fn(u32) -> P,
+        params: &[Param],
     ) -> Result<()> {
         for range in self.row_chunks(tensors[0].elements(), 1) {
             let vec4s = range.len().div_ceil(4);
+            let params = [params, &[("vec4s", vec4s.into())]].concat();
             self.run(Dispatch {
-                shader,
-                entry,
                 constants: constants.to_vec(),
-                params: bytemuck::bytes_of(&params(vec4s as u32)),
                 tensors: tensors.iter().map(|t| (*t, Some(range.clone()))).collect(),
-                groups: vec4s.div_ceil(256) as u64,
-                work: 0,
+                ..Dispatch::new(shader, entry, &params, &[], vec4s.div_ceil(256))
             })?;
         }
         Ok(())

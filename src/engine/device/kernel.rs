@@ -1,6 +1,7 @@
 //! WGSL kernels: load with the prelude, reflect the bindings, build pipelines once, dispatch.
 
 use super::cache::Pipelines;
+use super::params::{Layout, Param};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use include_dir::{Dir, include_dir};
@@ -19,8 +20,8 @@ pub struct Dispatch<'a> {
     pub entry: &'static str,
     /// Values of pipeline-overridable constants.
     pub constants: Vec<(&'static str, f64)>,
-    /// Bytes of the params struct (binding 0).
-    pub params: &'a [u8],
+    /// The values of the uniform struct (binding 0), by name.
+    pub params: &'a [Param],
     /// Tensors in the order of their binding numbers; a range binds only those elements (its start must be a
     /// multiple of 64).
     pub tensors: Vec<(&'a Tensor, Option<Range<usize>>)>,
@@ -35,7 +36,7 @@ impl<'a> Dispatch<'a> {
     pub fn new(
         shader: &'static str,
         entry: &'static str,
-        params: &'a [u8],
+        params: &'a [Param],
         tensors: &[&'a Tensor],
         groups: usize,
     ) -> Dispatch<'a> {
@@ -47,7 +48,7 @@ impl<'a> Dispatch<'a> {
     pub fn rows(
         shader: &'static str,
         entry: &'static str,
-        params: &'a [u8],
+        params: &'a [Param],
         tensors: &[&'a Tensor],
         rows: &Range<usize>,
         groups: usize,
@@ -99,15 +100,22 @@ pub fn shader_source(name: &str) -> Result<String> {
 }
 
 /// A built pipeline and what it binds.
-#[derive(Clone)]
 pub(super) struct Kernel {
     pub id: u64,
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
-    /// Size of the params struct, if the entry point reads one.
-    pub params_size: Option<u64>,
-    /// The storage buffers, by ascending binding number.
-    pub slots: Vec<Slot>,
+    /// The uniform struct and the storage buffers.
+    pub slots: Slots,
+}
+
+impl Kernel {
+    /// Appends the uniform struct of a dispatch.
+    pub fn write_params(&self, dispatch: &Dispatch, into: &mut Vec<u8>) {
+        match &self.slots.params {
+            Some(layout) => layout.write(dispatch.shader, dispatch.params, into),
+            None => assert!(dispatch.params.is_empty(), "{}.wgsl: has no params", dispatch.shader),
+        }
+    }
 }
 
 type PipelineKey = (&'static str, &'static str, Vec<(&'static str, u64)>);
@@ -118,7 +126,7 @@ pub(super) struct Kernels {
     checked: bool,
     kept: Option<Pipelines>,
     modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
-    pipelines: Mutex<HashMap<PipelineKey, Kernel>>,
+    pipelines: Mutex<HashMap<PipelineKey, Arc<Kernel>>>,
 }
 
 impl Drop for Kernels {
@@ -140,7 +148,7 @@ impl Kernels {
         shader: &'static str,
         entry: &'static str,
         constants: &[(&'static str, f64)],
-    ) -> Result<Kernel> {
+    ) -> Result<Arc<Kernel>> {
         let key = (shader, entry, constants.iter().map(|(n, v)| (*n, v.to_bits())).collect());
         let mut pipelines = self.pipelines.lock().expect("pipeline lock");
         if let Some(kernel) = pipelines.get(&key) {
@@ -159,9 +167,8 @@ impl Kernels {
             },
             count: None,
         };
-        let params_size = slots.params;
         // A kernel without params still takes the dynamic offset, so that all dispatches are alike.
-        entries.push(buffer(0, wgpu::BufferBindingType::Uniform, true, params_size.unwrap_or(16)));
+        entries.push(buffer(0, wgpu::BufferBindingType::Uniform, true, slots.params_size()));
         for slot in &slots.storage {
             let ty = wgpu::BufferBindingType::Storage { read_only: slot.read_only };
             entries.push(buffer(slot.binding, ty, false, 0));
@@ -189,13 +196,7 @@ impl Kernels {
         if super::trace::level() >= 3 {
             eprintln!("pipeline {shader}/{entry} {constants:?}\n{}", shader_source(shader)?);
         }
-        let kernel = Kernel {
-            id: pipelines.len() as u64,
-            pipeline,
-            layout,
-            params_size: Some(params_size.unwrap_or(16)),
-            slots: slots.storage,
-        };
+        let kernel = Arc::new(Kernel { id: pipelines.len() as u64, pipeline, layout, slots });
         pipelines.insert(key, kernel.clone());
         Ok(kernel)
     }
@@ -243,10 +244,17 @@ pub struct Reflection {
 
 /// What one entry point binds.
 pub struct Slots {
-    /// Size of the uniform params struct, bytes.
-    pub params: Option<u64>,
+    /// The uniform struct, if the entry point reads one.
+    pub params: Option<Layout>,
     /// The storage buffers, by ascending binding number.
     pub storage: Vec<Slot>,
+}
+
+impl Slots {
+    /// Bytes to bind for the uniform struct.
+    pub(super) fn params_size(&self) -> u64 {
+        self.params.as_ref().map_or(16, |layout| layout.size)
+    }
 }
 
 /// One storage buffer of an entry point.
@@ -293,7 +301,7 @@ impl Reflection {
     /// What an entry point binds.
     ///
     /// # Errors
-    /// [`Error::Device`] if there is no such entry point.
+    /// [`Error::Device`] if there is no such entry point, or what is uniform is no struct of numbers and vectors.
     pub fn entry(&self, entry: &str) -> Result<Slots> {
         let index = self.module.entry_points.iter().position(|e| e.name == entry);
         let Some(index) = index else {
@@ -305,8 +313,10 @@ impl Reflection {
             let Some(binding) = global.binding.filter(|_| !uses[handle].is_empty()) else { continue };
             match global.space {
                 naga::AddressSpace::Uniform => {
-                    let size = self.module.types[global.ty].inner.size(self.module.to_ctx());
-                    slots.params = Some(u64::from(size));
+                    let layout = Layout::of(&self.module, global);
+                    let what = "params may hold numbers and vectors of them";
+                    slots.params =
+                        Some(layout.ok_or_else(|| Error::Device(format!("{}.wgsl: {what}", self.shader)))?);
                 }
                 naga::AddressSpace::Storage { access } => slots.storage.push(Slot {
                     binding: binding.binding,

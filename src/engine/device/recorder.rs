@@ -162,11 +162,12 @@ impl Recorder {
     pub fn run(&self, dispatch: &Dispatch, traced: Option<usize>) -> Result<()> {
         let kernel = self.kernels.get(dispatch.shader, dispatch.entry, &dispatch.constants)?;
         let mut recording = self.lock();
-        if recording.params.len() + dispatch.params.len().next_multiple_of(PARAMS_ALIGN) > PARAMS_BYTES {
+        let size = (kernel.slots.params_size() as usize).next_multiple_of(PARAMS_ALIGN);
+        if recording.params.len() + size > PARAMS_BYTES {
             self.submit(&mut recording)?;
         }
         let offset = recording.params.len() as u32;
-        recording.params.extend_from_slice(dispatch.params);
+        kernel.write_params(dispatch, &mut recording.params);
         let padded = recording.params.len().next_multiple_of(PARAMS_ALIGN);
         recording.params.resize(padded, 0);
         let bindings: Vec<(u64, u64, u64)> = dispatch
@@ -181,16 +182,14 @@ impl Recorder {
             .collect();
         let group = recording.groups.get_or_make((kernel.id, bindings), |(_, bindings)| {
             let mut entries = Vec::with_capacity(dispatch.tensors.len() + 1);
-            if let Some(size) = kernel.params_size {
-                entries.push(binding(0, &self.params, 0, size));
-            }
+            entries.push(binding(0, &self.params, 0, kernel.slots.params_size()));
             for ((slot, (tensor, _)), (_, at, bytes)) in
-                kernel.slots.iter().zip(&dispatch.tensors).zip(bindings)
+                kernel.slots.storage.iter().zip(&dispatch.tensors).zip(bindings)
             {
                 entries.push(binding(slot.binding, tensor.gpu_buffer().raw(), *at, *bytes));
             }
             assert_eq!(
-                kernel.slots.len(),
+                kernel.slots.storage.len(),
                 dispatch.tensors.len(),
                 "{}/{} binds another number of tensors",
                 dispatch.shader,

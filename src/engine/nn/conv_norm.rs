@@ -1,10 +1,10 @@
 //! A convolution and the batch norm behind it: what a ResNet is made of.
 
+use super::norm::Waiting;
 use super::{BatchNorm, Conv2d, Mode, Module, Param};
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
 use crate::engine::ops::{self, run};
-use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use rand::Rng;
 
@@ -65,7 +65,7 @@ impl ConvNorm {
     /// Layers one behind the other, `x_k+1 = relu(norm_k(conv_k(x_k)))`; behind the last of them the relu is left out without
     /// `relu`, and a residual of its output's shape is added before it. No layers give x.
     ///
-    /// In training what a layer hands to the next is not normalised: the next does that as it reads it.
+    /// What a layer hands to the next is not normalised: the next does that as it reads it.
     ///
     /// # Errors
     /// As [`ConvNorm::forward`], and [`crate::Error::Shape`] if the residual has another shape.
@@ -77,65 +77,35 @@ impl ConvNorm {
         residual: Option<&Var<'t>>,
     ) -> Result<Var<'t>> {
         let Some((last, rest)) = layers.split_last() else { return Ok(x.clone()) };
-        let Mode::Train { splits } = mode else {
-            let mut x = x.clone();
-            for layer in rest {
-                x = layer.norm.forward_relu(&layer.conv.forward(&x)?, mode)?;
-            }
-            return last.norm.apply(&last.conv.forward(&x)?, mode, relu, residual);
-        };
         let mut waiting = None;
         for layer in rest {
-            waiting = Some(layer.convolve(x, waiting, splits)?);
+            waiting = Some(layer.convolve(x, waiting, mode)?);
         }
-        last.convolve(x, waiting, splits)?.normalize(splits, relu, residual)
+        last.convolve(x, waiting, mode)?.normalize(relu, residual)
     }
 
     /// The convolution of x, or of what waits for its norm and relu.
-    fn convolve<'l, 't>(
-        &'l self,
+    fn convolve<'t>(
+        &self,
         x: &Var<'t>,
-        before: Option<Waiting<'l, 't>>,
-        splits: usize,
-    ) -> Result<Waiting<'l, 't>> {
+        before: Option<Waiting<'_, 't>>,
+        mode: Mode,
+    ) -> Result<Waiting<'_, 't>> {
         let tape = x.tape();
         let w = tape.param(&self.conv.weight);
-        let (conv, ops::BatchNorm { groups, eps, .. }) = (self.conv.op(), BatchNorm::op(splits, false));
-        let (gamma, beta) = (self.norm.weight.get(), self.norm.bias.get());
-        let mut inputs = vec![before.as_ref().map_or(x, |b| &b.x).value(), w.value(), &gamma, &beta];
+        let (conv, by) = (self.conv.op(), BatchNorm::by(mode));
+        let vectors = self.norm.vectors(tape, mode);
+        let mut inputs = vec![before.as_ref().map_or(x, |b| &b.x).value(), w.value()];
+        inputs.extend(vectors.iter().map(Var::value));
         inputs.extend(before.as_ref().map(|b| &b.coefficients));
-        let made = run(&ops::ConvStatistics { conv, groups, eps }, &inputs)?;
+        let made = run(&ops::ConvStatistics { conv, by }, &inputs)?;
         let [y, coefficients] = made.try_into().expect("two outputs");
-        self.norm.observe(tape, y.shape(), coefficients.head(2));
         // The tape notes two ops, each with its own backward, whose outputs one kernel has made.
-        let (x, _) = match before {
-            None => tape.record(conv, &[x, &w], vec![y])?,
-            Some(Waiting { x, coefficients, norm }) => {
-                let (gamma, beta) = (tape.param(&norm.weight), tape.param(&norm.bias));
-                let op = ops::NormConv2d { groups, eps, conv };
-                tape.record(op, &[&x, &w, &gamma, &beta], vec![y, coefficients])?
-            }
+        let y = match before {
+            None => tape.record(conv, &[x, &w], vec![y])?.0,
+            Some(before) => before.record(ops::NormConv2d { by, conv }, &[&w], y, None)?,
         };
-        Ok(Waiting { x, coefficients, norm: &self.norm })
-    }
-}
-
-/// A convolution's output that waits for its batch norm, whose coefficients are there.
-struct Waiting<'l, 't> {
-    x: Var<'t>,
-    coefficients: Tensor,
-    norm: &'l BatchNorm,
-}
-
-impl<'t> Waiting<'_, 't> {
-    fn normalize(self, splits: usize, relu: bool, residual: Option<&Var<'t>>) -> Result<Var<'t>> {
-        let Waiting { x, coefficients, norm } = self;
-        let tape = x.tape();
-        let (gamma, beta) = (tape.param(&norm.weight), tape.param(&norm.bias));
-        let inputs = [x.value(), &coefficients].into_iter().chain(residual.map(Var::value));
-        let y = run(&ops::Normalize { relu }, &inputs.collect::<Vec<_>>())?.swap_remove(0);
-        let inputs: Vec<&Var> = [&x, &gamma, &beta].into_iter().chain(residual).collect();
-        Ok(tape.record(BatchNorm::op(splits, relu), &inputs, vec![y, coefficients.head(2)])?.0)
+        self.norm.wait(y, coefficients, mode)
     }
 }
 

@@ -98,7 +98,7 @@ pub enum Mode {
     /// Statistics of the batch, in this many groups of consecutive samples each with its own.
     Train {
         /// Number of groups; 1 is plain batch norm.
-        splits: usize,
+        groups: usize,
     },
     /// Running statistics.
     Eval,

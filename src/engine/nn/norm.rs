@@ -1,10 +1,10 @@
-//! Batch norm, with the relu and the residual sum that follow it in a ResNet fused in.
+//! Batch norm, with the relu and the residual sum that follow it in a ResNet fused in: one form, an activation that waits for it.
 
 use super::{Mode, Module, Param};
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
-use crate::engine::ops;
-use crate::engine::tensor::{Shape, Tensor};
+use crate::engine::ops::{self, Coefficients, Normalize, Norms, Ranks, over_ranks, run};
+use crate::engine::tensor::Tensor;
 use crate::error::Result;
 
 /// Constant inside the square root, and weight of a batch in the running statistics: torch's defaults.
@@ -29,6 +29,17 @@ pub struct BatchNorm {
     pub bias: Param,
     /// For evaluation.
     pub running: RunningStatistics,
+    /// Whether gamma and beta are trained, saved and exported; else they stay 1 and 0.
+    affine: bool,
+}
+
+/// An activation that waits for its norm, whose coefficients are there. What reads it next normalises it: a convolution on its way
+/// in, or a pass of its own.
+pub(super) struct Waiting<'l, 't> {
+    pub x: Var<'t>,
+    pub coefficients: Tensor,
+    norm: &'l BatchNorm,
+    mode: Mode,
 }
 
 impl BatchNorm {
@@ -45,7 +56,16 @@ impl BatchNorm {
                 mean: Param::statistic(format!("{name}.running_mean"), full(0.0)?),
                 var: Param::statistic(format!("{name}.running_var"), full(1.0)?),
             },
+            affine: true,
         })
+    }
+
+    /// Without gamma and beta: `(x - mean) / sqrt(var + eps)`, as behind SimSiam's projector.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn plain(device: &Device, name: &str, channels: usize) -> Result<BatchNorm> {
+        Ok(BatchNorm { affine: false, ..BatchNorm::new(device, name, channels, 1.0)? })
     }
 
     /// The normalised batch.
@@ -72,45 +92,91 @@ impl BatchNorm {
         self.apply(x, mode, true, Some(residual))
     }
 
-    /// The op of a training pass.
-    pub(super) fn op(groups: usize, relu: bool) -> ops::BatchNorm {
-        ops::BatchNorm { groups, eps: EPS, relu }
+    /// What it normalises by.
+    pub(super) fn by(mode: Mode) -> Coefficients {
+        match mode {
+            Mode::Train { groups } => Coefficients::Batch { groups, eps: EPS },
+            Mode::Eval => Coefficients::Given { eps: EPS },
+        }
     }
 
-    /// Notes the statistics `[2, groups, C]` of a batch of this shape.
-    pub(super) fn observe(&self, tape: &Tape, x: &Shape, statistics: Tensor) {
-        let count = 2 * x.elements() / statistics.elements().max(1);
-        tape.observe(Observation { running: self.running.clone(), statistics, count, momentum: MOMENTUM });
+    /// gamma and beta, then the running statistics if it normalises by them, as inputs of an op.
+    pub(super) fn vectors<'t>(&self, tape: &'t Tape, mode: Mode) -> Vec<Var<'t>> {
+        let of = |param: &Param| match self.affine {
+            true => tape.param(param),
+            false => tape.constant(param.get()),
+        };
+        let mut vectors = vec![of(&self.weight), of(&self.bias)];
+        if mode == Mode::Eval {
+            let RunningStatistics { mean, var } = &self.running;
+            vectors.extend([mean, var].map(|param| tape.constant(param.get())));
+        }
+        vectors
     }
 
-    pub(super) fn apply<'t>(
-        &self,
-        x: &Var<'t>,
-        mode: Mode,
-        relu: bool,
+    /// Lets x wait for this norm, of which these are the coefficients by this rank's x alone.
+    pub(super) fn wait<'t>(&self, x: Var<'t>, coefficients: Tensor, mode: Mode) -> Result<Waiting<'_, 't>> {
+        if mode == Mode::Eval {
+            return Ok(Waiting { x, coefficients, norm: self, mode });
+        }
+        let (tape, mut coefficients, mut ranks) = (x.tape(), coefficients, 1);
+        if let Some(exchange) = tape.exchange() {
+            coefficients = over_ranks(&**exchange, &coefficients, &self.weight.get(), EPS.into())?;
+            ranks = exchange.ranks();
+        }
+        let statistics = coefficients.head(2);
+        let count = ranks * (2 * x.value().elements() / statistics.elements().max(1));
+        let running = self.running.clone();
+        tape.observe(Observation { running, statistics, count, momentum: MOMENTUM });
+        Ok(Waiting { x, coefficients, norm: self, mode })
+    }
+
+    fn apply<'t>(&self, x: &Var<'t>, mode: Mode, relu: bool, residual: Option<&Var<'t>>) -> Result<Var<'t>> {
+        let by = BatchNorm::by(mode);
+        let vectors = self.vectors(x.tape(), mode);
+        let values: Vec<&Tensor> = [x].into_iter().chain(&vectors).map(Var::value).collect();
+        let coefficients = run(&by, by.of(&values))?.swap_remove(0);
+        self.wait(x.clone(), coefficients, mode)?.normalize(relu, residual)
+    }
+}
+
+impl<'t> Waiting<'_, 't> {
+    /// The end of the wait by another op that normalises: its output, with what it needs beside x and `others`.
+    pub fn record(
+        self,
+        norm: impl Norms,
+        others: &[&Var<'t>],
+        y: Tensor,
         residual: Option<&Var<'t>>,
     ) -> Result<Var<'t>> {
-        let tape = x.tape();
-        let (gamma, beta) = (tape.param(&self.weight), tape.param(&self.bias));
-        let mut inputs = vec![x, &gamma, &beta];
-        let Mode::Train { splits } = mode else {
-            let mean = tape.constant(self.running.mean.get());
-            let var = tape.constant(self.running.var.get());
-            inputs.extend([&mean, &var]);
-            inputs.extend(residual);
-            return Ok(tape.apply(ops::BatchNormEval { eps: EPS, relu }, &inputs)?.0);
+        let tape = self.x.tape();
+        let vectors = self.norm.vectors(tape, self.mode);
+        let inputs: Vec<&Var> =
+            [&self.x].into_iter().chain(others.iter().copied()).chain(&vectors).chain(residual).collect();
+        let outputs = vec![y, self.coefficients];
+        let (y, _) = match tape.exchange().filter(|_| self.mode != Mode::Eval) {
+            Some(exchange) => tape.record(Ranks { norm, exchange: exchange.clone() }, &inputs, outputs)?,
+            None => tape.record(norm, &inputs, outputs)?,
         };
-        inputs.extend(residual);
-        let (y, mut extras) = tape.apply(BatchNorm::op(splits, relu), &inputs)?;
-        self.observe(tape, x.shape(), extras.swap_remove(0));
         Ok(y)
+    }
+
+    /// The end of the wait: `act(norm(x) + residual)`.
+    pub fn normalize(self, relu: bool, residual: Option<&Var<'t>>) -> Result<Var<'t>> {
+        let values: Vec<&Tensor> =
+            [self.x.value(), &self.coefficients].into_iter().chain(residual.map(Var::value)).collect();
+        let y = run(&Normalize { relu }, &values)?.swap_remove(0);
+        let norm = ops::BatchNorm { by: BatchNorm::by(self.mode), relu };
+        self.record(norm, &[], y, residual)
     }
 }
 
 impl Module for BatchNorm {
     fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        f(&self.weight);
-        f(&self.bias);
+        if self.affine {
+            f(&self.weight);
+            f(&self.bias);
+        }
         f(&self.running.mean);
         f(&self.running.var);
     }
@@ -121,12 +187,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_plain_norm_is_one_with_gamma_1_and_beta_0_that_are_not_trained() {
+        let device = Device::reference();
+        let (affine, plain) = (
+            BatchNorm::new(&device, "a", 2, 1.0).expect("norm"),
+            BatchNorm::plain(&device, "p", 2).expect("norm"),
+        );
+        assert_eq!((affine.trained().len(), plain.trained().len(), plain.state().len()), (2, 0, 2));
+        for mode in [Mode::Train { groups: 1 }, Mode::Eval] {
+            let values = [&affine, &plain].map(|norm| {
+                let tape = Tape::new(&device);
+                let x = tape.leaf(Tensor::new(&device, [3, 2], &[1.0, 5.0, 2.0, 3.0, 6.0, 0.0]).expect("x"));
+                let y = norm.forward(&x, mode).expect("forward");
+                let grads = y.backward_with(x.value().clone()).expect("backward");
+                [y.value().to_f64().expect("y"), grads.of(&x).expect("dx").to_f64().expect("dx")]
+            });
+            assert_eq!(values[0], values[1]);
+        }
+    }
+
+    #[test]
     fn an_odd_number_of_values_is_counted_whole() {
         let device = Device::reference();
         let norm = BatchNorm::new(&device, "norm", 1, 1.0).expect("norm");
         let tape = Tape::new(&device);
         let x = tape.constant(Tensor::new(&device, [3, 1, 1, 1], &[1.0, 2.0, 6.0]).expect("values"));
-        norm.forward(&x, Mode::Train { splits: 1 }).expect("forward");
+        norm.forward(&x, Mode::Train { groups: 1 }).expect("forward");
         Observation::apply(&tape.take_observations()).expect("statistics");
         let value = |param: &Param| f64::from(param.get().item().expect("one value"));
         assert!((value(&norm.running.mean) - 0.1 * 3.0).abs() < 1e-6);

@@ -10,7 +10,6 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 
 /// Global average pooling.
 ///
@@ -68,31 +67,16 @@ impl Differentiable for AvgPool {
     }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    pixels: u32,
-    channels: u32,
-    count: u32,
-    spare: u32,
-}
-
 /// Runs an entry point over the batch of images of shape `x`; the second tensor is written.
 fn dispatch(gpu: &Gpu, entry: &'static str, x: &Shape, tensors: [&Tensor; 2]) -> Result<()> {
     let sizes = tensors.map(|t| t.shape().row());
     for images in gpu.batches(x[0], &sizes) {
         let count = images.len() * sizes[1];
-        let params =
-            Params { pixels: (x[1] * x[2]) as u32, channels: x[3] as u32, count: count as u32, spare: 0 };
+        let params = [("pixels", (x[1] * x[2]).into()), ("channels", x[3].into()), ("count", count.into())];
         let bind = |(t, size)| (t, Some(images.start * size..images.end * size));
         gpu.run(Dispatch {
-            shader: AvgPool::NAME,
-            entry,
-            constants: Vec::new(),
-            params: bytes_of(&params),
             tensors: tensors.into_iter().zip(sizes).map(bind).collect(),
-            groups: count.div_ceil(256) as u64,
-            work: 0,
+            ..Dispatch::new(AvgPool::NAME, entry, &params, &[], count.div_ceil(256))
         })?;
     }
     Ok(())

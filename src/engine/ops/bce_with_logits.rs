@@ -17,11 +17,11 @@ use super::reduce::{sum_all, zero};
 use super::rows::{elements, row_blocks, sum_of};
 use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::params::Param;
 use crate::engine::device::vector::vectorised;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 
 /// Binary cross-entropy of logits, mean over all pairs.
@@ -31,27 +31,18 @@ pub struct BceWithLogits {
     pub positives_only: bool,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    rows: u32,
-    columns: u32,
-    negatives: f32,
-    factor: f32,
-}
-
 impl BceWithLogits {
     fn negatives(self) -> f32 {
         if self.positives_only { 0.0 } else { 1.0 }
     }
 
-    fn params(self, rows: usize, columns: usize, terms: usize) -> Params {
-        Params {
-            rows: rows as u32,
-            columns: columns as u32,
-            negatives: self.negatives(),
-            factor: 1.0 / terms as f32,
-        }
+    fn params(self, rows: usize, columns: usize, terms: usize) -> [Param; 4] {
+        [
+            ("rows", rows.into()),
+            ("columns", columns.into()),
+            ("negatives", self.negatives().into()),
+            ("factor", (1.0 / terms as f32).into()),
+        ]
     }
 }
 
@@ -97,7 +88,7 @@ impl Kernel for BceWithLogits {
             let rows = block.len();
             gpu.run(Dispatch {
                 tensors: vec![(x[0], all.clone()), (x[1], all), (&y[1], Some(block))],
-                ..Dispatch::new(Self::NAME, "forward", bytes_of(&params), &[], rows)
+                ..Dispatch::new(Self::NAME, "forward", &params, &[], rows)
             })?;
         }
         sum_all(gpu, &y[1], 1.0 / shape[0] as f32, 0.0, &y[0])
@@ -160,7 +151,7 @@ impl Differentiable for BceWithLogits {
             let groups = (block.len() * shape[1]).div_ceil(256);
             gpu.run(Dispatch {
                 tensors: vec![(saved[0], all.clone()), (saved[1], all.clone()), (dy, None), (dx, all)],
-                ..Dispatch::new(Self::NAME, "backward", bytes_of(&params), &[], groups)
+                ..Dispatch::new(Self::NAME, "backward", &params, &[], groups)
             })?;
         }
         Ok(())

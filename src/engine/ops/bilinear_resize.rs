@@ -6,7 +6,6 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -37,18 +36,6 @@ pub struct BilinearResize {
 
 /// The longest side: twice the product of two sides must fit in 32 bits.
 const MAX_SIDE: usize = 32_768;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    height: u32,
-    width: u32,
-    out_height: u32,
-    out_width: u32,
-    channels: u32,
-    count: u32,
-    spare: [u32; 2],
-}
 
 /// One axis: sizes before and after.
 #[derive(Clone, Copy)]
@@ -110,19 +97,18 @@ fn dispatch(
     let (entry, width) = if by_four { (entries[0], 4) } else { (entries[1], 1) };
     for images in gpu.batches(x[0], &sizes) {
         let count = images.len() * sizes[1] / width;
-        let params = Params {
-            height: x[1] as u32,
-            width: x[2] as u32,
-            out_height: size[0] as u32,
-            out_width: size[1] as u32,
-            channels: (x[3] / width) as u32,
-            count: count as u32,
-            spare: [0; 2],
-        };
+        let params = [
+            ("height", x[1].into()),
+            ("width", x[2].into()),
+            ("out_height", size[0].into()),
+            ("out_width", size[1].into()),
+            ("channels", (x[3] / width).into()),
+            ("count", count.into()),
+        ];
         let bind = |(t, size)| (t, Some(images.start * size..images.end * size));
         gpu.run(Dispatch {
             tensors: tensors.into_iter().zip(sizes).map(bind).collect(),
-            ..Dispatch::new(BilinearResize::NAME, entry, bytes_of(&params), &[], count.div_ceil(256))
+            ..Dispatch::new(BilinearResize::NAME, entry, &params, &[], count.div_ceil(256))
         })?;
     }
     Ok(())

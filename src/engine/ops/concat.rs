@@ -6,7 +6,6 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 
 /// `y = [a, b]` along the last dimension.
@@ -23,15 +22,6 @@ use rayon::prelude::*;
 /// [`Error::Shape`] if either is a scalar or the other dimensions differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Concat;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    count: u32,
-    columns: u32,
-    other: u32,
-    start: u32,
-}
 
 fn columns(shape: &Shape) -> usize {
     shape.last().copied().unwrap_or(1)
@@ -73,14 +63,14 @@ impl Kernel for Concat {
         let (a, b, y) = (matrix(x[0])?, matrix(x[1])?, matrix(&y[0])?);
         for rows in gpu.row_chunks(y.shape()[0], y.shape()[1]) {
             let count = rows.len() * y.shape()[1];
-            let params = Params {
-                count: count as u32,
-                columns: y.shape()[1] as u32,
-                other: b.shape()[1] as u32,
-                start: a.shape()[1] as u32,
-            };
-            let (params, groups) = (bytes_of(&params), count.div_ceil(256));
-            gpu.run(Dispatch::rows(Self::NAME, "forward", params, &[&a, &b, &y], &rows, groups))?;
+            let params = [
+                ("count", count.into()),
+                ("columns", y.shape()[1].into()),
+                ("other", b.shape()[1].into()),
+                ("start", a.shape()[1].into()),
+            ];
+            let groups = count.div_ceil(256);
+            gpu.run(Dispatch::rows(Self::NAME, "forward", &params, &[&a, &b, &y], &rows, groups))?;
         }
         Ok(())
     }
@@ -125,14 +115,14 @@ impl Differentiable for Concat {
             let own = dx.shape()[1];
             for rows in gpu.row_chunks(dy.shape()[0], all) {
                 let count = rows.len() * own;
-                let params = Params {
-                    count: count as u32,
-                    columns: own as u32,
-                    other: all as u32,
-                    start: if input == 0 { 0 } else { (all - own) as u32 },
-                };
-                let (params, groups) = (bytes_of(&params), count.div_ceil(256));
-                gpu.run(Dispatch::rows(Self::NAME, "backward", params, &[&dy, &dx], &rows, groups))?;
+                let params = [
+                    ("count", count.into()),
+                    ("columns", own.into()),
+                    ("other", all.into()),
+                    ("start", (if input == 0 { 0 } else { all - own }).into()),
+                ];
+                let groups = count.div_ceil(256);
+                gpu.run(Dispatch::rows(Self::NAME, "backward", &params, &[&dy, &dx], &rows, groups))?;
             }
         }
         Ok(())

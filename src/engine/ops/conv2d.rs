@@ -2,13 +2,11 @@
 
 mod gather;
 pub mod geometry;
-mod images;
 mod implicit;
 mod transforms;
 pub mod twin;
 mod winograd;
 
-pub(super) use images::Images;
 pub(super) use implicit::{forward, forward_with_statistics, grad_input, grad_weight, rows_of_statistics};
 pub use winograd::Winograd;
 

@@ -16,11 +16,11 @@ use super::reduce::{sum_all, zero};
 use super::rows::{elements, row_blocks, sum_of};
 use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::params::Param;
 use crate::engine::device::vector::vectorised;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -28,19 +28,13 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CrossEntropy;
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    rows: u32,
-    columns: u32,
-    factor: f32,
-    spare: u32,
-}
-
-impl Params {
-    fn of(block: &Range<usize>, shape: &Shape) -> Params {
-        Params { rows: block.len() as u32, columns: shape[1] as u32, factor: 1.0 / shape[0] as f32, spare: 0 }
-    }
+fn params(block: &Range<usize>, shape: &Shape) -> [Param; 4] {
+    [
+        ("rows", block.len().into()),
+        ("columns", shape[1].into()),
+        ("factor", (1.0 / shape[0] as f32).into()),
+        ("nan_bits", f32::NAN.to_bits().into()),
+    ]
 }
 
 impl Kernel for CrossEntropy {
@@ -72,11 +66,11 @@ impl Kernel for CrossEntropy {
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let shape = x[0].shape();
         for block in row_blocks(gpu, shape[0], shape[1]) {
-            let params = Params::of(&block, shape);
+            let params = params(&block, shape);
             let [all, per_row, stats] = [shape[1], 1, 2].map(|columns| elements(&block, columns));
             gpu.run(Dispatch {
                 tensors: vec![(x[0], all), (x[1], per_row.clone()), (&y[1], per_row), (&y[2], stats)],
-                ..Dispatch::new(Self::NAME, "forward", bytes_of(&params), &[], block.len())
+                ..Dispatch::new(Self::NAME, "forward", &params, &[], block.len())
             })?;
         }
         sum_all(gpu, &y[1], 1.0 / shape[0] as f32, 0.0, &y[0])
@@ -137,12 +131,12 @@ impl Differentiable for CrossEntropy {
         let Some(dx) = &dx[0] else { return Ok(()) };
         let shape = logits.shape();
         for block in row_blocks(gpu, shape[0], shape[1]) {
-            let params = Params::of(&block, shape);
+            let params = params(&block, shape);
             let [all, per_row, pairs] = [shape[1], 1, 2].map(|columns| elements(&block, columns));
             let stats = (*stats, pairs);
             gpu.run(Dispatch {
                 tensors: vec![(logits, all.clone()), (labels, per_row), stats, (dy, None), (dx, all)],
-                ..Dispatch::new(Self::NAME, "backward", bytes_of(&params), &[], block.len())
+                ..Dispatch::new(Self::NAME, "backward", &params, &[], block.len())
             })?;
         }
         Ok(())

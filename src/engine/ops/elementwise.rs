@@ -15,7 +15,6 @@ use crate::engine::device::vector::vectorised;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 /// One of the family.
@@ -36,14 +35,6 @@ pub enum Elementwise {
 }
 
 use Elementwise::*;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    vec4s: u32,
-    factor: f32,
-    spare: [u32; 2],
-}
 
 /// Elements per parallel task of the twin.
 const CHUNK: usize = 1 << 14;
@@ -72,8 +63,7 @@ impl Elementwise {
 
     /// Runs one entry point.
     fn dispatch(self, gpu: &Gpu, entry: &'static str, factor: f32, tensors: [&Tensor; 3]) -> Result<()> {
-        let params = |vec4s| Params { vec4s, factor, spare: [0; 2] };
-        gpu.run_flat(Self::NAME, entry, &[("KIND", self.kind())], &tensors, params)
+        gpu.run_flat(Self::NAME, entry, &[("KIND", self.kind())], &tensors, &[("factor", factor.into())])
     }
 }
 

@@ -6,7 +6,6 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -25,19 +24,6 @@ use std::ops::Range;
 /// [`Error::Shape`] if `x` is a scalar or `index` is not a vector.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GatherRows;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    count: u32,
-    columns: u32,
-    start: u32,
-    end: u32,
-    rows: u32,
-    first: u32,
-    nan_bits: u32,
-    spare: u32,
-}
 
 /// Workgroup size of the kernels.
 const WG: usize = 256;
@@ -62,29 +48,23 @@ fn dispatch(
     for ys in gpu.row_chunks(tensors[1].elements(), columns) {
         for xs in gpu.row_chunks(rows, columns) {
             let forward = entry == "forward";
-            let params = Params {
-                count: ys.len() as u32,
-                columns: columns as u32,
-                start: xs.start as u32,
-                end: xs.end as u32,
-                rows: rows as u32,
-                first: u32::from(if forward { xs.start == 0 } else { ys.start == 0 }),
-                nan_bits: f32::NAN.to_bits(),
-                spare: 0,
-            };
+            let params = [
+                ("count", ys.len().into()),
+                ("columns", columns.into()),
+                ("start", xs.start.into()),
+                ("end", xs.end.into()),
+                ("rows", rows.into()),
+                ("first", u32::from(if forward { xs.start == 0 } else { ys.start == 0 }).into()),
+                ("nan_bits", f32::NAN.to_bits().into()),
+            ];
             let (read, written) = if forward { (&xs, &ys) } else { (&ys, &xs) };
             gpu.run(Dispatch {
-                shader: GatherRows::NAME,
-                entry,
-                constants: Vec::new(),
-                params: bytes_of(&params),
                 tensors: vec![
                     (tensors[0], part(read)),
                     (tensors[1], Some(ys.clone())),
                     (tensors[2], part(written)),
                 ],
-                groups: groups(ys.len(), xs.len()) as u64,
-                work: 0,
+                ..Dispatch::new(GatherRows::NAME, entry, &params, &[], groups(ys.len(), xs.len()))
             })?;
         }
     }

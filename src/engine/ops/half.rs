@@ -23,7 +23,6 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Device, Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use half::f16;
 use std::ops::Range;
 
@@ -215,64 +214,46 @@ impl Kernel for Half {
     }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Default, Pod, Zeroable)]
-struct Params {
-    vec4s: u32,
-    first: u32,
-    channels: u32,
-    group: u32,
-    list: u32,
-    spare0: u32,
-    spare1: u32,
-    spare2: u32,
-}
-
 fn gpu_pack(gpu: &Gpu, x: &Tensor, coefficients: Option<&Tensor>, words: &Tensor) -> Result<()> {
     let Some(coefficients) = coefficients else {
-        return chunks(gpu, "pack", x.elements(), Params::default(), |values, pairs| {
+        return chunks(gpu, "pack", x.elements(), [0; 3], |values, pairs| {
             vec![(x, Some(values)), (words, Some(pairs))]
         });
     };
     let (groups, channels) = (coefficients.shape()[1], coefficients.shape()[2]);
-    let params = Params {
-        channels: channels as u32,
-        group: (x.elements() / groups) as u32,
-        list: (groups * channels) as u32,
-        ..Params::default()
-    };
-    chunks(gpu, "pack_before_relu", x.elements(), params, |values, pairs| {
+    let sizes = [channels, x.elements() / groups, groups * channels];
+    chunks(gpu, "pack_before_relu", x.elements(), sizes, |values, pairs| {
         vec![(x, Some(values)), (words, Some(pairs)), (coefficients, None)]
     })
 }
 
 fn gpu_unpack(gpu: &Gpu, words: &Tensor, y: &Tensor) -> Result<()> {
-    chunks(gpu, "unpack", y.elements(), Params::default(), |values, pairs| {
-        vec![(words, Some(pairs)), (y, Some(values))]
-    })
+    chunks(gpu, "unpack", y.elements(), [0; 3], |values, pairs| vec![(words, Some(pairs)), (y, Some(values))])
 }
 
-/// Runs one entry point over so many values, in chunks that one binding holds: `tensors` gets the values and the words.
+/// Runs one entry point over so many values, in chunks that one binding holds: `tensors` gets the values and the words. The
+/// sizes are those of the coefficients: channels, elements in a group, channels of all groups.
 fn chunks<'a>(
     gpu: &Gpu,
     entry: &'static str,
     elements: usize,
-    params: Params,
+    [channels, group, list]: [usize; 3],
     tensors: impl Fn(Range<usize>, Range<usize>) -> Vec<(&'a Tensor, Option<Range<usize>>)>,
 ) -> Result<()> {
     // Words are half as many as values and their bindings too start on a multiple of 64: chunks of pairs.
     for pairs in gpu.row_chunks(elements.div_ceil(2), 2) {
         let values = 2 * pairs.start..elements.min(2 * pairs.end);
         let vec4s = values.len().div_ceil(4);
-        let params = Params { vec4s: vec4s as u32, first: values.start as u32, ..params };
+        let params = [
+            ("vec4s", vec4s.into()),
+            ("first", values.start.into()),
+            ("channels", channels.into()),
+            ("group", group.into()),
+            ("list", list.into()),
+        ];
         gpu.run(Dispatch {
-            shader: Half::NAME,
-            entry,
-            constants: Vec::new(),
-            params: bytes_of(&params),
             tensors: tensors(values, pairs),
-            groups: vec4s.div_ceil(256) as u64,
-            work: 0,
+            ..Dispatch::new(Half::NAME, entry, &params, &[], vec4s.div_ceil(256))
         })?;
     }
     Ok(())

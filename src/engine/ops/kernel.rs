@@ -167,7 +167,7 @@ fn common_device<'a, K: Kernel>(x: &[&'a Tensor]) -> Result<&'a Device> {
 #[derive(Debug)]
 pub struct Saved {
     tensors: Vec<Kept>,
-    pub(super) input_shapes: Vec<Shape>,
+    pub(in crate::engine::ops) input_shapes: Vec<Shape>,
     activations: &'static [usize],
     before_relu: Option<usize>,
 }
@@ -179,20 +179,13 @@ enum Kept {
 }
 
 impl Saved {
-    pub(super) fn new(
+    pub(in crate::engine::ops) fn new(
         tensors: Vec<Tensor>,
         input_shapes: Vec<Shape>,
         activations: &'static [usize],
     ) -> Saved {
         let tensors = tensors.into_iter().map(Kept::Whole).collect();
         Saved { tensors, input_shapes, activations, before_relu: None }
-    }
-
-    /// What an op's backward needs, of its inputs and outputs.
-    pub(crate) fn of<K: Differentiable>(op: &K, x: &[&Tensor], y: &[Tensor]) -> Saved {
-        let input_shapes = x.iter().map(|t| t.shape().clone()).collect();
-        let saved = Saved::new(op.save(x, y), input_shapes, op.activations());
-        Saved { before_relu: op.before_relu(), ..saved }
     }
 
     /// Keeps activations as f16 where `pack` gives a copy of them, which it is to make with these coefficients.
@@ -216,7 +209,7 @@ impl Saved {
     }
 
     /// What was saved, in f32 again.
-    fn tensors(&self) -> Result<Vec<Tensor>> {
+    pub(in crate::engine::ops) fn tensors(&self) -> Result<Vec<Tensor>> {
         let whole = |kept: &Kept| match kept {
             Kept::Whole(x) => Ok(x.clone()),
             Kept::Half(packed) => packed.unpack(),
@@ -230,11 +223,24 @@ pub trait Op: Debug {
     /// The op's name.
     fn name(&self) -> &'static str;
 
-    /// All outputs, the value first, and what backward needs.
+    /// All outputs, the value first.
     ///
     /// # Errors
     /// As [`run`].
-    fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)>;
+    fn outputs(&self, x: &[&Tensor]) -> Result<Vec<Tensor>>;
+
+    /// What backward needs, of inputs and outputs.
+    fn saved(&self, x: &[&Tensor], y: &[Tensor]) -> Saved;
+
+    /// All outputs, and what backward needs.
+    ///
+    /// # Errors
+    /// As [`run`].
+    fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
+        let y = self.outputs(x)?;
+        let saved = self.saved(x, &y);
+        Ok((y, saved))
+    }
 
     /// Gradients of the wanted inputs from that of the value.
     ///
@@ -274,10 +280,14 @@ impl<K: Differentiable> Op for K {
         K::NAME
     }
 
-    fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
-        let y = run(self, x)?;
-        let saved = Saved::of(self, x, &y);
-        Ok((y, saved))
+    fn outputs(&self, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+        run(self, x)
+    }
+
+    fn saved(&self, x: &[&Tensor], y: &[Tensor]) -> Saved {
+        let input_shapes = x.iter().map(|t| t.shape().clone()).collect();
+        let saved = Saved::new(self.save(x, y), input_shapes, self.activations());
+        Saved { before_relu: self.before_relu(), ..saved }
     }
 
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {

@@ -15,7 +15,6 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 
 /// Rows of unit length.
@@ -24,21 +23,6 @@ pub struct L2Normalize;
 
 /// Rows shorter than this are divided by it instead.
 const EPS: f64 = 1e-12;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    rows: u32,
-    columns: u32,
-    spare_0: u32,
-    spare_1: u32,
-}
-
-impl Params {
-    fn of(rows: usize, columns: usize) -> Params {
-        Params { rows: rows as u32, columns: columns as u32, spare_0: 0, spare_1: 0 }
-    }
-}
 
 /// Rows and columns of `[.., C]`.
 fn matrix(shape: &Shape) -> (usize, usize) {
@@ -88,12 +72,12 @@ impl Kernel for L2Normalize {
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let (rows, columns) = matrix(x[0].shape());
         for block in row_blocks(gpu, rows, columns) {
-            let params = Params::of(block.len(), columns);
+            let params = [("rows", block.len().into()), ("columns", columns.into())];
             let all = elements(&block, columns);
             let norm = Some(block.clone());
             gpu.run(Dispatch {
                 tensors: vec![(x[0], all.clone()), (&y[0], all), (&y[1], norm)],
-                ..Dispatch::new(Self::NAME, "forward", bytes_of(&params), &[], block.len())
+                ..Dispatch::new(Self::NAME, "forward", &params, &[], block.len())
             })?;
         }
         Ok(())
@@ -143,12 +127,12 @@ impl Differentiable for L2Normalize {
         let [Some(dx)] = dx else { return Ok(()) };
         let (rows, columns) = matrix(dy.shape());
         for block in row_blocks(gpu, rows, columns) {
-            let params = Params::of(block.len(), columns);
+            let params = [("rows", block.len().into()), ("columns", columns.into())];
             let all = elements(&block, columns);
             let norm = (saved[1], Some(block.clone()));
             gpu.run(Dispatch {
                 tensors: vec![(saved[0], all.clone()), norm, (dy, all.clone()), (dx, all)],
-                ..Dispatch::new(Self::NAME, "backward", bytes_of(&params), &[], block.len())
+                ..Dispatch::new(Self::NAME, "backward", &params, &[], block.len())
             })?;
         }
         Ok(())

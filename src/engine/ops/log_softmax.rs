@@ -15,7 +15,6 @@ use crate::engine::device::vector::vectorised;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 
 /// `x - log sum exp(x)` of each row.
@@ -27,22 +26,14 @@ use rayon::prelude::*;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogSoftmax;
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    rows: u32,
-    columns: u32,
-    spare: [u32; 2],
-}
-
 /// Runs an entry point over blocks of rows; all tensors are of shape `x`.
 fn dispatch(gpu: &Gpu, entry: &'static str, x: &Shape, tensors: &[&Tensor]) -> Result<()> {
     let columns = x[x.len() - 1];
     for block in row_blocks(gpu, x.elements() / columns, columns) {
-        let params = Params { rows: block.len() as u32, columns: columns as u32, spare: [0; 2] };
+        let params = [("rows", block.len().into()), ("columns", columns.into())];
         gpu.run(Dispatch {
             tensors: tensors.iter().map(|t| (*t, elements(&block, columns))).collect(),
-            ..Dispatch::new(LogSoftmax::NAME, entry, bytes_of(&params), &[], block.len())
+            ..Dispatch::new(LogSoftmax::NAME, entry, &params, &[], block.len())
         })?;
     }
     Ok(())

@@ -7,7 +7,6 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 
 /// For each cell of `f1` the cell of the same image's `f2` with the largest dot product.
@@ -23,15 +22,6 @@ use rayon::prelude::*;
 /// DenseCL, Eq. 3.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MatchCells;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    images: u32,
-    cells: u32,
-    channels: u32,
-    first: u32,
-}
 
 impl Kernel for MatchCells {
     const NAME: &'static str = "match_cells";
@@ -71,23 +61,16 @@ impl Kernel for MatchCells {
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let [images, cells, channels] = x[0].shape()[..] else { unreachable!("three dimensions") };
         for block in gpu.batches(images, &[cells * channels, cells]) {
-            let params = Params {
-                images: block.len() as u32,
-                cells: cells as u32,
-                channels: channels as u32,
-                first: block.start as u32,
-            };
+            let params = [
+                ("images", block.len().into()),
+                ("cells", cells.into()),
+                ("channels", channels.into()),
+                ("first", block.start.into()),
+            ];
             let groups = block.len() * cells;
             gpu.run(Dispatch {
                 work: (groups * cells * channels) as u64,
-                ..Dispatch::rows(
-                    Self::NAME,
-                    "forward",
-                    bytes_of(&params),
-                    &[x[0], x[1], &y[0]],
-                    &block,
-                    groups,
-                )
+                ..Dispatch::rows(Self::NAME, "forward", &params, &[x[0], x[1], &y[0]], &block, groups)
             })?;
         }
         Ok(())

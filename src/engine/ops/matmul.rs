@@ -11,7 +11,6 @@ use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
 use blocks::{Blocks, Window};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use std::ops::Range;
 use tiling::Tiling;
 
@@ -93,22 +92,24 @@ impl Matmul {
         let in_b = Window::new(b.shape()[1], in_b[0], in_b[1]);
         let in_y = Window::new(y.shape()[1], rows, columns);
         let tiling = Tiling::choose(gpu, m, n, k);
-        let params = Params {
-            m: m as u32,
-            n: n as u32,
-            k: k as u32,
-            part: tiling.part as u32,
-            parts: tiling.parts as u32,
-            bias: u32::from(bias.is_some() && steps.start == 0),
-            bias_at: columns.start as u32,
-            a_row: in_a.row as u32,
-            a_at: in_a.at as u32,
-            b_row: in_b.row as u32,
-            b_at: in_b.at as u32,
-            y_row: in_y.row as u32,
-            y_at: in_y.at as u32,
-            ..Params::zeroed()
+        let params = |bias: bool, y: &Window| {
+            [
+                ("m", m.into()),
+                ("n", n.into()),
+                ("k", k.into()),
+                ("part", tiling.part.into()),
+                ("parts", tiling.parts.into()),
+                ("bias", u32::from(bias).into()),
+                ("bias_at", columns.start.into()),
+                ("a_row", in_a.row.into()),
+                ("a_at", in_a.at.into()),
+                ("b_row", in_b.row.into()),
+                ("b_at", in_b.at.into()),
+                ("y_row", y.row.into()),
+                ("y_at", y.at.into()),
+            ]
         };
+        let with_bias = bias.is_some() && steps.start == 0;
         let flag = |on: bool| f64::from(u8::from(on));
         let add = ("ADD", flag(steps.start > 0));
         let mut constants = vec![
@@ -118,57 +119,35 @@ impl Matmul {
             ("B_VEC", flag(in_b.by_four)),
         ];
         constants.extend(tiling.constants());
-        let product = |params: &Params, more, into, window: &Window| {
+        let product = |with_bias, more, into, window: &Window| {
             constants.extend(more);
+            let odd = tiling.entry == "tiled" && !window.by_four;
+            let entry = if odd { "tiled_odd" } else { tiling.entry };
+            let third = bias.map_or((b, Some(in_b.range.clone())), |bias| (bias, None));
             gpu.run(Dispatch {
-                shader: Self::NAME,
-                entry: if tiling.entry == "tiled" && !window.by_four { "tiled_odd" } else { tiling.entry },
                 constants,
-                params: bytes_of(params),
                 tensors: vec![
                     (a, Some(in_a.range.clone())),
                     (b, Some(in_b.range.clone())),
-                    bias.map_or((b, Some(in_b.range.clone())), |bias| (bias, None)),
+                    third,
                     (into, Some(window.range.clone())),
                 ],
-                groups: tiling.groups(m, n) as u64,
                 work: (m * n * k) as u64,
+                ..Dispatch::new(Self::NAME, entry, &params(with_bias, window), &[], tiling.groups(m, n))
             })
         };
         if tiling.parts == 1 {
-            return product(&params, Some(add), y, &in_y);
+            return product(with_bias, Some(add), y, &in_y);
         }
         let parts = Tensor::uninit(y.device(), Shape::from([tiling.parts, m, n]))?;
         let whole = Window::new(n, &(0..tiling.parts * m), &(0..n));
-        let unfinished = Params { bias: 0, y_row: n as u32, y_at: 0, ..params };
-        product(&unfinished, None, &parts, &whole)?;
+        product(false, None, &parts, &whole)?;
         gpu.run(Dispatch {
             constants: vec![add],
-            tensors: vec![(&parts, None), (bias.unwrap_or(&parts), None), (y, Some(in_y.range))],
-            ..Dispatch::new(Self::NAME, "sum_parts", bytes_of(&params), &[], (m * n).div_ceil(256))
+            tensors: vec![(&parts, None), (bias.unwrap_or(&parts), None), (y, Some(in_y.range.clone()))],
+            ..Dispatch::new(Self::NAME, "sum_parts", &params(with_bias, &in_y), &[], (m * n).div_ceil(256))
         })
     }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    part: u32,
-    parts: u32,
-    bias: u32,
-    bias_at: u32,
-    a_row: u32,
-    a_at: u32,
-    b_row: u32,
-    b_at: u32,
-    y_row: u32,
-    y_at: u32,
-    spare_0: u32,
-    spare_1: u32,
-    spare_2: u32,
 }
 
 /// `count` products `y[t] = a[:, t, :] b[t]` on a GPU in one dispatch: the parts of one product of `count k` steps, not
@@ -183,21 +162,26 @@ pub(crate) fn part_products(
     y: &Tensor,
 ) -> Result<()> {
     let tiling = Tiling { part: k, parts: count, ..Tiling::choose(gpu, m, n, count * k) };
-    let params = Params {
-        m: m as u32,
-        n: n as u32,
-        k: (count * k) as u32,
-        part: k as u32,
-        parts: count as u32,
-        a_row: a_row as u32,
-        b_row: n as u32,
-        y_row: n as u32,
-        ..Params::zeroed()
-    };
+    let zero = || 0u32.into();
+    let params = [
+        ("m", m.into()),
+        ("n", n.into()),
+        ("k", (count * k).into()),
+        ("part", k.into()),
+        ("parts", count.into()),
+        ("bias", zero()),
+        ("bias_at", zero()),
+        ("a_row", a_row.into()),
+        ("a_at", zero()),
+        ("b_row", n.into()),
+        ("b_at", zero()),
+        ("y_row", n.into()),
+        ("y_at", zero()),
+    ];
     gpu.run(Dispatch {
         constants: tiling.constants().to_vec(),
         work: (count * m * n * k) as u64,
-        ..Dispatch::new(Matmul::NAME, tiling.entry, bytes_of(&params), &[a, b, b, y], tiling.groups(m, n))
+        ..Dispatch::new(Matmul::NAME, tiling.entry, &params, &[a, b, b, y], tiling.groups(m, n))
     })
 }
 
@@ -212,17 +196,16 @@ pub(crate) fn sum_rows(gpu: &Gpu, x: &Tensor, sums: &Tensor) -> Result<()> {
         let into =
             if blocks == 1 { sums.clone() } else { Tensor::uninit(x.device(), Shape::from([blocks, n]))? };
         for rows in gpu.row_chunks(m, n) {
-            let params = Params {
-                m: rows.len() as u32,
-                n: n as u32,
-                part: BLOCK as u32,
-                y_at: (rows.start / BLOCK * n) as u32,
-                ..Params::zeroed()
-            };
+            let params = [
+                ("m", rows.len().into()),
+                ("n", n.into()),
+                ("block", BLOCK.into()),
+                ("sums_at", (rows.start / BLOCK * n).into()),
+            ];
             let groups = (rows.len().div_ceil(BLOCK) * n).div_ceil(256);
             gpu.run(Dispatch {
                 tensors: vec![(&from, Some(rows.start * n..rows.end * n)), (&into, None)],
-                ..Dispatch::new(Matmul::NAME, "sum_rows", bytes_of(&params), &[], groups)
+                ..Dispatch::new(Matmul::NAME, "sum_rows", &params, &[], groups)
             })?;
         }
         if blocks == 1 {

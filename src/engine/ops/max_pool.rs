@@ -12,7 +12,6 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use twin::Window;
 
 /// Max pooling. Pairs are [vertical, horizontal]; the output size is `(size + 2 padding - kernel) / stride + 1`, rounded
@@ -116,23 +115,6 @@ impl Differentiable for MaxPool {
     }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    h: u32,
-    w: u32,
-    channels: u32,
-    oh: u32,
-    ow: u32,
-    kh: u32,
-    kw: u32,
-    stride_y: u32,
-    stride_x: u32,
-    pad_y: u32,
-    pad_x: u32,
-    count: u32,
-}
-
 /// Runs an entry point over the batch, with the tensors' elements per image and those that are written.
 fn dispatch(
     gpu: &Gpu,
@@ -143,29 +125,24 @@ fn dispatch(
 ) -> Result<()> {
     let sizes: Vec<usize> = tensors.iter().map(|(_, size)| *size).collect();
     for images in gpu.batches(tensors[0].0.shape()[0], &sizes) {
-        let params = Params {
-            h: p.h as u32,
-            w: p.w as u32,
-            channels: p.c as u32,
-            oh: p.oh as u32,
-            ow: p.ow as u32,
-            kh: p.kernel[0] as u32,
-            kw: p.kernel[1] as u32,
-            stride_y: p.stride[0] as u32,
-            stride_x: p.stride[1] as u32,
-            pad_y: p.padding[0] as u32,
-            pad_x: p.padding[1] as u32,
-            count: (images.len() * written) as u32,
-        };
+        let params = [
+            ("h", p.h.into()),
+            ("w", p.w.into()),
+            ("channels", p.c.into()),
+            ("oh", p.oh.into()),
+            ("ow", p.ow.into()),
+            ("kh", p.kernel[0].into()),
+            ("kw", p.kernel[1].into()),
+            ("stride_y", p.stride[0].into()),
+            ("stride_x", p.stride[1].into()),
+            ("pad_y", p.padding[0].into()),
+            ("pad_x", p.padding[1].into()),
+            ("count", (images.len() * written).into()),
+        ];
         let bind = |(t, size): &(_, usize)| (*t, Some(images.start * size..images.end * size));
         gpu.run(Dispatch {
-            shader: MaxPool::NAME,
-            entry,
-            constants: Vec::new(),
-            params: bytes_of(&params),
             tensors: tensors.iter().map(bind).collect(),
-            groups: (images.len() * written).div_ceil(256) as u64,
-            work: 0,
+            ..Dispatch::new(MaxPool::NAME, entry, &params, &[], (images.len() * written).div_ceil(256))
         })?;
     }
     Ok(())

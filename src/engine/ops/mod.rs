@@ -5,7 +5,6 @@
 //! though the f64 definition holds it: a variance of 1e39, say, normalises to beta. A convolution by Winograd's algorithm
 //! spreads a NaN or an infinity over its tile.
 
-pub mod adam;
 pub mod avg_pool;
 pub mod batch_norm;
 pub mod bce_with_logits;
@@ -13,66 +12,55 @@ pub mod bilinear_resize;
 pub mod case;
 pub mod concat;
 pub mod conv2d;
-pub mod conv_statistics;
+pub mod conv_norm;
 pub mod cross_entropy;
 pub mod elementwise;
-pub mod ema;
 pub mod gather_rows;
 pub mod half;
 pub mod kernel;
 pub mod knn_softmax;
 pub mod l2_normalize;
-pub mod lars;
 pub mod log_softmax;
 pub mod match_cells;
 pub mod matmul;
 pub mod max_pool;
-pub mod norm_conv2d;
-pub mod normalize;
 mod packed_product;
 pub mod reduce;
 mod reshape;
 mod rows;
-pub mod running_stats;
-pub mod sgd;
 pub mod smooth_ap;
 pub mod sum_parts;
 pub mod top_k;
 pub mod tune;
+pub mod update;
 pub mod winograd;
 
 pub use self::half::{Half, Packed};
-pub use adam::AdamUpdate;
 pub use avg_pool::AvgPool;
-pub use batch_norm::{BatchNorm, BatchNormEval};
+pub use batch_norm::{BatchNorm, Coefficients, Normalize, Norms, Ranks, over_ranks};
 pub use bce_with_logits::BceWithLogits;
 pub use bilinear_resize::BilinearResize;
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
 pub use concat::Concat;
-pub use conv_statistics::ConvStatistics;
+pub use conv_norm::{ConvStatistics, NormConv2d};
 pub use conv2d::Conv2d;
 pub use cross_entropy::CrossEntropy;
 pub use elementwise::Elementwise;
-pub use ema::Ema;
 pub use gather_rows::GatherRows;
 pub use kernel::{Differentiable, Kernel, Op, Saved, run};
 pub use knn_softmax::KnnSoftmax;
 pub use l2_normalize::L2Normalize;
-pub use lars::LarsUpdate;
 pub use log_softmax::LogSoftmax;
 pub use match_cells::MatchCells;
 pub use matmul::Matmul;
 pub use max_pool::MaxPool;
-pub use norm_conv2d::NormConv2d;
-pub use normalize::Normalize;
 pub use packed_product::PackedProduct;
 pub use reduce::{Over, Reduce};
 pub use reshape::Reshape;
-pub use running_stats::RunningStats;
-pub use sgd::SgdUpdate;
 pub use smooth_ap::SmoothAp;
 pub use sum_parts::SumParts;
 pub use top_k::TopK;
+pub use update::Update;
 pub use winograd::WinogradConv2d;
 
 /// The cases of every op.
@@ -88,7 +76,6 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<WinogradConv2d>(),
         AnyCase::differentiable::<SmoothAp>(),
         AnyCase::differentiable::<BatchNorm>(),
-        AnyCase::differentiable::<BatchNormEval>(),
         AnyCase::differentiable::<NormConv2d>(),
         AnyCase::differentiable::<MaxPool>(),
         AnyCase::differentiable::<AvgPool>(),
@@ -99,16 +86,13 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<BilinearResize>(),
     ];
     let others = [
+        AnyCase::of::<Coefficients>(),
         AnyCase::of::<ConvStatistics>(),
         AnyCase::of::<Normalize>(),
-        AnyCase::of::<RunningStats>(),
         AnyCase::of::<SumParts>(),
         AnyCase::of::<TopK>(),
         AnyCase::of::<MatchCells>(),
-        AnyCase::of::<SgdUpdate>(),
-        AnyCase::of::<AdamUpdate>(),
-        AnyCase::of::<LarsUpdate>(),
-        AnyCase::of::<Ema>(),
+        AnyCase::of::<Update>(),
         AnyCase::of::<Half>(),
     ];
     differentiable.into_iter().chain(others).flatten().collect()

@@ -21,10 +21,13 @@ impl Op for PackedProduct {
         "packed_product"
     }
 
-    fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
+    fn outputs(&self, x: &[&Tensor]) -> Result<Vec<Tensor>> {
         let w = self.matrix.unpack_rows(self.rows.clone())?;
-        let saved = Saved::new(Vec::new(), vec![x[0].shape().clone()], &[]);
-        Ok((run(&Matmul::NT, &[x[0], &w])?, saved))
+        run(&Matmul::NT, &[x[0], &w])
+    }
+
+    fn saved(&self, x: &[&Tensor], _y: &[Tensor]) -> Saved {
+        Saved::new(Vec::new(), vec![x[0].shape().clone()], &[])
     }
 
     fn backward(&self, _saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {

@@ -15,7 +15,6 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 
 /// What one value of a reduction is taken over.
@@ -36,32 +35,6 @@ pub struct Reduce {
     pub over: Over,
     /// Whether the sum is divided by the number of terms.
     pub mean: bool,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    rows: u32,
-    columns: u32,
-    part: u32,
-    parts: u32,
-    y_at: u32,
-    factor: f32,
-    less: f32,
-    spare: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct BackwardParams {
-    count: u32,
-    start: u32,
-    divisor: u32,
-    modulus: u32,
-    factor: f32,
-    spare_0: u32,
-    spare_1: u32,
-    spare_2: u32,
 }
 
 /// Terms that one workgroup adds up in a row: 64 per lane.
@@ -106,19 +79,18 @@ fn rows_pass(
 ) -> Result<()> {
     let run = |rows: usize, columns: usize, y_at: usize, bound| {
         let parts = columns.div_ceil(ROW_PART);
-        let params = Params {
-            rows: rows as u32,
-            columns: columns as u32,
-            part: ROW_PART as u32,
-            parts: parts as u32,
-            y_at: y_at as u32,
-            factor,
-            less,
-            spare: 0,
-        };
+        let params = [
+            ("rows", rows.into()),
+            ("columns", columns.into()),
+            ("part", ROW_PART.into()),
+            ("parts", parts.into()),
+            ("y_at", y_at.into()),
+            ("factor", factor.into()),
+            ("less", less.into()),
+        ];
         gpu.run(Dispatch {
             tensors: vec![(x, bound), (y, None)],
-            ..Dispatch::new(Reduce::NAME, "rows", bytes_of(&params), &[], rows * parts)
+            ..Dispatch::new(Reduce::NAME, "rows", &params, &[], rows * parts)
         })
     };
     if rows == 1 {
@@ -140,20 +112,19 @@ fn sum_columns(gpu: &Gpu, x: &Tensor, [rows, columns]: [usize; 2], factor: f32, 
     let pass = |factor: f32, y: &Tensor| {
         for block in row_blocks(gpu, rows.div_ceil(COLUMN_PART), COLUMN_PART * columns) {
             let bound = block.start * COLUMN_PART..(block.end * COLUMN_PART).min(rows);
-            let params = Params {
-                rows: bound.len() as u32,
-                columns: columns as u32,
-                part: COLUMN_PART as u32,
-                parts: block.len() as u32,
-                y_at: (block.start * columns) as u32,
-                factor,
-                less: 0.0,
-                spare: 0,
-            };
+            let params = [
+                ("rows", bound.len().into()),
+                ("columns", columns.into()),
+                ("part", COLUMN_PART.into()),
+                ("parts", block.len().into()),
+                ("y_at", (block.start * columns).into()),
+                ("factor", factor.into()),
+                ("less", 0f32.into()),
+            ];
             let groups = block.len() * columns.div_ceil(32);
             gpu.run(Dispatch {
                 tensors: vec![(x, elements(&bound, columns)), (y, None)],
-                ..Dispatch::new(Reduce::NAME, "columns", bytes_of(&params), &[], groups)
+                ..Dispatch::new(Reduce::NAME, "columns", &params, &[], groups)
             })?;
         }
         Ok(())
@@ -178,20 +149,17 @@ pub(super) fn zero(gpu: &Gpu, dy: &Tensor, dx: &Tensor) -> Result<()> {
 /// `dx[i] = factor * dy[(i / divisor) % modulus]`
 fn broadcast(gpu: &Gpu, dy: &Tensor, [divisor, modulus]: [usize; 2], factor: f32, dx: &Tensor) -> Result<()> {
     for block in row_blocks(gpu, dx.elements(), 1) {
-        let params = BackwardParams {
-            count: block.len() as u32,
-            start: block.start as u32,
-            divisor: divisor as u32,
-            modulus: modulus as u32,
-            factor,
-            spare_0: 0,
-            spare_1: 0,
-            spare_2: 0,
-        };
+        let params = [
+            ("count", block.len().into()),
+            ("start", block.start.into()),
+            ("divisor", divisor.into()),
+            ("modulus", modulus.into()),
+            ("factor", factor.into()),
+        ];
         let groups = block.len().div_ceil(256);
         gpu.run(Dispatch {
             tensors: vec![(dy, None), (dx, Some(block))],
-            ..Dispatch::new(Reduce::NAME, "backward", bytes_of(&params), &[], groups)
+            ..Dispatch::new(Reduce::NAME, "backward", &params, &[], groups)
         })?;
     }
     Ok(())

@@ -13,9 +13,12 @@ impl Op for Reshape {
         "reshape"
     }
 
-    fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
-        let saved = Saved::new(Vec::new(), vec![x[0].shape().clone()], &[]);
-        Ok((vec![x[0].reshape(&self.0)?], saved))
+    fn outputs(&self, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![x[0].reshape(&self.0)?])
+    }
+
+    fn saved(&self, x: &[&Tensor], _y: &[Tensor]) -> Saved {
+        Saved::new(Vec::new(), vec![x[0].shape().clone()], &[])
     }
 
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {

@@ -31,10 +31,10 @@ use super::reduce::sum_all;
 use super::rows::{elements, row_blocks, sum_of};
 use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::params::Param;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 use std::ops::Range;
 use twin::Query;
@@ -46,19 +46,6 @@ pub struct SmoothAp {
     pub views: usize,
     /// Temperature of the smoothed indicator.
     pub tau: f32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    queries: u32,
-    first: u32,
-    n: u32,
-    views: u32,
-    per_tau: f32,
-    factor: f32,
-    spare_0: u32,
-    spare_1: u32,
 }
 
 /// That n similarities are those of images with K views each.
@@ -79,17 +66,15 @@ impl SmoothAp {
         -1.0 / ((n * (self.views - 1)) as f64 * f64::from(self.tau))
     }
 
-    fn params(self, block: &Range<usize>, n: usize) -> Params {
-        Params {
-            queries: block.len() as u32,
-            first: block.start as u32,
-            n: n as u32,
-            views: self.views as u32,
-            per_tau: 1.0 / self.tau,
-            factor: self.gradient_factor(n) as f32,
-            spare_0: 0,
-            spare_1: 0,
-        }
+    fn params(self, block: &Range<usize>, n: usize) -> [Param; 6] {
+        [
+            ("queries", block.len().into()),
+            ("first", block.start.into()),
+            ("n", n.into()),
+            ("views", self.views.into()),
+            ("per_tau", (1.0 / self.tau).into()),
+            ("factor", (self.gradient_factor(n) as f32).into()),
+        ]
     }
 
     /// Runs one entry point over blocks of queries: `tensors` of so many elements per query, 0 for whole ones.
@@ -102,7 +87,7 @@ impl SmoothAp {
             gpu.run(Dispatch {
                 tensors: tensors.iter().map(bind).collect(),
                 work: (block.len() * (self.views - 1) * n * 16) as u64,
-                ..Dispatch::new(Self::NAME, entry, bytes_of(&params), &[], block.len())
+                ..Dispatch::new(Self::NAME, entry, &params, &[], block.len())
             })?;
         }
         Ok(())

@@ -13,18 +13,10 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 
 /// The sums over the first dimension of up to four tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct SumParts;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    sizes: [u32; 4],
-    parts: [u32; 4],
-}
 
 impl SumParts {
     /// Tensors that one dispatch sums: as many as there are bindings for.
@@ -35,11 +27,11 @@ impl SumParts {
     /// # Errors
     /// [`Error::Limit`] if a tensor is over what the adapter can bind.
     pub fn record(gpu: &Gpu, pairs: &[[Tensor; 2]]) -> Result<()> {
-        let mut params = Params::zeroed();
+        let [mut sizes, mut parts_of] = [[0; SumParts::MOST]; 2];
         let mut groups = 0;
         for (i, [parts, sum]) in pairs.iter().enumerate() {
-            params.sizes[i] = sum.elements() as u32;
-            params.parts[i] = parts.shape()[0] as u32;
+            sizes[i] = sum.elements();
+            parts_of[i] = parts.shape()[0];
             groups += sum.elements().div_ceil(256);
         }
         let [any, _] = &pairs[0];
@@ -48,7 +40,13 @@ impl SumParts {
         let parts = (0..SumParts::MOST).map(|i| pairs.get(i).map_or(any, |[parts, _]| parts));
         let sums = pairs.iter().map(|[_, sum]| sum).chain(&unused);
         let tensors: Vec<&Tensor> = parts.chain(sums).collect();
-        gpu.run(Dispatch::new(SumParts::NAME, "forward", bytes_of(&params), &tensors, groups))
+        gpu.run(Dispatch::new(
+            SumParts::NAME,
+            "forward",
+            &[("sizes", sizes.into()), ("parts", parts_of.into())],
+            &tensors,
+            groups,
+        ))
     }
 }
 

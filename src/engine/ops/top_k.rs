@@ -6,7 +6,6 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use rayon::prelude::*;
 
 /// The k largest of each row in descending order.
@@ -37,15 +36,6 @@ pub struct TopK {
 pub const MAX_K: usize = 64;
 /// The longest row.
 pub const MAX_COLUMNS: usize = 65_536;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    rows: u32,
-    columns: u32,
-    k: u32,
-    spare: u32,
-}
 
 /// Whether `a` ranks above `b` wherever they are.
 fn beats<T: Real>(a: T, b: T) -> bool {
@@ -114,10 +104,9 @@ impl Kernel for TopK {
         let mut tensors = vec![x[0]];
         tensors.extend(y);
         for rows in gpu.row_chunks(rows, columns) {
-            let params =
-                Params { rows: rows.len() as u32, columns: columns as u32, k: self.k as u32, spare: 0 };
+            let params = [("rows", rows.len().into()), ("columns", columns.into()), ("k", self.k.into())];
             let entry = if self.labels { "labels" } else { "forward" };
-            gpu.run(Dispatch::rows(Self::NAME, entry, bytes_of(&params), &tensors, &rows, rows.len()))?;
+            gpu.run(Dispatch::rows(Self::NAME, entry, &params, &tensors, &rows, rows.len()))?;
         }
         Ok(())
     }

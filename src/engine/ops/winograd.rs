@@ -16,11 +16,11 @@ use super::kernel::{Differentiable, Kernel};
 use super::matmul::{part_products, tiling::STEP};
 use super::{Case, Input};
 use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::params::Param;
 use crate::engine::device::tuned::{Choice, Class};
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, bytes_of};
 use std::ops::Range;
 
 /// [`Conv2d`] with a 3x3 kernel, stride 1 and a padding of at most 2, on a GPU by this algorithm whatever its shape.
@@ -36,24 +36,6 @@ pub struct WinogradConv2d {
     pub algorithm: Winograd,
     /// Zero pixels around the input, vertical and horizontal.
     pub padding: [usize; 2],
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    tiles: u32,
-    down: u32,
-    across: u32,
-    row: u32,
-    x_c: u32,
-    y_c: u32,
-    depth: u32,
-    width: u32,
-    image: [u32; 2],
-    size: [u32; 2],
-    padding: [u32; 2],
-    bias: u32,
-    spare: u32,
 }
 
 /// A convolution as the kernels see it: a forward pass, or the gradient of the input, which is one too, of `dy`.
@@ -124,33 +106,34 @@ impl Pass {
     }
 
     fn record(&self, gpu: &Gpu, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
-        let small = |pair: [usize; 2]| pair.map(|size| size as u32);
         let ([down, across], [x_c, y_c]) = (self.grid(), self.channels);
         let (elements, depth, width, row) = (self.elements(), self.depth(), self.width(), self.row());
-        let params = Params {
-            down: down as u32,
-            across: across as u32,
-            row: row as u32,
-            x_c: x_c as u32,
-            y_c: y_c as u32,
-            depth: depth as u32,
-            width: width as u32,
-            image: small(self.image),
-            size: small(self.size),
-            padding: small(self.padding),
-            bias: u32::from(bias.is_some()),
-            ..Params::zeroed()
+        let params = |tiles: usize| {
+            [
+                ("tiles", tiles.into()),
+                ("down", down.into()),
+                ("across", across.into()),
+                ("row", row.into()),
+                ("x_c", x_c.into()),
+                ("y_c", y_c.into()),
+                ("depth", depth.into()),
+                ("width", width.into()),
+                ("image", self.image.into()),
+                ("size", self.size.into()),
+                ("padding", self.padding.into()),
+                ("bias", u32::from(bias.is_some()).into()),
+            ]
         };
         let side = ("SIDE", self.algorithm.outputs() as f64);
         let flag = |on: bool| f64::from(u8::from(on));
         let new = |shape: [usize; 3]| Tensor::uninit(y.device(), Shape::from(shape));
         let u = new([elements, depth, width])?;
         let back = ("BACK", flag(self.back));
-        run(gpu, "weights", vec![side, back], &params, vec![(w, None), (&u, None)], depth * width / 4)?;
+        run(gpu, "weights", vec![side, back], &params(0), vec![(w, None), (&u, None)], depth * width / 4)?;
         let sizes = self.sizes();
         for images in gpu.batches(self.n, &sizes) {
             let tiles = images.len() * down * across;
-            let params = Params { tiles: tiles as u32, ..params };
+            let params = params(tiles);
             let part = |size: usize| Some(images.start * size..images.end * size);
             let v = new([1, tiles, row])?;
             let vec = ("X_VEC", flag(x_c.is_multiple_of(4)));
@@ -171,12 +154,12 @@ fn run(
     gpu: &Gpu,
     entry: &'static str,
     constants: Vec<(&'static str, f64)>,
-    params: &Params,
+    params: &[Param],
     tensors: Vec<(&Tensor, Option<Range<usize>>)>,
     threads: usize,
 ) -> Result<()> {
     let groups = threads.div_ceil(64);
-    let dispatch = Dispatch::new(WinogradConv2d::NAME, entry, bytes_of(params), &[], groups);
+    let dispatch = Dispatch::new(WinogradConv2d::NAME, entry, params, &[], groups);
     gpu.run(Dispatch { constants, tensors, ..dispatch })
 }
 

@@ -1,7 +1,7 @@
 //! The momentum encoder's parameters as a moving average of the encoder's.
 
 use crate::engine::nn::{Module, Param};
-use crate::engine::ops::{Ema, run};
+use crate::engine::ops::{Update, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub fn ema_update(key: &dyn Module, query: &dyn Module, m: f64) -> Result<()> {
     for pairs in pairs.chunks(bundle) {
         let (from, towards): (Vec<_>, Vec<_>) =
             pairs.iter().map(|(key, query)| (key.get(), query.clone())).unzip();
-        let moved = run(&Ema { momentum: m }, &[&pack(&from)?, &pack(&towards)?])?.swap_remove(0);
+        let moved = run(&Update::Ema { momentum: m }, &[&pack(&from)?, &pack(&towards)?])?.swap_remove(0);
         let shapes: Vec<_> = from.iter().map(|value| value.shape().clone()).collect();
         pairs.iter().zip(moved.unpack(&shapes)?).try_for_each(|((key, _), value)| key.set(value))?;
     }

@@ -1,10 +1,10 @@
 //! Stochastic gradient descent with momentum.
 
-use super::Optimizer;
-use super::buffers::Buffers;
+use super::memory::Memory;
+use super::{Group, Optimizer};
 use crate::engine::autograd::Grads;
 use crate::engine::nn::Param;
-use crate::engine::ops::{SgdUpdate, run};
+use crate::engine::ops::{Update, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
@@ -27,31 +27,38 @@ impl Default for SgdConfig {
     }
 }
 
-/// SGD with one momentum buffer for each parameter; the formula is [`SgdUpdate`]'s.
+/// What SGD and LARS remember, by torch's name.
+pub(super) const BUFFER: &[&str] = &["momentum_buffer"];
+
+/// SGD with one momentum buffer for each parameter; the formula is [`Update::Sgd`]'s.
 #[derive(Debug)]
 pub struct Sgd {
     config: SgdConfig,
-    buffers: Buffers,
+    buffers: Memory,
 }
 
 impl Sgd {
     /// No buffers yet.
     pub fn new(config: SgdConfig) -> Sgd {
-        Sgd { config, buffers: Buffers::default() }
+        Sgd { config, buffers: Memory::new(BUFFER, false) }
     }
 }
 
 impl Optimizer for Sgd {
-    fn step(&mut self, params: &[Param], grads: &Grads, lr: f64) -> Result<()> {
+    fn step_groups(&mut self, groups: &[Group], grads: &Grads) -> Result<()> {
         let SgdConfig { momentum, weight_decay, nesterov } = self.config;
-        self.buffers.move_by(params, grads, |p, g, buffer| {
-            let op = SgdUpdate { lr, momentum, weight_decay, nesterov, first: buffer.is_none() };
-            run(&op, &[p, g, buffer.unwrap_or(p)])
-        })
+        for &Group { ref params, lr, decay } in groups {
+            self.buffers.move_by(params, grads, |steps, p, g, buffer| {
+                let (weight_decay, first) = (decay * weight_decay, steps == 0);
+                let op = Update::Sgd { lr, momentum, weight_decay, nesterov, first };
+                run(&op, &[p, g, buffer.first().unwrap_or(p)])
+            })?;
+        }
+        Ok(())
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        Ok(self.buffers.state())
+        self.buffers.state()
     }
 
     fn load(&mut self, params: &[Param], state: &[(String, Tensor)]) -> Result<()> {

@@ -5,6 +5,7 @@ use crate::engine::autograd::{Tape, Var};
 use crate::engine::device::Device;
 use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
 use crate::engine::ops::{L2Normalize, Over, run};
+use crate::engine::optim::Rate;
 use crate::engine::tensor::{Tensor, init};
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
@@ -255,8 +256,8 @@ impl Method for Training {
         self.queue.as_mut().map_or(Ok(()), |queue| queue.enqueue(new, &ids.repeat(FULL)))
     }
 
-    fn frozen(&self, now: &Now) -> Option<&'static str> {
-        (now.step < self.swav.frozen_steps).then_some("prototypes")
+    fn rates(&self, now: &Now) -> Vec<Rate> {
+        if now.step < self.swav.frozen_steps { vec![Rate::frozen("prototypes.")] } else { Vec::new() }
     }
 
     fn queue(&self) -> Option<&Queue> {

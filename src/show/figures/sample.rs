@@ -168,7 +168,7 @@ impl Embedded {
     fn append(&mut self, encoder: &ResNetEncoder, images: &Tensor, fresh: usize) -> Result<()> {
         let tape = Tape::inert(images.device());
         let images = tape.constant(images.clone());
-        let embedding = encoder.embed(&images, Mode::Train { splits: 1 })?;
+        let embedding = encoder.embed(&images, Mode::Train { groups: 1 })?;
         let (g, z) = (embedding.get("g")?, embedding.get("z")?);
         for (x, all, width) in [(g, &mut self.g, &mut self.g_width), (z, &mut self.z, &mut self.z_width)] {
             let unit = run(&L2Normalize, &[x.value()])?.swap_remove(0);

@@ -174,7 +174,7 @@ pub fn precise_statistics(
         }
         let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
         let tape = Tape::inert(device);
-        backbone.forward(&tape.constant(images), Mode::Train { splits: 1 })?;
+        backbone.forward(&tape.constant(images), Mode::Train { groups: 1 })?;
         seen += kept.len();
         // The first batch takes the place of what was there, each later one its share of all.
         let momentum = kept.len() as f32 / seen as f32;
@@ -255,7 +255,7 @@ mod tests {
                 .to_vec()
                 .expect("values")
         };
-        let (training, evaluation) = (g(Mode::Train { splits: 1 }), g(Mode::Eval));
+        let (training, evaluation) = (g(Mode::Train { groups: 1 }), g(Mode::Eval));
         let most = training.iter().fold(0.0f32, |most, v| most.max(v.abs()));
         for (a, b) in training.iter().zip(&evaluation) {
             assert!((a - b).abs() < 0.03 * most, "{a} and {b} of {most}");
@@ -282,7 +282,7 @@ mod tests {
             let (images, _) = album.center_views(ids, &views).expect("views");
             let tape = Tape::inert(&device);
             let images = tape.constant(Tensor::new(&device, [64, 32, 32, 3], &images).expect("images"));
-            backbone.forward(&images, Mode::Train { splits: 1 }).expect("g");
+            backbone.forward(&images, Mode::Train { groups: 1 }).expect("g");
             let first = tape.take_observations().swap_remove(0).statistics.to_vec().expect("values");
             means.iter_mut().zip(&first[..4]).for_each(|(mean, batch)| *mean += batch / 2.0);
         }

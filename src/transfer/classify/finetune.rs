@@ -166,7 +166,7 @@ impl Finetune {
             epochs: Vec::new(),
         };
         let logits: &Logits = &|tape, images| {
-            model.head.forward(&backbone.forward(&tape.constant(images), Mode::Train { splits: 1 })?)
+            model.head.forward(&backbone.forward(&tape.constant(images), Mode::Train { groups: 1 })?)
         };
         let heard = &mut |Reached { step, total, epoch, .. }: Reached| {
             result.steps = step;

@@ -3,27 +3,10 @@
 use super::NAME;
 use crate::engine::device::Gpu;
 use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::params::Param;
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::Result;
-use bytemuck::{Pod, Zeroable, bytes_of};
 use std::ops::Range;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(super) struct Params {
-    rows: u32,
-    channels: u32,
-    groups: u32,
-    block_rows: u32,
-    blocks: u32,
-    first: u32,
-    base: u32,
-    count: u32,
-    var_at: u32,
-    stride: u32,
-    batch_stats: u32,
-    eps: f32,
-}
 
 /// How the kernels cut the rows.
 #[derive(Clone, Copy)]
@@ -56,16 +39,7 @@ pub(super) enum Mask<'a> {
     /// By y. Without a relu any tensor like x may stand for it.
     Y(&'a Tensor),
     /// By computing y again, with the coefficients.
-    Coefficients(&'a Tensor),
-}
-
-/// What rows are normalised by.
-#[derive(Clone, Copy)]
-pub(super) enum Given<'a> {
-    /// Mean, variance, scale and shift of each group, `[4, groups, C]`.
-    Coefficients(&'a Tensor),
-    /// Mean, gamma, beta and variance, each `[C]`.
-    Statistics([&'a Tensor; 4]),
+    Coefficients,
 }
 
 impl<'a> Bound<'a> {
@@ -94,21 +68,21 @@ impl Plan {
         Plan { block_rows, blocks: self.rows.div_ceil(block_rows), ..self }
     }
 
-    pub fn params(&self) -> Params {
-        Params {
-            rows: self.rows as u32,
-            channels: self.channels as u32,
-            groups: self.groups as u32,
-            block_rows: self.block_rows as u32,
-            blocks: self.blocks as u32,
-            first: 0,
-            base: 0,
-            count: 0,
-            var_at: if self.batch_stats { (self.groups * self.channels) as u32 } else { 0 },
-            stride: self.stride() as u32,
-            batch_stats: u32::from(self.batch_stats),
-            eps: self.eps,
-        }
+    /// The params of a dispatch: its first block, the element that its bindings begin at, and how many blocks it has.
+    fn params(&self, first: usize, base: usize, count: usize) -> Vec<Param> {
+        vec![
+            ("first", first.into()),
+            ("base", base.into()),
+            ("count", count.into()),
+            ("rows", self.rows.into()),
+            ("channels", self.channels.into()),
+            ("groups", self.groups.into()),
+            ("block_rows", self.block_rows.into()),
+            ("blocks", self.blocks.into()),
+            ("stride", self.stride().into()),
+            ("batch_stats", u32::from(self.batch_stats).into()),
+            ("eps", self.eps.into()),
+        ]
     }
 
     /// Channels rounded up to whole vec4s.
@@ -146,19 +120,25 @@ impl Plan {
             // Bindings start on a multiple of 64 elements.
             let base = row(first) * self.channels / 64 * 64;
             let end = if first + count == total { x.elements() } else { row(first + count) * self.channels };
-            let params =
-                Params { first: first as u32, base: base as u32, count: count as u32, ..self.params() };
             gpu.run(Dispatch {
-                shader: NAME,
-                entry,
                 constants: constants.clone(),
-                params: bytes_of(&params),
                 tensors: tensors.iter().map(|bound| bound.over(base..end)).collect(),
-                groups: (count * self.channels.div_ceil(32)) as u64,
-                work: 0,
+                ..Dispatch::new(
+                    NAME,
+                    entry,
+                    &self.params(first, base, count),
+                    &[],
+                    count * self.channels.div_ceil(32),
+                )
             })?;
         }
         Ok(())
+    }
+
+    /// Writes the coefficients `[4, 1, C]` of mean, gamma, beta and variance, each `[C]`.
+    pub fn given(&self, gpu: &Gpu, tensors: &[&Tensor; 5]) -> Result<()> {
+        let groups = self.channels.div_ceil(256);
+        gpu.run(Dispatch::new(NAME, "given", &self.params(0, 0, 0), tensors, groups))
     }
 
     /// Writes the coefficients `[4, groups, C]` of the groups, from the statistics of their blocks.
@@ -169,36 +149,23 @@ impl Plan {
             ..Dispatch::new(
                 NAME,
                 "merge_blocks",
-                bytes_of(&self.params()),
+                &self.params(0, 0, 0),
                 &[blocks, gamma, beta, coefficients],
                 self.groups * self.channels.div_ceil(4),
             )
         })
     }
 
-    /// Writes `y` from x and perhaps a residual.
+    /// Writes `y` from x, by coefficients `[4, groups, C]`, and perhaps a residual.
     pub fn normalise(
         &self,
         gpu: &Gpu,
-        [x, y]: [&Tensor; 2],
-        by: Given,
+        [x, coefficients, y]: [&Tensor; 3],
         residual: Option<&Tensor>,
     ) -> Result<()> {
-        let ([mean, gamma, beta, var], by_coefficients) = match by {
-            Given::Coefficients(all) => ([all; 4], Some("COEFS")),
-            Given::Statistics(each) => (each, None),
-        };
-        let tensors = [
-            Block(x),
-            Whole(mean),
-            Whole(gamma),
-            Whole(beta),
-            Block(residual.unwrap_or(x)),
-            Whole(var),
-            Block(y),
-        ];
-        let flags = [by_coefficients, residual.map(|_| "RESIDUAL")].into_iter().flatten().collect::<Vec<_>>();
-        self.over_blocks(gpu, self.entry(["forward_given", "forward_given_odd"]), &flags, &tensors)
+        let tensors = [Block(x), Whole(coefficients), Block(residual.unwrap_or(x)), Block(y)];
+        let flags = residual.map(|_| "RESIDUAL");
+        self.over_blocks(gpu, self.entry(["forward", "forward_odd"]), flags.as_slice(), &tensors)
     }
 
     pub fn backward(
@@ -206,7 +173,7 @@ impl Plan {
         gpu: &Gpu,
         [x, dy]: [&Tensor; 2],
         mask: Mask,
-        [gamma, mean, var]: [&Tensor; 3],
+        [gamma, coefficients]: [&Tensor; 2],
         [dx, dgamma, dbeta]: [&Option<Tensor>; 3],
         dresidual: Option<&Option<Tensor>>,
     ) -> Result<()> {
@@ -223,9 +190,9 @@ impl Plan {
         let blocks = self.table(x, (2 * self.blocks + 3) * self.groups)?;
         let (value, by_coefficients) = match mask {
             Mask::Y(y) => (Block(y), None),
-            Mask::Coefficients(all) => (Whole(all), Some("COEFS")),
+            Mask::Coefficients => (Whole(coefficients), Some("COEFS")),
         };
-        let tensors = [Block(x), value, Block(dy), Whole(mean), Whole(var), Whole(gamma), Whole(&blocks)];
+        let tensors = [Block(x), value, Block(dy), Whole(coefficients), Whole(gamma), Whole(&blocks)];
         self.over_blocks(gpu, "gradient_blocks", by_coefficients.as_slice(), &tensors)?;
         let dresidual = dresidual.and_then(Option::as_ref);
         let unused = self.table(x, 1)?;

@@ -3,44 +3,30 @@
 use super::Conv2d;
 use super::gather::Axis;
 use super::geometry::Geometry;
-use super::images::Images;
 use crate::engine::device::Gpu;
 use crate::engine::device::deferred::Job;
 use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::params::Param;
+use crate::engine::ops::batch_norm::Waiting;
 use crate::engine::ops::kernel::Kernel;
 use crate::engine::ops::matmul::tiling::Tiling;
 use crate::engine::ops::{SumParts, winograd as on_gpu};
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::Result;
-use bytemuck::{Pod, Zeroable, bytes_of};
 use std::ops::Range;
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    part: u32,
-    parts: u32,
-    bias: u32,
-    cells: [u32; 2],
-    image: [u32; 2],
-    image_c: u32,
-    w_taps: i32,
-    taps: [u32; 2],
-    stride: [i32; 2],
-    first: [i32; 2],
-    dilation: [i32; 2],
-    w_step: [i32; 2],
-    w_first: i32,
-    y_image: u32,
-    y_step: [u32; 2],
-    y_first: u32,
-    y_part: u32,
-    group: u32,
-    channels: u32,
-    spare: [u32; 2],
+/// What a convolution reads.
+type Images<'a> = Waiting<&'a Tensor>;
+
+/// Whether it is faster to apply coefficients to each element as it is loaded than in a pass before.
+///
+/// A load takes some five instructions more, for every tap and every 128 output channels; the pass writes and reads
+/// 8 bytes more. A usual GPU does 10 to 20 instructions in the time of a byte, so that 12 loads, in the forward pass and
+/// again in the gradient of the weight, cost about as much as the two passes before them.
+fn suits_loading(gpu: &Gpu, g: &Geometry) -> bool {
+    let loads = g.kh * g.kw * g.o.div_ceil(128) / (g.stride[0] * g.stride[1]);
+    let in_one = gpu.batches(g.n, &[g.h * g.w * g.c, g.oh * g.ow * g.o]).len() == 1;
+    loads <= 12 && in_one && g.c.is_multiple_of(4) && !gpu.is_cpu()
 }
 
 /// What the shader computes: its constant `KIND`.
@@ -51,38 +37,54 @@ enum Kind {
     GradWeight = 2,
 }
 
-impl Params {
-    /// The cells of two axes and what they see of images `[h, w, c]`.
-    fn cells(axes: [&Axis; 2], [h, w, c]: [usize; 3]) -> Params {
-        let between = |axis: &Axis| match axis.taps[..] {
-            [a, b, ..] => b.offset - a.offset,
-            _ => 1,
-        };
-        let each = |f: &dyn Fn(&Axis) -> isize| axes.map(|axis| f(axis) as i32);
-        Params {
-            cells: axes.map(|axis| axis.count as u32),
-            image: [h as u32, w as u32],
-            image_c: c as u32,
-            taps: axes.map(|axis| axis.taps.len() as u32),
-            stride: each(&|axis| axis.stride as isize),
-            first: each(&|axis| axis.taps.first().map_or(0, |tap| tap.offset)),
-            dilation: each(&between),
-            ..Params::zeroed()
-        }
-    }
+/// The cells of two axes and what they see of images `[h, w, c]`.
+fn cells(axes: [&Axis; 2], [h, w, c]: [usize; 3]) -> Vec<Param> {
+    let between = |axis: &Axis| match axis.taps[..] {
+        [a, b, ..] => b.offset - a.offset,
+        _ => 1,
+    };
+    let each = |f: &dyn Fn(&Axis) -> isize| axes.map(|axis| f(axis) as i32);
+    vec![
+        ("cells", axes.map(|axis| axis.count).into()),
+        ("image", [h, w].into()),
+        ("image_c", c.into()),
+        ("taps", axes.map(|axis| axis.taps.len()).into()),
+        ("stride", each(&|axis| axis.stride as isize).into()),
+        ("first", each(&|axis| axis.taps.first().map_or(0, |tap| tap.offset)).into()),
+        ("dilation", each(&between).into()),
+    ]
+}
 
-    /// Where groups of images begin, in the images and in their coefficients.
-    fn grouped(self, images: &Images) -> Params {
-        let groups = images.groups().max(1);
-        let (group, channels) = (images.x.elements() / groups, self.image_c as usize * groups);
-        Params { group: group as u32, channels: channels as u32, ..self }
-    }
+/// Where groups of images `[n, h, w, c]` begin, in the images and in their coefficients.
+fn grouped(images: &Images) -> [Param; 2] {
+    let groups = images.groups().max(1);
+    let channels = images.x.shape()[3] * groups;
+    [("group", (images.x.elements() / groups).into()), ("channels", channels.into())]
+}
 
-    /// The product's sizes, cut as `tiling` says.
-    fn sized(self, [m, n, k]: [usize; 3], tiling: &Tiling) -> Params {
-        let (part, parts) = (tiling.part as u32, tiling.parts as u32);
-        Params { m: m as u32, n: n as u32, k: k as u32, part, parts, ..self }
-    }
+/// The product's sizes, cut as `tiling` says.
+fn sized([m, n, k]: [usize; 3], tiling: &Tiling) -> [Param; 5] {
+    let (part, parts) = (tiling.part, tiling.parts);
+    [("m", m.into()), ("n", n.into()), ("k", k.into()), ("part", part.into()), ("parts", parts.into())]
+}
+
+/// All params of the shader: these, and zeros for what a pass has no use for.
+fn complete(given: &[&[Param]]) -> Vec<Param> {
+    let unused: [Param; 8] = [
+        ("bias", 0u32.into()),
+        ("w_taps", 0i32.into()),
+        ("w_step", [0i32; 2].into()),
+        ("w_first", 0i32.into()),
+        ("y_image", 0u32.into()),
+        ("y_step", [0u32; 2].into()),
+        ("y_first", 0u32.into()),
+        ("y_part", 0u32.into()),
+    ];
+    let mut params = given.concat();
+    let missing = |(name, _): &Param| params.iter().all(|(other, _)| other != name);
+    let unused: Vec<Param> = unused.into_iter().filter(missing).collect();
+    params.extend(unused);
+    params
 }
 
 fn constants(kind: Kind, tiling: &Tiling, images: &Images, vec: [bool; 2]) -> Vec<(&'static str, f64)> {
@@ -102,7 +104,7 @@ fn constants(kind: Kind, tiling: &Tiling, images: &Images, vec: [bool; 2]) -> Ve
 /// a gradient of the input, for the images of one block.
 struct Product<'a> {
     kind: Kind,
-    params: Params,
+    params: Vec<Param>,
     sizes: [usize; 3],
     vec: [bool; 2],
     x: (Images<'a>, Range<usize>),
@@ -133,8 +135,8 @@ impl Product<'_> {
         };
         let bias = if let Ending::Write(bias) = self.ending { bias } else { None };
         let (images, x) = (self.x.0, (self.x.0.x, Some(self.x.1)));
-        let params = self.params.sized(self.sizes, &tiling).grouped(&images);
-        let params = Params { bias: u32::from(bias.is_some()), ..params };
+        let with_bias = [("bias", u32::from(bias.is_some()).into())];
+        let params = complete(&[&self.params, &sized(self.sizes, &tiling), &grouped(&images), &with_bias]);
         let part_sums = match tiling.parts {
             1 => None,
             parts => Some(Tensor::uninit(self.y.0.device(), Shape::from([parts, m, n]))?),
@@ -145,37 +147,17 @@ impl Product<'_> {
         tensors.push(part_sums.as_ref().map_or(y.clone(), |parts| (parts, None)));
         tensors.push(images.coefficients.map_or(x, |coefficients| (coefficients, None)));
         gpu.run(Dispatch {
-            shader: Conv2d::NAME,
-            entry,
             constants: constants(self.kind, &tiling, &images, self.vec),
-            params: bytes_of(&params),
             tensors,
-            groups: tiling.groups(m, n) as u64,
             work: (m * n * k) as u64,
+            ..Dispatch::new(Conv2d::NAME, entry, &params, &[], tiling.groups(m, n))
         })?;
-        match &part_sums {
-            Some(parts) => sum_parts(gpu, &params, parts, bias, y),
-            None => Ok(()),
-        }
+        let Some(parts) = &part_sums else { return Ok(()) };
+        gpu.run(Dispatch {
+            tensors: vec![(parts, None), (bias.unwrap_or(parts), None), y],
+            ..Dispatch::new(Conv2d::NAME, "sum_parts", &params, &[], (m * n).div_ceil(256))
+        })
     }
-}
-
-fn sum_parts(
-    gpu: &Gpu,
-    params: &Params,
-    parts: &Tensor,
-    bias: Option<&Tensor>,
-    y: (&Tensor, Option<Range<usize>>),
-) -> Result<()> {
-    gpu.run(Dispatch {
-        shader: Conv2d::NAME,
-        entry: "sum_parts",
-        constants: Vec::new(),
-        params: bytes_of(params),
-        tensors: vec![(parts, None), (bias.unwrap_or(parts), None), y],
-        groups: (u64::from(params.m) * u64::from(params.n)).div_ceil(256),
-        work: 0,
-    })
 }
 
 pub(in crate::engine::ops) fn forward(
@@ -186,7 +168,7 @@ pub(in crate::engine::ops) fn forward(
     bias: Option<&Tensor>,
 ) -> Result<()> {
     let algorithm = on_gpu::choose(gpu, g, false);
-    let on_load = algorithm.is_none() && images.suit_loading(gpu, g);
+    let on_load = algorithm.is_none() && suits_loading(gpu, g);
     images.read(gpu, on_load, |images| match algorithm {
         Some(algorithm) => on_gpu::forward(gpu, algorithm, g, [images.x, w], bias, y),
         None => products(gpu, g, images, [w, y], Ending::Write(bias)),
@@ -215,19 +197,20 @@ pub(in crate::engine::ops) fn forward_with_statistics(
     images: Images,
     [w, y, blocks]: [&Tensor; 3],
 ) -> Result<()> {
-    images.read(gpu, images.suit_loading(gpu, g), |images| {
+    images.read(gpu, suits_loading(gpu, g), |images| {
         products(gpu, g, images, [w, y], Ending::Statistics(blocks))
     })
 }
 
 fn products(gpu: &Gpu, g: &Geometry, images: Images, [w, y]: [&Tensor; 2], ending: Ending) -> Result<()> {
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
-    let params = Params { y_step: [g.ow as u32, 1], ..Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]) };
+    let mut params = cells([&axes[0], &axes[1]], [g.h, g.w, g.c]);
+    params.push(("y_step", [g.ow, 1].into()));
     let (from, to) = (g.h * g.w * g.c, g.oh * g.ow * g.o);
     gpu.batches(g.n, &[from, to]).into_iter().try_for_each(|block| {
         Product {
             kind: Kind::Forward,
-            params,
+            params: params.clone(),
             sizes: [block.len() * g.oh * g.ow, g.o, g.depth()],
             vec: [g.c.is_multiple_of(4); 2],
             x: (images, block.start * from..block.end * from),
@@ -290,19 +273,19 @@ pub(in crate::engine::ops) fn grad_input(
             [a, b, ..] => b.index as i32 - a.index as i32,
             _ => 1,
         };
-        let params = Params {
-            w_taps: (g.kh * g.kw) as i32,
-            w_first: (first(v) * g.kw + first(h)) as i32,
-            w_step: [between(v) * g.kw as i32, between(h)],
-            y_image: (g.h * g.w) as u32,
-            y_first: (v.first * g.w + h.first) as u32,
-            y_step: [(v.step * g.w) as u32, h.step as u32],
-            ..Params::cells([v, h], [g.oh, g.ow, g.o])
-        };
+        let mut params = cells([v, h], [g.oh, g.ow, g.o]);
+        params.extend([
+            ("w_taps", ((g.kh * g.kw) as i32).into()),
+            ("w_first", ((first(v) * g.kw + first(h)) as i32).into()),
+            ("w_step", [between(v) * g.kw as i32, between(h)].into()),
+            ("y_image", (g.h * g.w).into()),
+            ("y_first", (v.first * g.w + h.first).into()),
+            ("y_step", [v.step * g.w, h.step].into()),
+        ]);
         for images in gpu.batches(g.n, &[from, to]) {
             Product {
                 kind: Kind::GradInput,
-                params,
+                params: params.clone(),
                 sizes: phase_sizes(g, phase, images.len()),
                 vec: [g.o.is_multiple_of(4), g.c.is_multiple_of(4)],
                 x: (dy.into(), images.start * from..images.end * from),
@@ -322,13 +305,13 @@ pub(in crate::engine::ops) fn grad_weight(
     images: Images,
     [dy, dw]: [&Tensor; 2],
 ) -> Result<()> {
-    images.read(gpu, images.suit_loading(gpu, g), |images| weight_products(gpu, g, images, [dy, dw]))
+    images.read(gpu, suits_loading(gpu, g), |images| weight_products(gpu, g, images, [dy, dw]))
 }
 
 /// Each block of images adds its parts to one list, which is summed in ascending order.
 fn weight_products(gpu: &Gpu, g: &Geometry, images: Images, [dy, dw]: [&Tensor; 2]) -> Result<()> {
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
-    let cells = Params::cells([&axes[0], &axes[1]], [g.h, g.w, g.c]).grouped(&images);
+    let cells = cells([&axes[0], &axes[1]], [g.h, g.w, g.c]);
     let (m, n) = (g.o, g.depth());
     let all = [g.h * g.w * g.c, g.oh * g.ow * g.o];
     let blocks: Vec<(Range<usize>, Tiling)> = gpu
@@ -344,20 +327,18 @@ fn weight_products(gpu: &Gpu, g: &Geometry, images: Images, [dy, dw]: [&Tensor; 
     let mut y_part = 0;
     for (block, tiling) in &blocks {
         let sizes = [m, n, block.len() * g.oh * g.ow];
-        let params = Params { y_part, ..cells.sized(sizes, tiling) };
+        let part = [("y_part", y_part.into())];
+        let params = complete(&[&cells, &sized(sizes, tiling), &grouped(&images), &part]);
         let x = (images.x, Some(block.start * all[0]..block.end * all[0]));
         let dy = (dy, Some(block.start * all[1]..block.end * all[1]));
-        y_part += params.parts;
+        y_part += tiling.parts;
         gpu.run(Dispatch {
-            shader: Conv2d::NAME,
-            entry: tiling.entry,
             constants: constants(
                 Kind::GradWeight,
                 tiling,
                 &images,
                 [g.c.is_multiple_of(4), g.o.is_multiple_of(4)],
             ),
-            params: bytes_of(&params),
             tensors: vec![
                 x.clone(),
                 dy.clone(),
@@ -365,8 +346,8 @@ fn weight_products(gpu: &Gpu, g: &Geometry, images: Images, [dy, dw]: [&Tensor; 
                 (part_sums.as_ref().unwrap_or(dw), None),
                 images.coefficients.map_or(x, |coefficients| (coefficients, None)),
             ],
-            groups: tiling.groups(m, n) as u64,
             work: sizes.iter().product::<usize>() as u64,
+            ..Dispatch::new(Conv2d::NAME, tiling.entry, &params, &[], tiling.groups(m, n))
         })?;
     }
     // No one reads a weight's gradient before the others are there too.

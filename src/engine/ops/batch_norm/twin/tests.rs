@@ -41,23 +41,23 @@ fn gradients_agree_with_finite_differences() {
             let (gamma, beta, constant) = (sequence(c, 4), sequence(c, 5), sequence(2 * c, 6));
             let constant: Vec<f64> = constant.iter().map(|v: &f64| v.abs()).collect();
             let run = |x: &[f64], gamma: &[f64], beta: &[f64], residual: &[f64]| {
-                let norm = Norm { gamma, beta, groups, eps: 1e-5, relu };
-                let (mut y, mut stats) = (vec![f64::NAN; m * c], vec![f64::NAN; 2 * groups * c]);
-                let residual = with_residual.then_some(residual);
-                if batch_stats {
-                    forward(&norm, x, residual, &mut y, &mut stats);
-                } else {
-                    stats.copy_from_slice(&constant);
-                    normalise(&norm, Stats::new(&stats), x, residual, &mut y);
+                let (mut y, mut coefficients) = (vec![f64::NAN; m * c], vec![f64::NAN; 4 * groups * c]);
+                let (stats, rest) = coefficients.split_at_mut(2 * groups * c);
+                match batch_stats {
+                    true => statistics(x, c, groups, stats),
+                    false => stats.copy_from_slice(&constant),
                 }
-                (y, stats)
+                factors(gamma, beta, 1e-5, stats, rest);
+                apply([groups, c], relu, &coefficients, x, with_residual.then_some(residual), &mut y);
+                coefficients.truncate(2 * groups * c);
+                (y, coefficients)
             };
             let loss =
                 |y: (Vec<f64>, Vec<f64>)| y.0.iter().zip(&dy).map(|(a, b): (&f64, &f64)| a * b).sum::<f64>();
             let (y, stats) = run(&x, &gamma, &beta, &residual);
             let [mut dx, mut dgamma, mut dbeta, mut dresidual] =
                 [m * c, c, c, m * c].map(|count| vec![f64::NAN; count]);
-            let norm = Norm { gamma: &gamma, beta: &beta, groups, eps: 1e-5, relu };
+            let norm = Norm { gamma: &gamma, groups, eps: 1e-5, relu };
             let grads = Grads {
                 dx: Some(&mut dx),
                 dgamma: Some(&mut dgamma),
@@ -100,8 +100,7 @@ fn statistics_survive_a_mean_of_a_thousand_standard_deviations() {
 
 #[test]
 fn a_nan_passes_through_the_fused_relu() {
-    let norm = Norm { gamma: &[1.0f32], beta: &[0.0], groups: 1, eps: 1e-5, relu: true };
-    let mut y = [0.0; 2];
-    normalise(&norm, Stats::new(&[0.0, 1.0]), &[f32::NAN, -1.0], None, &mut y);
+    let mut y = [0.0f32; 2];
+    apply([1, 1], true, &[0.0, 1.0, 1.0, 0.0], &[f32::NAN, -1.0], None, &mut y);
     assert!(y[0].is_nan() && y[1] == 0.0);
 }

@@ -1,13 +1,15 @@
 //! Batch norm by coefficients that are there already.
 
-use super::kernel::Kernel;
-use super::{Case, Draw, Input, batch_norm};
+use super::plan::Plan;
+use super::twin;
 use crate::engine::device::{Gpu, real::Real};
+use crate::engine::ops::kernel::Kernel;
+use crate::engine::ops::{Case, Draw, Input};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
 
 /// `y = act(scale (x - mean) + shift + residual)`, act being relu or nothing: what is left of a [`BatchNorm`](super::BatchNorm) once
-/// [`ConvStatistics`](super::ConvStatistics) has the coefficients.
+/// there are coefficients.
 ///
 /// | value | shape |
 /// |---|---|
@@ -25,6 +27,17 @@ use crate::error::{Error, Result};
 pub struct Normalize {
     /// Whether a relu follows.
     pub relu: bool,
+}
+
+/// Records the kernels of [`Normalize`].
+pub(super) fn record(
+    gpu: &Gpu,
+    [x, coefficients, y]: [&Tensor; 3],
+    relu: bool,
+    residual: Option<&Tensor>,
+) -> Result<()> {
+    let plan = Plan::new(gpu, x.shape(), coefficients.shape()[1], 0.0, relu, true);
+    plan.normalise(gpu, [x, coefficients, y], residual)
 }
 
 impl Kernel for Normalize {
@@ -50,11 +63,11 @@ impl Kernel for Normalize {
         let (image, coefficients) = (x[0], x[1]);
         let size = [coefficients.shape[1], coefficients.shape[2]];
         let residual = x.get(2).map(|residual| residual.data);
-        batch_norm::twin::apply(size, self.relu, coefficients.data, image.data, residual, y[0].data);
+        twin::apply(size, self.relu, coefficients.data, image.data, residual, y[0].data);
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        batch_norm::apply(gpu, [x[0], x[1], &y[0]], self.relu, x.get(2).copied())
+        record(gpu, [x[0], x[1], &y[0]], self.relu, x.get(2).copied())
     }
 
     fn cases() -> Vec<Case<Self>> {
