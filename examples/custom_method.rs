@@ -4,14 +4,14 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
-use vista::engine::nn::Projector;
+use vista::engine::nn::{After, Mlp};
 use vista::prelude::*;
 use vista::pretrain::methods::moco;
 
 /// The spectral contrastive loss, with MoCo-v2's projector: no key encoder and no queue.
 #[derive(Debug)]
 struct Spectral {
-    projector: Projector,
+    projector: Mlp,
 }
 
 impl Module for Spectral {
@@ -49,8 +49,9 @@ fn main() -> Result<()> {
         .try_fold(Config::preset("demo")?.with_method("simclr")?, |config, setting| config.with(setting))?;
     let device = Device::open("auto")?;
     let learner = learner(&config, &device)?;
-    let widths = [learner.net.features(), learner.net.features(), 128];
-    let projector = Projector::new(&device, &mut StdRng::seed_from_u64(0), "projector", widths, false)?;
+    let widths = [(learner.net.features(), After::Relu), (128, After::Bias)];
+    let projector =
+        Mlp::new(&device, &mut StdRng::seed_from_u64(0), "projector", learner.net.features(), &widths)?;
     let mut learner = Learner { method: Box::new(Spectral { projector }), ..learner };
     let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
     let (batch, size) = (32, config.views.size);

@@ -3,7 +3,7 @@
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
 use vista::engine::autograd::{Observation, Tape};
-use vista::engine::nn::{Architecture, Mode, Module, Projector, ResNet, ResNetConfig, Stem};
+use vista::engine::nn::{After, Architecture, Mlp, Mode, Module, ResNet, ResNetConfig, Stem};
 use vista::engine::optim::{Optimizer, Sgd, SgdConfig, ema_update};
 use vista::photos::views::ViewConfig;
 use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
@@ -28,10 +28,10 @@ fn main() -> Result<()> {
     let config =
         ResNetConfig { architecture: Architecture::Resnet18, width: 16, stem: Stem::Small, zero_init: false };
     let mut rng = StdRng::seed_from_u64(0);
-    let encoder = |rng: &mut StdRng| -> Result<(ResNet, Projector)> {
+    let encoder = |rng: &mut StdRng| -> Result<(ResNet, Mlp)> {
         let net = ResNet::new(&device, rng, &config)?;
-        let widths = [config.features(), config.features(), 64];
-        Ok((net, Projector::new(&device, rng, "projector", widths, false)?))
+        let widths = [(config.features(), After::Relu), (64, After::Bias)];
+        Ok((net, Mlp::new(&device, rng, "projector", config.features(), &widths)?))
     };
     let (query_net, query_head) = encoder(&mut rng)?;
     let (key_net, key_head) = encoder(&mut rng)?;

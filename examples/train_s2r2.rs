@@ -3,7 +3,7 @@
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
 use vista::engine::autograd::{Observation, Tape};
-use vista::engine::nn::{Architecture, Mode, Module, Projector, ResNet, ResNetConfig, Stem};
+use vista::engine::nn::{After, Architecture, Mlp, Mode, Module, ResNet, ResNetConfig, Stem};
 use vista::engine::optim::{Adam, AdamConfig, Optimizer};
 use vista::photos::views::ViewConfig;
 use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
@@ -26,8 +26,8 @@ fn main() -> Result<()> {
         ResNetConfig { architecture: Architecture::Resnet18, width: 16, stem: Stem::Small, zero_init: false };
     let rng = &mut StdRng::seed_from_u64(0);
     let net = ResNet::new(&device, rng, &config)?;
-    let widths = [config.features(), config.features(), 64];
-    let projector = Projector::new(&device, rng, "projector", widths, false)?;
+    let widths = [(config.features(), After::Relu), (64, After::Bias)];
+    let projector = Mlp::new(&device, rng, "projector", config.features(), &widths)?;
     let mut adam = Adam::new(AdamConfig::default());
     let mut losses = Vec::new();
 

@@ -11,7 +11,7 @@
 //! **The test.** `an_average_that_keeps_everything_freezes_the_key_encoder` in `tests/training.rs`,
 //! `ema_moves_trained_parameters_only_and_refuses_other_names` in `tests/optim.rs`.
 
-use super::method::{Batch, Build};
+use super::method::Batch;
 use super::named::Named;
 use super::passes::{Passes, embed_chunks};
 use crate::engine::autograd::{Observation, Var};
@@ -20,7 +20,6 @@ use crate::engine::ops::{GatherRows, run};
 use crate::engine::optim::ema_update;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rand::{SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -76,29 +75,10 @@ pub struct Momentum<H> {
     embed: Embed<H>,
 }
 
-/// Keeps what the key side draws apart from what the query encoder draws.
-const KEY_SEED: u64 = 0x6B65_7973;
-
-/// The generator of the key side: of the momentum copy, then of the queue.
-pub fn key_rng(seed: u64) -> StdRng {
-    StdRng::seed_from_u64(seed ^ KEY_SEED)
-}
-
 impl<H: Module> Momentum<H> {
-    /// A copy of a network and of those of its heads that `heads` makes anew.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the query encoder has no such heads; the device's.
-    pub fn new(
-        build: &Build,
-        rng: &mut StdRng,
-        query: [&dyn Module; 2],
-        heads: impl FnOnce(&mut StdRng) -> Result<H>,
-        embed: Embed<H>,
-    ) -> Result<Momentum<H>> {
-        let key = Momentum { net: build.net.another(build.device, rng)?, heads: heads(rng)?, embed };
-        copy_state(&key, &Joined(query))?;
-        Ok(key)
+    /// A network with heads that follow others.
+    pub fn new(net: Box<dyn Backbone>, heads: H, embed: Embed<H>) -> Momentum<H> {
+        Momentum { net, heads, embed }
     }
 
     /// `key = m key + (1 - m) query`, parameter by parameter.

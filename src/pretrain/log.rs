@@ -26,6 +26,9 @@ pub struct StepRecord {
     pub loss: f32,
     /// Each term's value.
     pub terms: serde_json::Map<String, serde_json::Value>,
+    /// More values of the method, such as SimSiam's `z_std`.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub watch: serde_json::Map<String, serde_json::Value>,
     /// 2-norm of each unweighted term's gradient with respect to the embeddings.
     pub term_gradient_norms: serde_json::Map<String, serde_json::Value>,
     /// 2-norm of the gradient with respect to the parameters.

@@ -47,7 +47,7 @@ impl MemoryPlan {
         for step in 0..2 {
             let ids = (0..config.train.batch as u64).collect();
             let tensor = |shape: [usize; 4], _| Tensor::uninit(&plan, shape.into());
-            let now = Now { step, progress: 0.0, epoch: 0, lr: 0.1 };
+            let now = Now { step, lr: 0.1, base_lr: 0.1, ..Now::default() };
             learner.step(&batch(config, ids, step, tensor)?, &now)?;
         }
         let state = learner.optimizer.state()?;

@@ -13,19 +13,19 @@
 //! **The test.** `mls_bce`, `info_nce`, `smooth_ap`, .. in `tests/conformance.rs`; closed forms beside each method.
 
 use super::config::Config;
-use super::encoder::{Embedding, Target};
+use super::encoder::{Embed, Embedding, Joined, Momentum, Target, copy_state};
 use super::methods::{self, Entry};
 use super::named::Named;
 use super::passes::Passes;
 use super::queue::Queue;
 use crate::engine::autograd::{Observation, Var};
 use crate::engine::device::Device;
-use crate::engine::nn::{Backbone, Mode, Module, Param};
+use crate::engine::nn::{After, Backbone, Mlp, Mode, Module, Param};
 use crate::engine::optim::Rate;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
-use rand::rngs::StdRng;
+use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::Debug;
 use std::ops::Deref;
@@ -47,9 +47,6 @@ pub enum KeyViews {
 pub trait Recipe: Debug + Send + Sync {
     /// The method.
     fn entry(&self) -> &'static Entry;
-
-    /// The numbers as TOML, without the method's name: [`methods::table`] of the struct.
-    fn table(&self) -> Table;
 
     /// Refuses numbers that no run can have; the rest of the configuration has been checked.
     ///
@@ -84,10 +81,68 @@ pub struct Build<'a> {
     pub device: &'a Device,
     /// Goes on where the backbone's initialisation ended.
     pub rng: &'a mut StdRng,
-    /// Seed of the run: that of the [key side](super::encoder::key_rng) is made of it.
-    pub seed: u64,
+    /// Of the key side: of the momentum copy, then of the queue.
+    pub key_rng: StdRng,
     /// Whether keys are kept as f16.
     pub half_queue: bool,
+}
+
+/// Keeps what the key side draws apart from what the query encoder draws.
+const KEY_SEED: u64 = 0x6B65_7973;
+
+impl<'a> Build<'a> {
+    /// Upon a network, with the seed of its run.
+    pub fn new(
+        net: &'a dyn Backbone,
+        device: &'a Device,
+        rng: &'a mut StdRng,
+        seed: u64,
+        half_queue: bool,
+    ) -> Build<'a> {
+        Build { net, device, rng, key_rng: StdRng::seed_from_u64(seed ^ KEY_SEED), half_queue }
+    }
+
+    /// A head of two linear layers behind `inputs` elements, with a relu between them and batch norm if `norm`: MoCo-v2, MLS and
+    /// S2R2 have none, SimCLR, SwAV and BYOL have it. A hidden width of 0 stands for that of the features.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn mlp(&mut self, name: &str, [inputs, hidden, out]: [usize; 3], norm: bool) -> Result<Mlp> {
+        let hidden = if hidden == 0 { self.net.features() } else { hidden };
+        let after = if norm { After::NormRelu } else { After::Relu };
+        Mlp::new(self.device, self.rng, name, inputs, &[(hidden, after), (out, After::Bias)])
+    }
+
+    /// A momentum copy of the network and of its `heads`, those that `make` makes.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn momentum<H: Module>(
+        &mut self,
+        heads: &H,
+        make: impl FnOnce(&mut Self) -> Result<H>,
+        embed: Embed<H>,
+    ) -> Result<Momentum<H>> {
+        let net = self.net.another(self.device, &mut self.key_rng)?;
+        std::mem::swap(self.rng, &mut self.key_rng);
+        let copy = make(self);
+        std::mem::swap(self.rng, &mut self.key_rng);
+        let key = Momentum::new(net, copy?, embed);
+        copy_state(&key, &Joined([self.net, heads]))?;
+        Ok(key)
+    }
+
+    /// A queue of random directions with these rings.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn queue(
+        &mut self,
+        slots: usize,
+        rings: impl IntoIterator<Item = (&'static str, usize)>,
+    ) -> Result<Queue> {
+        Queue::random(self.device, &mut self.key_rng, slots, rings, self.half_queue)
+    }
 }
 
 /// A method on a device: its heads ([`Module`]), what it keeps between steps, and its loss.
@@ -178,8 +233,10 @@ pub struct Now {
     pub progress: f64,
     /// Epochs done.
     pub epoch: u64,
-    /// The learning rate.
+    /// The learning rate of the schedule.
     pub lr: f64,
+    /// What it falls from, its warm-up over.
+    pub base_lr: f64,
 }
 
 /// What a loss sees: embeddings, never devices or optimisers. Nothing is normalised.
@@ -276,11 +333,23 @@ impl<'t> From<Term<'t>> for Loss<'t> {
 
 /// A recipe as part of a [`Config`]: in TOML a table with the method's `name` and its numbers.
 #[derive(Clone, Debug)]
-pub struct MethodConfig(Arc<dyn Recipe>);
+pub struct MethodConfig {
+    recipe: Arc<dyn Recipe>,
+    table: Table,
+}
 
-impl<R: Recipe + 'static> From<R> for MethodConfig {
+impl<R: Recipe + Serialize + 'static> From<R> for MethodConfig {
     fn from(recipe: R) -> MethodConfig {
-        MethodConfig(Arc::new(recipe))
+        // By way of the text, in which an f32 has its own digits and no more.
+        let text = toml::to_string(&recipe).expect("plain numbers");
+        MethodConfig { recipe: Arc::new(recipe), table: toml::from_str(&text).expect("TOML") }
+    }
+}
+
+impl MethodConfig {
+    /// The numbers as TOML, without the method's name.
+    pub fn table(&self) -> &Table {
+        &self.table
     }
 }
 
@@ -288,20 +357,20 @@ impl Deref for MethodConfig {
     type Target = dyn Recipe;
 
     fn deref(&self) -> &(dyn Recipe + 'static) {
-        &*self.0
+        &*self.recipe
     }
 }
 
 impl PartialEq for MethodConfig {
     fn eq(&self, other: &MethodConfig) -> bool {
-        self.entry().name == other.entry().name && self.table() == other.table()
+        self.entry().name == other.entry().name && self.table == other.table
     }
 }
 
 impl Serialize for MethodConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut table = Table::from_iter([("name".to_string(), Value::from(self.entry().name))]);
-        table.extend(self.table());
+        table.extend(self.table.clone());
         table.serialize(serializer)
     }
 }

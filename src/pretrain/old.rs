@@ -32,7 +32,7 @@ pub(super) fn translated(mut table: Table) -> Table {
     let Some(Value::Table(objective)) = table.get("objective") else { return table };
     let name = objective.get("name").and_then(Value::as_str).unwrap_or_default();
     let own = methods::find(name).and_then(|entry| (entry.parse)(Table::new()).ok());
-    let own = own.map(|method| method.table()).unwrap_or_default();
+    let own = own.map(|method| method.table().clone()).unwrap_or_default();
     let mut method = Table::from_iter([("name".to_string(), Value::from(name))]);
     let side = |table: &Table, section: &str| table.get(section)?.get("size")?.as_integer();
     if let (Some(small), Some(full)) = (side(&table, "small_views"), side(&table, "views")) {

@@ -28,6 +28,7 @@ pub(super) fn record(
         views: pace.step * batch * config.image_views().len() as u64,
         loss: report.loss as f32,
         terms: numbers(|term| term.value),
+        watch: report.watch.iter().map(|(name, value)| (name.to_string(), Value::from(*value))).collect(),
         term_gradient_norms: numbers(|term| term.gradient_norm),
         gradient_norm: report.gradient_norm,
         purity: purity(photos, &views.ids, &report.neighbours),

@@ -41,8 +41,8 @@ impl Config {
     pub fn encoder(&self, device: &Device) -> Result<ResNetEncoder> {
         let rng = &mut StdRng::seed_from_u64(self.seed);
         let backbone = ResNet::new(device, rng, &self.resnet())?;
-        let (seed, half_queue) = (self.seed, self.half.queue);
-        let method = self.method.build(&mut Build { net: &backbone, device, rng, seed, half_queue })?;
+        let build = &mut Build::new(&backbone, device, rng, self.seed, self.half.queue);
+        let method = self.method.build(build)?;
         Ok(ResNetEncoder { backbone, method })
     }
 }

@@ -416,6 +416,6 @@ impl Trainer {
         let OptimizerConfig { lr, schedule, warmup_steps: warmup, .. } = self.config.optimizer;
         let final_lr = if schedule == ScheduleName::Cosine { 0.0 } else { lr };
         let schedule = CosineSchedule { base_lr: lr, final_lr, start_lr: 0.0, warmup, total };
-        Now { step, progress: at as f64 / total.max(1) as f64, epoch, lr: schedule.lr(at) }
+        Now { step, progress: at as f64 / total.max(1) as f64, epoch, lr: schedule.lr(at), base_lr: lr }
     }
 }

@@ -80,7 +80,7 @@ fn learner(
     let widths = ["fc1", "fc2"].map(|name| shape(name).expect("a linear layer")[0]);
     let rng = &mut StdRng::seed_from_u64(0);
     let net = TinyNet::new(channels, device, rng)?;
-    let method = recipe(widths).build(&mut Build { net: &net, device, rng, seed: 0, half_queue: false })?;
+    let method = recipe(widths).build(&mut Build::new(&net, device, rng, 0, false))?;
     let passes = Passes { groups: case.whole("num_splits"), chunk: 0 };
     let learner = Learner { net, method, optimizer, passes, half: false };
     for param in learner.trained() {

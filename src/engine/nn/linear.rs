@@ -7,13 +7,13 @@ use crate::engine::tensor::init;
 use crate::error::Result;
 use rand::Rng;
 
-/// `y = x W^T + b`: `[N, in] -> [N, out]`.
+/// `y = x W^T + b`: `[N, in] -> [N, out]`; without a bias `x W^T`.
 #[derive(Debug)]
 pub struct Linear {
     /// `[out, in]`.
     pub weight: Param,
-    /// `[out]`.
-    pub bias: Param,
+    /// `[out]`, if the layer has one.
+    pub bias: Option<Param>,
 }
 
 impl Linear {
@@ -32,7 +32,7 @@ impl Linear {
         let bias = init::drawn(device, [outputs], |count| init::uniform(rng, count, bound))?;
         Ok(Linear {
             weight: Param::new(format!("{name}.weight"), weight),
-            bias: Param::new(format!("{name}.bias"), bias),
+            bias: Some(Param::new(format!("{name}.bias"), bias)),
         })
     }
 
@@ -42,13 +42,17 @@ impl Linear {
     /// [`crate::Error::Shape`] if the widths differ.
     pub fn forward<'t>(&self, x: &Var<'t>) -> Result<Var<'t>> {
         let tape = x.tape();
-        x.linear(&tape.param(&self.weight), &tape.param(&self.bias))
+        let weight = tape.param(&self.weight);
+        match &self.bias {
+            Some(bias) => x.linear(&weight, &tape.param(bias)),
+            None => x.matmul_nt(&weight),
+        }
     }
 }
 
 impl Module for Linear {
     fn visit(&self, f: &mut dyn FnMut(&Param)) {
         f(&self.weight);
-        f(&self.bias);
+        self.bias.iter().for_each(f);
     }
 }

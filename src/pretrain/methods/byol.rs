@@ -1,19 +1,18 @@
 //! BYOL: the prediction from one view must meet the key encoder's projection of the other.
 
-use super::{Entry, Preset, parse, table};
+use super::{Entry, parse, preset};
 use crate::engine::autograd::Var;
-use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
+use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::ops::{L2Normalize, Over, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
 use crate::pretrain::check::check_momentum;
 use crate::pretrain::config::{Config, OptimizerConfig, OptimizerName, TrainConfig};
-use crate::pretrain::encoder::{Embedding, Momentum, Target, key_rng};
+use crate::pretrain::encoder::{Embedding, Momentum, Target};
 use crate::pretrain::method::{Build, Embedded, KeyViews, Loss, Method, Now, Recipe, Term};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
-use toml::Table;
 
 /// `loss = mean_b(2 - 2 cos(p1, z2)) + mean_b(2 - 2 cos(p2, z1))`, p the predictions of the query encoder, z the
 /// projections of the key encoder, which get no gradient. Equal embeddings give 0: nothing in the loss itself keeps
@@ -90,16 +89,12 @@ pub const ENTRY: Entry = Entry {
         ..config
     },
     presets: &[
-        Preset {
-            name: "byol-coco-r50-400ep",
-            about: "MLS, Tables 2 and 3's baseline: BYOL, ResNet-50, 400 epochs of COCO, 224 px",
-            config: || recipe(400),
-        },
-        Preset {
-            name: "byol-coco-r50-800ep",
-            about: "MLS, Tables 1 and 4's BYOL: the same for 800 epochs",
-            config: || recipe(800),
-        },
+        preset(
+            "byol-coco-r50-400ep",
+            "MLS, Tables 2 and 3's baseline: BYOL, ResNet-50, 400 epochs of COCO, 224 px",
+            || recipe(400),
+        ),
+        preset("byol-coco-r50-800ep", "MLS, Tables 1 and 4's BYOL: the same for 800 epochs", || recipe(800)),
     ],
 };
 
@@ -130,10 +125,6 @@ impl Recipe for Byol {
         &ENTRY
     }
 
-    fn table(&self) -> Table {
-        table(self)
-    }
-
     fn check(&self, _config: &Config) -> Result<()> {
         check_momentum(self.m)
     }
@@ -147,16 +138,13 @@ impl Recipe for Byol {
     }
 
     fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let (device, features, norm) = (build.device, build.net.features(), self.projector_norm);
-        let hidden = if self.hidden == 0 { features } else { self.hidden };
-        let widths = [features, hidden, self.projection];
-        let projector = Projector::new(device, build.rng, "projector", widths, norm)?;
-        let back = [self.projection, hidden, self.projection];
-        let predictor = Projector::new(device, build.rng, "predictor", back, norm)?;
+        let widths = [build.net.features(), self.hidden, self.projection];
+        let heads = |build: &mut Build| build.mlp("projector", widths, self.projector_norm);
+        let projector = heads(build)?;
+        let back = [self.projection, self.hidden, self.projection];
+        let predictor = build.mlp("predictor", back, self.projector_norm)?;
         // What predicts the keys is not part of the encoder that makes them.
-        let heads = |rng: &mut _| Projector::new(device, rng, "projector", widths, norm);
-        let rng = &mut key_rng(build.seed);
-        let key = Momentum::new(build, rng, [build.net, &projector], heads, super::moco::embed)?;
+        let key = build.momentum(&projector, heads, super::moco::embed)?;
         Ok(Box::new(Training { byol: self.clone(), projector, predictor, key }))
     }
 }
@@ -165,9 +153,9 @@ impl Recipe for Byol {
 #[derive(Debug)]
 struct Training {
     byol: Byol,
-    projector: Projector,
-    predictor: Projector,
-    key: Momentum<Projector>,
+    projector: Mlp,
+    predictor: Mlp,
+    key: Momentum<Mlp>,
 }
 
 impl Module for Training {

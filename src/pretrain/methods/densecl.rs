@@ -1,22 +1,19 @@
 //! DenseCL: InfoNCE of whole views, and of the cells of their feature maps.
 
 use super::moco::{collapsed_nce, info_nce, small_momentum};
-use super::{Entry, Preset, parse, table};
+use super::{Entry, parse, preset};
 use crate::engine::autograd::{Tape, Var};
-use crate::engine::device::Device;
-use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
+use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::ops::{GatherRows, L2Normalize, MatchCells, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::pretrain::check::{check_momentum, check_queue, check_tau, check_weight};
 use crate::pretrain::config::{Config, TrainConfig};
-use crate::pretrain::encoder::{Embedding, Momentum, Target, key_rng};
+use crate::pretrain::encoder::{Embedding, Momentum, Target};
 use crate::pretrain::method::{Build, Embedded, KeyViews, Loss, Method, Now, Recipe, Term};
 use crate::pretrain::named::Named;
 use crate::pretrain::queue::Queue;
-use rand::Rng;
 use serde::{Deserialize, Serialize};
-use toml::Table;
 
 /// `loss = (1 - lambda) L_global + lambda L_dense`. The dense term is InfoNCE over every cell of the query's grid: its
 /// positive is the key's cell with the most similar backbone features, its negatives are the queue of averaged dense
@@ -60,16 +57,12 @@ pub const ENTRY: Entry = Entry {
         small_momentum(Config { method: method.into(), ..config })
     },
     presets: &[
-        Preset {
-            name: "densecl-coco-r50-400ep",
-            about: "MLS, Tables 2 and 5's baseline: DenseCL, ResNet-50, 400 epochs of COCO, 224 px",
-            config: || epochs(400),
-        },
-        Preset {
-            name: "densecl-coco-r50-800ep",
-            about: "MLS, Table 1's DenseCL: the same for 800 epochs",
-            config: || epochs(800),
-        },
+        preset(
+            "densecl-coco-r50-400ep",
+            "MLS, Tables 2 and 5's baseline: DenseCL, ResNet-50, 400 epochs of COCO, 224 px",
+            || epochs(400),
+        ),
+        preset("densecl-coco-r50-800ep", "MLS, Table 1's DenseCL: the same for 800 epochs", || epochs(800)),
     ],
 };
 
@@ -87,10 +80,6 @@ impl Recipe for DenseCl {
         &ENTRY
     }
 
-    fn table(&self) -> Table {
-        table(self)
-    }
-
     fn check(&self, config: &Config) -> Result<()> {
         check_tau(self.tau, 0.2)?;
         check_weight("method.lambda", self.lambda, 1.0)?;
@@ -103,13 +92,10 @@ impl Recipe for DenseCl {
     }
 
     fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let (device, features) = (build.device, build.net.features());
-        let heads = |rng: &mut _| Heads::new(self, device, rng, features);
-        let query = heads(build.rng)?;
-        let rng = &mut key_rng(build.seed);
-        let key = Momentum::new(build, rng, [build.net, &query], heads, embed)?;
-        let rings = ["z", "dense"].map(|name| (name, self.projection));
-        let queue = Queue::random(device, rng, self.queue, rings, build.half_queue)?;
+        let heads = |build: &mut Build| Heads::new(self, build);
+        let query = heads(build)?;
+        let key = build.momentum(&query, heads, embed)?;
+        let queue = build.queue(self.queue, ["z", "dense"].map(|name| (name, self.projection)))?;
         Ok(Box::new(Training { densecl: self.clone(), heads: query, key, queue }))
     }
 }
@@ -117,18 +103,16 @@ impl Recipe for DenseCl {
 /// The global and the dense projector.
 #[derive(Debug)]
 struct Heads {
-    projector: Projector,
+    projector: Mlp,
     dense: DenseProjector,
 }
 
 impl Heads {
-    fn new(densecl: &DenseCl, device: &Device, rng: &mut impl Rng, features: usize) -> Result<Heads> {
-        let &DenseCl { grid, hidden, projection, .. } = densecl;
-        let widths = [features, if hidden == 0 { features } else { hidden }, projection];
-        Ok(Heads {
-            projector: Projector::new(device, rng, "projector", widths, false)?,
-            dense: DenseProjector::new(device, rng, [features, projection], grid)?,
-        })
+    fn new(densecl: &DenseCl, build: &mut Build) -> Result<Heads> {
+        let features = build.net.features();
+        let projector = build.mlp("projector", [features, densecl.hidden, densecl.projection], false)?;
+        let dense = build.mlp("dense", [features, 0, densecl.projection], false)?;
+        Ok(Heads { projector, dense: DenseProjector { mlp: dense, grid: densecl.grid } })
     }
 }
 
@@ -227,28 +211,12 @@ impl DenseCl {
 /// DenseCL, Sec. 3.2: 1x1 convolution, relu, 1x1 convolution; a grid of `S x S` cells.
 #[derive(Debug)]
 pub struct DenseProjector {
-    mlp: Projector,
+    mlp: Mlp,
     /// Cells in a row of the grid; 0 takes the map as it is.
     grid: usize,
 }
 
 impl DenseProjector {
-    /// A dense projector from maps of `inputs` channels through as many hidden ones to `outputs`.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn new(
-        device: &Device,
-        rng: &mut impl Rng,
-        [inputs, outputs]: [usize; 2],
-        grid: usize,
-    ) -> Result<DenseProjector> {
-        Ok(DenseProjector {
-            mlp: Projector::new(device, rng, "dense", [inputs, inputs, outputs], false)?,
-            grid,
-        })
-    }
-
     /// The map on the grid, and the projections of its cells: `[N, H, W, C] -> [N, S, S, C], [N, S, S, d_z]`.
     ///
     /// # Errors

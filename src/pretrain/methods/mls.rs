@@ -5,20 +5,19 @@
 //! losses and both gradient norms are in the log.
 
 use super::moco::{collapsed_nce, embed, info_nce, small_momentum};
-use super::{Entry, Preset, parse, table};
+use super::{Entry, parse, preset};
 use crate::engine::autograd::{Tape, Var};
-use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
+use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::ops::top_k::{MAX_COLUMNS, MAX_K};
 use crate::engine::ops::{L2Normalize, TopK, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::pretrain::check::{check_momentum, check_queue, check_tau, check_weight, refuse};
 use crate::pretrain::config::{Config, TrainConfig};
-use crate::pretrain::encoder::{Embedding, Momentum, Target, key_rng};
+use crate::pretrain::encoder::{Embedding, Momentum, Target};
 use crate::pretrain::method::{Build, Embedded, KeyViews, Loss, Method, Now, Recipe, Term};
 use crate::pretrain::queue::{Queue, Ring};
 use serde::{Deserialize, Serialize};
-use toml::Table;
 
 /// Which of the two dictionaries gives the pseudo-labels and which the logits (Table 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,41 +129,33 @@ pub const ENTRY: Entry = Entry {
     recipe: |config| epochs(config.train.epochs),
     small,
     presets: &[
-        Preset {
-            name: "mls-coco-r50-400ep",
-            about: "MLS, Tables 1-3 and 5: ResNet-50, 400 epochs of COCO train2017, 224 px",
-            config: || epochs(400),
-        },
-        Preset {
-            name: "mls-coco-r50-800ep",
-            about: "MLS, Tables 1 and 4: the same for 800 epochs",
-            config: || epochs(800),
-        },
-        Preset {
-            name: "mls-coco-r50-baseline",
-            about: "MLS, Table 6's baseline: MLS's recipe without the multi-label term",
-            config: || with_term(LossTerm::None),
-        },
-        Preset {
-            name: "mls-coco-r50-knn",
-            about: "MLS, Table 6, +kNN: kNN softmax for the multi-label term (kNN-MoCo)",
-            config: || with_term(LossTerm::KnnSoftmax),
-        },
-        Preset {
-            name: "mls-coco-r50-bce-pos",
-            about: "MLS, Table 6, +BCE-pos: the multi-label term without negatives",
-            config: || with_term(LossTerm::BcePos),
-        },
-        Preset {
-            name: "mls-coco-r50-g-only",
-            about: "MLS, Table 7: backbone features for labels and logits",
-            config: || with_dictionaries(Dictionaries::GOnly),
-        },
-        Preset {
-            name: "mls-coco-r50-z-only",
-            about: "MLS, Table 7: projections for labels and logits",
-            config: || with_dictionaries(Dictionaries::ZOnly),
-        },
+        preset(
+            "mls-coco-r50-400ep",
+            "MLS, Tables 1-3 and 5: ResNet-50, 400 epochs of COCO train2017, 224 px",
+            || epochs(400),
+        ),
+        preset("mls-coco-r50-800ep", "MLS, Tables 1 and 4: the same for 800 epochs", || epochs(800)),
+        preset(
+            "mls-coco-r50-baseline",
+            "MLS, Table 6's baseline: MLS's recipe without the multi-label term",
+            || with_term(LossTerm::None),
+        ),
+        preset(
+            "mls-coco-r50-knn",
+            "MLS, Table 6, +kNN: kNN softmax for the multi-label term (kNN-MoCo)",
+            || with_term(LossTerm::KnnSoftmax),
+        ),
+        preset(
+            "mls-coco-r50-bce-pos",
+            "MLS, Table 6, +BCE-pos: the multi-label term without negatives",
+            || with_term(LossTerm::BcePos),
+        ),
+        preset("mls-coco-r50-g-only", "MLS, Table 7: backbone features for labels and logits", || {
+            with_dictionaries(Dictionaries::GOnly)
+        }),
+        preset("mls-coco-r50-z-only", "MLS, Table 7: projections for labels and logits", || {
+            with_dictionaries(Dictionaries::ZOnly)
+        }),
     ],
 };
 
@@ -195,10 +186,6 @@ impl Recipe for Mls {
         &ENTRY
     }
 
-    fn table(&self) -> Table {
-        table(self)
-    }
-
     fn check(&self, config: &Config) -> Result<()> {
         check_tau(self.tau, 0.2)?;
         check_weight("method.lambda", self.lambda, f32::INFINITY)?;
@@ -220,17 +207,15 @@ impl Recipe for Mls {
     }
 
     fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let (device, features) = (build.device, build.net.features());
-        let widths = [features, if self.hidden == 0 { features } else { self.hidden }, self.projection];
-        let projector = Projector::new(device, build.rng, "projector", widths, false)?;
-        let rng = &mut key_rng(build.seed);
-        let heads = |rng: &mut _| Projector::new(device, rng, "projector", widths, false);
-        let key = Momentum::new(build, rng, [build.net, &projector], heads, embed)?;
+        let features = build.net.features();
+        let heads =
+            |build: &mut Build| build.mlp("projector", [features, self.hidden, self.projection], false);
+        let projector = heads(build)?;
+        let key = build.momentum(&projector, heads, embed)?;
         let rings = [("g", features), ("z", self.projection)];
-        let rings = if self.uses_g() { &rings[..] } else { &rings[1..] };
-        let queue = Queue::random(device, rng, self.queue, rings.iter().copied(), build.half_queue)?;
-        let weights = self.weights(0);
-        Ok(Box::new(Training { mls: self.clone(), weights, projector, key, queue }))
+        let queue =
+            build.queue(self.queue, rings.into_iter().filter(|(ring, _)| *ring == "z" || self.uses_g()))?;
+        Ok(Box::new(Training { mls: self.clone(), weights: self.weights(0), projector, key, queue }))
     }
 }
 
@@ -308,8 +293,8 @@ struct Training {
     mls: Mls,
     /// Of `L_nce` and `L_ml` in this epoch.
     weights: [f32; 2],
-    projector: Projector,
-    key: Momentum<Projector>,
+    projector: Mlp,
+    key: Momentum<Mlp>,
     queue: Queue,
 }
 

@@ -1,18 +1,17 @@
 //! MoCo-v2: each query view must pick its own key among a queue of others.
 
-use super::{Entry, Preset, parse, table};
+use super::{Entry, parse, preset};
 use crate::engine::autograd::Var;
-use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
+use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::ops::{L2Normalize, Over, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::pretrain::check::{check_momentum, check_queue, check_tau};
 use crate::pretrain::config::{Config, OptimizerConfig, TrainConfig};
-use crate::pretrain::encoder::{Embedding, Momentum, Target, key_rng};
+use crate::pretrain::encoder::{Embedding, Momentum, Target};
 use crate::pretrain::method::{Build, Embedded, KeyViews, Loss, Method, Now, Recipe, Term};
 use crate::pretrain::queue::{Queue, Ring};
 use serde::{Deserialize, Serialize};
-use toml::Table;
 
 /// InfoNCE alone.
 ///
@@ -46,11 +45,11 @@ pub const ENTRY: Entry = Entry {
     parse: parse::<Moco>,
     recipe: |_| recipe(),
     small,
-    presets: &[Preset {
-        name: "moco-v2-coco-r50",
-        about: "MLS, Table 5's baseline: MoCo-v2 with its own numbers, ResNet-50, 400 epochs of COCO",
-        config: recipe,
-    }],
+    presets: &[preset(
+        "moco-v2-coco-r50",
+        "MLS, Table 5's baseline: MoCo-v2 with its own numbers, ResNet-50, 400 epochs of COCO",
+        recipe,
+    )],
 };
 
 /// MoCo-v2 on COCO with its own numbers.
@@ -84,10 +83,6 @@ impl Recipe for Moco {
         &ENTRY
     }
 
-    fn table(&self) -> Table {
-        table(self)
-    }
-
     fn check(&self, config: &Config) -> Result<()> {
         check_tau(self.tau, 0.2)?;
         check_momentum(self.m)?;
@@ -99,14 +94,11 @@ impl Recipe for Moco {
     }
 
     fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let features = build.net.features();
-        let widths = [features, if self.hidden == 0 { features } else { self.hidden }, self.projection];
-        let device = build.device;
-        let projector = Projector::new(device, build.rng, "projector", widths, false)?;
-        let rng = &mut key_rng(build.seed);
-        let heads = |rng: &mut _| Projector::new(device, rng, "projector", widths, false);
-        let key = Momentum::new(build, rng, [build.net, &projector], heads, embed)?;
-        let queue = Queue::random(device, rng, self.queue, [("z", self.projection)], build.half_queue)?;
+        let widths = [build.net.features(), self.hidden, self.projection];
+        let heads = |build: &mut Build| build.mlp("projector", widths, false);
+        let projector = heads(build)?;
+        let key = build.momentum(&projector, heads, embed)?;
+        let queue = build.queue(self.queue, [("z", self.projection)])?;
         Ok(Box::new(Training { moco: self.clone(), projector, key, queue }))
     }
 }
@@ -115,18 +107,13 @@ impl Recipe for Moco {
 #[derive(Debug)]
 struct Training {
     moco: Moco,
-    projector: Projector,
-    key: Momentum<Projector>,
+    projector: Mlp,
+    key: Momentum<Mlp>,
     queue: Queue,
 }
 
 /// Features g and projections z.
-pub fn embed<'t>(
-    net: &dyn Backbone,
-    projector: &Projector,
-    images: &Var<'t>,
-    mode: Mode,
-) -> Result<Embedding<'t>> {
+pub fn embed<'t>(net: &dyn Backbone, projector: &Mlp, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
     let g = net.map(images, mode)?.global_avg_pool()?;
     let z = projector.forward(&g, mode)?;
     Ok([("g", g), ("z", z)].into())

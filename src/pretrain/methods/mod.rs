@@ -55,6 +55,10 @@ pub struct Preset {
     pub config: fn() -> Config,
 }
 
+const fn preset(name: &'static str, about: &'static str, config: fn() -> Config) -> Preset {
+    Preset { name, about, config }
+}
+
 /// Names and numbers of presets.
 pub fn presets() -> impl Iterator<Item = &'static Preset> {
     METHODS.iter().flat_map(|entry| entry.presets)
@@ -80,12 +84,8 @@ pub fn names() -> Vec<&'static str> {
 ///
 /// # Errors
 /// The parser's, of a key that is not there or a value that does not fit.
-pub fn parse<R: Recipe + DeserializeOwned + 'static>(table: Table) -> Result<MethodConfig, toml::de::Error> {
+pub fn parse<R: Recipe + Serialize + DeserializeOwned + 'static>(
+    table: Table,
+) -> Result<MethodConfig, toml::de::Error> {
     table.try_into::<R>().map(MethodConfig::from)
-}
-
-/// [`Recipe::table`] of a struct of numbers.
-pub fn table(recipe: &impl Serialize) -> Table {
-    // By way of the text, in which an f32 has its own digits and no more.
-    toml::from_str(&toml::to_string(recipe).expect("plain numbers")).expect("TOML")
 }

@@ -4,10 +4,10 @@
 //! quantity. And ranks are sums over pairs: a tensor of triples is never made.
 
 use super::moco::embed;
-use super::{Entry, Preset, parse, table};
+use super::{Entry, parse, preset};
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
-use crate::engine::nn::{Architecture, Backbone, Mode, Module, Param, Projector, Stem};
+use crate::engine::nn::{Architecture, Backbone, Mlp, Mode, Module, Param, Stem};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::photos::views::ViewConfig;
@@ -18,7 +18,6 @@ use crate::pretrain::config::{
 use crate::pretrain::encoder::Embedding;
 use crate::pretrain::method::{Build, Embedded, Loss, Method, Recipe, Term};
 use serde::{Deserialize, Serialize};
-use toml::Table;
 
 /// Every view is the query once; the other views of its image are to be ranked above those of all others.
 ///
@@ -55,41 +54,23 @@ pub const ENTRY: Entry = Entry {
     recipe: |config| recipe(config.train.batch, 8),
     small: |config| config,
     presets: &[
-        Preset {
-            name: "demo",
-            about: "the bundled photos, S2R2, a small ResNet-18: minutes on two CPU cores",
-            config: demo,
-        },
-        Preset {
-            name: "s2r2-stl10-r18",
-            about: "S2R2, Table 1, STL10: ResNet-18, 64 images x 20 views, 96 px",
-            config: || recipe(64, 20),
-        },
-        Preset {
-            name: "s2r2-coco-train-r18",
-            about: "S2R2, Table 1, COCO-Train: the same",
-            config: || recipe(64, 20),
-        },
-        Preset {
-            name: "s2r2-coco-val-r18",
-            about: "S2R2, Table 1, COCO-Val: ResNet-18, 8 images x 10 views, 96 px",
-            config: || recipe(8, 10),
-        },
-        Preset {
-            name: "s2r2-stl10-r50",
-            about: "S2R2, Table 2, STL10: ResNet-50, 32 images x 20 views, 96 px",
-            config: || resnet50(recipe(32, 20)),
-        },
-        Preset {
-            name: "s2r2-coco-train-r50",
-            about: "S2R2, Table 2, COCO-Train: the same",
-            config: || resnet50(recipe(32, 20)),
-        },
-        Preset {
-            name: "s2r2-coco-val-r50",
-            about: "S2R2, Table 2, COCO-Val: ResNet-50, 16 images x 20 views, 96 px",
-            config: || resnet50(recipe(16, 20)),
-        },
+        preset("demo", "the bundled photos, S2R2, a small ResNet-18: minutes on two CPU cores", demo),
+        preset("s2r2-stl10-r18", "S2R2, Table 1, STL10: ResNet-18, 64 images x 20 views, 96 px", || {
+            recipe(64, 20)
+        }),
+        preset("s2r2-coco-train-r18", "S2R2, Table 1, COCO-Train: the same", || recipe(64, 20)),
+        preset("s2r2-coco-val-r18", "S2R2, Table 1, COCO-Val: ResNet-18, 8 images x 10 views, 96 px", || {
+            recipe(8, 10)
+        }),
+        preset("s2r2-stl10-r50", "S2R2, Table 2, STL10: ResNet-50, 32 images x 20 views, 96 px", || {
+            resnet50(recipe(32, 20))
+        }),
+        preset("s2r2-coco-train-r50", "S2R2, Table 2, COCO-Train: the same", || resnet50(recipe(32, 20))),
+        preset(
+            "s2r2-coco-val-r50",
+            "S2R2, Table 2, COCO-Val: ResNet-50, 16 images x 20 views, 96 px",
+            || resnet50(recipe(16, 20)),
+        ),
     ],
 };
 
@@ -157,10 +138,6 @@ impl Recipe for S2r2 {
         &ENTRY
     }
 
-    fn table(&self) -> Table {
-        table(self)
-    }
-
     fn check(&self, _config: &Config) -> Result<()> {
         check_tau(self.tau, 0.05)?;
         check_views(self.views, 2)
@@ -171,9 +148,8 @@ impl Recipe for S2r2 {
     }
 
     fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let features = build.net.features();
-        let widths = [features, if self.hidden == 0 { features } else { self.hidden }, self.projection];
-        let projector = Projector::new(build.device, build.rng, "projector", widths, false)?;
+        let widths = [build.net.features(), self.hidden, self.projection];
+        let projector = build.mlp("projector", widths, false)?;
         Ok(Box::new(Training { tau: self.tau, projector }))
     }
 }
@@ -182,7 +158,7 @@ impl Recipe for S2r2 {
 #[derive(Debug)]
 struct Training {
     tau: f32,
-    projector: Projector,
+    projector: Mlp,
 }
 
 impl Module for Training {

@@ -1,9 +1,9 @@
 //! SimCLR: each view must pick the other view of its image among all views of the batch.
 
 use super::moco::embed;
-use super::{Entry, Preset, parse, s2r2, table};
+use super::{Entry, parse, preset, s2r2};
 use crate::engine::autograd::Var;
-use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
+use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::pretrain::check::check_tau;
@@ -11,7 +11,6 @@ use crate::pretrain::config::{Config, OptimizerConfig, ScheduleName, TrainConfig
 use crate::pretrain::encoder::Embedding;
 use crate::pretrain::method::{Build, Embedded, Loss, Method, Recipe, Term};
 use serde::{Deserialize, Serialize};
-use toml::Table;
 
 /// NT-Xent: `loss = mean_i -log( exp(s_ij/tau) / sum_{k != i} exp(s_ik/tau) )`, j the other view of i's image,
 /// s = cosine similarity; only i itself is left out. Equal embeddings give `ln(2 B - 1)`.
@@ -49,36 +48,28 @@ pub const ENTRY: Entry = Entry {
         ..config
     },
     presets: &[
-        Preset {
-            name: "simclr-stl10-r18",
-            about: "S2R2, Table 1's baseline SimCLR, STL10: ResNet-18, 256 images x 2 views, 96 px",
-            config: || recipe(256),
-        },
-        Preset {
-            name: "simclr-coco-train-r18",
-            about: "S2R2, Table 1's SimCLR, COCO-Train: the same",
-            config: || recipe(256),
-        },
-        Preset {
-            name: "simclr-coco-val-r18",
-            about: "S2R2, Table 1's SimCLR, COCO-Val: ResNet-18, 64 images x 2 views, 96 px",
-            config: || recipe(64),
-        },
-        Preset {
-            name: "simclr-stl10-r50",
-            about: "S2R2, Table 2's SimCLR, STL10: ResNet-50, 256 images x 2 views, 96 px",
-            config: || s2r2::resnet50(recipe(256)),
-        },
-        Preset {
-            name: "simclr-coco-train-r50",
-            about: "S2R2, Table 2's SimCLR, COCO-Train: the same",
-            config: || s2r2::resnet50(recipe(256)),
-        },
-        Preset {
-            name: "simclr-coco-val-r50",
-            about: "S2R2, Table 2's SimCLR, COCO-Val: the same",
-            config: || s2r2::resnet50(recipe(256)),
-        },
+        preset(
+            "simclr-stl10-r18",
+            "S2R2, Table 1's baseline SimCLR, STL10: ResNet-18, 256 images x 2 views, 96 px",
+            || recipe(256),
+        ),
+        preset("simclr-coco-train-r18", "S2R2, Table 1's SimCLR, COCO-Train: the same", || recipe(256)),
+        preset(
+            "simclr-coco-val-r18",
+            "S2R2, Table 1's SimCLR, COCO-Val: ResNet-18, 64 images x 2 views, 96 px",
+            || recipe(64),
+        ),
+        preset(
+            "simclr-stl10-r50",
+            "S2R2, Table 2's SimCLR, STL10: ResNet-50, 256 images x 2 views, 96 px",
+            || s2r2::resnet50(recipe(256)),
+        ),
+        preset("simclr-coco-train-r50", "S2R2, Table 2's SimCLR, COCO-Train: the same", || {
+            s2r2::resnet50(recipe(256))
+        }),
+        preset("simclr-coco-val-r50", "S2R2, Table 2's SimCLR, COCO-Val: the same", || {
+            s2r2::resnet50(recipe(256))
+        }),
     ],
 };
 
@@ -101,18 +92,13 @@ impl Recipe for SimClr {
         &ENTRY
     }
 
-    fn table(&self) -> Table {
-        table(self)
-    }
-
     fn check(&self, _config: &Config) -> Result<()> {
         check_tau(self.tau, 0.5)
     }
 
     fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let features = build.net.features();
-        let widths = [features, if self.hidden == 0 { features } else { self.hidden }, self.projection];
-        let projector = Projector::new(build.device, build.rng, "projector", widths, self.projector_norm)?;
+        let widths = [build.net.features(), self.hidden, self.projection];
+        let projector = build.mlp("projector", widths, self.projector_norm)?;
         Ok(Box::new(Training { tau: self.tau, projector }))
     }
 }
@@ -121,7 +107,7 @@ impl Recipe for SimClr {
 #[derive(Debug)]
 struct Training {
     tau: f32,
-    projector: Projector,
+    projector: Mlp,
 }
 
 impl Module for Training {

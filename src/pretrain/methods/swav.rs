@@ -1,9 +1,9 @@
 //! SwAV: the prototypes that one view is assigned to must be predicted from the others.
 
-use super::{Entry, Preset, parse, s2r2, table};
+use super::{Entry, parse, preset, s2r2};
 use crate::engine::autograd::{Tape, Var};
 use crate::engine::device::Device;
-use crate::engine::nn::{Backbone, Mode, Module, Param, Projector};
+use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::ops::{L2Normalize, Over, run};
 use crate::engine::optim::Rate;
 use crate::engine::tensor::{Tensor, init};
@@ -11,13 +11,12 @@ use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
 use crate::pretrain::check::{check_queue, check_tau, check_views, refuse};
 use crate::pretrain::config::{Config, OptimizerConfig, OptimizerName, ScheduleName, TrainConfig};
-use crate::pretrain::encoder::{Embedding, key_rng};
+use crate::pretrain::encoder::Embedding;
 use crate::pretrain::method::{Build, Embedded, Loss, Method, Now, Recipe, Term};
 use crate::pretrain::named::Named;
 use crate::pretrain::queue::Queue;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use toml::Table;
 
 /// `loss = 1/2 sum over full crops i of 1/(V-1) sum over all other crops v of mean_b -sum_k q_i log softmax(scores_v / tau)`.
 /// The codes q of a full crop come from its scores (and those of the queue) by [`sinkhorn`] and are constants. Equal
@@ -91,21 +90,17 @@ pub const ENTRY: Entry = Entry {
     recipe: |config| recipe(config.train.batch, 8),
     small,
     presets: &[
-        Preset {
-            name: "swav-stl10-r18",
-            about: "S2R2, Table 1's baseline SwAV, STL10: ResNet-18, 256 images x 8 views, 96 and 48 px",
-            config: || recipe(256, 8),
-        },
-        Preset {
-            name: "swav-coco-train-r18",
-            about: "S2R2, Table 1's SwAV, COCO-Train: 128 images x 6 views",
-            config: || recipe(128, 6),
-        },
-        Preset {
-            name: "swav-coco-val-r18",
-            about: "S2R2, Table 1's SwAV, COCO-Val: 32 images x 40 views",
-            config: || recipe(32, 40),
-        },
+        preset(
+            "swav-stl10-r18",
+            "S2R2, Table 1's baseline SwAV, STL10: ResNet-18, 256 images x 8 views, 96 and 48 px",
+            || recipe(256, 8),
+        ),
+        preset("swav-coco-train-r18", "S2R2, Table 1's SwAV, COCO-Train: 128 images x 6 views", || {
+            recipe(128, 6)
+        }),
+        preset("swav-coco-val-r18", "S2R2, Table 1's SwAV, COCO-Val: 32 images x 40 views", || {
+            recipe(32, 40)
+        }),
     ],
 };
 
@@ -164,10 +159,6 @@ impl Recipe for Swav {
         &ENTRY
     }
 
-    fn table(&self) -> Table {
-        table(self)
-    }
-
     fn check(&self, config: &Config) -> Result<()> {
         check_tau(self.tau, 0.1)?;
         check_views(self.views, FULL)?;
@@ -196,13 +187,11 @@ impl Recipe for Swav {
     }
 
     fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let (device, features) = (build.device, build.net.features());
-        let widths = [features, if self.hidden == 0 { features } else { self.hidden }, self.projection];
-        let projector = Projector::new(device, build.rng, "projector", widths, self.projector_norm)?;
-        let prototypes = Prototypes::new(device, build.rng, self.prototypes, self.projection)?;
-        let rings = [("z", self.projection)];
-        let queue = || Queue::random(device, &mut key_rng(build.seed), self.queue, rings, build.half_queue);
-        let queue = (self.queue > 0).then(queue).transpose()?;
+        let widths = [build.net.features(), self.hidden, self.projection];
+        let projector = build.mlp("projector", widths, self.projector_norm)?;
+        let prototypes = Prototypes::new(build.device, build.rng, self.prototypes, self.projection)?;
+        let queue =
+            (self.queue > 0).then(|| build.queue(self.queue, [("z", self.projection)])).transpose()?;
         Ok(Box::new(Training { swav: self.clone(), projector, prototypes, queue }))
     }
 }
@@ -211,7 +200,7 @@ impl Recipe for Swav {
 #[derive(Debug)]
 struct Training {
     swav: Swav,
-    projector: Projector,
+    projector: Mlp,
     prototypes: Prototypes,
     queue: Option<Queue>,
 }
