@@ -137,6 +137,13 @@ def main():
                 expect("a chart is read by arrow keys", "views" in chart.locator(".note").inner_text(),
                        f"{chart.locator('.keys').inner_text()} / {before}")
                 page.keyboard.press("Tab")
+                note = chart.locator(".note").inner_text()
+                box = chart.locator("svg").bounding_box()
+                page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+                read = chart.locator(".note").inner_text()
+                expect("a chart is read by pointer", "views" in read and read != note, f"{chart.locator('.keys').inner_text()} / {read}")
+                inked = page.evaluate("[...document.querySelectorAll('#charts svg path')].every(p => getComputedStyle(p).stroke !== 'none')")
+                expect("every line of a chart has a colour", inked)
                 labels = page.eval_on_selector_all("img", "all => all.filter(i => i.getAttribute('alt') === null).length")
                 expect("every picture has a text or is marked as decoration", labels == 0)
                 if count:

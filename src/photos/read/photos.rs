@@ -1,4 +1,4 @@
-//! A set of photos: names, bytes on demand, labels where known. Decoding and caching are the [`Album`](super::Album)'s.
+//! A set of photos: names, bytes on demand, labels where known. Decoding and caching are the [`Album`](crate::photos::Album)'s.
 
 use std::borrow::Cow;
 use std::path::PathBuf;

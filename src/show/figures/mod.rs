@@ -8,7 +8,7 @@
 //! | loss, accuracy, signs of a collapse, speed over views | ours | [`course`], [`curves()`] |
 //! | accuracy against a setting | MLS, Table 8, Fig. 5; S2R2, Fig. 1 | [`sweep_panel`] |
 //!
-//! [`Sampler`] draws crops and embeds them; all the rest are functions of numbers and photos. [`svg`] draws panels,
+//! [`Sampler`] draws crops and embeds them; all the rest are functions of numbers and photos. [`svg()`] draws panels,
 //! [`mosaic()`] photos.
 
 mod chart;

@@ -26,7 +26,7 @@ function chart({ title, note, svg }) {
   const lines = [...drawing.querySelectorAll(".series")].map((line) => ({
     mark: [line.dataset.dashed === undefined ? "swatch" : "swatch dashed", line.classList[1]].join(" "),
     dots: [...line.querySelectorAll("circle")].map((dot) => ({ x: Number(dot.getAttribute("cx")), said: dot.textContent.split("\n") })),
-  }));
+  })).filter((line) => line.dots.length);
   const top = Number(frame.getAttribute("y")), bottom = top + Number(frame.getAttribute("height"));
   const cursor = el("line", { class: "cursor", y1: top, y2: bottom, visibility: "hidden" });
   drawing.append(cursor);
