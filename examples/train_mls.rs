@@ -7,9 +7,9 @@ use vista::engine::nn::{After, Architecture, Mlp, Mode, Module, ResNet, ResNetCo
 use vista::engine::optim::{Optimizer, Sgd, SgdConfig, ema_update};
 use vista::photos::views::ViewConfig;
 use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
-use vista::pretrain::encoder::{Joined, copy_state};
 use vista::pretrain::methods::mls::pseudo_labels;
 use vista::pretrain::methods::moco::{self, info_nce};
+use vista::pretrain::momentum::{Joined, copy_state};
 use vista::pretrain::queue::Queue;
 use vista::{Device, Result, Tensor};
 

@@ -7,8 +7,8 @@ use vista::engine::nn::{After, Architecture, Mlp, Mode, Module, ResNet, ResNetCo
 use vista::engine::optim::{Adam, AdamConfig, Optimizer};
 use vista::photos::views::ViewConfig;
 use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
-use vista::pretrain::encoder::Joined;
 use vista::pretrain::methods::s2r2::by_image;
+use vista::pretrain::momentum::Joined;
 use vista::{Device, Result, Tensor};
 
 const IMAGES: usize = 8; // B

@@ -4,7 +4,7 @@ use crate::cli::judged::{Judged, LabelledPhotos, Watch, best_on_test};
 use crate::cli::paths::{Files, Mark, Output};
 use crate::error::Result;
 use crate::pretrain::checkpoint;
-use crate::pretrain::encoder::copy_state;
+use crate::pretrain::momentum::copy_state;
 use crate::transfer::classify::finetune::{Finetune, FinetuneProgress, FinetuneSchedule};
 use serde_json::json;
 

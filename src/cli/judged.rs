@@ -200,7 +200,7 @@ impl Opened {
     fn facts(&self) -> Value {
         json!({
             "backbone": self.config.model,
-            "pretrained_by": self.config.method.entry().name,
+            "pretrained_by": self.config.method.name(),
             "pretraining_seed": self.config.seed,
             "init": self.config.init,
             "image_size": self.views.size,

@@ -1,7 +1,8 @@
 //! The views of a step as its method wants them.
 
 use super::config::Config;
-use super::method::{Batch, KeyViews};
+use super::method::KeyViews;
+use super::passes::Batch;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::rng::KeyedRng;

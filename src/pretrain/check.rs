@@ -1,6 +1,7 @@
 //! Values that no run can have.
 
 use super::config::Config;
+use super::method::HalfConfig;
 use crate::error::{Error, Result};
 use crate::topic::Topic;
 
@@ -29,7 +30,7 @@ impl Config {
             let what = "kNN needs at least one neighbour and a temperature above 0";
             return refuse("eval", what, "set knn_k = 20, knn_tau = 0.07");
         }
-        self.method.check(self)?;
+        self.method.check(self.train.batch, &self.half)?;
         self.image_views().iter().try_for_each(|view| view.check())
     }
 
@@ -92,12 +93,12 @@ pub(super) fn check_views(views: usize, least: usize) -> Result<()> {
 }
 
 /// Refuses a queue that is smaller than the keys of a step, or keys that can't be kept as f16.
-pub(super) fn check_queue(config: &Config, slots: usize, enqueued: usize, projection: usize) -> Result<()> {
+pub(super) fn check_queue(half: &HalfConfig, slots: usize, enqueued: usize, projection: usize) -> Result<()> {
     if slots < enqueued {
         let what = format!("a queue of {slots} is smaller than the {enqueued} keys of a step");
         return explained(Topic::Queue, "method.queue", &what, "raise it or lower --batch");
     }
-    if config.half.queue && !projection.is_multiple_of(2) {
+    if half.queue && !projection.is_multiple_of(2) {
         let what = format!("keys of {projection} elements are not whole words of two f16");
         return explained(Topic::Half, "half.queue", &what, "choose an even method.projection");
     }

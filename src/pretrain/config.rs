@@ -3,26 +3,21 @@
 //! A preset is a whole configuration; a TOML file, then the command's flags, then `--set key=value` replace parts
 //! of it. An unknown key is an error that names the known ones.
 
-use super::method::{KeyViews, MethodConfig};
-use super::methods;
-use super::old;
-use super::settings;
+use super::method::{HalfConfig, KeyViews, MethodConfig};
 use crate::engine::nn::{Architecture, ResNetConfig, Stem};
 use crate::engine::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig};
-use crate::error::{Error, Result};
-use crate::files;
 use crate::photos::views::ViewConfig;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use toml::{Table, Value};
+use std::path::PathBuf;
+use toml::Table;
 
 /// LIMIT: bytes of a configuration; a whole one has 2 KiB. Reading TOML takes 100 bytes for each.
 pub(crate) const MAX_TEXT: usize = 1 << 18;
 
-/// Everything that decides a run.
+/// Everything that decides a run. While it is read, the method `M` is still a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct Config<M = MethodConfig> {
     /// Seed of parameters, order, views and shuffles.
     pub seed: u64,
     /// `auto`, `cpu`, `gpu`, `gpu:N` or `gpu:NAME`.
@@ -39,7 +34,7 @@ pub struct Config {
     /// The encoder.
     pub model: ModelConfig,
     /// The method.
-    pub method: MethodConfig,
+    pub method: M,
     /// Length and batch.
     pub train: TrainConfig,
     /// What is kept as f16.
@@ -131,18 +126,6 @@ pub enum OnNan {
     Stop,
     /// Go on with the next batch, at most three times in a row.
     Skip,
-}
-
-/// What is kept as f16 ([`crate::engine::ops::half`]) instead of f32. Arithmetic is f32 in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HalfConfig {
-    /// Activations that wait for their backward.
-    pub activations: bool,
-    /// Keys in the queue; `method.projection` must then be even.
-    pub queue: bool,
-    /// Weights in checkpoints; biases and batch norm stay f32.
-    pub checkpoint: bool,
 }
 
 /// Which optimiser.
@@ -272,116 +255,6 @@ impl Config {
         }
     }
 
-    /// A preset by name.
-    ///
-    /// # Errors
-    /// [`Error::Input`] naming the presets if there is no such one.
-    pub fn preset(name: &str) -> Result<Config> {
-        match methods::presets().find(|preset| preset.name == name) {
-            Some(preset) => Ok((preset.config)()),
-            None => {
-                let names: Vec<&str> = methods::presets().map(|preset| preset.name).collect();
-                let advice = format!("use one of {}", names.join(", "));
-                Err(Error::input("unknown preset", format!("--preset {name}"), advice))
-            }
-        }
-    }
-
-    /// This configuration for another method or variant: numbers, optimiser, groups and colour of views are those of the
-    /// method's own recipe, sizes and lengths stay. On the built-in photos it is cut to their number.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if there is no such method.
-    pub fn with_method(&self, name: &str) -> Result<Config> {
-        let found = methods::METHODS.into_iter().find_map(|entry| {
-            let variant = entry.variants.iter().find(|(variant, _)| *variant == name);
-            (entry.name == name || variant.is_some()).then_some((entry, variant))
-        });
-        let Some((entry, variant)) = found else {
-            let advice = format!("use one of {}", methods::names().join(", "));
-            return Err(Error::input("unknown method", format!("--method {name}"), advice));
-        };
-        let mut config = self.clone();
-        if entry.name != self.method.entry().name {
-            let own = (entry.recipe)(self);
-            config.views = ViewConfig { size: self.views.size, ..own.views };
-            (config.method, config.optimizer, config.train.groups) =
-                (own.method, own.optimizer, own.train.groups);
-            if *self == Config::preset("demo")? {
-                config = (entry.small)(config);
-            }
-        }
-        match variant {
-            Some((_, setting)) => config.merged(&format!("method.{setting}"), &format!("--method {name}")),
-            None => Ok(config),
-        }
-    }
-
-    /// The configuration that lies in a run's folder.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if the file can't be read, and as [`Config::kept`].
-    pub fn read(path: &Path) -> Result<Config> {
-        Config::kept(&files::read_text(path, MAX_TEXT as u64)?, &path.display().to_string())
-    }
-
-    /// The configuration that was kept with a run, of this version or 0.1.
-    ///
-    /// # Errors
-    /// As [`Config::merged`].
-    pub fn kept(text: &str, place: &str) -> Result<Config> {
-        let today = match text.parse::<Table>() {
-            Ok(table) if text.len() <= MAX_TEXT => old::translated(table).to_string(),
-            _ => text.to_string(), // it will be refused
-        };
-        Config::preset("demo")?.merged(&today, place)
-    }
-
-    /// This configuration with the keys of a TOML text replaced.
-    ///
-    /// # Errors
-    /// [`Error::Input`] naming the place (a file or an argument) if a key is unknown or a value does not fit.
-    pub fn merged(&self, text: &str, place: &str) -> Result<Config> {
-        let bad = |e: &dyn std::fmt::Display| {
-            let message = e.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-            Error::input("bad configuration", place, message)
-        };
-        if text.len() > MAX_TEXT {
-            let what = format!("a configuration of {} bytes, more than {MAX_TEXT}", text.len());
-            return Err(Error::input(what, place, "give a TOML file with keys to replace"));
-        }
-        let changes: Table = toml::from_str(text).map_err(|e: toml::de::Error| bad(&e.message()))?;
-        let mut base = self.clone();
-        // Another method has other numbers: its own are what is changed.
-        let named = changes.get("method").and_then(|method| method.get("name")?.as_str());
-        if let Some(name) = named.filter(|name| *name != self.method.entry().name) {
-            let entry = methods::find(name).ok_or_else(|| bad(&methods::unknown(name)))?;
-            base.method = (entry.parse)(Table::new()).map_err(|e| bad(&e.message()))?;
-        }
-        settings::check(&base, &changes, place)?;
-        let mut table = base.table();
-        merge(&mut table, changes);
-        table.try_into().map_err(|e: toml::de::Error| bad(&e.message()))
-    }
-
-    /// This configuration with one `key=value` replaced, the key dotted as in `method.tau=0.1`.
-    ///
-    /// # Errors
-    /// As [`Config::merged`].
-    pub fn with(&self, setting: &str) -> Result<Config> {
-        let place = format!("--set {setting}");
-        let Some((key, value)) = setting.split_once('=') else {
-            return Err(Error::input("no `=`", place, "write --set key=value"));
-        };
-        // A bare word is a string.
-        let value = value.trim();
-        let literal = match toml::from_str::<Table>(&format!("x = {value}")) {
-            Ok(_) => value.to_string(),
-            Err(_) => Value::String(value.into()).to_string(),
-        };
-        self.merged(&format!("{} = {literal}", key.trim()), &place)
-    }
-
     /// A whole number of the method, by its key; `None` where it has none.
     pub fn whole(&self, key: &str) -> Option<usize> {
         self.method.table().get(key)?.as_integer()?.try_into().ok()
@@ -432,6 +305,42 @@ impl Config {
         self
     }
 
+    /// The same with its method made of the table that it is.
+    pub(super) fn resolved<T, E>(
+        of: Config<T>,
+        method: impl FnOnce(T) -> Result<MethodConfig, E>,
+    ) -> Result<Config, E> {
+        let Config {
+            seed,
+            device,
+            init,
+            init_prefix,
+            data,
+            model,
+            method: table,
+            train,
+            half,
+            optimizer,
+            eval,
+            views,
+        } = of;
+        let method = method(table)?;
+        Ok(Config {
+            seed,
+            device,
+            init,
+            init_prefix,
+            data,
+            model,
+            method,
+            train,
+            half,
+            optimizer,
+            eval,
+            views,
+        })
+    }
+
     /// The whole configuration as a table.
     pub(super) fn table(&self) -> Table {
         // By way of the text, in which an f32 has its own digits and no more.
@@ -441,99 +350,5 @@ impl Config {
     /// The whole configuration as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a configuration of plain values")
-    }
-}
-
-/// Replaces values of `into` by those of `from`, section by section.
-fn merge(into: &mut Table, from: Table) {
-    for (key, value) in from {
-        match (into.get_mut(&key), value) {
-            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
-            (_, value) => {
-                into.insert(key, value);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn demo() -> Config {
-        Config::preset("demo").expect("preset")
-    }
-
-    #[test]
-    fn every_preset_is_valid_and_survives_toml() {
-        for preset in methods::presets() {
-            let config = (preset.config)();
-            config.check().expect("valid");
-            let again = demo().merged(&config.to_toml(), "test").expect("parsed");
-            assert_eq!(config, again, "{}", preset.name);
-        }
-    }
-
-    #[test]
-    fn every_method_has_a_valid_recipe_for_the_built_in_photos_and_for_others() {
-        for name in methods::names() {
-            let small = demo().with_method(name).expect("method");
-            small.check().unwrap_or_else(|e| panic!("{name}: {e}"));
-            let again = demo().merged(&small.to_toml(), "test").expect("parsed");
-            assert_eq!(small, again, "{name}");
-            let other = demo().with("train.epochs=3").expect("set").with_method(name).expect("method");
-            assert_eq!((other.train.batch, other.train.epochs), (16, 3), "{name}: lengths stay");
-        }
-    }
-
-    #[test]
-    fn settings_replace_one_key_and_unknown_ones_are_named() {
-        let config = demo().with("method.name=mls").expect("set").with("train.batch = 32").expect("set");
-        assert_eq!((config.method.entry().name, config.train.batch), ("mls", 32));
-        for (setting, part) in
-            [("method.tua=1", "tua"), ("nothing", "key=value"), ("train.batch=many", "many")]
-        {
-            let message = config.with(setting).unwrap_err().to_string();
-            assert!(message.contains(part) && message.contains(setting), "{message}");
-        }
-        let message = config.with("method.name=mocov9").unwrap_err().to_string();
-        assert!(message.contains("densecl"), "{message}");
-    }
-
-    #[test]
-    fn views_are_those_that_a_method_wants_in_the_order_of_its_sizes() {
-        let sizes = |preset: &str| -> Vec<usize> {
-            Config::preset(preset).expect("preset").image_views().iter().map(|view| view.size).collect()
-        };
-        assert_eq!(sizes("mls-coco-r50-400ep"), [224; 2]);
-        assert_eq!(sizes("s2r2-stl10-r18"), [96; 20]);
-        assert_eq!(sizes("swav-stl10-r18"), [[96; 2].as_slice(), &[48; 6]].concat());
-        let byol = Config::preset("byol-coco-r50-400ep").expect("preset");
-        let of = |config: &Config| {
-            config.image_views().iter().map(|v| (v.blur_p, v.solarize_p)).collect::<Vec<_>>()
-        };
-        assert_eq!(of(&byol), [(1.0, 0.0), (0.1, 0.2)]);
-        assert_eq!(of(&byol.with("method.second_view.blur_p=0.3").expect("set"))[1], (0.3, 0.2));
-    }
-
-    #[test]
-    fn swav_of_the_paper_is_as_published_and_that_of_short_runs_leaves_its_value_of_collapse() {
-        for name in ["swav-stl10-r18", "swav-coco-train-r18", "swav-coco-val-r18"] {
-            let paper = Config::preset(name).expect("preset");
-            let numbers = paper.to_toml();
-            for line in ["sinkhorn_eps = 0.05", "tau = 0.1", "prototypes = 512", "frozen_steps = 313"] {
-                assert!(numbers.contains(line), "{name}: {line} in {numbers}");
-            }
-            assert_eq!((paper.optimizer.name, paper.optimizer.lr), (OptimizerName::Lars, 1.0), "{name}");
-            assert!(format!("{:?}", paper.optimizer()).contains("exclude_1d: false"), "{name}");
-        }
-        let byol = Config::preset("byol-coco-r50-400ep").expect("preset");
-        assert!(format!("{:?}", byol.optimizer()).contains("exclude_1d: true"));
-        let short = demo().with_method("swav").expect("method");
-        assert_eq!((short.optimizer.name, short.optimizer.lr), (OptimizerName::Adam, 1e-3));
-        assert_eq!(short.image_views().iter().map(|v| v.size).collect::<Vec<_>>(), [32, 32, 16, 16, 16, 16]);
-        for line in ["sinkhorn_eps = 0.01", "prototypes = 64", "frozen_steps = 1000000000"] {
-            assert!(short.to_toml().contains(line), "{line} in {}", short.to_toml());
-        }
     }
 }

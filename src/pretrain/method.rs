@@ -12,11 +12,10 @@
 //!
 //! **The test.** `mls_bce`, `info_nce`, `smooth_ap`, .. in `tests/conformance.rs`; closed forms beside each method.
 
-use super::config::Config;
-use super::encoder::{Embed, Embedding, Joined, Momentum, Target, copy_state};
-use super::methods::{self, Entry};
+use super::encoder::Embedding;
+use super::momentum::{Embed, Joined, Momentum, Target, copy_state};
 use super::named::Named;
-use super::passes::Passes;
+use super::passes::{Batch, Passes};
 use super::queue::Queue;
 use crate::engine::autograd::{Observation, Var};
 use crate::engine::device::Device;
@@ -26,7 +25,7 @@ use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
 use rand::{SeedableRng, rngs::StdRng};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::Debug;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -43,16 +42,28 @@ pub enum KeyViews {
     Both,
 }
 
+/// What is kept as f16 ([`crate::engine::ops::half`]) instead of f32. Arithmetic is f32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HalfConfig {
+    /// Activations that wait for their backward.
+    pub activations: bool,
+    /// Keys in the queue; `method.projection` must then be even.
+    pub queue: bool,
+    /// Weights in checkpoints; biases and batch norm stay f32.
+    pub checkpoint: bool,
+}
+
 /// A method's numbers: the `[method]` table of a configuration, and what follows from it without a device.
 pub trait Recipe: Debug + Send + Sync {
-    /// The method.
-    fn entry(&self) -> &'static Entry;
+    /// The method's name.
+    fn name(&self) -> &'static str;
 
-    /// Refuses numbers that no run can have; the rest of the configuration has been checked.
+    /// Refuses numbers that no run of so many images in a batch, and of keys kept so, can have.
     ///
     /// # Errors
     /// [`Error::Input`] naming the first key that does not fit and why.
-    fn check(&self, _config: &Config) -> Result<()> {
+    fn check(&self, _batch: usize, _half: &HalfConfig) -> Result<()> {
         Ok(())
     }
 
@@ -210,20 +221,6 @@ pub trait Method: Module + Debug {
     }
 }
 
-/// The views of one step.
-#[derive(Debug)]
-pub struct Batch {
-    /// Query views, one tensor `[N_i, S_i, S_i, 3]` for each size of view. Rows are view-major: the first views of all B
-    /// images, then their second views, and so on.
-    pub query: Vec<Tensor>,
-    /// Key views `[M, S, S, 3]`, for methods with a key encoder.
-    pub key: Option<Tensor>,
-    /// The images' numbers, `[B]`.
-    pub ids: Vec<u64>,
-    /// Shuffle of the key batch: row r of the key pass is view `shuffle[r]`.
-    pub shuffle: Vec<usize>,
-}
-
 /// Where a run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Now {
@@ -363,24 +360,14 @@ impl Deref for MethodConfig {
 
 impl PartialEq for MethodConfig {
     fn eq(&self, other: &MethodConfig) -> bool {
-        self.entry().name == other.entry().name && self.table == other.table
+        self.name() == other.name() && self.table == other.table
     }
 }
 
 impl Serialize for MethodConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut table = Table::from_iter([("name".to_string(), Value::from(self.entry().name))]);
+        let mut table = Table::from_iter([("name".to_string(), Value::from(self.name()))]);
         table.extend(self.table.clone());
         table.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for MethodConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<MethodConfig, D::Error> {
-        let mut table = Table::deserialize(deserializer)?;
-        let name = table.remove("name");
-        let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
-        let entry = methods::find(name).ok_or_else(|| serde::de::Error::custom(methods::unknown(name)))?;
-        (entry.parse)(table).map_err(|e| serde::de::Error::custom(e.message()))
     }
 }

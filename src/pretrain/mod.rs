@@ -27,6 +27,7 @@ mod log;
 mod memory;
 pub mod method;
 pub mod methods;
+pub mod momentum;
 pub mod named;
 mod old;
 pub mod passes;
@@ -47,15 +48,16 @@ pub mod untrusted;
 pub use collapse::{Dispersion, Watch};
 pub(crate) use config::MAX_TEXT;
 pub use config::{
-    Config, DataConfig, EvalConfig, HalfConfig, ModelConfig, OnNan, OptimizerConfig, OptimizerName,
-    ScheduleName, TrainConfig,
+    Config, DataConfig, EvalConfig, ModelConfig, OnNan, OptimizerConfig, OptimizerName, ScheduleName,
+    TrainConfig,
 };
 pub use folder::{Found, MAY_CHANGE};
 pub use history::History;
 pub use judge::Scores;
 pub(crate) use log::Progress;
 pub use memory::MemoryPlan;
-pub use method::{Batch, Now};
+pub use method::{HalfConfig, Now};
+pub use passes::Batch;
 pub use setup::{activation_bytes, learner};
 pub(crate) use setup::{album, judge_photos, pretraining_photos};
 pub use start::{Imported, ResNetEncoder, start_from, starting_encoder};

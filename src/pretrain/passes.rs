@@ -17,6 +17,20 @@ use crate::error::Result;
 
 use std::ops::Range;
 
+/// The views of one step.
+#[derive(Debug)]
+pub struct Batch {
+    /// Query views, one tensor `[N_i, S_i, S_i, 3]` for each size of view. Rows are view-major: the first views of all B
+    /// images, then their second views, and so on.
+    pub query: Vec<Tensor>,
+    /// Key views `[M, S, S, 3]`, for methods with a key encoder.
+    pub key: Option<Tensor>,
+    /// The images' numbers, `[B]`.
+    pub ids: Vec<u64>,
+    /// Shuffle of the key batch: row r of the key pass is view `shuffle[r]`.
+    pub shuffle: Vec<usize>,
+}
+
 /// How views pass through an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {

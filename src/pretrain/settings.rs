@@ -1,11 +1,139 @@
 //! Keys of a configuration, dotted as in `method.tau`: which there are, which differ, which a mistyped one may mean.
 
-use super::config::Config;
-use super::old;
+use super::config::{Config, MAX_TEXT};
+use super::{methods, old};
 use crate::error::{Error, Result};
+use crate::files;
+use crate::photos::views::ViewConfig;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use toml::{Table, Value};
+
+impl Config {
+    /// A preset by name.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the presets if there is no such one.
+    pub fn preset(name: &str) -> Result<Config> {
+        match methods::presets().find(|preset| preset.name == name) {
+            Some(preset) => Ok((preset.config)()),
+            None => {
+                let names: Vec<&str> = methods::presets().map(|preset| preset.name).collect();
+                let advice = format!("use one of {}", names.join(", "));
+                Err(Error::input("unknown preset", format!("--preset {name}"), advice))
+            }
+        }
+    }
+
+    /// This configuration for another method or variant: numbers, optimiser, groups and colour of views are those of the
+    /// method's own recipe, sizes and lengths stay. On the built-in photos it is cut to their number.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is no such method.
+    pub fn with_method(&self, name: &str) -> Result<Config> {
+        let found = methods::METHODS.into_iter().find_map(|entry| {
+            let variant = entry.variants.iter().find(|(variant, _)| *variant == name);
+            (entry.name == name || variant.is_some()).then_some((entry, variant))
+        });
+        let Some((entry, variant)) = found else {
+            let advice = format!("use one of {}", methods::names().join(", "));
+            return Err(Error::input("unknown method", format!("--method {name}"), advice));
+        };
+        let mut config = self.clone();
+        if entry.name != self.method.name() {
+            let own = (entry.recipe)(self);
+            config.views = ViewConfig { size: self.views.size, ..own.views };
+            (config.method, config.optimizer, config.train.groups) =
+                (own.method, own.optimizer, own.train.groups);
+            if *self == Config::preset("demo")? {
+                config = (entry.small)(config);
+            }
+        }
+        match variant {
+            Some((_, setting)) => config.merged(&format!("method.{setting}"), &format!("--method {name}")),
+            None => Ok(config),
+        }
+    }
+
+    /// The configuration that lies in a run's folder.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the file can't be read, and as [`Config::kept`].
+    pub fn read(path: &Path) -> Result<Config> {
+        Config::kept(&files::read_text(path, MAX_TEXT as u64)?, &path.display().to_string())
+    }
+
+    /// The configuration that was kept with a run, of this version or 0.1.
+    ///
+    /// # Errors
+    /// As [`Config::merged`].
+    pub fn kept(text: &str, place: &str) -> Result<Config> {
+        let today = match text.parse::<Table>() {
+            Ok(table) if text.len() <= MAX_TEXT => old::translated(table).to_string(),
+            _ => text.to_string(), // it will be refused
+        };
+        Config::preset("demo")?.merged(&today, place)
+    }
+
+    /// This configuration with the keys of a TOML text replaced.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the place (a file or an argument) if a key is unknown or a value does not fit.
+    pub fn merged(&self, text: &str, place: &str) -> Result<Config> {
+        let bad = |e: &dyn std::fmt::Display| {
+            let message = e.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            Error::input("bad configuration", place, message)
+        };
+        if text.len() > MAX_TEXT {
+            let what = format!("a configuration of {} bytes, more than {MAX_TEXT}", text.len());
+            return Err(Error::input(what, place, "give a TOML file with keys to replace"));
+        }
+        let changes: Table = toml::from_str(text).map_err(|e: toml::de::Error| bad(&e.message()))?;
+        let mut base = self.clone();
+        // Another method has other numbers: its own are what is changed.
+        let named = changes.get("method").and_then(|method| method.get("name")?.as_str());
+        if let Some(name) = named.filter(|name| *name != self.method.name()) {
+            let entry = methods::find(name).ok_or_else(|| bad(&methods::unknown(name)))?;
+            base.method = (entry.parse)(Table::new()).map_err(|e| bad(&e.message()))?;
+        }
+        check(&base, &changes, place)?;
+        let mut table = base.table();
+        merge(&mut table, changes);
+        let parsed: Config<Table> = table.try_into().map_err(|e: toml::de::Error| bad(&e.message()))?;
+        Config::resolved(parsed, methods::parse_table).map_err(|e| bad(&e))
+    }
+
+    /// This configuration with one `key=value` replaced, the key dotted as in `method.tau=0.1`.
+    ///
+    /// # Errors
+    /// As [`Config::merged`].
+    pub fn with(&self, setting: &str) -> Result<Config> {
+        let place = format!("--set {setting}");
+        let Some((key, value)) = setting.split_once('=') else {
+            return Err(Error::input("no `=`", place, "write --set key=value"));
+        };
+        // A bare word is a string.
+        let value = value.trim();
+        let literal = match toml::from_str::<Table>(&format!("x = {value}")) {
+            Ok(_) => value.to_string(),
+            Err(_) => Value::String(value.into()).to_string(),
+        };
+        self.merged(&format!("{} = {literal}", key.trim()), &place)
+    }
+}
+
+/// Replaces values of `into` by those of `from`, section by section.
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
 
 /// Keys and values of a table, dotted.
 fn flatten(table: &Table) -> Vec<(String, Value)> {
@@ -51,7 +179,7 @@ pub(super) fn check(config: &Config, changes: &Table, place: &str) -> Result<()>
         let like = |other: &String| strsim::jaro_winkler(&key, other);
         let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_string();
         let nearest = known.iter().max_by(|a, b| like(a).total_cmp(&like(b)));
-        let method = config.method.entry().name;
+        let method = config.method.name();
         // A key without its section is meant as often as one that is misspelt.
         let advice = match (old::renamed(&key), known.iter().find(|k| last(k) == last(&key)), nearest) {
             (Some(new), ..) => format!("since 0.2 it is `{new}`, for the methods that have it"),
@@ -107,35 +235,4 @@ impl fmt::Display for Difference {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pretrain::MAY_CHANGE;
-
-    #[test]
-    fn a_mistyped_key_is_answered_with_the_one_that_was_meant() {
-        let demo = Config::preset("demo").expect("preset");
-        for (setting, meant) in [
-            ("method.tua=1", "method.tau"),
-            ("tau=1", "method.tau"),
-            ("train.bacth=8", "train.batch"),
-            ("optimiser.lr=1", "optimizer.lr"),
-            ("views.sise=32", "views.size"),
-        ] {
-            let message = demo.with(setting).unwrap_err().to_string();
-            assert!(message.contains(&format!("did you mean `{meant}`?")), "{message}");
-        }
-        assert!(demo.with("zzz=1").unwrap_err().to_string().contains("prints all keys"));
-        demo.with("data.labelled=x").expect("an optional key");
-        demo.with("init=x").expect("an optional key");
-    }
-
-    #[test]
-    fn changes_are_told_key_by_key() {
-        let demo = Config::preset("demo").expect("preset");
-        let other = demo.with("train.batch=4").expect("set").with("data.photos=x").expect("set");
-        let changed = differences(&demo, &other).iter().map(Difference::to_string).collect::<Vec<_>>();
-        assert_eq!(changed, ["data.photos was absent, is \"x\"", "train.batch was 16, is 4"]);
-        let known = known(&demo);
-        assert!(MAY_CHANGE.iter().all(|key| known.iter().any(|k| k == key)));
-    }
-}
+mod tests;

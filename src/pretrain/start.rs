@@ -1,8 +1,9 @@
 //! What a run starts with: an encoder of its configuration, freshly initialised or with the weights of a file.
 
 use super::config::{Config, ModelConfig};
-use super::encoder::{Embedding, Encoder, copy_state};
+use super::encoder::{Embedding, Encoder};
 use super::method::{Build, Method};
+use super::momentum::copy_state;
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
 use crate::engine::nn::{Mode, Module, Param, ResNet, ResNetConfig, Stem};

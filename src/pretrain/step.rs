@@ -1,9 +1,9 @@
 //! One training step: the only place where state changes.
 
 use super::encoder::{Embedding, Encoder};
-use super::method::{Batch, Embedded, Method, Now, Term};
+use super::method::{Embedded, Method, Now, Term};
 use super::named::Named;
-use super::passes::{Passes, QueryPass};
+use super::passes::{Batch, Passes, QueryPass};
 use crate::engine::autograd::{Grads, Observation, Tape, Var};
 use crate::engine::nn::{Backbone, Mode, Module, Param, ResNet};
 use crate::engine::ops::{Elementwise, Over, run};

@@ -7,7 +7,8 @@ use super::folder::{CONFIG, Folder, Found};
 use super::judge::Scores;
 use super::log::{Log, Progress, WarningRecord};
 use super::memory::{self, MemoryPlan};
-use super::method::{Batch, Now};
+use super::method::Now;
+use super::passes::Batch;
 use super::record::record;
 use super::reopening::BACK_OFF;
 use super::setup;
@@ -251,7 +252,7 @@ impl Trainer {
             model.backbone,
             model.width,
             self.learner.count(),
-            method.entry().name,
+            method.name(),
             train.batch,
             all.len(),
             views.size,

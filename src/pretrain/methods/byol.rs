@@ -1,6 +1,6 @@
 //! BYOL: the prediction from one view must meet the key encoder's projection of the other.
 
-use super::{Entry, parse, preset};
+use super::entry::{Entry, parse, preset};
 use crate::engine::autograd::Var;
 use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::ops::{L2Normalize, Over, run};
@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
 use crate::pretrain::check::check_momentum;
 use crate::pretrain::config::{Config, OptimizerConfig, OptimizerName, TrainConfig};
-use crate::pretrain::encoder::{Embedding, Momentum, Target};
-use crate::pretrain::method::{Build, Embedded, KeyViews, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::encoder::Embedding;
+use crate::pretrain::method::{Build, Embedded, HalfConfig, KeyViews, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::momentum::{Momentum, Target};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
@@ -121,11 +122,11 @@ fn recipe(epochs: u64) -> Config {
 }
 
 impl Recipe for Byol {
-    fn entry(&self) -> &'static Entry {
-        &ENTRY
+    fn name(&self) -> &'static str {
+        ENTRY.name
     }
 
-    fn check(&self, _config: &Config) -> Result<()> {
+    fn check(&self, _batch: usize, _half: &HalfConfig) -> Result<()> {
         check_momentum(self.m)
     }
 

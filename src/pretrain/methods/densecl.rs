@@ -1,7 +1,7 @@
 //! DenseCL: InfoNCE of whole views, and of the cells of their feature maps.
 
+use super::entry::{Entry, parse, preset};
 use super::moco::{collapsed_nce, info_nce, small_momentum};
-use super::{Entry, parse, preset};
 use crate::engine::autograd::{Tape, Var};
 use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::ops::{GatherRows, L2Normalize, MatchCells, run};
@@ -9,8 +9,9 @@ use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::pretrain::check::{check_momentum, check_queue, check_tau, check_weight};
 use crate::pretrain::config::{Config, TrainConfig};
-use crate::pretrain::encoder::{Embedding, Momentum, Target};
-use crate::pretrain::method::{Build, Embedded, KeyViews, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::encoder::Embedding;
+use crate::pretrain::method::{Build, Embedded, HalfConfig, KeyViews, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::momentum::{Momentum, Target};
 use crate::pretrain::named::Named;
 use crate::pretrain::queue::Queue;
 use serde::{Deserialize, Serialize};
@@ -76,15 +77,15 @@ fn epochs(epochs: u64) -> Config {
 }
 
 impl Recipe for DenseCl {
-    fn entry(&self) -> &'static Entry {
-        &ENTRY
+    fn name(&self) -> &'static str {
+        ENTRY.name
     }
 
-    fn check(&self, config: &Config) -> Result<()> {
+    fn check(&self, batch: usize, half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.2)?;
         check_weight("method.lambda", self.lambda, 1.0)?;
         check_momentum(self.m)?;
-        check_queue(config, self.queue, config.train.batch, self.projection)
+        check_queue(half, self.queue, batch, self.projection)
     }
 
     fn key_views(&self) -> KeyViews {

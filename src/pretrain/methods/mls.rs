@@ -4,8 +4,8 @@
 //! f32 even with half storage. About 204 negatives meet each positive, so the BCE alone drives z against the mean key; both
 //! losses and both gradient norms are in the log.
 
+use super::entry::{Entry, parse, preset};
 use super::moco::{collapsed_nce, embed, info_nce, small_momentum};
-use super::{Entry, parse, preset};
 use crate::engine::autograd::{Tape, Var};
 use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::ops::top_k::{MAX_COLUMNS, MAX_K};
@@ -14,8 +14,9 @@ use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::pretrain::check::{check_momentum, check_queue, check_tau, check_weight, refuse};
 use crate::pretrain::config::{Config, TrainConfig};
-use crate::pretrain::encoder::{Embedding, Momentum, Target};
-use crate::pretrain::method::{Build, Embedded, KeyViews, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::encoder::Embedding;
+use crate::pretrain::method::{Build, Embedded, HalfConfig, KeyViews, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::momentum::{Momentum, Target};
 use crate::pretrain::queue::{Queue, Ring};
 use serde::{Deserialize, Serialize};
 
@@ -182,15 +183,15 @@ fn small(config: Config) -> Config {
 }
 
 impl Recipe for Mls {
-    fn entry(&self) -> &'static Entry {
-        &ENTRY
+    fn name(&self) -> &'static str {
+        ENTRY.name
     }
 
-    fn check(&self, config: &Config) -> Result<()> {
+    fn check(&self, batch: usize, half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.2)?;
         check_weight("method.lambda", self.lambda, f32::INFINITY)?;
         check_momentum(self.m)?;
-        check_queue(config, self.queue, config.train.batch, self.projection)?;
+        check_queue(half, self.queue, batch, self.projection)?;
         if self.term != LossTerm::None && (self.k == 0 || self.k > self.queue.min(MAX_K)) {
             let what = format!("k = {} pseudo-positives of a queue of {}", self.k, self.queue);
             return refuse("method.k", &what, "choose k from 1 to the smaller of 64 and the queue");

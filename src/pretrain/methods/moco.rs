@@ -1,6 +1,6 @@
 //! MoCo-v2: each query view must pick its own key among a queue of others.
 
-use super::{Entry, parse, preset};
+use super::entry::{Entry, parse, preset};
 use crate::engine::autograd::Var;
 use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::ops::{L2Normalize, Over, run};
@@ -8,8 +8,9 @@ use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::pretrain::check::{check_momentum, check_queue, check_tau};
 use crate::pretrain::config::{Config, OptimizerConfig, TrainConfig};
-use crate::pretrain::encoder::{Embedding, Momentum, Target};
-use crate::pretrain::method::{Build, Embedded, KeyViews, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::encoder::Embedding;
+use crate::pretrain::method::{Build, Embedded, HalfConfig, KeyViews, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::momentum::{Momentum, Target};
 use crate::pretrain::queue::{Queue, Ring};
 use serde::{Deserialize, Serialize};
 
@@ -79,14 +80,14 @@ pub(super) fn small_momentum(config: Config) -> Config {
 }
 
 impl Recipe for Moco {
-    fn entry(&self) -> &'static Entry {
-        &ENTRY
+    fn name(&self) -> &'static str {
+        ENTRY.name
     }
 
-    fn check(&self, config: &Config) -> Result<()> {
+    fn check(&self, batch: usize, half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.2)?;
         check_momentum(self.m)?;
-        check_queue(config, self.queue, config.train.batch, self.projection)
+        check_queue(half, self.queue, batch, self.projection)
     }
 
     fn key_views(&self) -> KeyViews {

@@ -12,52 +12,21 @@
 
 pub mod byol;
 pub mod densecl;
+mod entry;
 pub mod mls;
 pub mod moco;
 pub mod s2r2;
 pub mod simclr;
 pub mod swav;
 
-use super::config::Config;
-use super::method::{MethodConfig, Recipe};
-use serde::{Serialize, de::DeserializeOwned};
-use toml::Table;
+pub use entry::{Entry, Preset};
+
+use super::method::MethodConfig;
+use toml::{Table, Value};
 
 /// Every method.
 pub const METHODS: [&Entry; 7] =
     [&mls::ENTRY, &moco::ENTRY, &s2r2::ENTRY, &simclr::ENTRY, &swav::ENTRY, &byol::ENTRY, &densecl::ENTRY];
-
-/// A method as the list knows it.
-#[derive(Debug)]
-pub struct Entry {
-    /// Its name in a configuration.
-    pub name: &'static str,
-    /// Names of variants, each with the setting of `[method]` that makes it.
-    pub variants: &'static [(&'static str, &'static str)],
-    /// A recipe from the table `[method]`, defaults in place of what it lacks.
-    pub parse: fn(Table) -> Result<MethodConfig, toml::de::Error>,
-    /// The method's own recipe for a run like this one: of it other runs take numbers, optimiser, views and groups.
-    pub recipe: fn(&Config) -> Config,
-    /// That recipe cut to the 573 built-in photos and to minutes.
-    pub small: fn(Config) -> Config,
-    /// The settings of papers.
-    pub presets: &'static [Preset],
-}
-
-/// A whole configuration by name.
-#[derive(Debug)]
-pub struct Preset {
-    /// Its name.
-    pub name: &'static str,
-    /// What it is, with its source.
-    pub about: &'static str,
-    /// The configuration.
-    pub config: fn() -> Config,
-}
-
-const fn preset(name: &'static str, about: &'static str, config: fn() -> Config) -> Preset {
-    Preset { name, about, config }
-}
 
 /// Names and numbers of presets.
 pub fn presets() -> impl Iterator<Item = &'static Preset> {
@@ -80,12 +49,13 @@ pub fn names() -> Vec<&'static str> {
     METHODS.into_iter().flat_map(|entry| [entry.name].into_iter().chain(variants(entry))).collect()
 }
 
-/// [`Entry::parse`] of a struct of numbers.
+/// A recipe from the table `[method]`, whose `name` says of which method.
 ///
 /// # Errors
-/// The parser's, of a key that is not there or a value that does not fit.
-pub fn parse<R: Recipe + Serialize + DeserializeOwned + 'static>(
-    table: Table,
-) -> Result<MethodConfig, toml::de::Error> {
-    table.try_into::<R>().map(MethodConfig::from)
+/// What does not fit, in words.
+pub fn parse_table(mut table: Table) -> Result<MethodConfig, String> {
+    let name = table.remove("name");
+    let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let entry = find(name).ok_or_else(|| unknown(name))?;
+    (entry.parse)(table).map_err(|e| e.message().to_string())
 }

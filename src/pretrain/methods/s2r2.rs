@@ -3,8 +3,8 @@
 //! **The trap.** The query is in neither set: kept among the ranked, equal embeddings give (K + 1)/(B K + 1), another
 //! quantity. And ranks are sums over pairs: a tensor of triples is never made.
 
+use super::entry::{Entry, parse, preset};
 use super::moco::embed;
-use super::{Entry, parse, preset};
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
 use crate::engine::nn::{Architecture, Backbone, Mlp, Mode, Module, Param, Stem};
@@ -16,7 +16,7 @@ use crate::pretrain::config::{
     Config, EvalConfig, ModelConfig, OptimizerConfig, OptimizerName, ScheduleName, TrainConfig,
 };
 use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, Loss, Method, Recipe, Term};
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Loss, Method, Recipe, Term};
 use serde::{Deserialize, Serialize};
 
 /// Every view is the query once; the other views of its image are to be ranked above those of all others.
@@ -134,11 +134,11 @@ fn demo() -> Config {
 }
 
 impl Recipe for S2r2 {
-    fn entry(&self) -> &'static Entry {
-        &ENTRY
+    fn name(&self) -> &'static str {
+        ENTRY.name
     }
 
-    fn check(&self, _config: &Config) -> Result<()> {
+    fn check(&self, _batch: usize, _half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.05)?;
         check_views(self.views, 2)
     }

@@ -1,7 +1,8 @@
 //! SimCLR: each view must pick the other view of its image among all views of the batch.
 
+use super::entry::{Entry, parse, preset};
 use super::moco::embed;
-use super::{Entry, parse, preset, s2r2};
+use super::s2r2;
 use crate::engine::autograd::Var;
 use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::tensor::Tensor;
@@ -9,7 +10,7 @@ use crate::error::Result;
 use crate::pretrain::check::check_tau;
 use crate::pretrain::config::{Config, OptimizerConfig, ScheduleName, TrainConfig};
 use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, Loss, Method, Recipe, Term};
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Loss, Method, Recipe, Term};
 use serde::{Deserialize, Serialize};
 
 /// NT-Xent: `loss = mean_i -log( exp(s_ij/tau) / sum_{k != i} exp(s_ik/tau) )`, j the other view of i's image,
@@ -88,11 +89,11 @@ fn recipe(images: usize) -> Config {
 }
 
 impl Recipe for SimClr {
-    fn entry(&self) -> &'static Entry {
-        &ENTRY
+    fn name(&self) -> &'static str {
+        ENTRY.name
     }
 
-    fn check(&self, _config: &Config) -> Result<()> {
+    fn check(&self, _batch: usize, _half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.5)
     }
 

@@ -1,6 +1,7 @@
 //! SwAV: the prototypes that one view is assigned to must be predicted from the others.
 
-use super::{Entry, parse, preset, s2r2};
+use super::entry::{Entry, parse, preset};
+use super::s2r2;
 use crate::engine::autograd::{Tape, Var};
 use crate::engine::device::Device;
 use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
@@ -12,7 +13,7 @@ use crate::photos::views::ViewConfig;
 use crate::pretrain::check::{check_queue, check_tau, check_views, refuse};
 use crate::pretrain::config::{Config, OptimizerConfig, OptimizerName, ScheduleName, TrainConfig};
 use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Loss, Method, Now, Recipe, Term};
 use crate::pretrain::named::Named;
 use crate::pretrain::queue::Queue;
 use rand::Rng;
@@ -155,11 +156,11 @@ fn small(config: Config) -> Config {
 }
 
 impl Recipe for Swav {
-    fn entry(&self) -> &'static Entry {
-        &ENTRY
+    fn name(&self) -> &'static str {
+        ENTRY.name
     }
 
-    fn check(&self, config: &Config) -> Result<()> {
+    fn check(&self, batch: usize, half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.1)?;
         check_views(self.views, FULL)?;
         if self.views < self.small_views.saturating_add(FULL) {
@@ -176,7 +177,7 @@ impl Recipe for Swav {
         if self.queue == 0 {
             return Ok(());
         }
-        check_queue(config, self.queue, FULL * config.train.batch, self.projection)
+        check_queue(half, self.queue, FULL * batch, self.projection)
     }
 
     fn views(&self, views: &ViewConfig) -> Vec<ViewConfig> {

@@ -24,8 +24,8 @@ pub fn command(config: &Config, out: &Path) -> String {
 /// Settings that make `wanted` of `preset`; `None` if the preset has a key that can't be taken away.
 fn changes(mut preset: Config, wanted: &Config) -> Option<Vec<String>> {
     let mut all = Vec::new();
-    let method = wanted.method.entry().name;
-    if preset.method.entry().name != method {
+    let method = wanted.method.name();
+    if preset.method.name() != method {
         all.push(format!("method.name={method}"));
         preset = preset.with(&all[0]).ok()?;
     }

@@ -68,7 +68,7 @@ fn facts(config: &Config, history: &History) -> Vec<[String; 2]> {
     let steps = last("step").unwrap_or(0.0);
     let views = history.series("step").last().map_or(0.0, |p| p.0);
     let mut all = vec![
-        ("method", config.method.entry().name.into()),
+        ("method", config.method.name().into()),
         ("encoder", format!("{}, width {}", lower(&config.model.backbone), config.model.width)),
         ("photos", photos),
         (
