@@ -3,7 +3,7 @@
 use super::passes::{Chunks, QueryPass, embed_chunks};
 use crate::engine::autograd::{Grads, Observation, Tape, Var};
 use crate::engine::nn::Param;
-use crate::engine::ops::{Elementwise, GatherRows, L2Normalize, Over, run};
+use crate::engine::ops::{GatherRows, L2Normalize, Map, Over, run};
 use crate::engine::optim::{Optimizer, ema_update};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -262,7 +262,7 @@ fn add_weighted(
         let Some(d) = grads.of(leaf) else { continue };
         add_to(&mut square, squared(d)?)?;
         if weight != 0.0 {
-            add_to(sum, run(&Elementwise::Scale(weight), &[d])?.swap_remove(0))?;
+            add_to(sum, run(&Map::Scale(weight), &[d])?.swap_remove(0))?;
         }
     }
     Ok(square)
@@ -278,7 +278,7 @@ fn squared(x: &Tensor) -> Result<Tensor> {
 fn add_to(sum: &mut Option<Tensor>, x: Tensor) -> Result<()> {
     *sum = Some(match sum.take() {
         None => x,
-        Some(sum) => run(&Elementwise::Add, &[&sum, &x])?.swap_remove(0),
+        Some(sum) => run(&Map::Add, &[&sum, &x])?.swap_remove(0),
     });
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::Var;
 use crate::engine::nn::Param;
-use crate::engine::ops::{Elementwise, run};
+use crate::engine::ops::{Map, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ impl Grads {
             match self.params.get(&param) {
                 Some(&at) => {
                     let sum = match self.by_node[at].take() {
-                        Some(d) => run(&Elementwise::Add, &[&d, &more])?.swap_remove(0),
+                        Some(d) => run(&Map::Add, &[&d, &more])?.swap_remove(0),
                         None => more,
                     };
                     self.by_node[at] = Some(sum);

@@ -3,6 +3,7 @@
 mod conv;
 mod conv_norm;
 mod linear;
+mod loss;
 mod module;
 mod norm;
 mod projector;

@@ -8,22 +8,19 @@
 pub mod adam;
 pub mod avg_pool;
 pub mod batch_norm;
-pub mod bce_with_logits;
 pub mod bilinear_resize;
 pub mod case;
 pub mod concat;
 pub mod conv2d;
 pub mod conv_statistics;
-pub mod cross_entropy;
-pub mod elementwise;
 pub mod ema;
+pub mod fused;
 pub mod gather_rows;
 pub mod half;
 pub mod kernel;
-pub mod knn_softmax;
 pub mod l2_normalize;
 pub mod lars;
-pub mod log_softmax;
+pub mod map;
 pub mod match_cells;
 pub mod matmul;
 pub mod max_pool;
@@ -35,7 +32,6 @@ mod reshape;
 mod rows;
 pub mod running_stats;
 pub mod sgd;
-pub mod smooth_ap;
 pub mod sum_parts;
 pub mod top_k;
 pub mod tune;
@@ -45,21 +41,21 @@ pub use self::half::{Half, Packed};
 pub use adam::AdamUpdate;
 pub use avg_pool::AvgPool;
 pub use batch_norm::{BatchNorm, BatchNormEval};
-pub use bce_with_logits::BceWithLogits;
 pub use bilinear_resize::BilinearResize;
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
 pub use concat::Concat;
 pub use conv_statistics::ConvStatistics;
 pub use conv2d::Conv2d;
-pub use cross_entropy::CrossEntropy;
-pub use elementwise::Elementwise;
 pub use ema::Ema;
+pub use fused::bce_with_logits::BceWithLogits;
+pub use fused::cross_entropy::CrossEntropy;
+pub use fused::knn_softmax::KnnSoftmax;
+pub use fused::smooth_ap::SmoothAp;
 pub use gather_rows::GatherRows;
 pub use kernel::{Differentiable, Kernel, Op, Saved, run};
-pub use knn_softmax::KnnSoftmax;
 pub use l2_normalize::L2Normalize;
 pub use lars::LarsUpdate;
-pub use log_softmax::LogSoftmax;
+pub use map::Map;
 pub use match_cells::MatchCells;
 pub use matmul::Matmul;
 pub use max_pool::MaxPool;
@@ -70,7 +66,6 @@ pub use reduce::{Over, Reduce};
 pub use reshape::Reshape;
 pub use running_stats::RunningStats;
 pub use sgd::SgdUpdate;
-pub use smooth_ap::SmoothAp;
 pub use sum_parts::SumParts;
 pub use top_k::TopK;
 pub use winograd::WinogradConv2d;
@@ -81,7 +76,7 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<BceWithLogits>(),
         AnyCase::differentiable::<CrossEntropy>(),
         AnyCase::differentiable::<KnnSoftmax>(),
-        AnyCase::differentiable::<Elementwise>(),
+        AnyCase::differentiable::<Map>(),
         AnyCase::differentiable::<Reduce>(),
         AnyCase::differentiable::<Matmul>(),
         AnyCase::differentiable::<Conv2d>(),
@@ -95,7 +90,6 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<L2Normalize>(),
         AnyCase::differentiable::<GatherRows>(),
         AnyCase::differentiable::<Concat>(),
-        AnyCase::differentiable::<LogSoftmax>(),
         AnyCase::differentiable::<BilinearResize>(),
     ];
     let others = [
