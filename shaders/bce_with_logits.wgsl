@@ -4,7 +4,7 @@
 // parallel  forward: one workgroup per row, 256 lanes stride over D, tree sum; backward: one thread per element
 // numerics  max(x,0) - y x + log(1 + exp(-|x|)); the gradient (1-y) s(x) - y s(-x) cancels no digits at y 0 or 1
 // limits    1 KiB of workgroup memory, 4 bindings; blocks of rows are independent
-// twin      src/engine/ops/bce_with_logits.rs
+// twin      src/engine/ops/fused/bce_with_logits.rs
 
 struct Params {
     rows: u32,

@@ -5,7 +5,7 @@
 // numerics  stats are the maximum and the log of the sum of exp(x - maximum): kept apart, because their sum
 //           would lose the digits of the second for large logits
 // limits    1 KiB of workgroup memory, 5 bindings; blocks of rows are independent
-// twin      src/engine/ops/cross_entropy.rs
+// twin      src/engine/ops/fused/cross_entropy.rs
 
 struct Params {
     rows: u32,

@@ -5,7 +5,7 @@
 // numerics  the log-sum-exp of the negatives is kept as maximum and the log of the sum above it; softplus in its
 //           stable form
 // limits    1 KiB of workgroup memory, 5 bindings; blocks of rows are independent
-// twin      src/engine/ops/knn_softmax.rs
+// twin      src/engine/ops/fused/knn_softmax.rs
 
 struct Params {
     rows: u32,

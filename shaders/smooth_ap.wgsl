@@ -3,7 +3,7 @@
 // parallel  one workgroup per query; for each of its positives 256 lanes stride over the candidates, tree sum
 // numerics  the derivative of a sigmoid is e/(1+e)^2 with e = exp(-|x|): no difference of close numbers
 // limits    1 KiB of workgroup memory, 4 bindings, nothing cubic; blocks of queries are independent
-// twin      src/engine/ops/smooth_ap.rs
+// twin      src/engine/ops/fused/smooth_ap.rs
 
 struct Params {
     queries: u32,       // queries bound

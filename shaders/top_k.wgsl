@@ -2,7 +2,7 @@
 // entries   forward : x[B,D] -> values[B,k], indices[B,k]     labels : x -> values, indices, labels[B,D]
 // parallel  one workgroup per row, threads stride over D; radix selection, one byte of the key per pass
 // numerics  exact: keys order as the values do, then by lower index; NaN lowest, -0 equals 0
-// limits    D <= 65536, k <= 64; 2.6 KiB workgroup memory, 4 bindings
+// limits    D <= 2^24, k <= 64; 2.6 KiB workgroup memory, 4 bindings
 // twin      src/engine/ops/top_k.rs
 
 struct Params {
@@ -12,6 +12,7 @@ struct Params {
 }
 
 const WG: u32 = 256u;
+const LAST: u32 = 0xffffffu; // the largest index: f32 holds no more whole numbers
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -40,7 +41,7 @@ fn key_of(value: f32, column: u32) -> vec2<u32> {
     var high = select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
     if ((bits << 1u) == 0u) { high = 0x80000000u; }
     if (is_nan(value)) { high = 0u; }
-    return vec2<u32>(high, 65535u - column);
+    return vec2<u32>(high, LAST - column);
 }
 
 fn less(a: vec2<u32>, b: vec2<u32>) -> bool {
@@ -50,10 +51,10 @@ fn less(a: vec2<u32>, b: vec2<u32>) -> bool {
 /// The smallest key of the k largest of the row that starts at `base`.
 fn smallest_taken(base: u32, lane: u32) -> vec2<u32> {
     var cut = Cut(vec2<u32>(0u), vec2<u32>(0u), params.k, 0u);
-    // Four bytes of the value's key, then two of the index.
-    for (var level = 0u; level < 6u && cut.done == 0u; level += 1u) {
+    // Four bytes of the value's key, then three of the index.
+    for (var level = 0u; level < 7u && cut.done == 0u; level += 1u) {
         let word = level / 4u;
-        let shift = select(24u - 8u * level, 40u - 8u * level, word == 1u);
+        let shift = select(24u - 8u * level, 48u - 8u * level, word == 1u);
         atomicStore(&histogram[lane], 0u);
         workgroupBarrier();
         for (var column = lane; column < params.columns; column += WG) {
@@ -104,7 +105,7 @@ fn write_row(row: u32, lane: u32) -> vec2<u32> {
         for (var other = 0u; other < unfolded(params.k, lane); other += 1u) {
             rank += u32(less(mine, candidates[other]));
         }
-        let column = 65535u - mine.y;
+        let column = LAST - mine.y;
         values[row * params.k + rank] = x[base + column];
         indices[row * params.k + rank] = f32(column);
     }

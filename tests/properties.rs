@@ -87,7 +87,7 @@ proptest! {
         let weight = normal(&device, seed, &[o, kernel, kernel, c]);
         let conv = |x: &Tensor| run(&op, &[x, &weight]).map(|y| y[0].to_vec().expect("values"));
         let (a, b) = (normal(&device, seed ^ 1, &[n, h, w, c]), normal(&device, seed ^ 2, &[n, h, w, c]));
-        let sum = run(&vista::engine::ops::Elementwise::Add, &[&a, &b]).expect("sum").swap_remove(0);
+        let sum = run(&vista::engine::ops::Map::Add, &[&a, &b]).expect("sum").swap_remove(0);
         let reach = dilation * (kernel - 1) + 1;
         match (conv(&a), conv(&b), conv(&sum)) {
             (Ok(a), Ok(b), Ok(sum)) => for ((a, b), s) in a.iter().zip(&b).zip(&sum) {

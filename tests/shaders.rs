@@ -77,8 +77,9 @@ fn shaders_are_headed_and_have_a_twin_of_the_same_name() {
                 "{name} does not say `{part}`"
             );
         }
-        let twin = format!("{}/src/engine/ops/{name}.rs", env!("CARGO_MANIFEST_DIR"));
-        assert!(std::path::Path::new(&twin).exists(), "{twin}");
+        let twin = head.iter().find_map(|line| line.strip_prefix("// twin      ")).expect("a twin");
+        assert!(twin.replace("/twin.rs", ".rs").ends_with(&format!("/{name}.rs")), "{twin}");
+        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(twin).exists(), "{twin}");
     }
 }
 

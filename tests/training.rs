@@ -6,7 +6,7 @@ use std::path::Path;
 use vista::engine::autograd::Tape;
 use vista::engine::device::GpuOptions;
 use vista::engine::nn::Module;
-use vista::engine::ops::{Elementwise, run};
+use vista::engine::ops::{Map, run};
 use vista::engine::tensor::init;
 use vista::pretrain::{Batch, Config, Learner, Now, Trainer};
 use vista::{Device, Tensor};
@@ -204,7 +204,7 @@ fn bind_groups_are_bounded_whatever_is_bound() {
     // All are held, so that each is a buffer of its own.
     let mut held = vec![Tensor::full(&device, [64], 1.0).expect("a tensor")];
     for _ in 0..20_000 {
-        let next = run(&Elementwise::Scale(-1.0), &[&held[held.len() - 1]]).expect("a product");
+        let next = run(&Map::Scale(-1.0), &[&held[held.len() - 1]]).expect("a product");
         held.extend(next);
         assert!(gpu.bind_groups()[0] <= 16_384, "{} are kept", gpu.bind_groups()[0]);
     }

@@ -6,7 +6,7 @@ use super::named::Named;
 use super::passes::{Batch, Passes, QueryPass};
 use crate::engine::autograd::{Grads, Observation, Tape, Var};
 use crate::engine::nn::{Backbone, Mode, Module, Param, ResNet};
-use crate::engine::ops::{Elementwise, Over, run};
+use crate::engine::ops::{Map, Over, run};
 use crate::engine::optim::{Optimizer, groups};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -193,7 +193,7 @@ fn add_weighted(
         let Some(d) = grads.of(leaf) else { continue };
         add_to(&mut square, squared(d)?)?;
         if weight != 0.0 {
-            add_to(sum, run(&Elementwise::Scale(weight), &[d])?.swap_remove(0))?;
+            add_to(sum, run(&Map::Scale(weight), &[d])?.swap_remove(0))?;
         }
     }
     Ok(square)
@@ -209,7 +209,7 @@ fn squared(x: &Tensor) -> Result<Tensor> {
 fn add_to(sum: &mut Option<Tensor>, x: Tensor) -> Result<()> {
     *sum = Some(match sum.take() {
         None => x,
-        Some(sum) => run(&Elementwise::Add, &[&sum, &x])?.swap_remove(0),
+        Some(sum) => run(&Map::Add, &[&sum, &x])?.swap_remove(0),
     });
     Ok(())
 }

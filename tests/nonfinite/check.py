@@ -209,15 +209,27 @@ def forward(op, text, x):
         return [cross_entropy(*x)]
     if op == "knn_softmax":
         return [knn_softmax(*x)]
-    if op == "elementwise":
-        kind = text.split("(")[0]
+    if op == "map":
+        kind, _, constants = text.rstrip(")").partition("(")
+        c = [float(v) for v in constants.split(",") if v]
         return [{
             "Add": lambda: x[0] + x[1],
             "Sub": lambda: x[0] - x[1],
             "Mul": lambda: x[0] * x[1],
-            "Scale": lambda: x[0] * float(text[6:-1]),
+            "Div": lambda: x[0] / x[1],
+            "Max": lambda: torch.maximum(x[0], x[1]),
+            "Min": lambda: torch.minimum(x[0], x[1]),
+            "Scale": lambda: x[0] * c[0],
+            "Offset": lambda: x[0] + c[0],
+            "Exp": lambda: x[0].exp(),
+            "Log": lambda: x[0].log(),
+            "Sqrt": lambda: x[0].sqrt(),
+            "Square": lambda: x[0].square(),
+            "Abs": lambda: x[0].abs(),
+            "Sigmoid": lambda: x[0].sigmoid(),
+            "Softplus": lambda: F.softplus(x[0]),
             "Relu": lambda: F.relu(x[0]),
-            "AddRelu": lambda: F.relu(x[0] + x[1]),
+            "Clamp": lambda: x[0].clamp(c[0], c[1]),
         }[kind]()]
     if op == "reduce":
         over = {"All": None, "Row": -1, "Channel": list(range(x[0].dim() - 1))}[a["over"]]
@@ -266,8 +278,6 @@ def forward(op, text, x):
         return [gather_rows(*x)]
     if op == "concat":
         return [torch.cat([t.reshape(-1, t.shape[-1]) for t in x], 1).reshape(*x[0].shape[:-1], -1)]
-    if op == "log_softmax":
-        return [F.log_softmax(x[0], -1)]
     if op == "bilinear_resize":
         y = F.interpolate(x[0].permute(0, 3, 1, 2), size=a["size"], mode="bilinear", align_corners=False)
         return [y.permute(0, 2, 3, 1)]

@@ -136,7 +136,7 @@ pub fn exact_ap(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let z = normalized(&case.input("reps", device))?;
     let similarities = ops::run(&ops::Matmul::NT, &[&z, &z])?.swap_remove(0);
     let rows = similarities.shape()[0];
-    let ap = ops::smooth_ap::exact_ap(&similarities.to_vec()?, rows, views)?;
+    let ap = ops::fused::smooth_ap::exact_ap(&similarities.to_vec()?, rows, views)?;
     let ap: Vec<f64> = ap.into_iter().map(f64::from).collect();
     let mean = ap.iter().sum::<f64>() / ap.len() as f64;
     Ok(Outputs::from([("out.ap".into(), ap), ("out.mean_ap".into(), vec![mean])]))

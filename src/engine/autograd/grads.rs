@@ -3,7 +3,7 @@
 use super::Var;
 use crate::engine::exchange::{Alone, Exchange};
 use crate::engine::nn::Param;
-use crate::engine::ops::{Elementwise, run};
+use crate::engine::ops::{Map, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ impl Grads {
             match self.params.get(&param) {
                 Some(&at) => {
                     let sum = match self.by_node[at].take() {
-                        Some(d) => run(&Elementwise::Add, &[&d, &more])?.swap_remove(0),
+                        Some(d) => run(&Map::Add, &[&d, &more])?.swap_remove(0),
                         None => more,
                     };
                     self.by_node[at] = Some(sum);

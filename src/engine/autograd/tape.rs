@@ -4,7 +4,7 @@ use super::{Grads, Var};
 use crate::engine::device::Device;
 use crate::engine::exchange::Exchange;
 use crate::engine::nn::{Param, RunningStatistics};
-use crate::engine::ops::{Elementwise, Op, Packed, Saved, Update, run};
+use crate::engine::ops::{Map, Op, Packed, Saved, Update, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use std::cell::RefCell;
@@ -297,7 +297,7 @@ fn pull_back(node: &Node, id: usize, grads: &mut [Option<Tensor>]) -> Result<()>
 fn accumulate(sum: &mut Option<Tensor>, dx: Tensor) -> Result<()> {
     *sum = Some(match sum.take() {
         None => dx,
-        Some(sum) => run(&Elementwise::Add, &[&sum, &dx])?.swap_remove(0),
+        Some(sum) => run(&Map::Add, &[&sum, &dx])?.swap_remove(0),
     });
     Ok(())
 }

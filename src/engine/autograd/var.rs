@@ -2,8 +2,8 @@
 
 use super::{Grads, Tape};
 use crate::engine::ops::{
-    AvgPool, BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, Elementwise, GatherRows,
-    KnnSoftmax, L2Normalize, LogSoftmax, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
+    AvgPool, BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, GatherRows, KnnSoftmax,
+    L2Normalize, Map, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
 };
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::Result;
@@ -68,28 +68,52 @@ impl<'t> Var<'t> {
         Ok(self.tape.apply(op, &inputs)?.0)
     }
 
-    /// `self + other`
+    /// `self + other`; dimensions that are 1 or missing in one of them are repeated
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] if the shapes differ.
+    /// [`crate::Error::Shape`] if the shapes do not fit.
     pub fn add(&self, other: &Var<'t>) -> Result<Var<'t>> {
-        self.apply(Elementwise::Add, &[other])
+        self.apply(Map::Add, &[other])
     }
 
-    /// `self - other`
+    /// `self - other`; dimensions that are 1 or missing in one of them are repeated
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] if the shapes differ.
+    /// [`crate::Error::Shape`] if the shapes do not fit.
     pub fn sub(&self, other: &Var<'t>) -> Result<Var<'t>> {
-        self.apply(Elementwise::Sub, &[other])
+        self.apply(Map::Sub, &[other])
     }
 
-    /// `self * other`, elementwise
+    /// `self * other`, elementwise; dimensions that are 1 or missing in one of them are repeated
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] if the shapes differ.
+    /// [`crate::Error::Shape`] if the shapes do not fit.
     pub fn mul(&self, other: &Var<'t>) -> Result<Var<'t>> {
-        self.apply(Elementwise::Mul, &[other])
+        self.apply(Map::Mul, &[other])
+    }
+
+    /// `self / other`, elementwise; dimensions that are 1 or missing in one of them are repeated
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes do not fit.
+    pub fn div(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Map::Div, &[other])
+    }
+
+    /// The larger of the two, elementwise; dimensions that are 1 or missing in one of them are repeated
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes do not fit.
+    pub fn max(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Map::Max, &[other])
+    }
+
+    /// The smaller of the two, elementwise; dimensions that are 1 or missing in one of them are repeated
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes do not fit.
+    pub fn min(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Map::Min, &[other])
     }
 
     /// `factor * self`
@@ -97,7 +121,71 @@ impl<'t> Var<'t> {
     /// # Errors
     /// The device's.
     pub fn scale(&self, factor: f32) -> Result<Var<'t>> {
-        self.apply(Elementwise::Scale(factor), &[])
+        self.apply(Map::Scale(factor), &[])
+    }
+
+    /// `self + constant`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn offset(&self, constant: f32) -> Result<Var<'t>> {
+        self.apply(Map::Offset(constant), &[])
+    }
+
+    /// `exp(self)`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn exp(&self) -> Result<Var<'t>> {
+        self.apply(Map::Exp, &[])
+    }
+
+    /// The natural logarithm
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn log(&self) -> Result<Var<'t>> {
+        self.apply(Map::Log, &[])
+    }
+
+    /// The square root
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn sqrt(&self) -> Result<Var<'t>> {
+        self.apply(Map::Sqrt, &[])
+    }
+
+    /// `self * self`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn square(&self) -> Result<Var<'t>> {
+        self.apply(Map::Square, &[])
+    }
+
+    /// The absolute value
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn abs(&self) -> Result<Var<'t>> {
+        self.apply(Map::Abs, &[])
+    }
+
+    /// `1 / (1 + exp(-self))`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn sigmoid(&self) -> Result<Var<'t>> {
+        self.apply(Map::Sigmoid, &[])
+    }
+
+    /// `ln(1 + exp(self))`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn softplus(&self) -> Result<Var<'t>> {
+        self.apply(Map::Softplus, &[])
     }
 
     /// `max(self, 0)`
@@ -105,7 +193,15 @@ impl<'t> Var<'t> {
     /// # Errors
     /// The device's.
     pub fn relu(&self) -> Result<Var<'t>> {
-        self.apply(Elementwise::Relu, &[])
+        self.apply(Map::Relu, &[])
+    }
+
+    /// The nearest value from `low` to `high`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn clamp(&self, low: f32, high: f32) -> Result<Var<'t>> {
+        self.apply(Map::Clamp(low, high), &[])
     }
 
     /// Every row of `[.., C]` divided by its length
@@ -114,14 +210,6 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] of a scalar.
     pub fn l2_normalize(&self) -> Result<Var<'t>> {
         self.apply(L2Normalize, &[])
-    }
-
-    /// `x - log sum exp(x)` of every row of `[.., C]`
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] of a scalar or where rows are empty.
-    pub fn log_softmax(&self) -> Result<Var<'t>> {
-        self.apply(LogSoftmax, &[])
     }
 
     /// The sum over everything (`[]`), over each row (`[.., C] -> [..]`) or each channel (`[.., C] -> [C]`)

@@ -4,6 +4,7 @@ mod backbone;
 mod conv;
 mod conv_norm;
 mod linear;
+mod loss;
 mod mlp;
 mod module;
 mod norm;

@@ -12,7 +12,7 @@ pub use winograd::Winograd;
 
 use super::kernel::{Differentiable, Kernel};
 use super::matmul::{sum_rows, sum_rows_twin};
-use super::{Case, Elementwise, Input};
+use super::{Case, Input, Map};
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -180,7 +180,7 @@ impl Differentiable for Conv2d {
         let dx = Tensor::uninit(sum.device(), sum.shape().clone())?;
         grad_input(gpu, &g, [w, dy, &dx], false)?;
         let both = Tensor::uninit(sum.device(), sum.shape().clone())?;
-        Elementwise::Add.gpu(gpu, &[&sum, &dx], std::slice::from_ref(&both))?;
+        Map::Add.gpu(gpu, &[&sum, &dx], std::slice::from_ref(&both))?;
         Ok(both)
     }
 }

@@ -3,7 +3,7 @@
 //! An op implements [`Kernel`] (and [`Differentiable`]); the framework checks shapes, allocates outputs from
 //! the device's pool and picks the twin or the shader. The tape sees ops through the object-safe [`Op`].
 
-use super::Elementwise;
+use super::Map;
 use super::case::Case;
 use super::half::Packed;
 use crate::engine::device::{Device, Gpu, OpRun, Precision, real::Real};
@@ -268,7 +268,7 @@ pub trait Op: Debug {
 fn add_to_first(dx: &mut [Option<Tensor>], sum: Option<Tensor>) -> Result<()> {
     if let (Some(sum), Some(first)) = (sum, dx.first_mut()) {
         *first = Some(match first.take() {
-            Some(first) => run(&Elementwise::Add, &[&sum, &first])?.swap_remove(0),
+            Some(first) => run(&Map::Add, &[&sum, &first])?.swap_remove(0),
             None => sum,
         });
     }

@@ -7,20 +7,17 @@
 
 pub mod avg_pool;
 pub mod batch_norm;
-pub mod bce_with_logits;
 pub mod bilinear_resize;
 pub mod case;
 pub mod concat;
 pub mod conv2d;
 pub mod conv_norm;
-pub mod cross_entropy;
-pub mod elementwise;
+pub mod fused;
 pub mod gather_rows;
 pub mod half;
 pub mod kernel;
-pub mod knn_softmax;
 pub mod l2_normalize;
-pub mod log_softmax;
+pub mod map;
 pub mod match_cells;
 pub mod matmul;
 pub mod max_pool;
@@ -28,7 +25,6 @@ mod packed_product;
 pub mod reduce;
 mod reshape;
 mod rows;
-pub mod smooth_ap;
 pub mod sum_parts;
 pub mod top_k;
 pub mod tune;
@@ -38,26 +34,25 @@ pub mod winograd;
 pub use self::half::{Half, Packed};
 pub use avg_pool::AvgPool;
 pub use batch_norm::{BatchNorm, Coefficients, Normalize, Norms, Ranks, over_ranks};
-pub use bce_with_logits::BceWithLogits;
 pub use bilinear_resize::BilinearResize;
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
 pub use concat::Concat;
 pub use conv_norm::{ConvStatistics, NormConv2d};
 pub use conv2d::Conv2d;
-pub use cross_entropy::CrossEntropy;
-pub use elementwise::Elementwise;
+pub use fused::bce_with_logits::BceWithLogits;
+pub use fused::cross_entropy::CrossEntropy;
+pub use fused::knn_softmax::KnnSoftmax;
+pub use fused::smooth_ap::SmoothAp;
 pub use gather_rows::GatherRows;
 pub use kernel::{Differentiable, Kernel, Op, Saved, run};
-pub use knn_softmax::KnnSoftmax;
 pub use l2_normalize::L2Normalize;
-pub use log_softmax::LogSoftmax;
+pub use map::Map;
 pub use match_cells::MatchCells;
 pub use matmul::Matmul;
 pub use max_pool::MaxPool;
 pub use packed_product::PackedProduct;
 pub use reduce::{Over, Reduce};
 pub use reshape::Reshape;
-pub use smooth_ap::SmoothAp;
 pub use sum_parts::SumParts;
 pub use top_k::TopK;
 pub use update::Update;
@@ -69,7 +64,7 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<BceWithLogits>(),
         AnyCase::differentiable::<CrossEntropy>(),
         AnyCase::differentiable::<KnnSoftmax>(),
-        AnyCase::differentiable::<Elementwise>(),
+        AnyCase::differentiable::<Map>(),
         AnyCase::differentiable::<Reduce>(),
         AnyCase::differentiable::<Matmul>(),
         AnyCase::differentiable::<Conv2d>(),
@@ -82,7 +77,6 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<L2Normalize>(),
         AnyCase::differentiable::<GatherRows>(),
         AnyCase::differentiable::<Concat>(),
-        AnyCase::differentiable::<LogSoftmax>(),
         AnyCase::differentiable::<BilinearResize>(),
     ];
     let others = [

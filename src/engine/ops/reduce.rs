@@ -52,6 +52,23 @@ pub(super) fn sum_all(gpu: &Gpu, x: &Tensor, factor: f32, less: f32, y: &Tensor)
     sum_rows(gpu, x, [1, x.elements()], factor, less, y)
 }
 
+/// `y[o, i] = factor * sum over t of x[o, t, i]` for x of `[outer, terms, inner]`.
+///
+/// # Errors
+/// [`Error::Limit`] if a tensor is over what the adapter can bind.
+pub(super) fn sum_axis(
+    gpu: &Gpu,
+    x: &Tensor,
+    [outer, terms, inner]: [usize; 3],
+    factor: f32,
+    y: &Tensor,
+) -> Result<()> {
+    match inner {
+        1 => sum_rows(gpu, x, [outer, terms], factor, 0.0, y),
+        _ => sum_columns(gpu, x, [outer, terms, inner], factor, y),
+    }
+}
+
 fn sum_rows(
     gpu: &Gpu,
     x: &Tensor,
@@ -80,8 +97,9 @@ fn rows_pass(
     let run = |rows: usize, columns: usize, y_at: usize, bound| {
         let parts = columns.div_ceil(ROW_PART);
         let params = [
-            ("rows", rows.into()),
-            ("columns", columns.into()),
+            ("outer", rows.into()),
+            ("terms", columns.into()),
+            ("inner", 1u32.into()),
             ("part", ROW_PART.into()),
             ("parts", parts.into()),
             ("y_at", y_at.into()),
@@ -108,24 +126,43 @@ fn rows_pass(
     Ok(())
 }
 
-fn sum_columns(gpu: &Gpu, x: &Tensor, [rows, columns]: [usize; 2], factor: f32, y: &Tensor) -> Result<()> {
+fn sum_columns(
+    gpu: &Gpu,
+    x: &Tensor,
+    [outer, rows, columns]: [usize; 3],
+    factor: f32,
+    y: &Tensor,
+) -> Result<()> {
     let pass = |factor: f32, y: &Tensor| {
-        for block in row_blocks(gpu, rows.div_ceil(COLUMN_PART), COLUMN_PART * columns) {
-            let bound = block.start * COLUMN_PART..(block.end * COLUMN_PART).min(rows);
+        let run = |[outer, rows, parts]: [usize; 3], y_at: usize, bound| {
             let params = [
-                ("rows", bound.len().into()),
-                ("columns", columns.into()),
+                ("outer", outer.into()),
+                ("terms", rows.into()),
+                ("inner", columns.into()),
                 ("part", COLUMN_PART.into()),
-                ("parts", block.len().into()),
-                ("y_at", (block.start * columns).into()),
+                ("parts", parts.into()),
+                ("y_at", y_at.into()),
                 ("factor", factor.into()),
                 ("less", 0f32.into()),
             ];
-            let groups = block.len() * columns.div_ceil(32);
             gpu.run(Dispatch {
-                tensors: vec![(x, elements(&bound, columns)), (y, None)],
-                ..Dispatch::new(Reduce::NAME, "columns", &params, &[], groups)
-            })?;
+                tensors: vec![(x, bound), (y, None)],
+                ..Dispatch::new(Reduce::NAME, "columns", &params, &[], outer * parts * columns.div_ceil(32))
+            })
+        };
+        let parts = rows.div_ceil(COLUMN_PART);
+        if outer == 1 {
+            // A single matrix may be larger than one binding: blocks of whole parts.
+            for block in gpu.batches(parts, &[COLUMN_PART * columns]) {
+                let bound = block.start * COLUMN_PART..(block.end * COLUMN_PART).min(rows);
+                let sizes = [1, bound.len(), block.len()];
+                run(sizes, block.start * columns, elements(&bound, columns))?;
+            }
+            return Ok(());
+        }
+        for block in gpu.batches(outer, &[rows * columns]) {
+            let sizes = [block.len(), rows, parts];
+            run(sizes, block.start * parts * columns, elements(&block, rows * columns))?;
         }
         Ok(())
     };
@@ -133,9 +170,26 @@ fn sum_columns(gpu: &Gpu, x: &Tensor, [rows, columns]: [usize; 2], factor: f32, 
     if parts == 1 {
         return pass(factor, y);
     }
-    let sums = Tensor::uninit(x.device(), Shape::from([parts, columns]))?;
+    let sums = Tensor::uninit(x.device(), Shape::from([outer, parts, columns]))?;
     pass(1.0, &sums)?;
-    sum_columns(gpu, &sums, [parts, columns], factor, y)
+    sum_columns(gpu, &sums, [outer, parts, columns], factor, y)
+}
+
+/// The twin of [`sum_axis`], without a factor.
+pub(super) fn sum_axis_twin<T: Real>(x: &[T], [outer, terms, inner]: [usize; 3]) -> Vec<T> {
+    if [outer, inner] == [1, 1] {
+        let sums: Vec<T> = x.par_chunks(CHUNK).map(|chunk| sum_of(chunk, |v| v)).collect();
+        return vec![sum_of(&sums, |v| v)];
+    }
+    if inner == 1 {
+        return x.par_chunks(terms).map(|row| sum_of(row, |v| v)).collect();
+    }
+    let matrix = |x: &[T]| {
+        let parts = x.par_chunks(COLUMN_PART * inner);
+        let sums: Vec<Vec<T>> = parts.map(|part| column_sums(part, inner)).collect();
+        column_sums(&sums.concat(), inner)
+    };
+    x.par_chunks(terms * inner).flat_map_iter(matrix).collect()
 }
 
 /// Zero everywhere: the gradient of what is not differentiated.
@@ -166,18 +220,18 @@ fn broadcast(gpu: &Gpu, dy: &Tensor, [divisor, modulus]: [usize; 2], factor: f32
 }
 
 impl Reduce {
-    /// The input as rows whose last dimension is `columns`; `All` is one row.
-    fn matrix(self, shape: &Shape) -> [usize; 2] {
+    /// The input as `[outer, terms, inner]`: the sum runs over `terms`.
+    fn axis(self, shape: &Shape) -> [usize; 3] {
+        let last = shape.last().copied().unwrap_or(1);
         match self.over {
-            Over::All => [1, shape.elements()],
-            _ => [shape[..shape.len() - 1].iter().product(), shape[shape.len() - 1]],
+            Over::All => [1, shape.elements(), 1],
+            Over::Row => [shape.elements() / last, last, 1],
+            Over::Channel => [1, shape.elements() / last, last],
         }
     }
 
     fn factor(self, shape: &Shape) -> f64 {
-        let [rows, columns] = self.matrix(shape);
-        let terms = if self.over == Over::Channel { rows } else { columns };
-        if self.mean { 1.0 / terms as f64 } else { 1.0 }
+        if self.mean { 1.0 / self.axis(shape)[1] as f64 } else { 1.0 }
     }
 }
 
@@ -199,35 +253,13 @@ impl Kernel for Reduce {
     }
 
     fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
-        let (x, y) = (x[0], &mut *y[0].data);
-        let columns = self.matrix(x.shape)[1];
-        match self.over {
-            Over::All => {
-                let sums: Vec<T> = x.data.par_chunks(CHUNK).map(|chunk| sum_of(chunk, |v| v)).collect();
-                y[0] = sum_of(&sums, |v| v);
-            }
-            Over::Row => {
-                let rows = y.par_iter_mut().zip(x.data.par_chunks(columns));
-                rows.for_each(|(y, row)| *y = sum_of(row, |v| v));
-            }
-            Over::Channel => {
-                let sums: Vec<Vec<T>> =
-                    x.data.par_chunks(COLUMN_PART * columns).map(|part| column_sums(part, columns)).collect();
-                y.copy_from_slice(&column_sums(&sums.concat(), columns));
-            }
-        }
-        let factor = T::of(self.factor(x.shape));
-        y.iter_mut().for_each(|y| *y *= factor);
+        let (x, factor) = (x[0], T::of(self.factor(x[0].shape)));
+        let sums = sum_axis_twin(x.data, self.axis(x.shape));
+        y[0].data.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum * factor);
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        let (x, y) = (x[0], &y[0]);
-        let matrix = self.matrix(x.shape());
-        let factor = self.factor(x.shape()) as f32;
-        match self.over {
-            Over::Channel => sum_columns(gpu, x, matrix, factor, y),
-            _ => sum_rows(gpu, x, matrix, factor, 0.0, y),
-        }
+        sum_axis(gpu, x[0], self.axis(x[0].shape()), self.factor(x[0].shape()) as f32, &y[0])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -268,11 +300,11 @@ impl Differentiable for Reduce {
     fn twin_backward<T: Real>(&self, _: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let [Some(dx)] = dx else { return };
         let factor = T::of(self.factor(dx.shape));
-        let columns = self.matrix(dx.shape)[1];
         if self.over == Over::All {
             dx.data.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(factor * dy.data[0]));
             return;
         }
+        let columns = dx.shape[dx.shape.len() - 1];
         dx.data.par_chunks_mut(columns).enumerate().for_each(|(r, row)| match self.over {
             Over::Row => row.fill(factor * dy.data[r]),
             _ => row.iter_mut().zip(dy.data).for_each(|(dx, &dy)| *dx = factor * dy),
@@ -281,12 +313,8 @@ impl Differentiable for Reduce {
 
     fn gpu_backward(&self, gpu: &Gpu, _: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let [Some(dx)] = dx else { return Ok(()) };
-        let [rows, columns] = self.matrix(dx.shape());
-        let (divisor, modulus) = match self.over {
-            Over::All => (1, 1),
-            Over::Row => (columns, rows),
-            Over::Channel => (1, columns),
-        };
+        let [outer, terms, inner] = self.axis(dx.shape());
+        let (divisor, modulus) = if inner == 1 { (terms, outer) } else { (1, inner) };
         broadcast(gpu, dy, [divisor, modulus], self.factor(dx.shape()) as f32, dx)
     }
 }

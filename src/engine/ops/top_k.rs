@@ -12,7 +12,7 @@ use rayon::prelude::*;
 ///
 /// | value | shape | range |
 /// |---|---|---|
-/// | `x` | `[B, D]` | any; D at most 65,536 |
+/// | `x` | `[B, D]` | any; D at most 2^24, whose indices f32 holds |
 /// | returns values | `[B, k]` | descending |
 /// | returns indices | `[B, k]` | whole numbers below D |
 /// | returns labels, if asked for | `[B, D]` | exactly k ones in each row, otherwise 0 |
@@ -21,7 +21,7 @@ use rayon::prelude::*;
 /// included: a row always has exactly k results, and NaN is among them only if fewer than k values are numbers.
 ///
 /// # Errors
-/// [`Error::Shape`] if `x` is not a matrix, k is 0, above 64 or above D, or D is above 65,536.
+/// [`Error::Shape`] if `x` is not a matrix, k is 0, above 64 or above D, or D is above 2^24.
 /// # Source
 /// MLS, Eq. 7: the labels are 1 at the k most similar queue entries.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +35,7 @@ pub struct TopK {
 /// The most results of a row.
 pub const MAX_K: usize = 64;
 /// The longest row.
-pub const MAX_COLUMNS: usize = 65_536;
+pub const MAX_COLUMNS: usize = 1 << 24;
 
 /// Whether `a` ranks above `b` wherever they are.
 fn beats<T: Real>(a: T, b: T) -> bool {
@@ -123,6 +123,7 @@ impl Kernel for TopK {
             case("whole row", 37, false, [2, 37], normal),
             case("20 of 4096", 20, false, [3, 4096], normal),
             case("64 of 65536", 64, true, [1, 65_536], Draw::Uniform(0.5, 0.5001)),
+            case("one of 70,001", 1, false, [2, 70_001], normal),
             case("one of one", 1, true, [1, 1], normal),
         ]
     }

@@ -13,14 +13,16 @@
 //! | by-product: maximum of the negatives, `L_b` above it, `w_b`, `1/k_b` | `[B, 4]` | |
 //!
 //! Source: MLS, Eq. 2, and Table 6 ("+kNN"); Van Gansbeke et al. 2021 (kNN-MoCo).
+//!
+//! Fused because the composition (`tests/fused.rs`) keeps five more `[B, D]`, 64 MiB each at B 256 and D 65,536.
 
-use super::kernel::{Differentiable, Kernel};
-use super::reduce::{sum_all, zero};
-use super::rows::{elements, row_blocks, sum_of};
-use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::device::{Gpu, real::Real};
+use crate::engine::ops::kernel::{Differentiable, Kernel};
+use crate::engine::ops::reduce::{sum_all, zero};
+use crate::engine::ops::rows::{elements, row_blocks, sum_of};
+use crate::engine::ops::{Case, Draw, Input};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
 use rayon::prelude::*;

@@ -9,16 +9,19 @@
 //! | returns | `[]` | nats per row; ln D at equal logits |
 //! | by-product: loss of each row | `[B]` | |
 //! | by-product: maximum and log-sum-exp above it | `[B, 2]` | both NaN if one is |
+//!
+//! Fused because the composition, `log_softmax` at the labels, keeps two more `[B, D]`, 64 MiB each at B 256 and D 65,536, and
+//! writes as many again on its way.
 
-use super::gather_rows::row_of;
-use super::kernel::{Differentiable, Kernel};
-use super::reduce::{sum_all, zero};
-use super::rows::{elements, row_blocks, sum_of};
-use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::device::vector::vectorised;
 use crate::engine::device::{Gpu, real::Real};
+use crate::engine::ops::gather_rows::row_of;
+use crate::engine::ops::kernel::{Differentiable, Kernel};
+use crate::engine::ops::reduce::{sum_all, zero};
+use crate::engine::ops::rows::{elements, row_blocks, sum_of};
+use crate::engine::ops::{Case, Draw, Input};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
 use rayon::prelude::*;

@@ -1,9 +1,9 @@
 //! One query's ranking on the CPU: 31 million sigmoids per pass at 64 images of 20 views, so the loops over
 //! the negatives are plain slices that vectorise.
 
-use super::super::rows::{join, sum_of};
 use crate::engine::device::real::Real;
 use crate::engine::device::vector::vectorised;
+use crate::engine::ops::rows::{join, sum_of};
 use std::ops::Range;
 
 /// A query and its similarities.

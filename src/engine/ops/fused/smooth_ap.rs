@@ -15,7 +15,7 @@
 //! | by-product: AP of each query | `[n]` | |
 //! | by-product: `R`, `N` of each positive | `[n, K-1, 2]` | |
 //!
-//! Memory is that of `s` and its gradient; nothing cubic is stored.
+//! Memory is that of `s` and its gradient; nothing cubic is stored. Fused because the composition's `[n, n, n]` is 8 GiB at n 1280.
 //!
 //! Source: S2R2, Eq. 1-3.
 
@@ -26,13 +26,13 @@ mod twin;
 
 pub use exact::exact_ap;
 
-use super::kernel::{Differentiable, Kernel};
-use super::reduce::sum_all;
-use super::rows::{elements, row_blocks, sum_of};
-use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::device::{Gpu, real::Real};
+use crate::engine::ops::kernel::{Differentiable, Kernel};
+use crate::engine::ops::reduce::sum_all;
+use crate::engine::ops::rows::{elements, row_blocks, sum_of};
+use crate::engine::ops::{Case, Draw, Input};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
