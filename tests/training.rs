@@ -8,7 +8,8 @@ use vista::engine::device::GpuOptions;
 use vista::engine::nn::Module;
 use vista::engine::ops::{Map, run};
 use vista::engine::tensor::init;
-use vista::pretrain::{Batch, Config, Learner, Now, Trainer};
+use vista::pretrain::method::KeyViews;
+use vista::pretrain::{Batch, Config, Learner, Now, Trainer, methods};
 use vista::{Device, Tensor};
 
 fn gpu() -> Device {
@@ -72,12 +73,15 @@ fn ten_steps_give_the_same_losses_on_the_cpu_and_on_a_gpu() {
     }
 }
 
-const METHODS: [&str; 8] = ["s2r2", "mls", "moco", "knn-moco", "simclr", "swav", "byol", "densecl"];
+/// Which views of a method are keys.
+fn key_views(method: &str) -> KeyViews {
+    Config::preset("demo").expect("preset").with_method(method).expect("method").method.key_views()
+}
 
 #[test]
 fn every_method_trains_on_both_devices_with_finite_losses_that_agree() {
     let folder = tempfile::tempdir().expect("folder");
-    for method in METHODS {
+    for method in methods::names() {
         let settings = [
             "train.steps=3",
             "train.batch=6",
@@ -128,15 +132,12 @@ fn learner_with(device: &Device, method: &str, slots: usize, more: &[&str]) -> (
         "method.small_views=2",
         "optimizer.name=sgd",
     ];
-    let groups = if matches!(method, "mls" | "moco" | "knn-moco" | "densecl") { 2 } else { 4 };
+    let second = key_views(method) == KeyViews::Second;
+    let groups = if second { 2 } else { 4 };
     let (queue, groups) = (format!("method.queue={slots}"), format!("train.groups={groups}"));
     let config = config(method, &[&tiny[..], &["seed=1", "method.views=4", &queue, &groups], more].concat());
     let learner = vista::pretrain::learner(&config, device).expect("learner");
-    let views = match method {
-        "s2r2" | "swav" => 4,
-        "simclr" | "byol" => 2,
-        _ => 1,
-    };
+    let views = if second { 1 } else { config.image_views().len() };
     (learner, views)
 }
 
@@ -153,10 +154,10 @@ fn batch(device: &Device, seed: u64, method: &str, views: usize) -> Batch {
         "swav" => vec![tensor(2 * BATCH, SIZE), tensor(2 * BATCH, SIZE * 3 / 4)],
         _ => vec![tensor(views * BATCH, SIZE)],
     };
-    let (key, shuffle) = match method {
-        "byol" => (Some(query[0].clone()), (0..2 * BATCH).collect()),
-        "s2r2" | "simclr" | "swav" => (None, Vec::new()),
-        _ => (Some(tensor(BATCH, SIZE)), vec![3, 1, 7, 0, 5, 2, 6, 4]),
+    let (key, shuffle) = match key_views(method) {
+        KeyViews::Both => (Some(query[0].clone()), (0..2 * BATCH).collect()),
+        KeyViews::None => (None, Vec::new()),
+        KeyViews::Second => (Some(tensor(BATCH, SIZE)), vec![3, 1, 7, 0, 5, 2, 6, 4]),
     };
     Batch { query, key, ids: (0..BATCH as u64).map(|i| seed * 100 + i).collect(), shuffle }
 }
@@ -239,7 +240,7 @@ fn after(
 #[test]
 fn a_step_in_chunks_equals_a_step_in_one_pass() {
     let (f64s, f32s) = (Device::reference(), Device::cpu());
-    for method in METHODS {
+    for method in methods::names() {
         let group = if method == "s2r2" { BATCH } else { BATCH / 2 }; // rows, by `learner`'s splits
         for chunk in [group, 2 * group] {
             // The second step sees what the first did to statistics and keys. Batch norm, and SwAV's exp(score / 0.05),

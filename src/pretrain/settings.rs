@@ -32,7 +32,7 @@ impl Config {
     /// # Errors
     /// [`Error::Input`] if there is no such method.
     pub fn with_method(&self, name: &str) -> Result<Config> {
-        let found = methods::METHODS.into_iter().find_map(|entry| {
+        let found = methods::METHODS.iter().find_map(|&entry| {
             let variant = entry.variants.iter().find(|(variant, _)| *variant == name);
             (entry.name == name || variant.is_some()).then_some((entry, variant))
         });

@@ -86,6 +86,10 @@ pub fn relu(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].relu()?)]))
 }
 
+pub fn sigmoid(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].sigmoid()?)]))
+}
+
 pub fn add_relu(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     case.differentiate(device, &["a", "b"], |_, x| Ok(vec![("y", x[0].add(&x[1])?.relu()?)]))
 }

@@ -174,17 +174,24 @@ pub fn swav_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     Ok(outputs)
 }
 
+/// The two views of two inputs, first above second.
+fn both(case: &GoldenCase, device: &Device, names: [&str; 2]) -> Result<Tensor> {
+    let [first, second] = names.map(|name| case.input(name, device));
+    Tensor::stack_rows(&[&first, &second])
+}
+
+/// Gives the gradient of two stacked views the names of each.
+fn split_gradient(outputs: &mut Outputs, stacked: &str, names: [&str; 2]) {
+    let mut first = outputs.remove(&format!("grad_in.{stacked}")).expect("the gradient of both");
+    let second = first.split_off(first.len() / 2);
+    outputs.extend([(format!("grad_in.{}", names[0]), first), (format!("grad_in.{}", names[1]), second)]);
+}
+
 pub fn byol_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let tape = Tape::new(device);
-    let both = |names: [&str; 2]| {
-        let [first, second] = names.map(|name| case.input(name, device));
-        Tensor::stack_rows(&[&first, &second])
-    };
-    let (p, z) = (tape.leaf(both(["p1", "p2"])?), both(["z1", "z2"])?);
+    let (p, z) = (tape.leaf(both(case, device, ["p1", "p2"])?), both(case, device, ["z1", "z2"])?);
     let mut outputs = evaluate(&tape, &byol::loss(&p, &z)?, &[("p", &p)])?;
-    let mut first = outputs.remove("grad_in.p").expect("the gradient of both");
-    let second = first.split_off(first.len() / 2);
-    outputs.extend([("grad_in.p1".into(), first), ("grad_in.p2".into(), second)]);
+    split_gradient(&mut outputs, "p", ["p1", "p2"]);
     Ok(outputs)
 }
 

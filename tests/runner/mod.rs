@@ -26,6 +26,7 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "max_pool2d" => layers::max_pool2d,
         "global_avg_pool" => layers::global_avg_pool,
         "relu" => layers::relu,
+        "sigmoid" => layers::sigmoid,
         "add_relu" => layers::add_relu,
         "l2_normalize" => layers::l2_normalize,
         "log_softmax" => layers::log_softmax,

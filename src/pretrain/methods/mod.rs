@@ -25,8 +25,8 @@ use super::method::MethodConfig;
 use toml::{Table, Value};
 
 /// Every method.
-pub const METHODS: [&Entry; 7] =
-    [&mls::ENTRY, &moco::ENTRY, &s2r2::ENTRY, &simclr::ENTRY, &swav::ENTRY, &byol::ENTRY, &densecl::ENTRY];
+pub const METHODS: &[&Entry] =
+    &[&mls::ENTRY, &moco::ENTRY, &s2r2::ENTRY, &simclr::ENTRY, &swav::ENTRY, &byol::ENTRY, &densecl::ENTRY];
 
 /// Names and numbers of presets.
 pub fn presets() -> impl Iterator<Item = &'static Preset> {
@@ -35,7 +35,7 @@ pub fn presets() -> impl Iterator<Item = &'static Preset> {
 
 /// A method by name.
 pub fn find(name: &str) -> Option<&'static Entry> {
-    METHODS.into_iter().find(|entry| entry.name == name)
+    METHODS.iter().find(|entry| entry.name == name).copied()
 }
 
 /// What to say of a name that is none of them.
@@ -45,8 +45,10 @@ pub fn unknown(name: &str) -> String {
 
 /// Names of all methods and variants.
 pub fn names() -> Vec<&'static str> {
-    let variants = |entry: &'static Entry| entry.variants.iter().map(|(name, _)| *name);
-    METHODS.into_iter().flat_map(|entry| [entry.name].into_iter().chain(variants(entry))).collect()
+    let named = |entry: &&'static Entry| {
+        [entry.name].into_iter().chain(entry.variants.iter().map(|(name, _)| *name)).collect::<Vec<_>>()
+    };
+    METHODS.iter().flat_map(named).collect()
 }
 
 /// A recipe from the table `[method]`, whose `name` says of which method.
