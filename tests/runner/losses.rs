@@ -1,13 +1,15 @@
 //! Losses: the value, its gradients, and that nothing else gets one.
 
 use super::case::{GoldenCase, Outputs, channels_first};
+use rand::{SeedableRng, rngs::StdRng};
 use vista::engine::autograd::{Tape, Var};
+use vista::engine::nn::{After, Mlp, Mode, Module, Param};
 use vista::engine::ops;
 use vista::pretrain::method::Loss;
 use vista::pretrain::methods::densecl::{DenseCl, match_cells};
 use vista::pretrain::methods::mls::{Dictionaries, LossTerm, Mls, pseudo_labels};
 use vista::pretrain::methods::swav::{Swav, sinkhorn as sinkhorn_codes};
-use vista::pretrain::methods::{byol, moco, s2r2, simclr};
+use vista::pretrain::methods::{byol, moco, s2r2, simclr, simsiam};
 use vista::pretrain::named::Named;
 use vista::pretrain::queue::Queue;
 use vista::{Device, Result, Tensor};
@@ -208,5 +210,55 @@ pub fn densecl_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let cells = f1.shape()[1] * f1.shape()[2];
     let rows = match_cells(&f1, &f2)?.to_f64()?;
     outputs.insert("out.match".into(), rows.into_iter().map(|row| row % cells as f64).collect());
+    Ok(outputs)
+}
+
+pub fn simsiam_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let tape = Tape::new(device);
+    let z = tape.leaf(both(case, device, ["z1", "z2"])?);
+    let mut outputs;
+    if case.flag("predictor") {
+        let shape = case.array("in.param.w1").shape.clone(); // [hidden, d]
+        let layers = [(shape[0], After::PlainNormRelu), (shape[1], After::Bias)];
+        let predictor = Mlp::new(device, &mut StdRng::seed_from_u64(0), "p", shape[1], &layers)?;
+        let names = [
+            ("0.weight", "w1"),
+            ("1.weight", "gamma"),
+            ("1.bias", "beta"),
+            ("3.weight", "w2"),
+            ("3.bias", "b2"),
+        ];
+        let params: Vec<(Param, &str)> = predictor
+            .trained()
+            .into_iter()
+            .map(|param| {
+                let (_, name) =
+                    names.iter().find(|(ours, _)| param.name() == format!("p.{ours}")).expect("a name");
+                (param, *name)
+            })
+            .collect();
+        for (param, name) in &params {
+            param.set(case.input(&format!("param.{name}"), device))?;
+        }
+        let loss = simsiam::loss(&predictor.forward(&z, Mode::Train { groups: 2 })?, z.value())?;
+        let grads = loss.terms[0].value.backward()?;
+        outputs = Outputs::from([
+            ("out.loss".to_string(), loss.terms[0].value.value().to_f64()?),
+            ("grad_in.z".into(), grads.of(&z).expect("of z").to_f64()?),
+        ]);
+        for (param, name) in params {
+            outputs.insert(format!("grad_in.param.{name}"), grads.of_param(&param).expect("of it").to_f64()?);
+        }
+        split_gradient(&mut outputs, "z", ["z1", "z2"]);
+    } else {
+        let p = tape.leaf(both(case, device, ["p1", "p2"])?);
+        let loss = simsiam::loss(&p, z.value())?;
+        outputs = evaluate(&tape, &loss, &[("p", &p)])?;
+        split_gradient(&mut outputs, "p", ["p1", "p2"]);
+    }
+    outputs.insert("out.z_std".into(), vec![simsiam::z_std(&case.input("z1", device))?.into()]);
+    for (name, z) in [("out.target1", "z1"), ("out.target2", "z2")] {
+        outputs.insert(name.into(), normalized(&case.input(z, device))?.to_f64()?);
+    }
     Ok(outputs)
 }

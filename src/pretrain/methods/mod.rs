@@ -9,6 +9,7 @@
 //! | [`simclr`] | NT-Xent over the batch | ln(2 B - 1) |
 //! | [`swav`] | cross-entropy with balanced codes | ln(prototypes) |
 //! | [`byol`] | 2 - 2 cos | 0 |
+//! | [`simsiam`] | -cos | -1 |
 
 pub mod byol;
 pub mod densecl;
@@ -17,6 +18,7 @@ pub mod mls;
 pub mod moco;
 pub mod s2r2;
 pub mod simclr;
+pub mod simsiam;
 pub mod swav;
 
 pub use entry::{Entry, Preset};
@@ -25,8 +27,16 @@ use super::method::MethodConfig;
 use toml::{Table, Value};
 
 /// Every method.
-pub const METHODS: &[&Entry] =
-    &[&mls::ENTRY, &moco::ENTRY, &s2r2::ENTRY, &simclr::ENTRY, &swav::ENTRY, &byol::ENTRY, &densecl::ENTRY];
+pub const METHODS: &[&Entry] = &[
+    &mls::ENTRY,
+    &moco::ENTRY,
+    &s2r2::ENTRY,
+    &simclr::ENTRY,
+    &swav::ENTRY,
+    &byol::ENTRY,
+    &densecl::ENTRY,
+    &simsiam::ENTRY,
+];
 
 /// Names and numbers of presets.
 pub fn presets() -> impl Iterator<Item = &'static Preset> {
