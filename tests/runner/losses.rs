@@ -9,7 +9,7 @@ use vista::pretrain::method::Loss;
 use vista::pretrain::methods::densecl::{DenseCl, match_cells};
 use vista::pretrain::methods::mls::{Dictionaries, LossTerm, Mls, pseudo_labels};
 use vista::pretrain::methods::swav::{Swav, sinkhorn as sinkhorn_codes};
-use vista::pretrain::methods::{byol, moco, s2r2, simclr, simsiam};
+use vista::pretrain::methods::{byol, moco, nnclr, s2r2, simclr, simsiam};
 use vista::pretrain::named::Named;
 use vista::pretrain::queue::Queue;
 use vista::{Device, Result, Tensor};
@@ -260,5 +260,22 @@ pub fn simsiam_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     for (name, z) in [("out.target1", "z1"), ("out.target2", "z2")] {
         outputs.insert(name.into(), normalized(&case.input(z, device))?.to_f64()?);
     }
+    Ok(outputs)
+}
+
+pub fn nnclr_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let tape = Tape::new(device);
+    let (p, z) = (tape.leaf(both(case, device, ["p1", "p2"])?), both(case, device, ["z1", "z2"])?);
+    let mut queue = queue_of([("z", case.input("queue", device))]);
+    let loss = nnclr::loss(&p, &z, queue.ring("z")?, case.number("tau") as f32)?;
+    let mut outputs = evaluate(&tape, &loss, &[("p", &p)])?;
+    split_gradient(&mut outputs, "p", ["p1", "p2"]);
+    for (name, z) in [("out.nn1", "z1"), ("out.nn2", "z2")] {
+        outputs.insert(name.into(), nnclr::nearest(&case.input(z, device), queue.ring("z")?)?.to_f64()?);
+    }
+    let ids: Vec<u64> = (0..z.shape()[0] as u64 / 2).collect();
+    (queue.ids, queue.ptr) = (vec![None; case.array("in.queue").shape[0]], case.whole("ptr"));
+    queue.enqueue(&[("z", z)].into(), &ids)?;
+    outputs.insert("out.queue".into(), queue.ring("z")?.values()?.to_f64()?);
     Ok(outputs)
 }

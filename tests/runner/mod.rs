@@ -45,6 +45,7 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "byol_loss" => losses::byol_loss,
         "densecl_loss" => losses::densecl_loss,
         "simsiam_loss" => losses::simsiam_loss,
+        "nnclr_loss" => losses::nnclr_loss,
         "sgd" | "adam" | "lars" => optimisers::optimiser,
         "ema_update" => optimisers::ema_update_case,
         "cosine_schedule" => optimisers::cosine_schedule,

@@ -10,12 +10,14 @@
 //! | [`swav`] | cross-entropy with balanced codes | ln(prototypes) |
 //! | [`byol`] | 2 - 2 cos | 0 |
 //! | [`simsiam`] | -cos | -1 |
+//! | [`nnclr`] | cross-entropy of a neighbour over the batch's predictions | ln B |
 
 pub mod byol;
 pub mod densecl;
 mod entry;
 pub mod mls;
 pub mod moco;
+pub mod nnclr;
 pub mod s2r2;
 pub mod simclr;
 pub mod simsiam;
@@ -36,6 +38,7 @@ pub const METHODS: &[&Entry] = &[
     &byol::ENTRY,
     &densecl::ENTRY,
     &simsiam::ENTRY,
+    &nnclr::ENTRY,
 ];
 
 /// Names and numbers of presets.

@@ -1,0 +1,187 @@
+//! NNCLR: each view's nearest neighbour in a queue must pick the prediction of its image's other view among the batch's.
+
+use super::entry::{Entry, parse, preset};
+use crate::engine::autograd::{Tape, Var};
+use crate::engine::nn::{After, Backbone, Mlp, Mode, Module, Param};
+use crate::engine::ops::top_k::MAX_COLUMNS;
+use crate::engine::ops::{GatherRows, L2Normalize, TopK, run};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use crate::photos::views::ViewConfig;
+use crate::pretrain::check::{check_queue, check_tau, refuse};
+use crate::pretrain::config::{Config, OptimizerConfig, OptimizerName, TrainConfig};
+use crate::pretrain::encoder::Embedding;
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Loss, Method, Recipe, Term};
+use crate::pretrain::queue::{Queue, Ring};
+use serde::{Deserialize, Serialize};
+
+/// `loss = 1/2 CE(nn(z1) p2^T / tau) + 1/2 CE(nn(z2) p1^T / tau)`: rows are neighbours, columns the batch's predictions, the
+/// diagonal is right. `nn(z)` is the row of the queue nearest to z by cosine; it gets no gradient, nor does z through it. The
+/// queue is searched before it is written, and only the first view's z enters. Equal embeddings give `ln B`.
+///
+/// # Source
+/// Dwibedi et al., "With a little help from my friends", 2021, Algorithm 1 (its text adds a transposed term; the algorithm is
+/// taken): tau 0.1. Of solo-learn 9187ea3: a queue of 65,536 (the paper's has 98,304), projector 2048-2048-256 with batch norm
+/// behind the last layer too, predictor 256-4096-256.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NnClr {
+    /// Temperature.
+    pub tau: f32,
+    /// Slots of the queue.
+    pub queue: usize,
+    /// Width of the projections z and the predictions p.
+    pub projection: usize,
+    /// Width of the projector's hidden layer; 0 for that of the features.
+    pub hidden: usize,
+    /// Hidden width of the predictor.
+    pub predictor_hidden: usize,
+}
+
+impl Default for NnClr {
+    fn default() -> NnClr {
+        NnClr { tau: 0.1, queue: 65_536, projection: 256, hidden: 0, predictor_hidden: 4096 }
+    }
+}
+
+/// The method.
+pub const ENTRY: Entry = Entry {
+    name: "nnclr",
+    variants: &[],
+    parse: parse::<NnClr>,
+    recipe: |config| recipe(config.train.epochs),
+    small: |config| Config {
+        method: NnClr { queue: 256, projection: 128, predictor_hidden: 512, ..NnClr::default() }.into(),
+        train: TrainConfig { batch: 64, ..config.train },
+        // The rate is that of a batch of 256.
+        optimizer: OptimizerConfig { lr: config.optimizer.lr / 4.0, warmup_steps: 50, ..config.optimizer },
+        ..config
+    },
+    presets: &[preset(
+        "nnclr-coco-r50-400ep",
+        "NNCLR with its own numbers on COCO, for which it has no recipe: ResNet-50, 400 epochs, batch 256, 224 px",
+        || recipe(400),
+    )],
+};
+
+/// NNCLR at a batch of 256.
+///
+/// # Source
+/// The paper, Sec. 4.1: LARS, lr 0.3 for a batch of 256 and scaled with it, weight decay 1e-6, ten epochs of warm-up, cosine. Views as
+/// BYOL's first. Each view is a batch of batch norm of its own.
+fn recipe(epochs: u64) -> Config {
+    const COCO_STEPS_PER_EPOCH: u64 = 118_287 / 256;
+    let config = Config::base(NnClr::default());
+    Config {
+        train: TrainConfig { epochs, groups: 2, ..config.train },
+        optimizer: OptimizerConfig {
+            name: OptimizerName::Lars,
+            lr: 0.3,
+            warmup_steps: 10 * COCO_STEPS_PER_EPOCH,
+            weight_decay: 1e-6,
+            ..config.optimizer
+        },
+        views: ViewConfig::byol(224, 0),
+        ..config
+    }
+}
+
+impl Recipe for NnClr {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn check(&self, batch: usize, half: &HalfConfig) -> Result<()> {
+        check_tau(self.tau, 0.1)?;
+        if self.queue > MAX_COLUMNS {
+            let what = format!("a queue of {} slots", self.queue);
+            return refuse("method.queue", &what, &format!("choose at most {MAX_COLUMNS}"));
+        }
+        check_queue(half, self.queue, batch, self.projection)
+    }
+
+    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
+        let &NnClr { tau, queue, projection, hidden, predictor_hidden } = self;
+        let features = build.net.features();
+        let hidden = if hidden == 0 { features } else { hidden };
+        let layers = [(hidden, After::NormRelu), (projection, After::Norm)];
+        let projector = Mlp::new(build.device, build.rng, "projector", features, &layers)?;
+        let predictor = build.mlp("predictor", [projection, predictor_hidden, projection], true)?;
+        let queue = build.queue(queue, [("z", projection)])?;
+        Ok(Box::new(Training { tau, projector, predictor, queue }))
+    }
+}
+
+/// NNCLR in training.
+#[derive(Debug)]
+struct Training {
+    tau: f32,
+    projector: Mlp,
+    predictor: Mlp,
+    queue: Queue,
+}
+
+impl Module for Training {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.projector.visit(f);
+        self.predictor.visit(f);
+    }
+}
+
+impl Method for Training {
+    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        let g = net.map(images, mode)?.global_avg_pool()?;
+        let z = self.projector.forward(&g, mode)?;
+        let p = self.predictor.forward(&z, mode)?;
+        Ok([("g", g), ("z", z), ("p", p)].into())
+    }
+
+    fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
+        e.views("nnclr", 2)?;
+        loss(e.query("p")?, e.query("z")?.value(), self.queue.ring("z")?, self.tau)
+    }
+
+    fn queue(&self) -> Option<&Queue> {
+        Some(&self.queue)
+    }
+
+    fn queue_mut(&mut self) -> Option<&mut Queue> {
+        Some(&mut self.queue)
+    }
+}
+
+/// The loss of predictions p and projections z, both `[2 B, d]`, all first views above all second ones, not normalised. The slots
+/// that were taken for neighbours of the first views are its positives.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the widths differ.
+pub fn loss<'t>(p: &Var<'t>, z: &Tensor, queue: &Ring, tau: f32) -> Result<Loss<'t>> {
+    let (tape, images) = (p.tape(), z.shape()[0] / 2);
+    let p = p.l2_normalize()?;
+    let rows = |view: usize| view * images..(view + 1) * images;
+    let right: Vec<f32> = (0..images).map(|i| i as f32).collect();
+    let right = Tensor::new(tape.device(), [images], &right)?;
+    let mut terms = Vec::new();
+    let mut positives = None;
+    for (name, view) in [("loss_12", 0), ("loss_21", 1)] {
+        let slots = nearest(&z.rows(rows(view))?, queue)?; // [B, 1]
+        let neighbours = run(&GatherRows, &[&queue.values()?, &slots.reshape([images])?])?.swap_remove(0); // [B, d]
+        let order: Vec<f32> = rows(1 - view).map(|row| row as f32).collect();
+        let others = p.gather_rows(&Tensor::new(tape.device(), [images], &order)?)?; // [B, d]
+        let logits = tape.constant(neighbours).matmul_nt(&others)?.scale(1.0 / tau)?; // [B, B]
+        terms.push(Term::new(name, logits.cross_entropy(&right)?, (images as f32).ln()).weighted(0.5));
+        positives = positives.or(Some(slots));
+    }
+    Ok(Loss { terms, positives, ..Loss::default() })
+}
+
+/// The slot of the queue that is nearest to each row of `z` by cosine, ties to the lowest: `[B, d] -> [B, 1]`.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the widths differ.
+pub fn nearest(z: &Tensor, queue: &Ring) -> Result<Tensor> {
+    let z = run(&L2Normalize, &[z])?.swap_remove(0);
+    let tape = Tape::inert(z.device());
+    let similarities = queue.products(&tape.constant(z))?; // [B, D]
+    Ok(run(&TopK { k: 1, labels: false }, &[similarities.value()])?.swap_remove(1))
+}
