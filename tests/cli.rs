@@ -59,7 +59,7 @@ fn a_topic_is_explained_and_an_error_names_its_own() {
         let topic = line.split_whitespace().nth(2).expect("vista explain NAME");
         assert!(text(&vista(&["explain", topic]).stdout).len() > 200, "{line}");
     }
-    let queue = ["--objective", "mls", "--set", "method.queue=8"];
+    let queue = ["--method", "mls", "--set", "method.queue=8"];
     refused(&queue, &["method.queue", "vista explain queue)"]);
     let mistyped = vista(&["explain", "qeue"]);
     assert!(mistyped.status.code() == Some(2) && text(&mistyped.stderr).contains("'queue'"));
@@ -82,7 +82,9 @@ fn a_folder_that_is_not_there_is_refused() {
 #[test]
 fn an_unknown_preset_objective_key_or_value_is_refused() {
     refused(&["--preset", "domo"], &["domo", "demo", "mls-coco-r50-400ep"]);
-    refused(&["--objective", "simsiam"], &["simsiam", "s2r2"]);
+    refused(&["--method", "cutmix"], &["cutmix", "s2r2"]);
+    refused(&["--set", "objective.tau=0.1"], &["objective.tau", "method.tau"]);
+    refused(&["--method", "mls", "--views", "3"], &["method.views", "mls"]);
     refused(&["--set", "method.tua=0.1"], &["tua", "tau"]);
     refused(&["--set", "train.batch=many"], &["train.batch=many"]);
     refused(&["--backbone", "vgg"], &["vgg", "resnet18"]);
@@ -91,8 +93,8 @@ fn an_unknown_preset_objective_key_or_value_is_refused() {
 
 #[test]
 fn sizes_that_no_run_can_have_are_refused() {
-    refused(&["--objective", "mls", "--set", "method.k=65"], &["65", "method.k"]);
-    refused(&["--objective", "mls", "--set", "method.queue=64", "--set", "method.k=70"], &["queue of 64"]);
+    refused(&["--method", "mls", "--set", "method.k=65"], &["65", "method.k"]);
+    refused(&["--method", "mls", "--set", "method.queue=64", "--set", "method.k=70"], &["queue of 64"]);
     refused(&["--batch", "1"], &["train.batch"]);
     refused(&["--batch", "5000"], &["573", "5000"]);
     refused(&["--views", "1"], &["method.views"]);
@@ -391,7 +393,7 @@ fn a_dry_run_tells_all_and_writes_nothing() {
     let output = vista(&args);
     let said = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    for part in ["[objective]", "memory   ", "parameters", "three steps took", "nothing was written"] {
+    for part in ["[method]", "memory   ", "parameters", "three steps took", "nothing was written"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert!(!out.exists());

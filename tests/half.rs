@@ -1,5 +1,7 @@
 //! Half storage: the same f16 on every device, and what it costs a network, a queue and a run.
 
+mod config;
+
 use half::f16;
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
@@ -8,9 +10,9 @@ use vista::engine::device::GpuOptions;
 use vista::engine::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
 use vista::engine::ops::{Half, Matmul, Packed, relative_l2, run};
 use vista::engine::tensor::init;
+use vista::pretrain::Trainer;
 use vista::pretrain::named::Named;
 use vista::pretrain::queue::{Queue, Ring};
-use vista::pretrain::{Config, Trainer};
 use vista::{Device, Tensor};
 
 fn devices() -> [Device; 3] {
@@ -232,7 +234,6 @@ fn a_step_of_resnet50_needs_at_most_six_tenths_of_the_memory_in_half() {
 
 /// The losses of a run, read from its log.
 fn losses(method: &str, settings: &[&str], folder: &Path) -> Vec<f64> {
-    let base = Config::preset("demo").expect("preset").with_method(method).expect("method");
     let small = [
         "model.width=8",
         "views.size=32",
@@ -241,8 +242,7 @@ fn losses(method: &str, settings: &[&str], folder: &Path) -> Vec<f64> {
         "train.minutes=0",
         "device=cpu",
     ];
-    let config =
-        small.iter().chain(settings).fold(base, |config, setting| config.with(setting).expect("setting"));
+    let config = config::config(method, small.iter().chain(settings).copied());
     Trainer::new(config, folder, None).expect("trainer").run().expect("run");
     let log = std::fs::read_to_string(folder.join("log.jsonl")).expect("log");
     let lines = log.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("JSON"));

@@ -15,7 +15,7 @@ fn devices() -> [Device; 3] {
 }
 
 fn tensor(device: &Device, shape: impl Into<Shape>, values: &[f64]) -> Tensor {
-    Tensor::from_f64(device, &shape.into(), values).expect("a tensor")
+    Tensor::from_f64(device, shape.into(), values).expect("a tensor")
 }
 
 /// Value and gradients for an upstream gradient of 1.

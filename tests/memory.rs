@@ -1,5 +1,7 @@
 //! Memory: planned before the first step, refused where it can't fit, and the same at step 5 and at step 1,000.
 
+mod config;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,11 +10,10 @@ use vista::pretrain::{Config, Trainer};
 
 /// A run without anything to judge by, whose steps are all that takes memory.
 fn config(method: &str, settings: &[&str]) -> Config {
-    let base = Config::preset("demo").expect("preset").with_method(method).expect("method");
     let photos = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/photos");
     let photos = format!("data.photos={}", photos.display());
     let always = [photos.as_str(), "train.minutes=0", "train.epochs=1000", "model.width=16"];
-    always.iter().chain(settings).fold(base, |config, setting| config.with(setting).expect("setting"))
+    config::config(method, always.iter().chain(settings).copied())
 }
 
 #[test]

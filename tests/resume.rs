@@ -2,6 +2,8 @@
 
 mod program;
 
+mod config;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -35,8 +37,7 @@ fn judge(config: &Config) -> Option<Box<dyn vista::run::Judge>> {
 }
 
 fn config(method: &str, settings: &[&str]) -> Config {
-    let base = Config::preset("demo").expect("preset").with_method(method).expect("method");
-    SMALL.iter().chain(settings).fold(base, |config, setting| config.with(setting).expect("setting"))
+    config::config(method, SMALL.iter().chain(settings).copied())
 }
 
 /// Everything a run has left: arrays to the bit, texts, and the log; without times.

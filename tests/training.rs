@@ -1,6 +1,8 @@
 //! Whole runs and steps: the same bits for the same seed, no growth of memory, the same losses on both devices,
 //! pairs kept together in the queue.
 
+mod config;
+
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
 use vista::engine::autograd::Tape;
@@ -17,14 +19,9 @@ fn gpu() -> Device {
 }
 
 fn config(method: &str, settings: &[&str]) -> Config {
-    let base = Config::preset("demo").expect("preset").with_method(method).expect("method");
     let small = ["model.width=4", "views.size=16", "train.batch=8", "train.minutes=0", "method.views=3"];
     let swav = ["method.small_views=1"];
-    // Of a method's own numbers those that it has.
-    small.iter().chain(&swav).chain(settings).fold(base, |config, setting| match config.with(setting) {
-        Err(_) if setting.starts_with("method.") => config,
-        other => other.expect("setting"),
-    })
+    config::config(method, small.iter().chain(&swav).chain(settings).copied())
 }
 
 /// The losses of a run of some steps, read from its log.

@@ -1,4 +1,4 @@
-//! `vista explain`: each stage's page of the tour, and some sections of the README, in a terminal.
+//! `vista explain`: each stage's page of the tour, and some sections of the documentation, in a terminal.
 
 use crate::error::Result;
 use crate::topic::Topic;
@@ -17,11 +17,11 @@ pub(super) struct Args {
 enum Page {
     /// At the head of a source file.
     Tour(&'static str),
-    /// Under a title of the README.
+    /// Under a title of the documentation.
     Section(&'static str),
 }
 
-const README: &str = include_str!("../../README.md");
+const DOCS: [&str; 2] = [include_str!("../../docs/GUIDE.md"), include_str!("../../docs/TESTING.md")];
 
 /// Every topic in the order of the tour: what it is about, and its page.
 const PAGES: [(Topic, &str, Page); 15] = [
@@ -40,8 +40,12 @@ const PAGES: [(Topic, &str, Page); 15] = [
     (Topic::Interop, "Other libraries' encoders", Page::Tour(include_str!("../interop/mod.rs"))),
     (Topic::Report, "A run as one page", Page::Tour(include_str!("../show/report/mod.rs"))),
     (Topic::Devices, "GPUs, the CPU, and which one is taken", Page::Section("Two devices, one definition")),
-    (Topic::Memory, "Batches larger than memory", Page::Section("Batches larger than memory")),
-    (Topic::Half, "Values kept as f16", Page::Section("Half storage")),
+    (
+        Topic::Memory,
+        "Batches larger than memory",
+        Page::Section("Gradient caching: batches larger than memory"),
+    ),
+    (Topic::Half, "Values kept as f16", Page::Section("Mixed-precision storage")),
     (Topic::Collapse, "Encoders that stop telling photos apart", Page::Section("Collapse")),
     (Topic::Promises, "What holds when something goes wrong", Page::Section("What Vista promises")),
 ];
@@ -81,10 +85,13 @@ fn tour(source: &str) -> String {
     lines.map(|line| plain(line.strip_prefix(' ').unwrap_or(line)) + "\n").collect()
 }
 
-/// A section of the README with its title.
+/// A section of the documentation with its title.
 fn section(title: &str) -> String {
-    let lines = README.lines().skip_while(|line| line.strip_prefix("## ") != Some(title));
-    let rest = lines.enumerate().take_while(|(i, line)| *i == 0 || !line.starts_with("## "));
+    let lines =
+        DOCS.iter().flat_map(|page| page.lines()).skip_while(|line| line.strip_prefix("## ") != Some(title));
+    let rest = lines
+        .enumerate()
+        .take_while(|(i, line)| *i == 0 || !line.starts_with("# ") && !line.starts_with("## "));
     rest.map(|(_, line)| plain(line.trim_start_matches("## ")) + "\n").collect()
 }
 

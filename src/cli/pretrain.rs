@@ -6,8 +6,8 @@ use super::signals;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::pretrain::{Config, Found, MAX_TEXT, Scores, Summary, Trainer, album, judge_photos};
-use crate::run::{Judge, Score};
+use crate::pretrain::{Config, Found, MAX_TEXT, Summary, Trainer, album, judge_photos};
+use crate::run::{Judge, Score, Scores};
 use crate::shell;
 use crate::show::report;
 use crate::transfer::classify::{Knn, KnnJudge, KnnProtocol};
@@ -154,6 +154,8 @@ impl Flags {
         let text = |flag: &str, key: &str, value: Option<&str>| {
             value.map(|v| (format!("{key} = {}", toml::Value::String(v.into())), format!("--{flag} {v}")))
         };
+        // A method without the number has two views of each image.
+        let views = self.views.filter(|&n| n != 2 || config.whole("views").is_some());
         let path = |p: &Option<Input>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
         let flags = [
             text("data", "data.photos", path(&self.data).as_deref()),
@@ -164,7 +166,7 @@ impl Flags {
             text("device", "device", self.device.as_deref()),
             text("on-nan", "train.on_nan", self.on_nan.as_deref()),
             number("batch", "train.batch", self.batch.map(|n| n.to_string())),
-            number("views", "method.views", self.views.map(|n| n.to_string())),
+            number("views", "method.views", views.map(|n| n.to_string())),
             number("chunk", "train.chunk", self.chunk.map(|n| n.to_string())),
             number("memory-limit", "train.memory_limit_mib", self.memory_limit.map(|n| n.to_string())),
             number("epochs", "train.epochs", self.epochs.map(|n| n.to_string())),

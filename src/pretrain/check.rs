@@ -16,6 +16,8 @@ impl Config {
     /// # Errors
     /// [`Error::Input`] naming the first key that does not fit and why.
     pub fn check(&self) -> Result<()> {
+        // ORDER: a method may have any number of views until it has been asked.
+        self.method.check(self.train.batch, &self.half)?;
         self.check_batch()?;
         if self.model.width == 0 {
             return refuse("model.width", "a width of 0", "set it to 64");
@@ -30,7 +32,6 @@ impl Config {
             let what = "kNN needs at least one neighbour and a temperature above 0";
             return refuse("eval", what, "set knn_k = 20, knn_tau = 0.07");
         }
-        self.method.check(self.train.batch, &self.half)?;
         self.image_views().iter().try_for_each(|view| view.check())
     }
 

@@ -3,21 +3,7 @@
 use super::log::{EvalRecord, Log, Progress};
 use super::trainer::Trainer;
 use crate::error::Result;
-use crate::run::Score;
-
-/// How a run's encoder was judged, and beside what.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scores {
-    /// The encoder that the run started with; an untrained one with batch norm's statistics of photos.
-    pub start: Score,
-    /// The untrained encoder with the statistics that batch norm starts with, 0 and 1: another network of the same weights,
-    /// and no floor. `None` if the run started from a file.
-    pub initial_statistics: Option<Score>,
-    /// The encoder at the end.
-    pub trained: Score,
-    /// Colour histograms.
-    pub colour: Score,
-}
+use crate::run::{Score, Scores};
 
 impl Trainer {
     /// kNN of the labelled photos; whether it is the best of the run's so far.

@@ -53,7 +53,6 @@ pub use config::{
 };
 pub use folder::{Found, MAY_CHANGE};
 pub use history::History;
-pub use judge::Scores;
 pub(crate) use log::Progress;
 pub use memory::MemoryPlan;
 pub use method::{HalfConfig, Now};

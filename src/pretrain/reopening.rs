@@ -9,10 +9,6 @@ use crate::error::{Error, Result};
 use crate::topic::Topic;
 use std::time::Duration;
 
-/// How long to wait before a lost device is opened again, each time that it is lost.
-pub(super) const BACK_OFF: [Duration; 3] =
-    [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(16)];
-
 impl Trainer {
     /// How long to wait before a lost device is opened again: 1, 4 and 16 seconds unless said otherwise. When it is lost
     /// once more than there are waits, the run ends.

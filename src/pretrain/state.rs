@@ -40,7 +40,7 @@ pub(super) struct RunState {
 /// How a run was judged so far; `None` where there is nothing to judge by, or it has not been yet.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Judged {
-    /// The encoder at the start; see [`Scores::start`](super::judge::Scores::start).
+    /// The encoder at the start; see [`Scores::start`](crate::run::Scores::start).
     pub first: Option<Score>,
     /// The untrained encoder with batch norm's statistics at 0 and 1.
     pub initial_statistics: Option<Score>,

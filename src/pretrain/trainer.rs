@@ -4,13 +4,11 @@ use super::batch::batch;
 use super::config::{Config, OptimizerConfig, ScheduleName};
 use super::course::{Clock, Course, Pace, message};
 use super::folder::{CONFIG, Folder, Found};
-use super::judge::Scores;
 use super::log::{Log, Progress, WarningRecord};
 use super::memory::{self, MemoryPlan};
 use super::method::Now;
 use super::passes::Batch;
 use super::record::record;
-use super::reopening::BACK_OFF;
 use super::setup;
 use super::state::RunState;
 use super::step::Learner;
@@ -21,7 +19,7 @@ use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::photos::{self, Album, Loader, LoaderOptions};
-use crate::run::Judge;
+use crate::run::{Judge, Scores};
 use crate::shell;
 use crate::topic::Topic;
 use std::path::{Path, PathBuf};
@@ -69,6 +67,8 @@ pub struct Trainer {
     pub(super) back_off: Vec<Duration>,
 }
 
+/// How long to wait before a lost device is opened again, each time that it is lost.
+const BACK_OFF: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(16)];
 /// Weights and views are shown at the end of an epoch, but not more often than this: event files should stay small.
 const SHOW_EVERY: Duration = Duration::from_secs(60);
 

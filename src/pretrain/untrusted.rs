@@ -6,10 +6,9 @@
 
 use super::config::Config;
 use crate::engine::device::Device;
-use crate::engine::nn::{Module, ResNet};
+use crate::engine::nn::Module;
 use crate::error::{Error, Result};
 use crate::files;
-use rand::{SeedableRng, rngs::StdRng};
 use safetensors::tensor::Metadata;
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -59,16 +58,15 @@ pub fn read(path: &Path) -> Result<(Config, Vec<u8>)> {
     let text = text.ok_or_else(|| unsound("it has no configuration in its metadata".into()))?;
     let config = Config::kept(text, &place)?;
     config.check()?;
-    let needed = encoder_values(&config).map_err(|e| unsound(e.to_string()))?;
-    if 2 * needed > length {
-        return Err(unsound(format!("its encoder has {needed} values, the file {length} bytes")));
+    if !encoder_values(&config).is_ok_and(|values| 2 * values <= length) {
+        return Err(unsound(format!("its encoder has more than the {length} bytes of the file")));
     }
     file.rewind().map_err(unreadable)?;
     Ok((config, files::read(file, path, MAX_FILE)?))
 }
 
-/// Values of a configuration's backbone, counted without making it.
+/// Values of a configuration's encoder, counted without making it.
 fn encoder_values(config: &Config) -> Result<u64> {
-    let net = ResNet::new(&Device::plan(), &mut StdRng::seed_from_u64(0), &config.resnet())?;
-    Ok(net.state().iter().map(|param| param.shape().elements() as u64).sum())
+    let encoder = config.encoder(&Device::plan())?;
+    Ok(encoder.state().iter().map(|param| param.shape().elements() as u64).sum())
 }

@@ -22,6 +22,20 @@ pub struct Score {
     pub error: f64,
 }
 
+/// How a run's encoder was judged, and beside what.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scores {
+    /// The encoder that the run started with; an untrained one with batch norm's statistics of photos.
+    pub start: Score,
+    /// The untrained encoder with the statistics that batch norm starts with, 0 and 1: another network of the same weights,
+    /// and no floor. `None` if the run started from a file.
+    pub initial_statistics: Option<Score>,
+    /// The encoder at the end.
+    pub trained: Score,
+    /// Colour histograms.
+    pub colour: Score,
+}
+
 /// Judges a backbone on labelled photos.
 pub trait Judge: Debug {
     /// The labelled photos, train and test.

@@ -2,4 +2,4 @@
 
 mod judge;
 
-pub use judge::{Judge, Score};
+pub use judge::{Judge, Score, Scores};

@@ -1,8 +1,7 @@
 //! Gradients: what `backward` returns.
 
-use super::Var;
+use super::{Param, Var};
 use crate::engine::exchange::{Alone, Exchange};
-use crate::engine::nn::Param;
 use crate::engine::ops::{Map, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;

@@ -1,9 +1,8 @@
 //! The tape: a list of the ops of one forward pass.
 
-use super::{Grads, Var};
+use super::{Grads, Param, RunningStatistics, Var};
 use crate::engine::device::Device;
 use crate::engine::exchange::Exchange;
-use crate::engine::nn::{Param, RunningStatistics};
 use crate::engine::ops::{Map, Op, Packed, Saved, Update, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};

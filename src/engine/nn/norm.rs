@@ -1,7 +1,7 @@
 //! Batch norm, with the relu and the residual sum that follow it in a ResNet fused in: one form, an activation that waits for it.
 
 use super::{Mode, Module, Param};
-use crate::engine::autograd::{Observation, Tape, Var};
+use crate::engine::autograd::{Observation, RunningStatistics, Tape, Var};
 use crate::engine::device::Device;
 use crate::engine::ops::{self, Coefficients, Normalize, Norms, Ranks, over_ranks, run};
 use crate::engine::tensor::Tensor;
@@ -10,15 +10,6 @@ use crate::error::Result;
 /// Constant inside the square root, and weight of a batch in the running statistics: torch's defaults.
 const EPS: f32 = 1e-5;
 const MOMENTUM: f32 = 0.1;
-
-/// The running statistics of one batch norm.
-#[derive(Clone, Debug)]
-pub struct RunningStatistics {
-    /// `[C]`, 0 at first.
-    pub mean: Param,
-    /// `[C]`, 1 at first; moves towards the *unbiased* batch variance.
-    pub var: Param,
-}
 
 /// `y = gamma (x - mean) / sqrt(var + eps) + beta` per channel, the last dimension.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::{Shape, Tensor};
 use crate::engine::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use rand::Rng;
 use rand::RngExt;
 
@@ -17,8 +17,12 @@ pub fn drawn(
     draw: impl FnOnce(usize) -> Vec<f32>,
 ) -> Result<Tensor> {
     let shape = shape.into();
+    let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+    if count.is_none_or(|count| count > 1 << 31) {
+        return Err(Error::shape("init", format!("{shape} has more than 2^31 values")));
+    }
     match device {
-        Device::Gpu(gpu) if !gpu.records() => Tensor::uninit(device, shape),
+        Device::Gpu(gpu) if gpu.is_plan() => Tensor::uninit(device, shape),
         _ => {
             let values = draw(shape.elements());
             Tensor::new(device, shape, &values)
