@@ -6,9 +6,8 @@ use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::photos::{Album, Photos, Source};
 use crate::pretrain::ResNetEncoder;
-use crate::pretrain::{
-    Config, History, Progress, album, checkpoint, judge_photos, pretraining_photos, starting_encoder,
-};
+use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
+use crate::run::{History, Progress};
 use crate::show::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png};
 use std::path::{Path, PathBuf};
 

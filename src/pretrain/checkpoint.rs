@@ -11,7 +11,6 @@
 //! a checksum of the file. With `half.checkpoint` weights are f16 (what has one dimension stays f32): such a file is as
 //! good to judge by, but a run that goes on from it does so from rounded weights.
 
-use super::archive::{self, Archive, Content, Entry, corrupt};
 use super::config::Config;
 use super::queue::{Queue, Ring};
 use super::start::ResNetEncoder;
@@ -23,6 +22,7 @@ use crate::engine::nn::{Module, Param};
 use crate::engine::ops::{Half, Packed, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
+use crate::run::archive::{self, Archive, Content, Entry, corrupt};
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors};
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! The course of a run: where its schedules are, the time it took, what progress says.
 
-use super::log::StepRecord;
+use super::record::StepRecord;
 use std::time::{Duration, Instant};
 
 /// Where a step was in its run, and how long it took.

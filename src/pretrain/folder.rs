@@ -1,12 +1,12 @@
 //! A run's folder: one run at a time, its checkpoints, and which of them to go on from.
 
-use super::archive::rename;
 use super::checkpoint::{self, Saved};
 use super::config::Config;
 use super::settings::{Difference, differences};
 use super::state::{PhotoList, RunState};
 use super::step::Learner;
 use crate::error::{Error, Result};
+use crate::run::archive::rename;
 use crate::topic::Topic;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! Judging an encoder on the way, beside colours alone.
 
-use super::log::{EvalRecord, Log, Progress};
 use super::trainer::Trainer;
 use crate::error::Result;
+use crate::run::{EvalRecord, Log, Progress};
 use crate::run::{Score, Scores};
 
 impl Trainer {

@@ -10,7 +10,6 @@
 //!
 //! **The test.** `tests/training.rs` for the order, `tests/resume.rs` for the state, `tests/memory.rs` for the memory.
 
-mod archive;
 mod batch;
 mod check;
 pub mod checkpoint;
@@ -18,12 +17,8 @@ mod collapse;
 mod config;
 mod course;
 pub mod encoder;
-mod events;
 mod folder;
-mod growing;
-mod history;
 mod judge;
-mod log;
 mod memory;
 pub mod method;
 pub mod methods;
@@ -52,8 +47,6 @@ pub use config::{
     TrainConfig,
 };
 pub use folder::{Found, MAY_CHANGE};
-pub use history::History;
-pub(crate) use log::Progress;
 pub use memory::MemoryPlan;
 pub use method::{HalfConfig, Now};
 pub use passes::Batch;

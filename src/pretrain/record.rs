@@ -3,10 +3,49 @@
 use super::collapse::Dispersion;
 use super::config::Config;
 use super::course::Pace;
-use super::log::StepRecord;
 use super::step::{StepReport, TermReport};
 use crate::photos::{self, Photos};
+use serde::Serialize;
 use serde_json::{Map, Value};
+
+/// One step in the log.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepRecord {
+    /// Always `step`.
+    pub kind: &'static str,
+    /// Steps done, this one included.
+    pub step: u64,
+    /// Epoch it belongs to, from 0.
+    pub epoch: u64,
+    /// Views seen so far.
+    pub views: u64,
+    /// The whole loss.
+    pub loss: f32,
+    /// Each term's value.
+    pub terms: serde_json::Map<String, serde_json::Value>,
+    /// More values of the method, such as SimSiam's `z_std`.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub watch: serde_json::Map<String, serde_json::Value>,
+    /// 2-norm of each unweighted term's gradient with respect to the embeddings.
+    pub term_gradient_norms: serde_json::Map<String, serde_json::Value>,
+    /// 2-norm of the gradient with respect to the parameters.
+    pub gradient_norm: f32,
+    /// Share of pseudo-positives that share a label with their query, where the photos have labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purity: Option<f64>,
+    /// Mean cosine of two views' projections.
+    pub cosine: f64,
+    /// Effective rank of the projections, see [`super::collapse::Dispersion`].
+    pub effective_rank: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Seconds since training began, judging left out.
+    pub seconds: f64,
+    /// Images (not views) per second in this step.
+    pub images_per_second: f64,
+    /// Bytes of tensors in use on the device.
+    pub bytes_in_use: u64,
+}
 
 /// The record of a step.
 pub(super) fn record(

@@ -1,9 +1,9 @@
 //! When a run is saved, and what happens where it can't be.
 
 use super::folder::Found;
-use super::log::{Log, Progress};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
+use crate::run::{Log, Progress};
 use std::time::{Duration, Instant};
 
 /// How often, and how long after each other, the last checkpoint of a run is tried where it can't be written.

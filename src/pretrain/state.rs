@@ -2,8 +2,8 @@
 
 use super::collapse::Watch;
 use super::config::Config;
-use super::events::EventsEnd;
 use crate::photos::{Photos, Position};
+use crate::run::events::EventsEnd;
 use crate::run::{Judge, Score};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

@@ -1,11 +1,11 @@
 //! Many runs that differ in a few keys: planned, run one after another, continued where they stopped.
 
 use super::config::Config;
-use super::history::History;
 use super::settings::{Difference, differences};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::run::History;
 use crate::run::Judge;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

@@ -1,12 +1,12 @@
 //! What a run says on its way: photos that could not be used, numbers that are not finite, weights and views to look at.
 
 use super::config::OnNan;
-use super::log::{Log, Progress, ReplacedRecord, SkippedRecord};
 use super::step::StepReport;
 use super::trainer::Trainer;
 use crate::engine::nn::Module;
 use crate::error::{Error, Result};
 use crate::photos;
+use crate::run::{Log, Progress, ReplacedRecord, SkippedRecord};
 use crate::topic::Topic;
 
 /// Steps in a row that may be skipped because a number was not finite.

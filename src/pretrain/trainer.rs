@@ -4,7 +4,6 @@ use super::batch::batch;
 use super::config::{Config, OptimizerConfig, ScheduleName};
 use super::course::{Clock, Course, Pace, message};
 use super::folder::{CONFIG, Folder, Found};
-use super::log::{Log, Progress, WarningRecord};
 use super::memory::{self, MemoryPlan};
 use super::method::Now;
 use super::passes::Batch;
@@ -20,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::photos::{self, Album, Loader, LoaderOptions};
 use crate::run::{Judge, Scores};
+use crate::run::{Log, Progress, WarningRecord};
 use crate::shell;
 use crate::topic::Topic;
 use std::path::{Path, PathBuf};
@@ -287,7 +287,8 @@ impl Trainer {
     }
 
     pub(super) fn train(&mut self) -> Result<Summary> {
-        let mut log = Log::open(self.folder.path(), &self.state)?;
+        let mut log =
+            Log::open(self.folder.path(), self.state.step, self.state.log_bytes, self.state.events.as_ref())?;
         let mut loader = self.loader()?;
         let total = self.total(&loader);
         let limit = self.config.train.minutes * 60.0;

@@ -106,3 +106,23 @@ fn changes_are_told_key_by_key() {
     let known = known(&demo);
     assert!(MAY_CHANGE.iter().all(|key| known.iter().any(|k| k == key)));
 }
+
+#[test]
+fn a_configuration_that_0_1_kept_is_todays() {
+    let read = |name: &str| {
+        let path = format!("{}/tests/fixtures/configurations-0.1/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        Config::read(Path::new(&path)).expect(name)
+    };
+    let cpu = |config: Config| Config { device: "cpu".into(), ..config };
+    assert_eq!(read("demo-swav"), cpu(demo().with_method("swav").expect("method")));
+    for preset in ["byol-coco-r50-400ep", "densecl-coco-r50-400ep", "demo"] {
+        let today = Config::preset(preset).expect("preset").with("train.batch=16").expect("batch");
+        assert_eq!(read(preset), cpu(today));
+    }
+    for (old, new) in
+        [("objective.tau", "method.tau"), ("train.views", "method.views"), ("model.hidden", "method.hidden")]
+    {
+        let message = demo().with(&format!("{old}=2")).unwrap_err().to_string();
+        assert!(message.contains(&format!("since 0.2 it is `{new}`")), "{message}");
+    }
+}

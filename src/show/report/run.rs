@@ -2,8 +2,9 @@
 
 use super::repeat::command;
 use crate::error::{Error, Result};
+use crate::pretrain::Config;
 use crate::pretrain::settings::settings;
-use crate::pretrain::{Config, History};
+use crate::run::History;
 use crate::show::figures::{Mark, Panel, course};
 use crate::transfer::classify::KnnProtocol;
 use serde_json::{Value, json};

@@ -91,13 +91,13 @@ struct Histogram {
 
 /// The event file of a process.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(crate) struct Events {
     file: Growing,
 }
 
 /// Where a run's event files end: the last one by its name, and its bytes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct EventsEnd {
+pub(crate) struct EventsEnd {
     file: String,
     bytes: u64,
 }

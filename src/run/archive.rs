@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// What an array holds.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// A tensor as f32; convolution weights OHWI become OIHW, torchvision's layout.
     Full(Tensor),
     /// The same rounded to f16.
@@ -29,7 +29,7 @@ pub(super) enum Content {
 
 /// A named array of a file. Its values leave the device when they are written, one array at a time.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub name: String,
     pub content: Content,
 }
@@ -44,7 +44,7 @@ const ZEROS: &str = "00000000";
 ///
 /// # Errors
 /// [`Error::Io`] if it can't be written, after which what was there is as it was; the device's errors.
-pub(super) fn write(path: &Path, entries: &[Entry], mut texts: HashMap<String, String>) -> Result<()> {
+pub(crate) fn write(path: &Path, entries: &[Entry], mut texts: HashMap<String, String>) -> Result<()> {
     let beside = part_of(path);
     texts.insert(CHECKSUM.into(), ZEROS.into());
     texts.insert(VERSION.into(), env!("CARGO_PKG_VERSION").into());
@@ -76,7 +76,7 @@ fn write_whole(path: &Path, entries: &[Entry], texts: HashMap<String, String>) -
 }
 
 /// Renames a whole file over another and flushes their folder.
-pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     let io = |e| Error::io(to, e);
     fs::rename(from, to).map_err(io)?;
     // The rename itself is only durable once the folder is flushed; Windows can't open folders and needs no such.
@@ -120,7 +120,7 @@ fn checksum(file: &mut (impl Read + Seek)) -> std::io::Result<(u32, Option<u64>)
 
 /// A file that was read, with a sound checksum if it has one.
 #[derive(Debug)]
-pub(super) struct Archive {
+pub(crate) struct Archive {
     bytes: Vec<u8>,
     texts: HashMap<String, String>,
 }
@@ -213,7 +213,7 @@ impl View for Stored<'_> {
 }
 
 /// The shape in a file of a tensor of this shape.
-pub(super) fn stored_shape(shape: &[usize]) -> Vec<usize> {
+pub(crate) fn stored_shape(shape: &[usize]) -> Vec<usize> {
     match shape[..] {
         [o, h, w, i] => vec![o, i, h, w],
         ref other => other.to_vec(),
@@ -224,7 +224,7 @@ pub(super) fn stored_shape(shape: &[usize]) -> Vec<usize> {
 ///
 /// # Errors
 /// A sentence if its shape or type does not fit.
-pub(super) fn values(view: &TensorView, shape: &[usize]) -> std::result::Result<Vec<f32>, String> {
+pub(crate) fn values(view: &TensorView, shape: &[usize]) -> std::result::Result<Vec<f32>, String> {
     let stored = stored_shape(shape);
     if view.shape() != stored {
         return Err(format!("is {:?}, not {stored:?}", view.shape()));
@@ -258,7 +258,7 @@ fn permuted(values: Vec<f32>, shape: &[usize], order: [usize; 4]) -> Vec<f32> {
 }
 
 /// A file that can't be used, and why.
-pub(super) fn corrupt(path: &Path, why: &dyn std::fmt::Display) -> Error {
+pub(crate) fn corrupt(path: &Path, why: &dyn std::fmt::Display) -> Error {
     let why = why.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     Error::input(
         "not a sound checkpoint",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// A file that is only added to. What can't be written, as on a full disk, waits for the next time.
 #[derive(Debug)]
-pub(super) struct Growing {
+pub(crate) struct Growing {
     path: PathBuf,
     file: File,
     /// Bytes that are in the file.
