@@ -17,7 +17,8 @@ use rayon::prelude::*;
 /// | returns indices | `[B, k]` | whole numbers below D |
 /// | returns labels, if asked for | `[B, D]` | exactly k ones in each row, otherwise 0 |
 ///
-/// Of equal values the one with the lowest index comes first. NaN ranks below everything, minus infinity
+/// Of equal values the one with the lowest index comes first: an order that does not depend on which thread saw which part of
+/// a row, so that the CPU, a GPU and a run that goes on take the same neighbours (`torch.topk` leaves it open). NaN ranks below everything, minus infinity
 /// included: a row always has exactly k results, and NaN is among them only if fewer than k values are numbers.
 ///
 /// # Errors

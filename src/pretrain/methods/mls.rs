@@ -198,7 +198,7 @@ impl Recipe for Mls {
         }
         if self.term != LossTerm::None && self.queue > MAX_COLUMNS {
             let what = format!("a queue of {} slots", self.queue);
-            return refuse("method.queue", &what, "choose at most 65536 for MLS");
+            return refuse("method.queue", &what, &format!("choose at most {MAX_COLUMNS}"));
         }
         Ok(())
     }

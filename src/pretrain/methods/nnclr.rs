@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Source
 /// Dwibedi et al., "With a little help from my friends", 2021, Algorithm 1 (its text adds a transposed term; the algorithm is
-/// taken): tau 0.1. Of solo-learn 9187ea3: a queue of 65,536 (the paper's has 98,304), projector 2048-2048-256 with batch norm
+/// taken): tau 0.1, a queue of 98,304. Of solo-learn 9187ea3: projector 2048-2048-256 with batch norm
 /// behind the last layer too, predictor 256-4096-256.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -40,7 +40,7 @@ pub struct NnClr {
 
 impl Default for NnClr {
     fn default() -> NnClr {
-        NnClr { tau: 0.1, queue: 65_536, projection: 256, hidden: 0, predictor_hidden: 4096 }
+        NnClr { tau: 0.1, queue: 98_304, projection: 256, hidden: 0, predictor_hidden: 4096 }
     }
 }
 

@@ -4,9 +4,19 @@
 //! `AP_q = 1/(K-1) sum_{i in P} R(i,P) / R(i, P u N)`, `loss = 1 - mean_q AP_q`
 //!
 //! P are the other K-1 views of the query's image, N the views of the other images; the query itself is in
-//! neither. With `R = R(i,P)`, `N = R(i, P u N) - R(i,P)` and `A = R + N`, the gradient of `AP_q` is
-//! `ds_qj = 1/((K-1) tau) sum_i w_ij sigmoid'((s_qj - s_qi)/tau)` with `w_ij = N/A^2` for a positive j and
-//! `-R/A^2` for a negative one; what each i gives to all j is taken from `ds_qi`.
+//! neither.
+//!
+//! **The gradient.** For one query write `t_ij = sigmoid((s_j - s_i)/tau)`, `R_i = R(i,P)`, `N_i = sum_{j in N} t_ij` and
+//! `A_i = R_i + N_i = R(i, P u N)`. Then
+//!
+//! ```text
+//! d(R_i/A_i) = (A_i dR_i - R_i dA_i)/A_i^2 = (N_i dR_i - R_i dN_i)/A_i^2     since A = R + N
+//! dt_ij      = t_ij (1 - t_ij) (ds_j - ds_i)/tau
+//! dR_i       = sum_{j in P, j != i} dt_ij,   dN_i = sum_{j in N} dt_ij
+//! ```
+//!
+//! So pair (i, j) gives `w_ij t_ij (1 - t_ij)/((K-1) tau)` to `ds_j` and takes it from `ds_i`, with `w_ij = N_i/A_i^2` for a positive j and
+//! `-R_i/A_i^2` for a negative one: only `R_i` and `N_i` need be kept, and what all i give sums to zero in each row.
 //!
 //! | value | shape | |
 //! |---|---|---|
