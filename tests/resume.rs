@@ -127,14 +127,14 @@ fn goes_on_as_if_it_had_never_stopped(device: &str, steps: usize) {
         let mut settings = vec![device.as_str(), setting, &length, "train.epochs=100", "data.threads=1"];
         if method == "swav" {
             settings.extend([
-                "small_views.count=1",
-                "small_views.size=12",
+                "method.small_views=1",
+                "method.small_side=0.75",
                 "method.views=3",
                 "method.frozen_steps=3",
             ]);
         }
         if method == "byol" {
-            settings.push("second_view.size=16");
+            settings.push("method.second_view.blur_p=0.3");
         }
         let config = config(method, &settings);
         Trainer::new(config.clone(), &whole, judge(&config)).expect("trainer").run().expect("run");
@@ -228,8 +228,9 @@ fn numbers_that_are_not_finite_move_nothing_and_name_the_photos() {
             "eval.every_steps=0",
             &on_nan,
         ];
-        let error =
-            Trainer::new(config("mls", &settings), &out, None).expect("trainer").run().expect_err("an error");
+        let config = config("mls", &settings);
+        let trainer = Trainer::new(config.clone(), &out, judge(&config)).expect("trainer");
+        let error = trainer.run().expect_err("an error");
         let message = error.to_string();
         assert_eq!(error.exit_code(), 1);
         assert!(message.contains("the loss is") && message.contains("checkpoint.safetensors"), "{message}");
@@ -336,20 +337,11 @@ fn a_checkpoint_that_cannot_be_written_does_not_end_the_run() {
 /// A run in a process of its own that saves at every step.
 fn spawn(out: &Path, more: &[&str]) -> Child {
     let mut command = program::command(out.parent().expect("a folder"));
-    command.args([
-        "pretrain",
-        "--device",
-        "cpu",
-        "--objective",
-        "mls",
-        "--steps",
-        "100000",
-        "--epochs",
-        "1000000",
-    ]);
+    command
+        .args(["pretrain", "--device", "cpu", "--method", "mls", "--steps", "100000", "--epochs", "1000000"]);
     for setting in SMALL
         .iter()
-        .filter(|s| !s.starts_with("train.minutes"))
+        .filter(|s| !s.starts_with("train.minutes") && !s.starts_with("method.views"))
         .chain(&["train.save_steps=1", "eval.every_steps=0"])
     {
         command.args(["--set", setting]);

@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn sizes_that_do_not_go_together_are_refused_before_anything_is_made() {
         for text in
-            ["conv:1,3,4,4,8,7,1,0", "resnet18:1,32", "matmul:2000000", "queue:4,70000,8", "top_k:2,8,9"]
+            ["conv:1,3,4,4,8,7,1,0", "resnet18:1,32", "matmul:2000000", "queue:4,20000000,8", "top_k:2,8,9"]
         {
             let error = Name::parse(text).expect(text).prepare(&Device::cpu()).err().expect(text);
             assert!(matches!(error, Error::Input { .. }) && error.to_string().contains(text), "{error}");

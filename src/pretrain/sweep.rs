@@ -227,7 +227,7 @@ mod tests {
         assert!(runs.iter().all(|run| run.outcome.is_none()));
         runs[0].run(None).expect("run");
         let outcome = runs[0].outcome.clone().expect("an outcome");
-        assert!(outcome.steps == 1 && outcome.top1.is_some() && outcome.loss.is_some(), "{outcome:?}");
+        assert!(outcome.steps == 1 && outcome.top1.is_none() && outcome.loss.is_some(), "{outcome:?}");
         let again = sweep.plan(&tiny(), folder.path()).expect("plan");
         assert_eq!(again[0].outcome.as_ref(), Some(&outcome));
         assert!(again[1].outcome.is_none(), "the second was never run");

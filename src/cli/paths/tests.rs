@@ -39,7 +39,7 @@ fn call(command: &Command, given: &[(&Arg, &Path)], other: &Path) -> Option<ArgM
             _ if is::<Input>(arg) => other.into(),
             _ if is::<Output>(arg) => other.with_file_name("elsewhere.safetensors").into(),
             Some(value) => value.get_name().into(),
-            None if arg.get_long() == Some("key") => "method.k".into(),
+            None if arg.get_long() == Some("key") => "method.tau".into(),
             None => "1".into(),
         };
         add(arg, value);
