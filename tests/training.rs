@@ -105,7 +105,7 @@ fn every_method_trains_on_both_devices_with_finite_losses_that_agree() {
 
 /// Somewhere in a run, at a learning rate.
 fn at(lr: f64) -> Now {
-    Now { step: 1, lr, ..Now::default() }
+    Now { step: 1, lr, base_lr: lr, ..Now::default() }
 }
 
 const BATCH: usize = 8;
@@ -266,7 +266,12 @@ fn a_step_in_chunks_equals_a_step_in_one_pass() {
             let rounding = vista::engine::ops::relative_l2(&whole, &movement(&f64s, 0));
             let error = vista::engine::ops::relative_l2(&movement(&f32s, chunk), &whole);
             println!("{method} in chunks of {chunk}: off by {error:.1e}, f32 itself by {rounding:.1e}");
-            assert!(error <= 1e-5, "{method} in chunks of {chunk}: the f32 gradient is off by {error:.1e}");
+            // NNCLR's own f32 gradient is 3e-4 off that in f64 (norms of four rows, a softmax at tau 0.1): what chunks add must be
+            // small beside it.
+            assert!(
+                error <= f64::max(1e-5, 0.1 * rounding),
+                "{method} in chunks of {chunk}: the f32 gradient is off by {error:.1e}"
+            );
         }
     }
 }
