@@ -109,7 +109,7 @@ fn run_until(step: usize, mut trainer: Trainer, folder: &Path) {
 
 fn resume(config: &Config, folder: &Path) -> Trainer {
     let found = Found::newest(folder).expect("sound").expect("a checkpoint");
-    Trainer::resume(config.clone(), folder, judge(&config), found).expect("resumed")
+    Trainer::resume(config.clone(), folder, judge(config), found).expect("resumed")
 }
 
 fn goes_on_as_if_it_had_never_stopped(device: &str, steps: usize) {
@@ -175,7 +175,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken() {
         "{:?}",
         found.skipped
     );
-    Trainer::resume(config.clone(), out, judge(&config), found).expect("resumed").run().expect("run");
+    Trainer::resume(config.clone(), out, judge(config), found).expect("resumed").run().expect("run");
     assert_same(&undisturbed, &left(out));
     // Nothing sound at all: each is named, nothing is lost.
     for name in ["checkpoint.safetensors", "previous.safetensors", "best.safetensors"] {
@@ -254,7 +254,7 @@ fn losses() -> u64 {
 
 /// A run on a GPU that is lost so many steps after the start, and after each time that it was opened again.
 fn lost_after(moments: Vec<u64>, seed: u64, config: &Config, out: &Path) -> (vista::Result<u64>, usize) {
-    let mut trainer = Trainer::new(config.clone(), out, judge(&config)).expect("trainer");
+    let mut trainer = Trainer::new(config.clone(), out, judge(config)).expect("trainer");
     trainer.back_off(&[Duration::from_millis(50); 3]);
     let mut rng = KeyedRng::new("lost", seed, [1, 0, 0]);
     let (mut moments, mut steps) = (moments.into_iter().peekable(), 0);
@@ -319,7 +319,7 @@ fn a_checkpoint_that_cannot_be_written_does_not_end_the_run() {
     let folder = tempfile::tempdir().expect("folder");
     let out = folder.path();
     let config = config("s2r2", &["device=cpu", "train.steps=6", "train.save_steps=1"]);
-    let trainer = Trainer::new(config.clone(), out, judge(&config)).expect("trainer");
+    let trainer = Trainer::new(config.clone(), out, judge(config)).expect("trainer");
     let in_the_way = out.join(".next.safetensors.part");
     fs::create_dir(&in_the_way).expect("in the way");
     let folder = out.to_path_buf();

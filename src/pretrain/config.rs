@@ -23,7 +23,7 @@ pub struct Config<M = MethodConfig> {
     /// `auto`, `cpu`, `gpu`, `gpu:N` or `gpu:NAME`.
     pub device: String,
     /// File whose encoder the run starts from: a checkpoint, or another library's weights
-    /// ([`start_from`](crate::interop::start_from)); random parameters if absent.
+    /// ([`start_from`](super::start_from)); random parameters if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
     /// What stands before the names of that encoder, where the file holds several.

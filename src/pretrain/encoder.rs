@@ -25,6 +25,6 @@ pub trait Encoder {
     /// Embeds images `[N, H, W, 3]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the images do not fit; the device's errors.
+    /// [`crate::Error::Shape`] if the images do not fit; the device's errors.
     fn embed<'t>(&self, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>>;
 }

@@ -328,7 +328,7 @@ impl<'t> From<Term<'t>> for Loss<'t> {
     }
 }
 
-/// A recipe as part of a [`Config`]: in TOML a table with the method's `name` and its numbers.
+/// A recipe as part of a [configuration](super::Config): in TOML a table with the method's `name` and its numbers.
 #[derive(Clone, Debug)]
 pub struct MethodConfig {
     recipe: Arc<dyn Recipe>,

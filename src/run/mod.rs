@@ -1,7 +1,7 @@
 //! Any long job: what a training is made of that knows no method.
 //!
 //! **In:** records of what happened. **Out:** `log.jsonl` ([`Log`]) and event files that grow and go on where they were saved, safetensors
-//! with a checksum that are written beside and renamed, [`Progress`] for a person, [`Judge`] for what tells how good a network is.
+//! with a checksum that are written beside and renamed, progress for a person, [`Judge`] for what tells how good a network is.
 //!
 //! **The trap.** A disk may be full: lines wait and are tried again, and a checkpoint that can't be written leaves the one before it.
 //!

@@ -20,7 +20,7 @@
 //! gradient is the sum over the repetitions: `[B, D]` with `[B, 1]`, `[D]` or `[]`. Gradients at kinks, of NaN and of
 //! infinity are those of PyTorch.
 //!
-//! A further function is an entry of [`Map`] with its row in [`Map::table`] and [`Map::kind`], and a case in each of
+//! A further function is an entry of [`Map`] with its row in `Map::table` and `Map::kind`, and a case in each of
 //! `value` and `gradient` of the shader.
 
 mod broadcast;
