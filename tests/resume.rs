@@ -175,7 +175,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken() {
         "{:?}",
         found.skipped
     );
-    Trainer::resume(config.clone(), out, judge(config), found).expect("resumed").run().expect("run");
+    Trainer::resume(config.clone(), out, judge(&config), found).expect("resumed").run().expect("run");
     assert_same(&undisturbed, &left(out));
     // Nothing sound at all: each is named, nothing is lost.
     for name in ["checkpoint.safetensors", "previous.safetensors", "best.safetensors"] {
@@ -319,7 +319,7 @@ fn a_checkpoint_that_cannot_be_written_does_not_end_the_run() {
     let folder = tempfile::tempdir().expect("folder");
     let out = folder.path();
     let config = config("s2r2", &["device=cpu", "train.steps=6", "train.save_steps=1"]);
-    let trainer = Trainer::new(config.clone(), out, judge(config)).expect("trainer");
+    let trainer = Trainer::new(config.clone(), out, judge(&config)).expect("trainer");
     let in_the_way = out.join(".next.safetensors.part");
     fs::create_dir(&in_the_way).expect("in the way");
     let folder = out.to_path_buf();
