@@ -2,7 +2,7 @@
 
 use super::paths::{Files, Mark, Output};
 use crate::error::{Error, Result};
-use clap::CommandFactory;
+use clap::Command;
 
 /// Write man pages, one for each subcommand.
 #[derive(Debug, clap::Args)]
@@ -20,23 +20,22 @@ pub(super) struct CompletionArgs {
 }
 
 /// The names of the pages, as the man pages themselves have them.
-pub(super) fn files(args: &ManArgs) -> Files {
-    let command = super::Cli::command();
+pub(super) fn files(args: &ManArgs, command: &Command) -> Files {
     let inner = command.get_subcommands().map(|sub| format!("vista-{}.1", sub.get_name()));
     let pages = inner.chain(["vista.1".to_string(), "vista-help.1".into()]);
     Files::none().folder("--out", &args.out, pages.map(|page| (page, Mark::Words(".TH vista"))))
 }
 
-pub(super) fn man(args: &ManArgs) -> Result<()> {
+pub(super) fn man(args: &ManArgs, command: Command) -> Result<()> {
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
-    clap_mangen::generate_to(super::Cli::command(), &args.out).map_err(|e| Error::io(&args.out, e))?;
+    clap_mangen::generate_to(command, &args.out).map_err(|e| Error::io(&args.out, e))?;
     println!("{}", args.out.join("vista.1").display());
     Ok(())
 }
 
-pub(super) fn completions(args: &CompletionArgs) -> Result<()> {
+pub(super) fn completions(args: &CompletionArgs, mut command: Command) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::Cli::command(), "vista", &mut script);
+    clap_complete::generate(args.shell, &mut command, "vista", &mut script);
     print!("{}", String::from_utf8_lossy(&script));
     Ok(())
 }

@@ -160,8 +160,8 @@ fn execute(matches: &ArgMatches) -> Result<()> {
         Command::Tune(args) => tune::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Explain(args) => explain::run(args),
-        Command::Man(args) => man::man(args),
-        Command::Completions(args) => man::completions(args),
+        Command::Man(args) => man::man(args, Cli::command()),
+        Command::Completions(args) => man::completions(args, Cli::command()),
     }
 }
 
@@ -181,7 +181,7 @@ fn files(command: &Command) -> Result<Files> {
         Command::Search(args) => search::files(args)?,
         Command::Report(args) => report::files(args),
         Command::Bench(args) => bench::files(args),
-        Command::Man(args) => man::files(args),
+        Command::Man(args) => man::files(args, &Cli::command()),
         Command::Watch(_)
         | Command::Devices
         | Command::Tune(_)

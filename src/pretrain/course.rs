@@ -1,6 +1,5 @@
 //! The course of a run: where its schedules are, the time it took, what progress says.
 
-use super::record::StepRecord;
 use std::time::{Duration, Instant};
 
 /// Where a step was in its run, and how long it took.
@@ -61,21 +60,6 @@ impl Clock {
     pub fn seconds(&self) -> f64 {
         self.spent.as_secs_f64() + self.since.map_or(0.0, |since| since.elapsed().as_secs_f64())
     }
-}
-
-/// What progress says of a step.
-pub(super) fn message(record: &StepRecord, total: u64, limit: f64) -> String {
-    let left = match limit > 0.0 {
-        true => limit - record.seconds,
-        false => record.seconds / record.step as f64 * (total - record.step) as f64,
-    };
-    format!(
-        "step {}/{total}  loss {:.4}  {:.1} images/s  {} left",
-        record.step,
-        record.loss,
-        record.images_per_second,
-        indicatif::HumanDuration(Duration::from_secs_f64(left.max(0.0)))
-    )
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::step::{StepReport, TermReport};
 use crate::photos::{self, Photos};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// One step in the log.
 #[derive(Clone, Debug, Serialize)]
@@ -78,6 +79,21 @@ pub(super) fn record(
         images_per_second: batch as f64 / pace.took.as_secs_f64(),
         bytes_in_use,
     }
+}
+
+/// What progress says of a step.
+pub(super) fn message(record: &StepRecord, total: u64, limit: f64) -> String {
+    let left = match limit > 0.0 {
+        true => limit - record.seconds,
+        false => record.seconds / record.step as f64 * (total - record.step) as f64,
+    };
+    format!(
+        "step {}/{total}  loss {:.4}  {:.1} images/s  {} left",
+        record.step,
+        record.loss,
+        record.images_per_second,
+        indicatif::HumanDuration(Duration::from_secs_f64(left.max(0.0)))
+    )
 }
 
 /// Share of the images taken for positives that share a label with their query; `None` where no label is known.

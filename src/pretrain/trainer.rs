@@ -2,12 +2,12 @@
 
 use super::batch::batch;
 use super::config::{Config, OptimizerConfig, ScheduleName};
-use super::course::{Clock, Course, Pace, message};
+use super::course::{Clock, Course, Pace};
 use super::folder::{CONFIG, Folder, Found};
 use super::memory::{self, MemoryPlan};
 use super::method::Now;
 use super::passes::Batch;
-use super::record::record;
+use super::record::{message, record};
 use super::setup;
 use super::state::RunState;
 use super::step::Learner;

@@ -33,10 +33,8 @@ use crate::engine::device::scratch::with_scratch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use plan::{Mask, Plan};
+use plan::{Mask, NAME, Plan};
 use twin::{Grads, Norm, Stats};
-
-const NAME: &str = "batch_norm";
 
 /// A norm with its coefficients, residual and relu.
 ///

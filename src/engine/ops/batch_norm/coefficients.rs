@@ -1,6 +1,6 @@
 //! What rows are normalised by.
 
-use super::plan::{Bound::Block, Bound::Whole, Plan};
+use super::plan::{Bound::Block, Bound::Whole, NAME, Plan};
 use super::twin;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::ops::kernel::Kernel;
@@ -72,18 +72,18 @@ impl Coefficients {
                  channels of the layer before",
                 self.vectors()
             );
-            return Err(Error::shape(super::NAME, detail));
+            return Err(Error::shape(NAME, detail));
         }
         let groups = self.groups();
         if groups == 0 || !x[0].is_multiple_of(groups) {
             let detail =
                 format!("{} samples do not split into {groups} equal groups: change the batch", x[0]);
-            return Err(Error::shape(super::NAME, detail));
+            return Err(Error::shape(NAME, detail));
         }
         if self.is_batch() && x.elements() / c / groups < 2 {
             let detail =
                 format!("one value per channel and group has no variance (x {x}): use a larger batch");
-            return Err(Error::shape(super::NAME, detail));
+            return Err(Error::shape(NAME, detail));
         }
         Ok(Shape::from([4, groups, c]))
     }

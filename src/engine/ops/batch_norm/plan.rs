@@ -1,6 +1,5 @@
 //! How batch norm's kernels cut the rows, and what they bind.
 
-use super::NAME;
 use crate::engine::device::Gpu;
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
@@ -32,6 +31,9 @@ pub(super) enum Bound<'a> {
     Whole(&'a Tensor),
 }
 use Bound::{Block, Whole};
+
+/// The name of the op and of its shader.
+pub(super) const NAME: &str = "batch_norm";
 
 /// How backward knows what a relu let through.
 #[derive(Clone, Copy)]

@@ -1,6 +1,7 @@
 //! Batch norm whose statistics are those of all ranks' batches: the only place where it talks to other processes.
 
-use super::{BatchNorm, Coefficients, NAME};
+use super::plan::NAME;
+use super::{BatchNorm, Coefficients};
 use crate::engine::exchange::Exchange;
 use crate::engine::ops::kernel::{Differentiable, Op, Saved, run};
 use crate::engine::ops::{NormConv2d, Normalize};
