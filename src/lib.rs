@@ -13,8 +13,8 @@
 //! 5. [`interop`]: encoders leave for torchvision, timm, detectron2 and ONNX, and others' arrive.
 //!
 //! Under it lies the [`engine`]: devices, tensors, ops (a CPU twin and a WGSL kernel each), gradients, layers, optimisers.
-//! [`bench`](mod@bench) measures it; [`cli`] is the `vista` command. A module uses those before it in this list, never one
-//! behind.
+//! [`run`] is what a long job is made of; [`bench`](mod@bench) measures; [`cli`] is the `vista` command. A module uses those
+//! before it in the file's list, never one behind: `docs/ARCHITECTURE.md`.
 //!
 //! ```
 //! use vista::{Device, Tensor, engine::autograd::Tape, engine::ops::Over};

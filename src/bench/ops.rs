@@ -1,4 +1,4 @@
-//! Single ops, and the two products around which the objectives turn, as workloads.
+//! Single ops, and the two products around which the losses turn, as workloads.
 
 use super::workload::Workload;
 use crate::engine::autograd::Tape;

@@ -79,7 +79,7 @@ pub(super) struct Flags {
     /// Follow links and lists that lead out of these folders.
     #[arg(long)]
     follow_links: bool,
-    /// `mls`, `moco`, `knn-moco`, `s2r2`, `simclr`, `swav`, `byol` or `densecl`; another than the preset's brings its own
+    /// The method, such as `mls`, `s2r2` or `simsiam` (an unknown one is answered with all); another than the preset's brings its own
     /// optimiser, heads and views.
     #[arg(long, visible_alias = "objective")]
     method: Option<String>,

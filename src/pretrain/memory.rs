@@ -79,19 +79,19 @@ impl MemoryPlan {
         if self.peak <= limit {
             return Ok(());
         }
-        let splits = config.train.groups.max(1);
-        let fits = |groups: usize| {
+        let groups = config.train.groups.max(1);
+        let fits = |of_a_group: usize| {
             let mut smaller = config.clone();
-            smaller.train.batch = groups * splits;
+            smaller.train.batch = of_a_group * groups;
             smaller.check().is_ok() && MemoryPlan::of(&smaller, device).is_ok_and(|plan| plan.peak <= limit)
         };
         // Peaks grow with the batch: the largest that fits lies between one that does and one that does not.
-        let (mut fitting, mut too_large) = (0, config.train.batch.div_ceil(splits));
+        let (mut fitting, mut too_large) = (0, config.train.batch.div_ceil(groups));
         while too_large - fitting > 1 {
             let middle = fitting.midpoint(too_large);
             if fits(middle) { fitting = middle } else { too_large = middle }
         }
-        let advice = match fitting * splits {
+        let advice = match fitting * groups {
             0 | 1 => "no batch fits: choose a smaller --image-size or --backbone, or --half".to_string(),
             batch => {
                 format!("--batch {batch} would fit; so may train.chunk, --half or a smaller --image-size")

@@ -48,9 +48,12 @@ impl Trainer {
         })
     }
 
-    /// Opens the device again, with the state of the last checkpoint. One that is not back yet counts as lost once more.
+    /// Opens the device again, with the state of the last checkpoint. One that is not back yet counts as lost once more: where
+    /// `auto` chose a GPU it is that GPU that is opened, never the CPU in its place.
     fn reopen(&mut self) -> Result<()> {
-        self.device = Device::open(&self.config.device).map_err(|error| match error {
+        let chosen = matches!(self.device, Device::Gpu(_)) && self.config.device == "auto";
+        let device = if chosen { format!("gpu:{}", self.device.name()) } else { self.config.device.clone() };
+        self.device = Device::open(&device).map_err(|error| match error {
             Error::Device(why) => Error::DeviceLost(why),
             other => other,
         })?;

@@ -17,8 +17,9 @@ use rayon::prelude::*;
 /// | returns indices | `[B, k]` | whole numbers below D |
 /// | returns labels, if asked for | `[B, D]` | exactly k ones in each row, otherwise 0 |
 ///
-/// Of equal values the one with the lowest index comes first: an order that does not depend on which thread saw which part of
-/// a row, so that the CPU, a GPU and a run that goes on take the same neighbours (`torch.topk` leaves it open). NaN ranks below everything, minus infinity
+/// Of equal values the one with the lowest index comes first. Some fixed order there must be, or which neighbours a row has
+/// would depend on which thread saw which part of it (`torch.topk` leaves it open); the lowest is what a plain scan finds. NaN
+/// ranks below everything, minus infinity
 /// included: a row always has exactly k results, and NaN is among them only if fewer than k values are numbers.
 ///
 /// # Errors

@@ -6,24 +6,25 @@
 //! P are the other K-1 views of the query's image, N the views of the other images; the query itself is in
 //! neither.
 //!
-//! **The gradient.** For one query write `t_ij = sigmoid((s_j - s_i)/tau)`, `R_i = R(i,P)`, `N_i = sum_{j in N} t_ij` and
-//! `A_i = R_i + N_i = R(i, P u N)`. Then
+//! **The gradient.** For one query q, i and j always other than q (so `s_qq` has none), write `s_j` for `s_qj`,
+//! `t_ij = sigmoid((s_j - s_i)/tau)`, `P_i = R(i,P)`, `N_i = sum_{j in N} t_ij` and `A_i = P_i + N_i = R(i, P u N)`. Then
 //!
 //! ```text
-//! d(R_i/A_i) = (A_i dR_i - R_i dA_i)/A_i^2 = (N_i dR_i - R_i dN_i)/A_i^2     since A = R + N
-//! dt_ij      = t_ij (1 - t_ij) (ds_j - ds_i)/tau
-//! dR_i       = sum_{j in P, j != i} dt_ij,   dN_i = sum_{j in N} dt_ij
+//! d(P_i/A_i) = (A_i dP_i - P_i dA_i)/A_i^2 = (N_i dP_i - P_i dN_i)/A_i^2     since A = P + N
+//! d t_ij     = t_ij (1 - t_ij) (d s_j - d s_i)/tau
+//! dP_i       = sum_{j in P, j != i} d t_ij,   dN_i = sum_{j in N} d t_ij
 //! ```
 //!
-//! So pair (i, j) gives `w_ij t_ij (1 - t_ij)/((K-1) tau)` to `ds_j` and takes it from `ds_i`, with `w_ij = N_i/A_i^2` for a positive j and
-//! `-R_i/A_i^2` for a negative one: only `R_i` and `N_i` need be kept, and what all i give sums to zero in each row.
+//! So in `dAP_q/ds` pair (i, j) adds `w_ij t_ij (1 - t_ij)/((K-1) tau)` at j and takes it away at i, with `w_ij = N_i/A_i^2` for a
+//! positive j and `-P_i/A_i^2` for a negative one; the loss's gradient is `-1/n` times that. Besides s only `P_i` and `N_i` need be
+//! kept, and each row of the gradient sums to zero.
 //!
 //! | value | shape | |
 //! |---|---|---|
 //! | `s` | `[n, n]` | similarities, n = B K; rows `b K .. b K + K` are the views of image b |
 //! | returns | `[]` | 0 to 1; `1 - 1/B` if all similarities are equal |
 //! | by-product: AP of each query | `[n]` | |
-//! | by-product: `R`, `N` of each positive | `[n, K-1, 2]` | |
+//! | by-product: `P_i`, `N_i` of each positive | `[n, K-1, 2]` | |
 //!
 //! Memory is that of `s` and its gradient; nothing cubic is stored. Fused because the composition's `[n, n, n]` is 8 GiB at n 1280.
 //!
