@@ -8,7 +8,7 @@ use vista::engine::nn::{After, Mlp};
 use vista::prelude::*;
 use vista::pretrain::methods::moco;
 
-/// The spectral contrastive loss, with MoCo-v2's projector: no key encoder and no queue.
+/// The spectral contrastive loss, with SimCLR's projector: no key encoder and no queue.
 #[derive(Debug)]
 struct Spectral {
     projector: Mlp,
@@ -49,7 +49,7 @@ fn main() -> Result<()> {
         .try_fold(Config::preset("demo")?.with_method("simclr")?, |config, setting| config.with(setting))?;
     let device = Device::open("auto")?;
     let learner = learner(&config, &device)?;
-    let widths = [(learner.net.features(), After::Relu), (128, After::Bias)];
+    let widths = [(learner.net.features(), After::NormRelu), (128, After::Bias)];
     let projector =
         Mlp::new(&device, &mut StdRng::seed_from_u64(0), "projector", learner.net.features(), &widths)?;
     let mut learner = Learner { method: Box::new(Spectral { projector }), ..learner };
