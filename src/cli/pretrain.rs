@@ -155,7 +155,15 @@ impl Flags {
             value.map(|v| (format!("{key} = {}", toml::Value::String(v.into())), format!("--{flag} {v}")))
         };
         // A method without the number has two views of each image.
-        let views = self.views.filter(|&n| n != 2 || config.whole("views").is_some());
+        let views = self.views.filter(|_| config.whole("views").is_some());
+        if let (None, Some(n)) = (views, self.views.filter(|&n| n != 2)) {
+            let what = format!("{n} views of each image, of which {} has two", config.method.name());
+            return Err(Error::input(
+                what,
+                format!("--views {n}"),
+                "leave it out: only some methods have `method.views`",
+            ));
+        }
         let path = |p: &Option<Input>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
         let flags = [
             text("data", "data.photos", path(&self.data).as_deref()),
