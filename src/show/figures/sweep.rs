@@ -108,7 +108,7 @@ mod tests {
         let rows = [("8 2", 0.1), ("8 4", 0.2), ("16 2", 0.3), ("16 4", 0.4)];
         let panel = sweep_panel(&keys(&["train.batch", "method.views"]), "top-1", &cells(&rows));
         assert_eq!(panel.series.len(), 2);
-        assert_eq!(panel.series[1].name, "train.views = 4");
+        assert_eq!(panel.series[1].name, "method.views = 4");
         assert_eq!(panel.series[1].points, [(8.0, 0.2), (16.0, 0.4)]);
         assert_eq!(panel.series[1].mark, Mark::Dots { spread: vec![0.01; 2] });
     }
