@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 use vista::pretrain::{Config, Found};
+use vista::run::Settings;
 
 const TINY: &str = "--device cpu --set model.width=4 --image-size 16 --batch 4 --views 2 --set eval.knn_k=2";
 

@@ -14,15 +14,14 @@
 use super::config::Config;
 use super::queue::{Queue, Ring};
 use super::start::ResNetEncoder;
-use super::state::RunState;
 use super::step::Learner;
-use super::untrusted;
 use crate::engine::device::Device;
-use crate::engine::nn::{Module, Param};
-use crate::engine::ops::{Half, Packed, run};
+use crate::engine::nn::Module;
+use crate::engine::ops::Packed;
 use crate::engine::tensor::Tensor;
-use crate::error::{Error, Result};
-use crate::run::archive::{self, Archive, Content, Entry, corrupt};
+use crate::error::Result;
+use crate::run::archive::{self, Archive, Content, Entry, corrupt, entry, parameters, read_parameters};
+use crate::run::untrusted;
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors};
 use std::collections::HashMap;
@@ -41,6 +40,7 @@ const KEY: &str = "key.";
 const OPTIMIZER: &str = "optimizer.";
 const RING: &str = "queue.";
 const IDS: &str = "queue.ids";
+const POINTER: &str = "queue.ptr";
 
 /// What stands in the header of an encoder alone, beside [`save`]'s other texts.
 pub(crate) const ENCODER: &str = "\"holds\":\"encoder\"";
@@ -48,7 +48,7 @@ pub(crate) const ENCODER: &str = "\"holds\":\"encoder\"";
 /// Writes an encoder alone: enough to judge it and to start from it, not to go on with a run.
 ///
 /// # Errors
-/// [`Error::Io`] if the file can't be written; the device's errors.
+/// [`Error::Io`](crate::Error::Io) if the file can't be written; the device's errors.
 pub fn save(path: &Path, encoder: &dyn Module, config: &Config, progress: Progress) -> Result<()> {
     let entries = parameters("", encoder, config.half.checkpoint)?;
     let mut texts = texts(config, progress);
@@ -56,9 +56,8 @@ pub fn save(path: &Path, encoder: &dyn Module, config: &Config, progress: Progre
     archive::write(path, &entries, texts)
 }
 
-/// Writes all of a run. See [`save`] for the errors.
-pub(super) fn save_run(path: &Path, learner: &Learner, config: &Config, state: &RunState) -> Result<()> {
-    let half = config.half.checkpoint;
+/// The arrays of a learner, and the pointer of its queue. See [`save`] for the errors.
+pub(super) fn arrays(learner: &Learner, half: bool) -> Result<(Vec<Entry>, Vec<(String, String)>)> {
     let mut entries = parameters("", learner, half)?;
     if let Some(target) = learner.method.target() {
         entries.extend(parameters(KEY, target, half)?);
@@ -66,22 +65,17 @@ pub(super) fn save_run(path: &Path, learner: &Learner, config: &Config, state: &
     for (name, tensor) in learner.optimizer.state()? {
         entries.push(entry(format!("{OPTIMIZER}{name}"), tensor, half)?);
     }
-    let mut texts = texts(config, Progress { epoch: state.next.epoch, step: state.step });
-    if let Some(queue) = learner.method.queue() {
-        for (name, ring) in queue.keys.iter() {
-            let content = match ring {
-                Ring::Full(keys) => Content::Full(keys.clone()),
-                Ring::Half(keys) => Content::Packed(keys.clone()),
-            };
-            entries.push(Entry { name: format!("{RING}{name}"), content });
-        }
-        let ids = queue.ids.iter().map(|id| id.map_or(-1, |id| id as i64)).collect();
-        entries.push(Entry { name: IDS.into(), content: Content::Integers(ids) });
-        texts.insert("queue.ptr".into(), queue.ptr.to_string());
+    let Some(queue) = learner.method.queue() else { return Ok((entries, Vec::new())) };
+    for (name, ring) in queue.keys.iter() {
+        let content = match ring {
+            Ring::Full(keys) => Content::Full(keys.clone()),
+            Ring::Half(keys) => Content::Packed(keys.clone()),
+        };
+        entries.push(Entry { name: format!("{RING}{name}"), content });
     }
-    let state = serde_json::to_string(state).map_err(|e| Error::Run(format!("checkpoint: {e}")))?;
-    texts.insert("run".into(), state);
-    archive::write(path, &entries, texts)
+    let ids = queue.ids.iter().map(|id| id.map_or(-1, |id| id as i64)).collect();
+    entries.push(Entry { name: IDS.into(), content: Content::Integers(ids) });
+    Ok((entries, vec![(POINTER.into(), queue.ptr.to_string())]))
 }
 
 fn texts(config: &Config, progress: Progress) -> HashMap<String, String> {
@@ -92,25 +86,13 @@ fn texts(config: &Config, progress: Progress) -> HashMap<String, String> {
     ])
 }
 
-fn parameters(prefix: &str, module: &(impl Module + ?Sized), half: bool) -> Result<Vec<Entry>> {
-    module.state().iter().map(|param| entry(format!("{prefix}{}", param.name()), param.get(), half)).collect()
-}
-
-fn entry(name: String, tensor: Tensor, half: bool) -> Result<Entry> {
-    let content = match half && tensor.shape().len() > 1 {
-        true => Content::Half(run(&Half::Round, &[&tensor])?.swap_remove(0)),
-        false => Content::Full(tensor),
-    };
-    Ok(Entry { name, content })
-}
-
 /// Reads an encoder and the configuration it was trained with.
 ///
 /// # Errors
-/// [`Error::Input`] if the file can't be read or is not a checkpoint of this program, naming the
+/// [`Error::Input`](crate::Error::Input) if the file can't be read or is not a checkpoint of this program, naming the
 /// tensor that is missing or misshapen.
 pub fn load(path: &Path, device: &Device) -> Result<(ResNetEncoder, Config)> {
-    let (config, bytes) = untrusted::read(path)?;
+    let (config, bytes) = untrusted::read::<Config>(path)?;
     let file = Archive::of(bytes, path)?;
     let encoder = config.encoder(device)?;
     let arrays = file.arrays().map_err(|e| corrupt(path, &e))?;
@@ -118,76 +100,34 @@ pub fn load(path: &Path, device: &Device) -> Result<(ResNetEncoder, Config)> {
     Ok((encoder, config))
 }
 
-/// A run's checkpoint that was read and found whole.
-#[derive(Debug)]
-pub(super) struct Saved {
-    file: Archive,
-    /// The configuration of the run.
-    pub config: Config,
-    /// Where it was.
-    pub state: RunState,
-}
-
-impl Saved {
-    /// Reads a run's checkpoint.
-    ///
-    /// # Errors
-    /// As [`load`]; [`Error::Input`] too if it holds an encoder alone.
-    pub fn read(path: &Path) -> Result<Saved> {
-        let (config, bytes) = untrusted::read(path)?;
-        let file = Archive::of(bytes, path)?;
-        let Some(state) = file.text("run") else {
-            return Err(corrupt(path, &"it holds an encoder without its run"));
+/// Gives a fresh learner of the same configuration what [`arrays`] told of another.
+///
+/// # Errors
+/// [`Error::Input`](crate::Error::Input) naming what is missing or misshapen; the device's errors.
+pub(super) fn restore(file: &Archive, path: &Path, learner: &mut Learner, device: &Device) -> Result<()> {
+    let bad = |e: String| corrupt(path, &e);
+    let arrays = file.arrays().map_err(bad)?;
+    read_parameters(&arrays, "", learner, device).map_err(bad)?;
+    if let Some(target) = learner.method.target() {
+        read_parameters(&arrays, KEY, target, device).map_err(bad)?;
+    }
+    let mut remembered = Vec::new();
+    for (name, view) in arrays.iter() {
+        let Some(name) = name.strip_prefix(OPTIMIZER) else { continue };
+        // Stored as OIHW; the parameter's own shape decides when the optimiser takes it up.
+        let shape = match view.shape() {
+            &[o, i, h, w] => vec![o, h, w, i],
+            other => other.to_vec(),
         };
-        let state = serde_json::from_str(state).map_err(|e| corrupt(path, &e))?;
-        Ok(Saved { file, config, state })
+        let values = archive::values(&view, &shape).map_err(|e| bad(format!("{name} {e}")))?;
+        remembered.push((name.to_string(), Tensor::new(device, shape, &values)?));
     }
-
-    /// Gives a fresh learner of the same configuration what was saved.
-    ///
-    /// # Errors
-    /// [`Error::Input`] naming what is missing or misshapen; the device's errors.
-    pub fn restore(&self, path: &Path, learner: &mut Learner, device: &Device) -> Result<()> {
-        let bad = |e: String| corrupt(path, &e);
-        let arrays = self.file.arrays().map_err(bad)?;
-        read_parameters(&arrays, "", learner, device).map_err(bad)?;
-        if let Some(target) = learner.method.target() {
-            read_parameters(&arrays, KEY, target, device).map_err(bad)?;
-        }
-        let mut remembered = Vec::new();
-        for (name, view) in arrays.iter() {
-            let Some(name) = name.strip_prefix(OPTIMIZER) else { continue };
-            // Stored as OIHW; the parameter's own shape decides when the optimiser takes it up.
-            let shape = match view.shape() {
-                &[o, i, h, w] => vec![o, h, w, i],
-                other => other.to_vec(),
-            };
-            let values = archive::values(&view, &shape).map_err(|e| bad(format!("{name} {e}")))?;
-            remembered.push((name.to_string(), Tensor::new(device, shape, &values)?));
-        }
-        let params = learner.trained();
-        learner.optimizer.load(&params, &remembered)?;
-        if let Some(queue) = learner.method.queue_mut() {
-            read_queue(&arrays, self.file.text("queue.ptr"), queue, device).map_err(bad)?;
-        }
-        Ok(())
+    let params = learner.trained();
+    learner.optimizer.load(&params, &remembered)?;
+    match learner.method.queue_mut() {
+        Some(queue) => read_queue(&arrays, file.text(POINTER), queue, device).map_err(bad),
+        None => Ok(()),
     }
-}
-
-fn read_parameters(
-    arrays: &SafeTensors,
-    prefix: &str,
-    module: &(impl Module + ?Sized),
-    device: &Device,
-) -> std::result::Result<(), String> {
-    let read = |param: &Param| {
-        let name = format!("{prefix}{}", param.name());
-        let view = arrays.tensor(&name).map_err(|_| format!("{name} is missing"))?;
-        let values = archive::values(&view, &param.shape()).map_err(|e| format!("{name} {e}"))?;
-        let tensor = Tensor::new(device, param.shape(), &values).map_err(|e| e.to_string())?;
-        param.set(tensor).map_err(|e| e.to_string())
-    };
-    module.state().iter().try_for_each(read)
 }
 
 fn read_queue(
@@ -230,13 +170,14 @@ fn read_queue(
     queue.ptr = ptr
         .and_then(|ptr| ptr.parse().ok())
         .filter(|&ptr: &usize| ptr < slots)
-        .ok_or("queue.ptr is missing")?;
+        .ok_or_else(|| format!("{POINTER} is missing"))?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::Found;
     use std::fs;
 
     #[test]
@@ -255,7 +196,7 @@ mod tests {
         let bytes = fs::read(&path).expect("bytes");
         let file = SafeTensors::deserialize(&bytes).expect("file");
         assert_eq!(file.tensor("layer2.0.conv1.weight").expect("there").shape(), [16, 8, 3, 3]);
-        assert!(Saved::read(&path).unwrap_err().to_string().contains("without its run"));
+        assert!(Found::<Config>::read(&path).unwrap_err().to_string().contains("without its run"));
     }
 
     #[test]

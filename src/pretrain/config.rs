@@ -7,12 +7,9 @@ use super::method::{HalfConfig, KeyViews, MethodConfig};
 use crate::engine::nn::{Architecture, ResNetConfig, Stem};
 use crate::engine::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig};
 use crate::photos::views::ViewConfig;
+use crate::run::OnNan;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use toml::Table;
-
-/// LIMIT: bytes of a configuration; a whole one has 2 KiB. Reading TOML takes 100 bytes for each.
-pub(crate) const MAX_TEXT: usize = 1 << 18;
 
 /// Everything that decides a run. While it is read, the method `M` is still a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,17 +112,6 @@ pub struct TrainConfig {
     pub save_steps: u64,
     /// What to do with a step whose loss or gradient is not finite.
     pub on_nan: OnNan,
-}
-
-/// What to do with a step whose loss or gradient is not finite. It moves nothing in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnNan {
-    /// End the run.
-    #[default]
-    Stop,
-    /// Go on with the next batch, at most three times in a row.
-    Skip,
 }
 
 /// Which optimiser.
@@ -339,12 +325,6 @@ impl Config {
             eval,
             views,
         })
-    }
-
-    /// The whole configuration as a table.
-    pub(super) fn table(&self) -> Table {
-        // By way of the text, in which an f32 has its own digits and no more.
-        toml::from_str(&self.to_toml()).expect("TOML")
     }
 
     /// The whole configuration as TOML.

@@ -24,6 +24,7 @@ use crate::engine::optim::Rate;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
+pub use crate::run::Now;
 use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::Debug;
@@ -219,21 +220,6 @@ pub trait Method: Module + Debug {
     fn queue_mut(&mut self) -> Option<&mut Queue> {
         None
     }
-}
-
-/// Where a run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Now {
-    /// Steps done.
-    pub step: u64,
-    /// Share of the run that is over, from 0 to 1; what schedules follow.
-    pub progress: f64,
-    /// Epochs done.
-    pub epoch: u64,
-    /// The learning rate of the schedule.
-    pub lr: f64,
-    /// What it falls from, its warm-up over.
-    pub base_lr: f64,
 }
 
 /// What a loss sees: embeddings, never devices or optimisers. Nothing is normalised.

@@ -1,4 +1,4 @@
-//! Stage 7: the training step, and the run around it.
+//! Stage 7: the training step, and pretraining as a [`Job`](crate::run::Job).
 //!
 //! A step is nine numbered lines in [`Learner::step`], and their order is part of the method: the key encoder moves before any
 //! pass, labels and logits read the old queue, nothing moves before the loss and the gradient are known to be finite.
@@ -15,10 +15,7 @@ mod check;
 pub mod checkpoint;
 mod collapse;
 mod config;
-mod course;
 pub mod encoder;
-mod folder;
-mod judge;
 mod memory;
 pub mod method;
 pub mod methods;
@@ -28,25 +25,17 @@ mod old;
 pub mod passes;
 pub mod queue;
 mod record;
-mod reopening;
-mod saving;
 pub(crate) mod settings;
 mod setup;
 mod start;
-mod state;
 mod step;
 mod sweep;
-mod telling;
 mod trainer;
-pub mod untrusted;
 
 pub use collapse::{Dispersion, Watch};
-pub(crate) use config::MAX_TEXT;
 pub use config::{
-    Config, DataConfig, EvalConfig, ModelConfig, OnNan, OptimizerConfig, OptimizerName, ScheduleName,
-    TrainConfig,
+    Config, DataConfig, EvalConfig, ModelConfig, OptimizerConfig, OptimizerName, ScheduleName, TrainConfig,
 };
-pub use folder::{Found, MAY_CHANGE};
 pub use memory::MemoryPlan;
 pub use method::{HalfConfig, Now};
 pub use passes::Batch;
@@ -55,4 +44,9 @@ pub(crate) use setup::{album, judge_photos, pretraining_photos};
 pub use start::{Imported, ResNetEncoder, start_from, starting_encoder};
 pub use step::{Learner, StepReport, TermReport};
 pub use sweep::{Outcome, Spread, Sweep, SweepRun};
-pub use trainer::{AfterEpoch, AfterStep, Summary, Trainer};
+pub use trainer::{Pretraining, Trainer};
+
+/// What there is of a pretraining to go on from.
+pub type Found = crate::run::Found<Config>;
+/// What a finished pretraining has to show.
+pub type Summary = crate::run::Summary<crate::run::Scores>;

@@ -1,13 +1,12 @@
-//! From a step's report to its line in the log.
+//! From a step's report, and from a judgement, to its line in the log.
 
 use super::collapse::Dispersion;
 use super::config::Config;
-use super::course::Pace;
 use super::step::{StepReport, TermReport};
-use crate::photos::{self, Photos};
+use crate::photos::Photos;
+use crate::run::{Done, Score};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::time::Duration;
 
 /// One step in the log.
 #[derive(Clone, Debug, Serialize)]
@@ -48,52 +47,67 @@ pub struct StepRecord {
     pub bytes_in_use: u64,
 }
 
-/// The record of a step.
-pub(super) fn record(
-    config: &Config,
-    photos: &Photos,
-    (report, spread): (&StepReport, Dispersion),
-    views: &photos::Batch,
-    pace: Pace,
-    bytes_in_use: u64,
-) -> StepRecord {
-    let numbers = |pick: fn(&TermReport) -> f32| -> Map<String, Value> {
-        report.terms.iter().map(|term| (term.name.to_string(), Value::from(pick(term)))).collect()
-    };
-    let batch = config.train.batch as u64;
-    StepRecord {
-        kind: "step",
-        step: pace.step,
-        epoch: views.position.epoch,
-        views: pace.step * batch * config.image_views().len() as u64,
-        loss: report.loss as f32,
-        terms: numbers(|term| term.value),
-        watch: report.watch.iter().map(|(name, value)| (name.to_string(), Value::from(*value))).collect(),
-        term_gradient_norms: numbers(|term| term.gradient_norm),
-        gradient_norm: report.gradient_norm,
-        purity: purity(photos, &views.ids, &report.neighbours),
-        cosine: spread.cosine,
-        effective_rank: spread.rank,
-        lr: pace.lr,
-        seconds: pace.seconds,
-        images_per_second: batch as f64 / pace.took.as_secs_f64(),
-        bytes_in_use,
+impl StepRecord {
+    /// The record of a step.
+    pub(super) fn new(
+        config: &Config,
+        photos: &Photos,
+        done: &Done<StepReport>,
+        spread: Dispersion,
+        bytes_in_use: u64,
+    ) -> StepRecord {
+        let Done { report, views, .. } = done;
+        let numbers = |pick: fn(&TermReport) -> f32| -> Map<String, Value> {
+            report.terms.iter().map(|term| (term.name.to_string(), Value::from(pick(term)))).collect()
+        };
+        let batch = config.train.batch as u64;
+        StepRecord {
+            kind: "step",
+            step: done.step,
+            epoch: views.position.epoch,
+            views: done.step * batch * config.image_views().len() as u64,
+            loss: report.loss as f32,
+            terms: numbers(|term| term.value),
+            watch: report.watch.iter().map(|(name, value)| (name.to_string(), Value::from(*value))).collect(),
+            term_gradient_norms: numbers(|term| term.gradient_norm),
+            gradient_norm: report.gradient_norm,
+            purity: purity(photos, &views.ids, &report.neighbours),
+            cosine: spread.cosine,
+            effective_rank: spread.rank,
+            lr: done.now.lr,
+            seconds: done.seconds,
+            images_per_second: batch as f64 / done.took.as_secs_f64(),
+            bytes_in_use,
+        }
     }
 }
 
-/// What progress says of a step.
-pub(super) fn message(record: &StepRecord, total: u64, limit: f64) -> String {
-    let left = match limit > 0.0 {
-        true => limit - record.seconds,
-        false => record.seconds / record.step as f64 * (total - record.step) as f64,
-    };
-    format!(
-        "step {}/{total}  loss {:.4}  {:.1} images/s  {} left",
-        record.step,
-        record.loss,
-        record.images_per_second,
-        indicatif::HumanDuration(Duration::from_secs_f64(left.max(0.0)))
-    )
+/// The encoder judged by kNN.
+#[derive(Clone, Debug, Serialize)]
+pub struct EvalRecord {
+    /// Always `knn`.
+    pub kind: &'static str,
+    /// Steps done.
+    pub step: u64,
+    /// Whole epochs done.
+    pub epoch: u64,
+    /// Views seen so far.
+    pub views: u64,
+    /// Seconds since training began, judging left out.
+    pub seconds: f64,
+    /// Share of photos classified rightly.
+    pub top1: f64,
+    /// Mean over classes of the share classified rightly.
+    pub balanced: f64,
+    /// Photos judged.
+    pub photos: usize,
+    /// Standard error of `top1`.
+    pub top1_error: f64,
+    /// Which photos those are.
+    pub protocol: &'static str,
+    /// At step 0 of a run from random weights: the same with batch norm's statistics at 0 and 1, beside those of photos.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_statistics: Option<Score>,
 }
 
 /// Share of the images taken for positives that share a label with their query; `None` where no label is known.

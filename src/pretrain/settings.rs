@@ -1,12 +1,12 @@
-//! Keys of a configuration, dotted as in `method.tau`: which there are, which differ, which a mistyped one may mean.
+//! Keys of a configuration, dotted as in `method.tau`: which there are, how they are read, which a mistyped one may mean.
 
-use super::config::{Config, MAX_TEXT};
+use super::config::Config;
 use super::{methods, old};
+use crate::engine::device::Device;
+use crate::engine::nn::Module;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::photos::views::ViewConfig;
-use std::collections::BTreeMap;
-use std::fmt;
+use crate::run::settings::{MAX_TEXT, Settings, flatten};
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -54,14 +54,6 @@ impl Config {
             Some((_, setting)) => config.merged(&format!("method.{setting}"), &format!("--method {name}")),
             None => Ok(config),
         }
-    }
-
-    /// The configuration that lies in a run's folder.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if the file can't be read, and as [`Config::kept`].
-    pub fn read(path: &Path) -> Result<Config> {
-        Config::kept(&files::read_text(path, MAX_TEXT as u64)?, &path.display().to_string())
     }
 
     /// The configuration that was kept with a run, of this version or 0.1.
@@ -135,20 +127,6 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-/// Keys and values of a table, dotted.
-fn flatten(table: &Table) -> Vec<(String, Value)> {
-    let mut all = Vec::new();
-    for (key, value) in table {
-        match value {
-            Value::Table(inner) => {
-                all.extend(flatten(inner).into_iter().map(|(k, v)| (format!("{key}.{k}"), v)))
-            }
-            value => all.push((key.clone(), value.clone())),
-        }
-    }
-    all
-}
-
 /// All keys and values of a configuration, dotted.
 pub(crate) fn settings(config: &Config) -> Vec<(String, Value)> {
     flatten(&config.table())
@@ -193,44 +171,41 @@ pub(super) fn check(config: &Config, changes: &Table, place: &str) -> Result<()>
     Ok(())
 }
 
-/// A key in which two configurations differ.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Difference {
-    /// The key, dotted.
-    pub key: String,
-    /// Its value in the one, if that has it.
-    pub was: Option<Value>,
-    /// Its value in the other.
-    pub is: Option<Value>,
-}
+impl Settings for Config {
+    const MAY_CHANGE: &'static [&'static str] = &[
+        "device",
+        "data.threads",
+        "data.cache_mib",
+        "train.epochs",
+        "train.steps",
+        "train.minutes",
+        "train.memory_limit_mib",
+        "train.save_minutes",
+        "train.save_steps",
+        "train.on_nan",
+    ];
 
-/// Keys in which two configurations differ, sorted.
-pub(crate) fn differences(was: &Config, is: &Config) -> Vec<Difference> {
-    let [mut left, right] =
-        [was, is].map(|config| flatten(&config.table()).into_iter().collect::<BTreeMap<_, _>>());
-    let mut all: Vec<Difference> = Vec::new();
-    for (key, is) in right {
-        let was = left.remove(&key);
-        all.push(Difference { key, was, is: Some(is) });
+    fn kept(text: &str, place: &str) -> Result<Config> {
+        let config = Config::kept(text, place)?;
+        config.check()?;
+        Ok(config)
     }
-    all.extend(left.into_iter().map(|(key, was)| Difference { key, was: Some(was), is: None }));
-    all.retain(|difference| difference.was != difference.is);
-    all.sort_by(|a, b| a.key.cmp(&b.key));
-    all
-}
 
-impl Difference {
-    /// Both values, as they are written.
-    pub fn values(&self) -> [String; 2] {
-        [&self.was, &self.is].map(|value| value.as_ref().map_or("absent".to_string(), Value::to_string))
+    fn to_toml(&self) -> String {
+        self.to_toml()
     }
-}
 
-/// `train.batch was 16, is 32`
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let [was, is] = self.values();
-        write!(f, "{} was {was}, is {is}", self.key)
+    fn absolute(self) -> Config {
+        self.absolute()
+    }
+
+    fn elements(&self) -> Result<u64> {
+        let encoder = self.encoder(&Device::plan())?;
+        Ok(encoder.state().iter().map(|param| param.shape().elements() as u64).sum())
+    }
+
+    fn photos(&self) -> [Option<&Path>; 2] {
+        [self.data.photos.as_deref(), self.data.labelled.as_deref()]
     }
 }
 

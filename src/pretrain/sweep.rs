@@ -1,12 +1,12 @@
 //! Many runs that differ in a few keys: planned, run one after another, continued where they stopped.
 
 use super::config::Config;
-use super::settings::{Difference, differences};
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::run::History;
 use crate::run::Judge;
+use crate::run::settings::{Difference, differences};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,76 +1,58 @@
-//! A whole run: data, encoder, steps, judging, log and checkpoints.
+//! Pretraining as a job: photos in, steps of a method, an encoder that is judged on the way.
 
 use super::batch::batch;
+use super::checkpoint;
+use super::collapse::Watch;
 use super::config::{Config, OptimizerConfig, ScheduleName};
-use super::course::{Clock, Course, Pace};
-use super::folder::{CONFIG, Folder, Found};
 use super::memory::{self, MemoryPlan};
-use super::method::Now;
-use super::passes::Batch;
-use super::record::{message, record};
+use super::record::{EvalRecord, StepRecord};
 use super::setup;
-use super::state::RunState;
-use super::step::Learner;
+use super::step::{Learner, StepReport};
 use crate::engine::device::Device;
 use crate::engine::nn::Module;
 use crate::engine::optim::CosineSchedule;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::files;
-use crate::photos::{self, Album, Loader, LoaderOptions};
-use crate::run::{Judge, Scores};
-use crate::run::{Log, Progress, WarningRecord};
-use crate::shell;
+use crate::photos::{Album, Batch, LoaderOptions};
+use crate::run::archive::{Entry, corrupt};
+use crate::run::events::Events;
+use crate::run::{
+    Done, Found, Job, Judge, Judgement, Now, Outcome, Pace, Reached, Run, Schedule, Score, Scores, Start,
+    Train, train,
+};
 use crate::topic::Topic;
-use std::path::{Path, PathBuf};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-/// What a finished run has to show.
-#[derive(Debug)]
-pub struct Summary {
-    /// The last checkpoint.
-    pub checkpoint: PathBuf,
-    /// The log.
-    pub log: PathBuf,
-    /// Steps done.
-    pub steps: u64,
-    /// kNN at the start, at the end, and of colour histograms.
-    pub scores: Option<Scores>,
-    /// The device that it ended on.
-    pub device: Device,
-    /// What was left out of its photos and of those it was judged on, a line each.
-    pub left_out: Vec<String>,
-}
+/// A pretraining in a folder.
+pub type Trainer = Run<Pretraining>;
 
-/// What is called with a run's folder after an epoch.
-pub type AfterEpoch = Box<dyn FnMut(&Path)>;
-/// What is called after a step with the number of steps done.
-pub type AfterStep = Box<dyn FnMut(u64, &Device)>;
-
-/// A run that is ready to start, or to go on.
-pub struct Trainer {
-    pub(super) config: Config,
-    pub(super) device: Device,
-    pub(super) folder: Folder,
-    pub(super) album: Arc<Album>,
-    pub(super) judge: Option<Box<dyn Judge>>,
-    pub(super) learner: Learner,
+/// Pretraining of an encoder on unlabelled photos.
+pub struct Pretraining {
+    config: Config,
+    device: Device,
+    album: Arc<Album>,
+    judge: Option<Box<dyn Judge>>,
+    learner: Learner,
     memory: MemoryPlan,
-    pub(super) state: RunState,
-    stop: Arc<AtomicBool>,
-    before_steps: Option<Box<dyn FnOnce()>>,
-    quiet: bool,
-    after_epoch: Option<AfterEpoch>,
-    after_step: Option<AfterStep>,
-    pub(super) back_off: Vec<Duration>,
+    watch: Watch,
+    judged: Judged,
+    colour: Option<Score>,
 }
 
-/// How long to wait before a lost device is opened again, each time that it is lost.
-const BACK_OFF: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(16)];
-/// Weights and views are shown at the end of an epoch, but not more often than this: event files should stay small.
-const SHOW_EVERY: Duration = Duration::from_secs(60);
+/// How the encoder was judged so far; `None` where there is nothing to judge by, or it has not been yet.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Judged {
+    /// The encoder at the start; see [`Scores::start`].
+    first: Option<Score>,
+    /// The untrained encoder with batch norm's statistics at 0 and 1.
+    initial_statistics: Option<Score>,
+    /// The last judgement.
+    last: Option<Score>,
+}
 
 impl Trainer {
     /// Checks the configuration, opens the device, finds the photos and initialises the encoder.
@@ -79,7 +61,7 @@ impl Trainer {
     /// [`Error::Input`] for a configuration or photos that can't be used, or a folder that holds a run or where another is
     /// at work; [`Error::Io`] if `out` can't be written; the device's errors.
     pub fn new(config: Config, out: &Path, judge: Option<Box<dyn Judge>>) -> Result<Trainer> {
-        Trainer::open(config, out, judge, None, false)
+        Trainer::start(config, out, judge, Start::Empty)
     }
 
     /// As [`Trainer::new`], in place of a run that may be in the folder.
@@ -87,7 +69,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`].
     pub fn overwriting(config: Config, out: &Path, judge: Option<Box<dyn Judge>>) -> Result<Trainer> {
-        Trainer::open(config, out, judge, None, true)
+        Trainer::start(config, out, judge, Start::Over)
     }
 
     /// Goes on from a checkpoint as if the run had never stopped: what follows is the same to the bit.
@@ -99,125 +81,93 @@ impl Trainer {
         config: Config,
         out: &Path,
         judge: Option<Box<dyn Judge>>,
-        found: Found,
+        found: Found<Config>,
     ) -> Result<Trainer> {
-        Trainer::open(config, out, judge, Some(found), false)
+        Trainer::start(config, out, judge, Start::From(Box::new(found)))
     }
 
-    fn open(
+    fn start(
         config: Config,
         out: &Path,
         judge: Option<Box<dyn Judge>>,
-        found: Option<Found>,
-        overwrite: bool,
+        start: Start<Config>,
     ) -> Result<Trainer> {
         config.check()?;
         let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?));
         setup::check_count(&config, album.photos())?;
-        let accepted = || match &found {
-            Some(found) => found.accept(&config),
-            None if overwrite => Ok(()),
-            None => Folder::expect_empty(out),
-        };
-        Folder::expect_idle(out).and_then(|()| accepted())?;
+        let blank = matches!(start, Start::From(_));
+        Run::open(&config.clone(), out, start, || Pretraining::new(config, album, judge, blank))
+    }
+
+    /// The memory that its steps will take.
+    pub fn memory(&self) -> &MemoryPlan {
+        &self.job.memory
+    }
+
+    /// Warnings about the configuration and the photos that a person should read before a long run.
+    pub fn warnings(&self) -> Vec<String> {
+        self.job.warnings()
+    }
+
+    /// A few lines on what is about to run.
+    pub fn describe(&self) -> String {
+        self.job.describe()
+    }
+
+    /// Steps of the whole run, and seconds of each of three steps that are taken for measure; nothing is written.
+    ///
+    /// # Errors
+    /// Those of a step.
+    pub fn rehearse(self) -> Result<(u64, Vec<f64>)> {
+        let (mut loader, schedule) = self.batches()?;
+        let mut rehearsal = Rehearsal { job: self.job, seconds: Vec::new() };
+        train(&mut rehearsal, &mut loader, &Schedule { limit: 0.0, ..schedule }, (0, 0.0))?;
+        Ok((schedule.total, rehearsal.seconds))
+    }
+}
+
+/// A pretraining whose steps are timed.
+struct Rehearsal {
+    job: Pretraining,
+    seconds: Vec<f64>,
+}
+
+impl Train for Rehearsal {
+    type Report = StepReport;
+
+    fn step(&mut self, views: &Batch, now: &Now) -> Result<StepReport> {
+        self.job.step(views, now)
+    }
+
+    fn after(&mut self, done: &Done<StepReport>) -> Result<ControlFlow<()>> {
+        self.seconds.push(done.took.as_secs_f64());
+        Ok(if self.seconds.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+}
+
+impl Pretraining {
+    fn new(
+        config: Config,
+        album: Arc<Album>,
+        judge: Option<Box<dyn Judge>>,
+        blank: bool,
+    ) -> Result<Pretraining> {
         let device = Device::open(&config.device)?;
         let memory = MemoryPlan::of(&config, &device)?;
         if let Some(limit) = memory::limit(&config, &device) {
             memory.check(&config, &device, limit)?;
         }
-        let learner = match found {
-            Some(_) => setup::blank_learner(&config, &device)?,
-            None => setup::learner(&config, &device)?,
-        };
-        let state = RunState::new(&config, album.photos(), judge.as_deref());
-        if let Some(found) = &found {
-            found.expect_photos(&config, &state, album.photos().place())?;
-        }
-        let folder = Folder::open(out)?;
-        accepted()?; // another run may have come and gone meanwhile
-        let mut trainer = Trainer {
-            config,
-            device,
-            folder,
-            album,
-            judge,
-            learner,
-            memory,
-            state,
-            stop: Arc::default(),
-            before_steps: None,
-            quiet: false,
-            after_epoch: None,
-            after_step: None,
-            back_off: BACK_OFF.to_vec(),
-        };
-        // ORDER: all that can be refused has been: only now does a run that was there end.
-        match found {
-            Some(found) => trainer.restore(found)?,
-            None => trainer.folder.clear()?,
-        }
-        files::replace(&out.join(CONFIG), trainer.config.to_toml().as_bytes())?;
-        Ok(trainer)
+        let learner = learner(&config, &device, blank)?;
+        let watch = Watch::new(config.eval.collapse_steps);
+        let judged = Judged::default();
+        Ok(Pretraining { config, device, album, judge, learner, memory, watch, judged, colour: None })
     }
 
-    /// Takes up what a checkpoint holds.
-    pub(super) fn restore(&mut self, found: Found) -> Result<()> {
-        found.saved.restore(&found.path, &mut self.learner, &self.device)?;
-        // The photos were found to be the same, and are known as they are now.
-        let RunState { photos, labelled, .. } = self.state.clone();
-        self.state = RunState { photos, labelled, ..found.saved.state };
-        Ok(())
-    }
-
-    /// Ends the run after the step that is at work when `stop` becomes true, with a checkpoint.
-    pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
-        self.stop = stop;
-    }
-
-    /// Calls `f` before the first step, until when there is nothing to save.
-    pub fn before_steps(&mut self, f: impl FnOnce() + 'static) {
-        self.before_steps = Some(Box::new(f));
-    }
-
-    /// Whether the run was asked to stop.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    /// Calls `f` with the run's folder at the end of each epoch.
-    pub fn after_epoch(&mut self, f: impl FnMut(&Path) + 'static) {
-        self.after_epoch = Some(Box::new(f));
-    }
-
-    /// Calls `f` after each step with the number of steps done, and the device.
-    pub fn after_step(&mut self, f: impl FnMut(u64, &Device) + 'static) {
-        self.after_step = Some(Box::new(f));
-    }
-
-    /// Shows no progress.
-    pub fn be_quiet(&mut self) {
-        self.quiet = true;
-    }
-
-    /// The configuration.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The device.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// The memory that its steps will take.
-    pub fn memory(&self) -> &MemoryPlan {
-        &self.memory
-    }
-
-    /// Warnings about the configuration and the photos that a person should read before a long run.
-    pub fn warnings(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<String> {
         let mut warnings = self.album.photos().warnings().to_vec();
-        warnings.extend(self.judged_albums().flat_map(|album| album.photos().warnings()).cloned());
+        warnings.extend(
+            self.judged_on().into_iter().flatten().flat_map(|album| album.photos().warnings()).cloned(),
+        );
         let photos = self.album.photos().len();
         let slots = self.learner.method.queue().map_or(0, |queue| queue.slots());
         let crowded = (2 * slots > photos).then(|| {
@@ -231,13 +181,7 @@ impl Trainer {
         warnings
     }
 
-    /// The photos that it is judged on.
-    fn judged_albums(&self) -> impl Iterator<Item = &Album> {
-        self.judge.iter().flat_map(|judge| judge.albums())
-    }
-
-    /// A few lines on what is about to run.
-    pub fn describe(&self) -> String {
+    fn describe(&self) -> String {
         let Config { model, train, method, views, .. } = &self.config;
         let all = self.config.image_views();
         let small = match all.last() {
@@ -259,165 +203,170 @@ impl Trainer {
             self.memory,
         )
     }
+}
 
-    /// Steps of the whole run, and seconds of each of three steps that are taken for measure; nothing is written.
-    ///
-    /// # Errors
-    /// Those of a step.
-    pub fn rehearse(mut self) -> Result<(u64, Vec<f64>)> {
-        let mut loader = self.loader()?;
-        let total = self.total(&loader);
-        let mut seconds = Vec::new();
-        for step in 0..3.min(total) {
-            let began = Instant::now();
-            let Some(views) = loader.next().transpose()? else { break };
-            let batch = self.batch(&views, step)?;
-            let now = self.now(step, step, total, views.position.epoch);
-            self.learner.step(&batch, &now)?;
-            seconds.push(began.elapsed().as_secs_f64());
-            loader.recycle(views);
+/// The learner of a configuration; with `blank` one for a checkpoint to be restored into.
+fn learner(config: &Config, device: &Device, blank: bool) -> Result<Learner> {
+    if blank { setup::blank_learner(config, device) } else { setup::learner(config, device) }
+}
+
+impl Job for Pretraining {
+    const COMMAND: &'static str = "vista pretrain";
+    type Config = Config;
+    type Report = StepReport;
+    type Record = StepRecord;
+    type Scores = Scores;
+
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn asked_device(&self) -> &str {
+        &self.config.device
+    }
+
+    fn album(&self) -> &Arc<Album> {
+        &self.album
+    }
+
+    fn judged_on(&self) -> Option<[&Album; 2]> {
+        self.judge.as_ref().map(|judge| judge.albums())
+    }
+
+    fn pace(&self) -> Pace {
+        let (train, eval) = (&self.config.train, &self.config.eval);
+        Pace {
+            epochs: train.epochs,
+            steps: train.steps,
+            minutes: train.minutes,
+            save: (train.save_minutes, train.save_steps),
+            judge: (eval.every_epochs, eval.every_minutes, eval.every_steps),
+            on_nan: train.on_nan,
         }
-        Ok((total, seconds))
     }
 
-    /// Steps of the whole run.
-    fn total(&self, loader: &Loader) -> u64 {
-        let all = loader.batches_per_epoch() * self.config.train.epochs;
-        if self.config.train.steps == 0 { all } else { all.min(self.config.train.steps) }
+    fn loader(&self) -> LoaderOptions {
+        let Config { train, data, seed, .. } = &self.config;
+        let options = LoaderOptions::new(train.batch, self.config.image_views(), *seed);
+        LoaderOptions { threads: data.threads, max_broken: data.max_broken, ..options }
     }
 
-    pub(super) fn train(&mut self) -> Result<Summary> {
-        let mut log =
-            Log::open(self.folder.path(), self.state.step, self.state.log_bytes, self.state.events.as_ref())?;
-        let mut loader = self.loader()?;
-        let total = self.total(&loader);
-        let limit = self.config.train.minutes * 60.0;
-        let course = Course { total, limit, warmup: self.config.optimizer.warmup_steps };
-        let mut progress = Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.quiet);
-        let colour = self.judge.as_ref().map(|judge| judge.colour()).transpose()?;
-        let left_out = self.judged_albums().flat_map(Album::left_out);
-        left_out.for_each(|line| progress.say(&format!("warning: {line}")));
-        let mut clock = Clock::after(self.state.seconds);
-        let (mut saved, mut shown) = (Instant::now(), None);
-        if self.state.step == 0 {
-            self.judge(&mut log, &progress)?;
-        }
-        if let Some(f) = self.before_steps.take() {
-            f();
-        }
-        while self.state.step < total && (limit == 0.0 || clock.seconds() < limit) {
-            clock.start();
-            let Some(views) = loader.next() else { break };
-            let views = views?;
-            self.note_replaced(&views, &mut log, &progress)?;
-            let batch = self.batch(&views, self.state.step)?;
-            let at = course.at(self.state.step, clock.seconds());
-            let now = self.now(self.state.step, at, total, views.position.epoch);
-            let began = Instant::now();
-            let report = self.learner.step(&batch, &now)?;
-            self.state.step += 1;
-            self.state.next = views.next;
-            let waited = clock.pause();
-            self.state.seconds = clock.seconds();
-            if report.moved {
-                self.state.skipped = 0;
-                let (spread, collapsed) = self.state.watch.look(&report)?;
-                let took = waited.max(began.elapsed());
-                let pace = Pace { step: self.state.step, lr: now.lr, seconds: clock.seconds(), took };
-                let (photos, bytes) = (self.album.photos(), self.device.usage().0);
-                let record = record(&self.config, photos, (&report, spread), &views, pace, bytes);
-                log.write(&record)?;
-                for warning in collapsed {
-                    progress.say(&format!("warning: step {}: {warning}", self.state.step));
-                    log.write(&WarningRecord { kind: "warning", step: self.state.step, warning })?;
-                }
-                let done = if limit > 0.0 { clock.seconds() as u64 } else { self.state.step };
-                progress.at(done, || message(&record, total, limit));
-            } else {
-                self.not_finite(&report, &views, &mut log, &progress)?;
-            }
-            if log.just_failed() {
-                progress.say(&format!(
-                    "warning: {} can't be written (is the disk full?): its lines are kept and tried again",
-                    log.path().display()
-                ));
-            }
-            if views.next.epoch > views.position.epoch {
-                if shown.is_none_or(|at: Instant| at.elapsed() >= SHOW_EVERY) {
-                    shown = Some(Instant::now());
-                    self.show(&views, &mut log)?;
-                }
-                if let Some(f) = &mut self.after_epoch {
-                    f(self.folder.path());
-                }
-            }
-            if let Some(f) = &mut self.after_step {
-                f(self.state.step, &self.device);
-            }
-            let best = self.is_due(&views, &clock) && self.judge(&mut log, &progress)?;
-            let stop = self.is_stopped();
-            let last = self.state.step == total;
-            if !last && !stop && (best || self.must_save(saved)) {
-                saved = Instant::now();
-                self.try_save(best, &mut log, &progress)?;
-            }
-            if stop {
-                progress.end();
-                self.save_at_last(best, &mut log)?;
-                return Err(Error::Interrupted(format!(
-                    "interrupted after step {}, which is saved: go on with `vista pretrain --resume --out {}`",
-                    self.state.step,
-                    shell::path(self.folder.path())
-                )));
-            }
-            loader.recycle(views);
-        }
-        let judged = self.state.judged.at.map(|(step, _)| step);
-        let best = judged != Some(self.state.step) && self.judge(&mut log, &progress)?;
-        progress.end();
-        self.save_at_last(best, &mut log)?;
-        let scores = self.scores(colour);
-        let checkpoint = self.folder.checkpoint();
-        let (log, steps, device) = (log.path().to_path_buf(), self.state.step, self.device.clone());
-        let mut left_out = self.album.all_left_out();
-        left_out.extend(self.judged_albums().flat_map(Album::all_left_out));
-        Ok(Summary { checkpoint, log, steps, scores, device, left_out })
-    }
-
-    fn loader(&self) -> Result<Loader> {
-        let config = &self.config;
-        let mut options = LoaderOptions::new(config.train.batch, config.image_views(), config.seed);
-        options.threads = config.data.threads;
-        options.max_broken = config.data.max_broken;
-        options.start = self.state.next;
-        options.broken = self.state.broken.clone();
-        options.end_epoch = Some(config.train.epochs);
-        Loader::new(self.album.clone(), options)
-    }
-
-    /// Whether it is time to judge.
-    fn is_due(&self, views: &photos::Batch, clock: &Clock) -> bool {
-        let every = &self.config.eval;
-        let (epoch, step) = (views.next.epoch, self.state.step);
-        let epoch_ended = epoch > views.position.epoch;
-        let judged_at = self.state.judged.at.map_or(0.0, |(_, seconds)| seconds);
-        epoch_ended && every.every_epochs > 0 && epoch.is_multiple_of(every.every_epochs)
-            || every.every_minutes > 0.0 && clock.seconds() - judged_at >= 60.0 * every.every_minutes
-            || every.every_steps > 0 && step.is_multiple_of(every.every_steps)
-    }
-
-    /// Puts a batch of views on the device.
-    fn batch(&self, views: &photos::Batch, step: u64) -> Result<Batch> {
-        batch(&self.config, views.ids.clone(), step, |shape, values| {
-            Tensor::new(&self.device, shape, &views.images[values])
-        })
-    }
-
-    /// Where a step is whose schedules are at `at` of `total`.
-    fn now(&self, step: u64, at: u64, total: u64, epoch: u64) -> Now {
+    fn schedule(&self, total: u64) -> CosineSchedule {
         let OptimizerConfig { lr, schedule, warmup_steps: warmup, .. } = self.config.optimizer;
         let final_lr = if schedule == ScheduleName::Cosine { 0.0 } else { lr };
-        let schedule = CosineSchedule { base_lr: lr, final_lr, start_lr: 0.0, warmup, total };
-        Now { step, progress: at as f64 / total.max(1) as f64, epoch, lr: schedule.lr(at), base_lr: lr }
+        CosineSchedule { base_lr: lr, final_lr, start_lr: 0.0, warmup, total }
+    }
+
+    fn reopen(&mut self, device: Device, saved: bool) -> Result<()> {
+        self.device = device;
+        self.learner = learner(&self.config, &self.device, saved)?;
+        self.watch = Watch::new(self.config.eval.collapse_steps);
+        self.judged = Judged::default();
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.colour = self.judge.as_ref().map(|judge| judge.colour()).transpose()?;
+        Ok(())
+    }
+
+    fn step(&mut self, views: &Batch, now: &Now) -> Result<StepReport> {
+        let batch = batch(&self.config, views.ids.clone(), now.step, |shape, values| {
+            Tensor::new(&self.device, shape, &views.images[values])
+        })?;
+        self.learner.step(&batch, now)
+    }
+
+    fn outcome(report: &StepReport) -> Outcome {
+        Outcome { loss: report.loss, gradient_norm: report.gradient_norm, moved: report.moved }
+    }
+
+    fn record(&mut self, done: &Done<StepReport>) -> Result<(StepRecord, Vec<String>)> {
+        let (spread, collapsed) = self.watch.look(&done.report)?;
+        let bytes = self.device.usage().0;
+        Ok((StepRecord::new(&self.config, self.album.photos(), done, spread, bytes), collapsed))
+    }
+
+    fn show(&self, step: u64, views: &Batch, events: &mut Events) -> Result<()> {
+        for param in self.learner.trained().iter().filter(|param| param.shape().len() > 1) {
+            events.histogram(step, param.name(), &param.get().to_vec()?);
+        }
+        let view = &self.config.views;
+        let (side, count) = (view.size, views.ids.len().min(8));
+        let mut picture = vec![0; side * count * side * 3];
+        for (i, pixel) in views.images[..count * side * side * 3].chunks(3).enumerate() {
+            let (image, y, x) = (i / (side * side), i / side % side, i % side);
+            let at = 3 * (y * side * count + image * side + x);
+            for c in 0..3 {
+                picture[at + c] = (255.0 * (pixel[c] * view.std[c] + view.mean[c])) as u8;
+            }
+        }
+        events.image(step, "views", [side, side * count], picture);
+        Ok(())
+    }
+
+    fn judge(&mut self, reached: &Reached) -> Result<Option<Judgement>> {
+        let Some(judge) = &self.judge else { return Ok(None) };
+        let Reached { step, epoch, seconds } = *reached;
+        let views = step * (self.config.train.batch * self.config.image_views().len()) as u64;
+        let mut score = judge.judge(&self.learner.net, &self.device)?;
+        if step == 0 {
+            if self.config.init.is_none() {
+                self.judged.initial_statistics = Some(score);
+                score = judge.untrained(&self.learner.net, &self.device)?;
+            }
+            self.judged.first = Some(score);
+        }
+        self.judged.last = Some(score);
+        let Score { top1, balanced, photos, error } = score;
+        let record = EvalRecord {
+            kind: "knn",
+            step,
+            epoch,
+            views,
+            seconds,
+            top1,
+            balanced,
+            photos,
+            top1_error: error,
+            protocol: judge.protocol(),
+            initial_statistics: self.judged.initial_statistics.filter(|_| step == 0),
+        };
+        let line = format!(
+            "step {step:6}  {seconds:7.1} s  {views:8} views  kNN top-1 {top1:.3} ± {error:.3}  balanced {balanced:.3}"
+        );
+        let record = serde_json::to_value(record).map_err(|e| Error::Run(format!("log: {e}")))?;
+        Ok(Some(Judgement { figure: top1, record, line }))
+    }
+
+    fn scores(&self) -> Option<Scores> {
+        let Judged { first, initial_statistics, last } = self.judged;
+        Some(Scores { start: first?, initial_statistics, trained: last?, colour: self.colour? })
+    }
+
+    fn arrays(&self) -> Result<(Vec<Entry>, Vec<(String, String)>)> {
+        checkpoint::arrays(&self.learner, self.config.half.checkpoint)
+    }
+
+    fn notes(&self) -> Map<String, Value> {
+        let notes =
+            [("collapse", serde_json::to_value(&self.watch)), ("scores", serde_json::to_value(self.judged))];
+        notes.into_iter().map(|(name, value)| (name.to_string(), value.expect("plain values"))).collect()
+    }
+
+    fn restore(&mut self, found: &Found<Config>, notes: &Map<String, Value>) -> Result<()> {
+        let note = |name: &str| notes.get(name).cloned();
+        let bad = |e: serde_json::Error| corrupt(found.path(), &e);
+        if let Some(watch) = note("collapse") {
+            self.watch = serde_json::from_value(watch).map_err(bad)?;
+        }
+        if let Some(judged) = note("scores") {
+            self.judged = serde_json::from_value(judged).map_err(bad)?;
+        }
+        checkpoint::restore(&found.file, found.path(), &mut self.learner, &self.device)
     }
 }

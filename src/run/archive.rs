@@ -1,7 +1,9 @@
 //! Files of named arrays: safetensors with texts and a checksum, written so that whatever happens meanwhile a reader
 //! finds the whole old file or the whole new one.
 
-use crate::engine::ops::Packed;
+use crate::engine::device::Device;
+use crate::engine::nn::{Module, Param};
+use crate::engine::ops::{Half, Packed, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::files::part_of;
@@ -16,7 +18,7 @@ use std::path::Path;
 
 /// What an array holds.
 #[derive(Debug)]
-pub(crate) enum Content {
+pub enum Content {
     /// A tensor as f32; convolution weights OHWI become OIHW, torchvision's layout.
     Full(Tensor),
     /// The same rounded to f16.
@@ -29,8 +31,10 @@ pub(crate) enum Content {
 
 /// A named array of a file. Its values leave the device when they are written, one array at a time.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
+    /// Its name.
     pub name: String,
+    /// What it holds.
     pub content: Content,
 }
 
@@ -120,7 +124,7 @@ fn checksum(file: &mut (impl Read + Seek)) -> std::io::Result<(u32, Option<u64>)
 
 /// A file that was read, with a sound checksum if it has one.
 #[derive(Debug)]
-pub(crate) struct Archive {
+pub struct Archive {
     bytes: Vec<u8>,
     texts: HashMap<String, String>,
 }
@@ -255,6 +259,46 @@ fn permuted(values: Vec<f32>, shape: &[usize], order: [usize; 4]) -> Vec<f32> {
         }
     }
     out
+}
+
+/// The state of a module, each name behind `prefix`; with `half` as f16.
+///
+/// # Errors
+/// The device's.
+pub(crate) fn parameters(prefix: &str, module: &(impl Module + ?Sized), half: bool) -> Result<Vec<Entry>> {
+    module.state().iter().map(|param| entry(format!("{prefix}{}", param.name()), param.get(), half)).collect()
+}
+
+/// An array; with `half` as f16, but what has one dimension stays f32.
+///
+/// # Errors
+/// The device's.
+pub(crate) fn entry(name: String, tensor: Tensor, half: bool) -> Result<Entry> {
+    let content = match half && tensor.shape().len() > 1 {
+        true => Content::Half(run(&Half::Round, &[&tensor])?.swap_remove(0)),
+        false => Content::Full(tensor),
+    };
+    Ok(Entry { name, content })
+}
+
+/// Gives a module the arrays of its names, each behind `prefix`.
+///
+/// # Errors
+/// A sentence naming what is missing or misshapen.
+pub(crate) fn read_parameters(
+    arrays: &SafeTensors,
+    prefix: &str,
+    module: &(impl Module + ?Sized),
+    device: &Device,
+) -> std::result::Result<(), String> {
+    let read = |param: &Param| {
+        let name = format!("{prefix}{}", param.name());
+        let view = arrays.tensor(&name).map_err(|_| format!("{name} is missing"))?;
+        let values = values(&view, &param.shape()).map_err(|e| format!("{name} {e}"))?;
+        let tensor = Tensor::new(device, param.shape(), &values).map_err(|e| e.to_string())?;
+        param.set(tensor).map_err(|e| e.to_string())
+    };
+    module.state().iter().try_for_each(read)
 }
 
 /// A file that can't be used, and why.

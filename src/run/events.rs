@@ -91,13 +91,13 @@ struct Histogram {
 
 /// The event file of a process.
 #[derive(Debug)]
-pub(crate) struct Events {
+pub struct Events {
     file: Growing,
 }
 
 /// Where a run's event files end: the last one by its name, and its bytes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct EventsEnd {
+pub struct EventsEnd {
     file: String,
     bytes: u64,
 }

@@ -1,39 +1,10 @@
 //! What a run says: `log.jsonl`, one JSON object a line.
 
-use super::Score;
 use super::events::{Events, EventsEnd};
 use super::growing::Growing;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
-
-/// The encoder judged by kNN.
-#[derive(Clone, Debug, Serialize)]
-pub struct EvalRecord {
-    /// Always `knn`.
-    pub kind: &'static str,
-    /// Steps done.
-    pub step: u64,
-    /// Whole epochs done.
-    pub epoch: u64,
-    /// Views seen so far.
-    pub views: u64,
-    /// Seconds since training began, judging left out.
-    pub seconds: f64,
-    /// Share of photos classified rightly.
-    pub top1: f64,
-    /// Mean over classes of the share classified rightly.
-    pub balanced: f64,
-    /// Photos judged.
-    pub photos: usize,
-    /// Standard error of `top1`.
-    pub top1_error: f64,
-    /// Which photos those are.
-    pub protocol: &'static str,
-    /// At step 0 of a run from random weights: the same with batch norm's statistics at 0 and 1, beside those of photos.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub initial_statistics: Option<Score>,
-}
 
 /// A photo that could not be decoded, in the log.
 #[derive(Clone, Debug, Serialize)]

@@ -1,21 +1,42 @@
-//! Any long job: what a training is made of that knows no method.
+//! Any long job: the loop of every training, and a run in a folder. Knows no method and no detector.
 //!
-//! **In:** records of what happened. **Out:** `log.jsonl` ([`Log`]) and event files that grow and go on where they were saved, safetensors
-//! with a checksum that are written beside and renamed, progress for a person, [`Judge`] for what tells how good a network is.
+//! ```text
+//! Train  --train-->  step, after, step, after ..           a loop in memory: fine-tuning, a probe
+//! Job    --Run-->    the same loop with a folder: log.jsonl and event files that grow and go on where they were saved, checkpoints
+//!                    that are written beside and renamed, judging, NaN, Ctrl-C, a lost GPU, resume to the bit
+//! ```
+//!
+//! **Why so.** What can go wrong in a long job is the same whatever it trains: it is answered once, here. A [`Job`] tells its step
+//! and everything that a step changes.
 //!
 //! **The trap.** A disk may be full: lines wait and are tried again, and a checkpoint that can't be written leaves the one before it.
 //!
 //! **The test.** `tests/resume.rs`, `tests/events.rs`, `tests/signals.rs`.
 
-pub(crate) mod archive;
-pub(crate) mod events;
+pub mod archive;
+mod durable;
+pub mod events;
+mod folder;
 pub(crate) mod growing;
 mod history;
+mod job;
 mod judge;
 mod log;
 mod progress;
+mod saving;
+pub(crate) mod settings;
+mod state;
+mod train;
+pub mod untrusted;
 
+pub(crate) use durable::Start;
+pub use durable::{AfterEpoch, AfterStep, Run, Summary};
+pub use folder::Found;
 pub use history::History;
+pub use job::{Job, Judgement, OnNan, Outcome, Pace, Reached};
 pub use judge::{Judge, Score, Scores};
-pub use log::{EvalRecord, Log, ReplacedRecord, SkippedRecord, WarningRecord};
+pub use log::{Log, ReplacedRecord, SkippedRecord, WarningRecord};
 pub(crate) use progress::Progress;
+pub use settings::Settings;
+pub(crate) use train::train;
+pub use train::{Done, Now, Schedule, Train};

@@ -9,7 +9,8 @@ use std::process::Command;
 
 use image::ImageFormat;
 use vista::photos::{Photos, Source, labelled_split};
-use vista::pretrain::untrusted;
+use vista::pretrain::Config;
+use vista::run::untrusted;
 
 use crate::damage::photo;
 use crate::memory::{alone, ends};
@@ -124,7 +125,7 @@ fn pipes_and_folders_in_the_place_of_files_are_one_clear_line() {
                 put(&path);
                 let given = path.clone();
                 let result = ends(20, move || match ending {
-                    "safetensors" => untrusted::read(&given).map(|_| ()),
+                    "safetensors" => untrusted::read::<Config>(&given).map(|_| ()),
                     "csv" => Photos::csv(&given, None, None).map(|_| ()),
                     _ => Photos::coco(&given, None).map(|_| ()),
                 });

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use vista::Error;
 use vista::engine::device::Device;
 use vista::photos::{Photos, Split, labelled_split, multi_label_split};
-use vista::pretrain::{Config, checkpoint, untrusted};
+use vista::pretrain::{Config, checkpoint};
+use vista::run::untrusted;
 
 use crate::count;
 use crate::memory::{ALLOWED, alone, peak};
@@ -250,7 +251,7 @@ fn no_bytes_make_the_checkpoint_reader_fail() {
         let tensors = &tensors[..tensors.len().saturating_sub(cut)];
         let bytes = checkpoint_of(length.unwrap_or(header.len() as u64), &header, tensors);
         replace(&path, &bytes);
-        match untrusted::read(&path) {
+        match untrusted::read::<Config>(&path) {
             Err(error) => one_line(error)?,
             // What was judged sound may be loaded.
             Ok((_, read)) => {

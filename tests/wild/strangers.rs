@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use vista::Error;
 use vista::photos::Photos;
-use vista::pretrain::{Config, untrusted};
+use vista::pretrain::Config;
+use vista::run::untrusted;
 
 use crate::memory::{ALLOWED, alone, peak};
 use crate::parsers::{checkpoint_of, small_checkpoint};
@@ -38,7 +39,7 @@ fn checkpoints_that_claim_what_they_do_not_hold_are_refused() {
         let (header, tensors) = small_checkpoint(&folder);
         let path = folder.path().join("stranger.safetensors");
         let text = String::from_utf8(header.clone()).unwrap();
-        let read = || untrusted::read(&path);
+        let read = || untrusted::read::<Config>(&path);
         write(&path, checkpoint_of(header.len() as u64, &header, &tensors));
         assert_eq!(read().unwrap().0.model.width, 2);
 

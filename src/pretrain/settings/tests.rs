@@ -77,7 +77,7 @@ fn swav_of_the_paper_is_as_published_and_that_of_short_runs_leaves_its_value_of_
     }
 }
 
-use crate::pretrain::MAY_CHANGE;
+use crate::run::settings::{Difference, differences};
 
 #[test]
 fn a_mistyped_key_is_answered_with_the_one_that_was_meant() {
@@ -104,7 +104,7 @@ fn changes_are_told_key_by_key() {
     let changed = differences(&demo, &other).iter().map(Difference::to_string).collect::<Vec<_>>();
     assert_eq!(changed, ["data.photos was absent, is \"x\"", "train.batch was 16, is 4"]);
     let known = known(&demo);
-    assert!(MAY_CHANGE.iter().all(|key| known.iter().any(|k| k == key)));
+    assert!(Config::MAY_CHANGE.iter().all(|key| known.iter().any(|k| k == key)));
 }
 
 #[test]

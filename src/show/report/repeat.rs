@@ -1,7 +1,7 @@
 //! The command that repeats a run.
 
-use crate::pretrain::settings::{Difference, differences};
 use crate::pretrain::{Config, methods};
+use crate::run::settings::{Difference, differences};
 use crate::shell;
 use std::path::Path;
 use toml::Value;

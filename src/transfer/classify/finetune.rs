@@ -1,7 +1,7 @@
 //! Fine-tuning of a whole network on labelled photos.
 
 use super::features::embed;
-use super::supervised::{Course, LabelledAlbums, Logits, Reached, cosine};
+use super::supervised::{LabelledAlbums, Logits, Reached, Supervised, cosine};
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
 use crate::engine::nn::{Linear, Mode, Module, Param, ResNet};
@@ -185,8 +185,19 @@ impl Finetune {
         let batch = self.batch.min(albums.train.photos().len());
         let sgd = SgdConfig { momentum, weight_decay, nesterov: false };
         let drop_last = true;
-        Course { name: "finetune", albums, views, device, crop_scale, batch, epochs, seed, drop_last, sgd }
-            .run(&params, &|step, total| self.learning_rate(step, total), logits, heard)?;
+        Supervised {
+            name: "finetune",
+            albums,
+            views,
+            device,
+            crop_scale,
+            batch,
+            epochs,
+            seed,
+            drop_last,
+            sgd,
+        }
+        .run(&params, &|step, total| self.learning_rate(step, total), logits, heard)?;
         Ok(result)
     }
 

@@ -2,7 +2,7 @@
 
 use super::features::{Features, embed};
 use super::probe::{ProbeResult, Scaling, at_least_one};
-use super::supervised::{Course, LabelledAlbums, Logits, Reached, cosine};
+use super::supervised::{LabelledAlbums, Logits, Reached, Supervised, cosine};
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
 use crate::engine::nn::{Mode, Param, ResNet};
@@ -119,7 +119,7 @@ impl SgdProbe {
         let SgdProbe { epochs, batch, momentum, weight_decay, crop_scale, seed, .. } = *self;
         let sgd = SgdConfig { momentum, weight_decay, nesterov: false };
         let drop_last = false;
-        Course { name: "probe", albums, views, device, crop_scale, batch, epochs, seed, drop_last, sgd }
+        Supervised { name: "probe", albums, views, device, crop_scale, batch, epochs, seed, drop_last, sgd }
             .run(&params, &|step, total| cosine(self.lr, total).lr(step), logits, heard)?;
         Ok(result)
     }

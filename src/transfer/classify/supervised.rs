@@ -1,4 +1,4 @@
-//! What training on labelled photos shares: random crops in, labels beside them, the loop.
+//! What training on labelled photos shares: random crops in, labels beside them, a step.
 
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
@@ -7,7 +7,9 @@ use crate::engine::optim::{CosineSchedule, Optimizer, Sgd, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
-use crate::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
+use crate::photos::{Album, AlbumOptions, Batch, Loader, LoaderOptions, Photos};
+use crate::run::{Done, Now, Schedule, Train, train};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Labelled photos, to learn from and to be judged on.
@@ -66,7 +68,7 @@ impl LabelledAlbums {
 
 /// Training on labelled photos: cross-entropy of random crops, mirrored half of the time, colours as they are; SGD with
 /// momentum.
-pub(super) struct Course<'a> {
+pub(super) struct Supervised<'a> {
     /// The protocol's name, for errors.
     pub name: &'static str,
     pub albums: &'a LabelledAlbums,
@@ -83,10 +85,10 @@ pub(super) struct Course<'a> {
     pub sgd: SgdConfig,
 }
 
-/// What a course trains: images `[B, size, size, 3]` in, logits `[B, classes]` out.
+/// What is trained: images `[B, size, size, 3]` in, logits `[B, classes]` out.
 pub(super) type Logits<'a> = dyn for<'t> Fn(&'t Tape, Tensor) -> Result<Var<'t>> + 'a;
 
-/// Where a course is after a step.
+/// What is told after a step.
 pub(super) struct Reached {
     /// Steps done, and in all.
     pub step: u64,
@@ -97,7 +99,7 @@ pub(super) struct Reached {
     pub epoch: Option<(u64, f64)>,
 }
 
-impl Course<'_> {
+impl Supervised<'_> {
     /// Trains `params` on the `logits`. `rate` is the learning rate of a step among so many; `heard` is told of every step.
     ///
     /// # Errors
@@ -121,38 +123,59 @@ impl Course<'_> {
         };
         let mut options = LoaderOptions::new(self.batch, vec![crops], self.seed);
         (options.end_epoch, options.drop_last) = (Some(self.epochs), self.drop_last);
-        let album = &self.albums.train;
-        let mut loader = Loader::new(album.clone(), options)?;
+        let mut loader = Loader::new(self.albums.train.clone(), options)?;
         let total = loader.batches_per_epoch() * self.epochs;
-        let mut sgd = Sgd::new(self.sgd.clone());
-        let (mut step, mut losses) = (0, Vec::new());
-        while let Some(batch) = loader.next() {
-            let batch = batch?;
-            let classes = batch.ids.iter().filter_map(|&id| album.photos().label(id as usize));
-            let labels: Vec<f32> = classes.map(|class| class as f32).collect();
-            let labels = Tensor::new(self.device, [labels.len()], &labels)?; // [B]
-            let size = self.views.size;
-            let images = Tensor::new(self.device, [batch.ids.len(), size, size, 3], &batch.images)?;
-            let tape = Tape::new(self.device);
-            let loss = logits(&tape, images)?.cross_entropy(&labels)?;
-            let grads = loss.backward()?;
-            Observation::apply(&tape.take_observations())?;
-            sgd.step(params, &grads, rate(step, total))?;
-            losses.push(loss.value().clone());
-            step += 1;
-            let over = batch.next.epoch > batch.position.epoch;
-            let epoch = if over { Some((batch.next.epoch, mean(&losses)?)) } else { None };
-            if let Some((_, loss)) = epoch {
-                losses.clear();
-                if !loss.is_finite() {
-                    let what = format!("{}: the loss is {loss} at step {step}: lower --lr", self.name);
-                    return Err(Error::Run(what));
-                }
+        let lr = Box::new(move |step| rate(step, total));
+        let schedule = Schedule { total, limit: 0.0, warmup: 0, base_lr: rate(0, total), lr };
+        let sgd = Sgd::new(self.sgd.clone());
+        let mut fit = Fit { of: self, params, logits, heard, sgd, total, losses: Vec::new() };
+        train(&mut fit, &mut loader, &schedule, (0, 0.0))
+    }
+}
+
+/// A training on labelled photos while its steps are taken.
+struct Fit<'a> {
+    of: &'a Supervised<'a>,
+    params: &'a [Param],
+    logits: &'a Logits<'a>,
+    heard: &'a mut dyn FnMut(Reached) -> Result<()>,
+    sgd: Sgd,
+    total: u64,
+    /// Of the steps of this epoch; they stay on the device until it ends.
+    losses: Vec<Tensor>,
+}
+
+impl Train for Fit<'_> {
+    type Report = Tensor;
+
+    fn step(&mut self, views: &Batch, now: &Now) -> Result<Tensor> {
+        let Supervised { albums, device, views: ViewConfig { size, .. }, .. } = *self.of;
+        let classes = views.ids.iter().filter_map(|&id| albums.train.photos().label(id as usize));
+        let labels: Vec<f32> = classes.map(|class| class as f32).collect();
+        let labels = Tensor::new(device, [labels.len()], &labels)?; // [B]
+        let images = Tensor::new(device, [views.ids.len(), *size, *size, 3], &views.images)?;
+        let tape = Tape::new(device);
+        let loss = (self.logits)(&tape, images)?.cross_entropy(&labels)?;
+        let grads = loss.backward()?;
+        Observation::apply(&tape.take_observations())?;
+        self.sgd.step(self.params, &grads, now.lr)?;
+        Ok(loss.value().clone())
+    }
+
+    fn after(&mut self, done: &Done<Tensor>) -> Result<ControlFlow<()>> {
+        self.losses.push(done.report.clone());
+        let mut epoch = None;
+        if done.ends_epoch() {
+            let loss = mean(&std::mem::take(&mut self.losses))?;
+            if !loss.is_finite() {
+                let (name, step) = (self.of.name, done.step);
+                return Err(Error::Run(format!("{name}: the loss is {loss} at step {step}: lower --lr")));
             }
-            heard(Reached { step, total, photos: batch.ids.len() as u64, epoch })?;
-            loader.recycle(batch);
+            epoch = Some((done.views.next.epoch, loss));
         }
-        Ok(())
+        let (total, photos) = (self.total, done.views.ids.len() as u64);
+        (self.heard)(Reached { step: done.step, total, photos, epoch })?;
+        Ok(ControlFlow::Continue(()))
     }
 }
 

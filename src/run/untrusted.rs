@@ -4,10 +4,9 @@
 //! is memory: a header of any size, tensors of any size, and a configuration of any encoder. All three are bounded by
 //! the file's own length here.
 
-use super::config::Config;
-use crate::engine::device::Device;
-use crate::engine::nn::Module;
-use crate::error::{Error, Result};
+use super::archive::corrupt;
+use super::settings::Settings;
+use crate::error::Result;
 use crate::files;
 use safetensors::tensor::Metadata;
 use std::io::{Read, Seek};
@@ -23,15 +22,11 @@ const MAX_FILE: u64 = 16 << 30;
 /// Nothing is allocated but 4 MiB for the header until lengths, offsets and configuration agree with the file's length.
 ///
 /// # Errors
-/// [`Error::Input`] if the file can't be read, is not safetensors, has another length than its header says, holds no
+/// [`Error::Input`](crate::Error::Input) if the file can't be read, is not safetensors, has another length than its header says, holds no
 /// configuration that this program knows, or is too small for the encoder of that configuration.
-pub fn read(path: &Path) -> Result<(Config, Vec<u8>)> {
+pub fn read<C: Settings>(path: &Path) -> Result<(C, Vec<u8>)> {
     let place = path.display().to_string();
-    let unsound = |why: String| {
-        let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
-        let advice = format!("{why}: use one that `vista pretrain` wrote");
-        Error::input("not a sound checkpoint", place.as_str(), advice)
-    };
+    let unsound = |why: String| corrupt(path, &why);
     let unreadable = |e: std::io::Error| files::unusable(path, &e);
     let mut file = files::open(path)?;
     let length = file.metadata().map_err(unreadable)?.len();
@@ -56,17 +51,10 @@ pub fn read(path: &Path) -> Result<(Config, Vec<u8>)> {
     }
     let text = header.metadata().as_ref().and_then(|metadata| metadata.get("config"));
     let text = text.ok_or_else(|| unsound("it has no configuration in its metadata".into()))?;
-    let config = Config::kept(text, &place)?;
-    config.check()?;
-    if !encoder_values(&config).is_ok_and(|values| 2 * values <= length) {
+    let config = C::kept(text, &place)?;
+    if !config.elements().is_ok_and(|elements| 2 * elements <= length) {
         return Err(unsound(format!("its encoder has more than the {length} bytes of the file")));
     }
     file.rewind().map_err(unreadable)?;
     Ok((config, files::read(file, path, MAX_FILE)?))
-}
-
-/// Values of a configuration's encoder, counted without making it.
-fn encoder_values(config: &Config) -> Result<u64> {
-    let encoder = config.encoder(&Device::plan())?;
-    Ok(encoder.state().iter().map(|param| param.shape().elements() as u64).sum())
 }

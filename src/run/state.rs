@@ -1,11 +1,9 @@
-//! Where a run is: what beside the learner must be the same for it to go on as if nothing had happened.
+//! Where a run is: what beside its arrays must be the same for it to go on as if nothing had happened.
 
-use super::collapse::Watch;
-use super::config::Config;
-use crate::photos::{Photos, Position};
-use crate::run::events::EventsEnd;
-use crate::run::{Judge, Score};
+use super::events::EventsEnd;
+use crate::photos::{Album, Photos, Position};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 /// The course of a run so far.
@@ -21,8 +19,6 @@ pub(super) struct RunState {
     pub skipped: u64,
     /// Photos that turned out to be broken.
     pub broken: BTreeSet<String>,
-    /// The signs of collapse so far.
-    pub watch: Watch,
     /// Judgements so far.
     pub judged: Judged,
     /// Bytes of the log.
@@ -35,20 +31,17 @@ pub(super) struct RunState {
     /// Which labelled photos there are, train and test, if any; `None` in checkpoints of older versions too.
     #[serde(default)]
     pub labelled: Option<[PhotoList; 2]>,
+    /// What the job keeps itself.
+    #[serde(flatten)]
+    pub job: Map<String, Value>,
 }
 
-/// How a run was judged so far; `None` where there is nothing to judge by, or it has not been yet.
+/// When a run was judged last, and the best figure; `None` where it has not been yet.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Judged {
-    /// The encoder at the start; see [`Scores::start`](crate::run::Scores::start).
-    pub first: Option<Score>,
-    /// The untrained encoder with batch norm's statistics at 0 and 1.
-    pub initial_statistics: Option<Score>,
-    /// The last judgement.
-    pub last: Option<Score>,
     /// Steps done and seconds of training at the last judgement.
     pub at: Option<(u64, f64)>,
-    /// The best top-1.
+    /// The best figure of one after the start.
     pub best: Option<f64>,
 }
 
@@ -95,20 +88,20 @@ impl std::fmt::Display for PhotoList {
 }
 
 impl RunState {
-    /// A run that has not begun.
-    pub fn new(config: &Config, photos: &Photos, judge: Option<&dyn Judge>) -> RunState {
+    /// A run that has not begun, which learns from some photos and is judged on others.
+    pub fn new(photos: &Photos, judged_on: Option<[&Album; 2]>) -> RunState {
         RunState {
             step: 0,
             next: Position::default(),
             seconds: 0.0,
             skipped: 0,
             broken: BTreeSet::new(),
-            watch: Watch::new(config.eval.collapse_steps),
             judged: Judged::default(),
             log_bytes: 0,
             events: None,
             photos: PhotoList::of(photos),
-            labelled: judge.map(|judge| judge.albums().map(|album| PhotoList::of(album.photos()))),
+            labelled: judged_on.map(|albums| albums.map(|album| PhotoList::of(album.photos()))),
+            job: Map::new(),
         }
     }
 }

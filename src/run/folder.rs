@@ -1,13 +1,12 @@
 //! A run's folder: one run at a time, its checkpoints, and which of them to go on from.
 
-use super::checkpoint::{self, Saved};
-use super::config::Config;
-use super::settings::{Difference, differences};
+use super::archive::{self, Archive, Entry, corrupt, rename};
+use super::settings::{Difference, Settings, differences};
 use super::state::{PhotoList, RunState};
-use super::step::Learner;
+use super::untrusted;
 use crate::error::{Error, Result};
-use crate::run::archive::rename;
 use crate::topic::Topic;
+use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -21,26 +20,42 @@ pub(super) struct Folder {
     _lock: File,
 }
 
-/// What there is to go on from.
+/// What there is to go on from: a run's checkpoint that was read and found whole.
 #[derive(Debug)]
-pub struct Found {
-    pub(super) saved: Saved,
-    pub(super) path: PathBuf,
+pub struct Found<C> {
+    pub(crate) file: Archive,
+    config: C,
+    pub(super) state: RunState,
+    path: PathBuf,
     /// Newer checkpoints that are not sound, each with the reason in one line.
     pub skipped: Vec<String>,
 }
 
-impl Found {
+impl<C: Settings> Found<C> {
+    /// Reads a run's checkpoint.
+    ///
+    /// # Errors
+    /// As [`untrusted::read`] and [`Archive::of`]; [`Error::Input`] too if it holds an encoder alone.
+    pub fn read(path: &Path) -> Result<Found<C>> {
+        let (config, bytes) = untrusted::read(path)?;
+        let file = Archive::of(bytes, path)?;
+        let Some(state) = file.text("run") else {
+            return Err(corrupt(path, &"it holds an encoder without its run"));
+        };
+        let state = serde_json::from_str(state).map_err(|e| corrupt(path, &e))?;
+        Ok(Found { file, config, state, path: path.to_path_buf(), skipped: Vec::new() })
+    }
+
     /// The newest sound checkpoint of a run's folder; `None` if there is no checkpoint at all.
     ///
     /// # Errors
     /// [`Error::Input`] if none of those there are is sound, naming each.
-    pub fn newest(folder: &Path) -> Result<Option<Found>> {
+    pub fn newest(folder: &Path) -> Result<Option<Found<C>>> {
         let mut skipped = Vec::new();
         let there = |path: &PathBuf| path.symlink_metadata().is_ok();
         for path in CHECKPOINTS.map(|name| folder.join(name)).into_iter().filter(there) {
-            match Saved::read(&path) {
-                Ok(saved) => return Ok(Some(Found { saved, path, skipped })),
+            match Found::read(&path) {
+                Ok(found) => return Ok(Some(Found { skipped, ..found })),
                 Err(error) => skipped.push(error.to_string()),
             }
         }
@@ -53,8 +68,8 @@ impl Found {
     }
 
     /// The configuration of the run.
-    pub fn config(&self) -> &Config {
-        &self.saved.config
+    pub fn config(&self) -> &C {
+        &self.config
     }
 
     /// The checkpoint's file.
@@ -64,17 +79,23 @@ impl Found {
 
     /// Steps done when it was written.
     pub fn step(&self) -> u64 {
-        self.saved.state.step
+        self.state.step
     }
 
     /// Refuses a configuration that differs in more than how long and where a run goes on.
     ///
     /// # Errors
     /// [`Error::Input`] naming each key with both values.
-    pub(super) fn accept(&self, config: &Config) -> Result<()> {
-        let refused: Vec<String> = differences(&self.saved.config.clone().absolute(), config)
+    pub(super) fn accept(&self, config: &C) -> Result<()> {
+        let may_change = |changed: &Difference| {
+            let key = &changed.key.as_str();
+            // Photos of the program itself have no place that could be another.
+            let moved = changed.was.is_some() && changed.is.is_some() && C::MAY_MOVE.contains(key);
+            moved || C::MAY_CHANGE.contains(key)
+        };
+        let refused: Vec<String> = differences(&self.config.clone().absolute(), config)
             .into_iter()
-            .filter(|changed| !MAY_CHANGE.contains(&changed.key.as_str()) && !may_move(changed))
+            .filter(|changed| !may_change(changed))
             .map(|changed| {
                 let [was, is] = changed.values();
                 format!("{} was {was}, not {is}", changed.key)
@@ -86,8 +107,8 @@ impl Found {
         let advice = format!(
             "leave them as they were, or start another run with another --out; only {} may change, and {} to another place \
              of the same photos",
-            MAY_CHANGE.join(", "),
-            MAY_MOVE.join(", ")
+            C::MAY_CHANGE.join(", "),
+            C::MAY_MOVE.join(", ")
         );
         Err(Error::input(
             format!("a run goes on as it began: {}", refused.join("; ")),
@@ -96,15 +117,13 @@ impl Found {
         )
         .see(Topic::Promises))
     }
-}
 
-impl Found {
     /// Refuses other photos than those that the run began with.
     ///
     /// # Errors
     /// [`Error::Input`] naming both.
-    pub(super) fn expect_photos(&self, config: &Config, now: &RunState, place: &str) -> Result<()> {
-        let (then, data, was) = (&self.saved.state, &config.data, &self.saved.config.data);
+    pub(super) fn expect_photos(&self, config: &C, now: &RunState, place: &str) -> Result<()> {
+        let (then, [photos, labelled], was) = (&self.state, config.photos(), self.config.photos());
         let changed = |what: &str, then: &PhotoList, now: &PhotoList, place: &str| {
             Error::input(
                 format!("the {what} have changed: {then} then, {now} now"),
@@ -113,13 +132,12 @@ impl Found {
             )
             .see(Topic::Promises)
         };
-        if !then.photos.are(&now.photos, data.photos != was.photos) {
+        if !then.photos.are(&now.photos, photos != was[0]) {
             return Err(changed("photos", &then.photos, &now.photos, place));
         }
-        let moved = data.labelled != was.labelled;
         for (then, now) in then.labelled.iter().flatten().zip(now.labelled.iter().flatten()) {
-            if !then.are(now, moved) {
-                let place = data.labelled.as_ref().map_or(String::new(), |path| path.display().to_string());
+            if !then.are(now, labelled != was[1]) {
+                let place = labelled.map_or(String::new(), |path| path.display().to_string());
                 return Err(changed("labelled photos", then, now, &place));
             }
         }
@@ -128,14 +146,14 @@ impl Found {
 
     /// A sentence where the configuration that lies in the run's folder says something else than the checkpoint, and `now`,
     /// which the run goes on with, does not take it up either.
-    pub fn edited(&self, now: &Config) -> Option<String> {
+    pub fn edited(&self, now: &C) -> Option<String> {
         let path = self.path.with_file_name(CONFIG);
-        let there = match fs::symlink_metadata(&path).is_ok().then(|| Config::read(&path))? {
+        let there = match fs::symlink_metadata(&path).is_ok().then(|| C::read(&path))? {
             Ok(there) => there,
             Err(error) => return Some(format!("{error}: the checkpoint's configuration is used")),
         };
         let lost = differences(&there, now);
-        let edits = differences(&there, &self.saved.config)
+        let edits = differences(&there, &self.config)
             .into_iter()
             .filter(|edit| lost.iter().any(|lost| lost.key == edit.key))
             .map(|edit| {
@@ -151,28 +169,6 @@ impl Found {
 
 /// The resolved configuration in a run's folder.
 pub(super) const CONFIG: &str = "config.toml";
-
-/// Keys that may differ when a run goes on.
-pub const MAY_CHANGE: [&str; 10] = [
-    "device",
-    "data.threads",
-    "data.cache_mib",
-    "train.epochs",
-    "train.steps",
-    "train.minutes",
-    "train.memory_limit_mib",
-    "train.save_minutes",
-    "train.save_steps",
-    "train.on_nan",
-];
-
-/// Keys that may name another place of the same photos when a run goes on.
-pub(super) const MAY_MOVE: [&str; 2] = ["data.photos", "data.labelled"];
-
-/// Whether the change of a key is one of place; photos of the program itself have none.
-fn may_move(change: &Difference) -> bool {
-    MAY_MOVE.contains(&change.key.as_str()) && change.was.is_some() && change.is.is_some()
-}
 
 impl Folder {
     /// Refuses early what [`Folder::open`] would refuse for another process that runs in it, and writes nothing.
@@ -246,13 +242,13 @@ impl Folder {
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written, after which the newest is what it was; the device's errors.
-    pub fn save(&self, learner: &Learner, config: &Config, state: &RunState) -> Result<()> {
+    pub fn save(&self, entries: &[Entry], texts: HashMap<String, String>) -> Result<()> {
         self.sweep();
         let [newest, previous, _] = CHECKPOINTS.map(|name| self.path.join(name));
         // ORDER: the newest stays where it is until it is replaced by the next: there is always one.
         let kept = self.path.join("kept.tmp");
         let next = self.path.join("next.safetensors");
-        checkpoint::save_run(&next, learner, config, state)?;
+        archive::write(&next, entries, texts)?;
         let kept = match newest.exists() {
             true => link(&newest, &kept).and_then(|()| rename(&kept, &previous)),
             false => Ok(()),

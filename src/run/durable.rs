@@ -1,0 +1,405 @@
+//! A job in a folder: its steps with log, judging and checkpoints, until it ends or is asked to.
+
+use super::folder::{CONFIG, Folder, Found};
+use super::job::{Job, OnNan, Reached};
+use super::log::{Log, ReplacedRecord, SkippedRecord, WarningRecord};
+use super::progress::Progress;
+use super::settings::Settings;
+use super::state::RunState;
+use super::train::{Done, Now, Schedule, Train, train};
+use crate::engine::device::Device;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::photos::{Album, Batch, Loader};
+use crate::shell;
+use crate::topic::Topic;
+use indicatif::HumanDuration;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a finished run has to show.
+#[derive(Debug)]
+pub struct Summary<S> {
+    /// The last checkpoint.
+    pub checkpoint: PathBuf,
+    /// The log.
+    pub log: PathBuf,
+    /// Steps done.
+    pub steps: u64,
+    /// How its network was judged; `None` without photos to judge by.
+    pub scores: Option<S>,
+    /// The device that it ended on.
+    pub device: Device,
+    /// What was left out of its photos and of those it was judged on, a line each.
+    pub left_out: Vec<String>,
+}
+
+/// What a run's folder may hold at the start.
+#[derive(Debug)]
+pub enum Start<C> {
+    /// No run.
+    Empty,
+    /// A run that is to be replaced.
+    Over,
+    /// The run that is to go on: what follows is the same to the bit as if it had never stopped.
+    From(Box<Found<C>>),
+}
+
+/// What is called with a run's folder after an epoch.
+pub type AfterEpoch = Box<dyn FnMut(&Path)>;
+/// What is called after a step with the number of steps done.
+pub type AfterStep = Box<dyn FnMut(u64, &Device)>;
+
+/// A job that is ready to start, or to go on.
+pub struct Run<J> {
+    pub(crate) job: J,
+    pub(super) folder: Folder,
+    pub(super) state: RunState,
+    stop: Arc<AtomicBool>,
+    before_steps: Option<Box<dyn FnOnce()>>,
+    quiet: bool,
+    after_epoch: Option<AfterEpoch>,
+    after_step: Option<AfterStep>,
+    pub(super) back_off: Vec<Duration>,
+}
+
+/// How long to wait before a lost device is opened again, each time that it is lost.
+const BACK_OFF: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(16)];
+/// Weights and views are shown at the end of an epoch, but not more often than this: event files should stay small.
+const SHOW_EVERY: Duration = Duration::from_secs(60);
+/// Steps in a row that may be skipped because a number was not finite.
+const MAX_SKIPPED: u64 = 3;
+
+impl<J: Job> Run<J> {
+    /// Takes a folder for the job that `make` makes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a folder that holds a run or where another is at work; where a run goes on, also if the
+    /// configuration differs in a key that may not change, naming it, or the photos are others; [`Error::Io`] if it can't be
+    /// written; those of `make`.
+    pub(crate) fn open(
+        config: &J::Config,
+        out: &Path,
+        start: Start<J::Config>,
+        make: impl FnOnce() -> Result<J>,
+    ) -> Result<Run<J>> {
+        let accepted = || match &start {
+            Start::From(found) => found.accept(config),
+            Start::Over => Ok(()),
+            Start::Empty => Folder::expect_empty(out),
+        };
+        Folder::expect_idle(out).and_then(|()| accepted())?;
+        let job = make()?;
+        let state = RunState::new(job.album().photos(), job.judged_on());
+        if let Start::From(found) = &start {
+            found.expect_photos(config, &state, job.album().photos().place())?;
+        }
+        let folder = Folder::open(out)?;
+        accepted()?; // another run may have come and gone meanwhile
+        let mut run = Run {
+            job,
+            folder,
+            state,
+            stop: Arc::default(),
+            before_steps: None,
+            quiet: false,
+            after_epoch: None,
+            after_step: None,
+            back_off: BACK_OFF.to_vec(),
+        };
+        // ORDER: all that can be refused has been: only now does a run that was there end.
+        match start {
+            Start::From(found) => run.restore(*found)?,
+            _ => run.folder.clear()?,
+        }
+        files::replace(&out.join(CONFIG), run.job.config().to_toml().as_bytes())?;
+        Ok(run)
+    }
+
+    /// Takes up what a checkpoint holds.
+    pub(super) fn restore(&mut self, found: Found<J::Config>) -> Result<()> {
+        self.job.restore(&found, &found.state.job)?;
+        // The photos were found to be the same, and are known as they are now.
+        let RunState { photos, labelled, .. } = self.state.clone();
+        self.state = RunState { photos, labelled, ..found.state };
+        Ok(())
+    }
+
+    /// Ends the run after the step that is at work when `stop` becomes true, with a checkpoint.
+    pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
+        self.stop = stop;
+    }
+
+    /// Calls `f` before the first step, until when there is nothing to save.
+    pub fn before_steps(&mut self, f: impl FnOnce() + 'static) {
+        self.before_steps = Some(Box::new(f));
+    }
+
+    /// Whether the run was asked to stop.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Calls `f` with the run's folder at the end of each epoch.
+    pub fn after_epoch(&mut self, f: impl FnMut(&Path) + 'static) {
+        self.after_epoch = Some(Box::new(f));
+    }
+
+    /// Calls `f` after each step with the number of steps done, and the device.
+    pub fn after_step(&mut self, f: impl FnMut(u64, &Device) + 'static) {
+        self.after_step = Some(Box::new(f));
+    }
+
+    /// Shows no progress.
+    pub fn be_quiet(&mut self) {
+        self.quiet = true;
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &J::Config {
+        self.job.config()
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        self.job.device()
+    }
+
+    /// The batches from where the run is, and how long it goes on.
+    pub(crate) fn batches(&self) -> Result<(Loader, Schedule<'static>)> {
+        let mut options = self.job.loader();
+        options.start = self.state.next;
+        options.broken = self.state.broken.clone();
+        let pace = self.job.pace();
+        options.end_epoch = Some(pace.epochs);
+        let loader = Loader::new(self.job.album().clone(), options)?;
+        let all = loader.batches_per_epoch() * pace.epochs;
+        let total = if pace.steps == 0 { all } else { all.min(pace.steps) };
+        let cosine = self.job.schedule(total);
+        let (warmup, base_lr) = (cosine.warmup, cosine.base_lr);
+        let lr = Box::new(move |step| cosine.lr(step));
+        Ok((loader, Schedule { total, limit: pace.minutes * 60.0, warmup, base_lr, lr }))
+    }
+
+    pub(super) fn train(&mut self) -> Result<Summary<J::Scores>> {
+        let (folder, state) = (self.folder.path(), &self.state);
+        let log = Log::open(folder, state.step, state.log_bytes, state.events.as_ref())?;
+        let (mut loader, schedule) = self.batches()?;
+        self.job.begin()?;
+        let Schedule { total, limit, .. } = schedule;
+        let progress = Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.quiet);
+        let judged_on = self.job.judged_on().into_iter().flatten();
+        judged_on.flat_map(Album::left_out).for_each(|line| progress.say(&format!("warning: {line}")));
+        let reached = (state.step, state.seconds);
+        let (saved, before_steps) = (Instant::now(), self.before_steps.take());
+        let mut course = Recorded { run: self, log, progress, total, limit, saved, shown: None };
+        if reached.0 == 0 {
+            course.judge()?;
+        }
+        if let Some(f) = before_steps {
+            f();
+        }
+        train(&mut course, &mut loader, &schedule, reached)?;
+        course.end()
+    }
+}
+
+/// A run while its steps are taken.
+struct Recorded<'a, J> {
+    run: &'a mut Run<J>,
+    log: Log,
+    progress: Progress,
+    total: u64,
+    limit: f64,
+    saved: Instant,
+    shown: Option<Instant>,
+}
+
+impl<J: Job> Train for Recorded<'_, J> {
+    type Report = J::Report;
+
+    fn step(&mut self, views: &Batch, now: &Now) -> Result<J::Report> {
+        self.note_replaced(views)?;
+        self.run.job.step(views, now)
+    }
+
+    fn after(&mut self, done: &Done<J::Report>) -> Result<ControlFlow<()>> {
+        let state = &mut self.run.state;
+        state.step = done.step;
+        state.next = done.views.next;
+        state.seconds = done.seconds;
+        match J::outcome(&done.report).moved {
+            true => self.note(done)?,
+            false => self.not_finite(done)?,
+        }
+        if self.log.just_failed() {
+            self.progress.say(&format!(
+                "warning: {} can't be written (is the disk full?): its lines are kept and tried again",
+                self.log.path().display()
+            ));
+        }
+        if done.ends_epoch() {
+            self.epoch_ended(done)?;
+        }
+        let run = &mut *self.run;
+        if let Some(f) = &mut run.after_step {
+            f(run.state.step, run.job.device());
+        }
+        let best = self.is_due(done) && self.judge()?;
+        let stop = self.run.is_stopped();
+        let last = done.step == self.total;
+        if !last && !stop && (best || self.must_save()) {
+            self.saved = Instant::now();
+            self.run.try_save(best, &mut self.log, &self.progress)?;
+        }
+        if stop {
+            self.progress.end();
+            self.run.save_at_last(best, &mut self.log)?;
+            return Err(Error::Interrupted(format!(
+                "interrupted after step {}, which is saved: go on with `{} --resume --out {}`",
+                done.step,
+                J::COMMAND,
+                shell::path(self.run.folder.path())
+            )));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl<J: Job> Recorded<'_, J> {
+    /// Judges for the last time, and saves.
+    fn end(mut self) -> Result<Summary<J::Scores>> {
+        let judged = self.run.state.judged.at.map(|(step, _)| step);
+        let best = judged != Some(self.run.state.step) && self.judge()?;
+        self.progress.end();
+        self.run.save_at_last(best, &mut self.log)?;
+        let Run { job, folder, state, .. } = self.run;
+        let mut left_out = job.album().all_left_out();
+        left_out.extend(job.judged_on().into_iter().flatten().flat_map(Album::all_left_out));
+        Ok(Summary {
+            checkpoint: folder.checkpoint(),
+            log: self.log.path().to_path_buf(),
+            steps: state.step,
+            scores: job.scores(),
+            device: job.device().clone(),
+            left_out,
+        })
+    }
+
+    /// A step's line in the log, and on the terminal.
+    fn note(&mut self, done: &Done<J::Report>) -> Result<()> {
+        self.run.state.skipped = 0;
+        let (record, warnings) = self.run.job.record(done)?;
+        self.log.write(&record)?;
+        let step = done.step;
+        for warning in warnings {
+            self.progress.say(&format!("warning: step {step}: {warning}"));
+            self.log.write(&WarningRecord { kind: "warning", step, warning })?;
+        }
+        let (total, limit, seconds) = (self.total, self.limit, done.seconds);
+        let (reached, left) = match limit > 0.0 {
+            true => (seconds as u64, limit - seconds),
+            false => (step, seconds / step as f64 * (total - step) as f64),
+        };
+        self.progress.at(reached, || {
+            format!(
+                "step {step}/{total}  loss {:.4}  {:.1} images/s  {} left",
+                J::outcome(&done.report).loss,
+                done.views.ids.len() as f64 / done.took.as_secs_f64(),
+                HumanDuration(Duration::from_secs_f64(left.max(0.0)))
+            )
+        });
+        Ok(())
+    }
+
+    /// Tells of photos that could not be decoded.
+    fn note_replaced(&mut self, views: &Batch) -> Result<()> {
+        for replaced in &views.replaced {
+            if self.run.state.broken.insert(replaced.name.clone()) {
+                self.progress.say(&format!("{}: cannot be used ({})", replaced.name, replaced.reason));
+            }
+            let (photo, reason, by) = (replaced.name.clone(), replaced.reason.clone(), replaced.by.clone());
+            self.log.write(&ReplacedRecord { kind: "replaced", photo, reason, by })?;
+        }
+        Ok(())
+    }
+
+    /// A step whose loss or gradient is not finite, and which has changed nothing: skipped, or the end of the run.
+    fn not_finite(&mut self, done: &Done<J::Report>) -> Result<()> {
+        let Run { job, folder, state, .. } = &mut *self.run;
+        state.skipped += 1;
+        let photos: Vec<String> =
+            done.views.ids.iter().map(|&id| job.album().photos().name(id as usize).to_string()).collect();
+        let (step, outcome) = (done.step, J::outcome(&done.report));
+        self.log.write(&SkippedRecord::new(step, outcome.loss, outcome.gradient_norm, photos.clone()))?;
+        let what = format!(
+            "step {step}: the loss is {}, the gradient's norm {}",
+            outcome.loss, outcome.gradient_norm
+        );
+        let on_nan = job.pace().on_nan;
+        if on_nan == OnNan::Skip && state.skipped <= MAX_SKIPPED {
+            self.progress.say(&format!("warning: {what}: skipped, nothing has moved"));
+            return Ok(());
+        }
+        self.progress.end();
+        let last = folder.checkpoint();
+        let from = if last.exists() { last.display().to_string() } else { "none yet".into() };
+        let skipped = match on_nan {
+            OnNan::Skip => format!(" ({MAX_SKIPPED} steps before it were skipped)"),
+            OnNan::Stop => String::new(),
+        };
+        let shown = photos.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+        Err(Error::Run(format!(
+            "{what}{skipped}: lower optimizer.lr, or look at the batch's {} photos ({shown}, .. all in {}); last sound \
+             checkpoint: {from}",
+            photos.len(),
+            self.log.path().display()
+        ))
+        .see(Topic::Train))
+    }
+
+    fn epoch_ended(&mut self, done: &Done<J::Report>) -> Result<()> {
+        if self.shown.is_none_or(|at| at.elapsed() >= SHOW_EVERY) {
+            self.shown = Some(Instant::now());
+            self.run.job.show(done.step, done.views, &mut self.log.events)?;
+        }
+        if let Some(f) = &mut self.run.after_epoch {
+            f(self.run.folder.path());
+        }
+        Ok(())
+    }
+
+    /// Whether it is time to judge.
+    fn is_due(&self, done: &Done<J::Report>) -> bool {
+        let (epochs, minutes, steps) = self.run.job.pace().judge;
+        let judged_at = self.run.state.judged.at.map_or(0.0, |(_, seconds)| seconds);
+        done.ends_epoch() && epochs > 0 && done.views.next.epoch.is_multiple_of(epochs)
+            || minutes > 0.0 && done.seconds - judged_at >= 60.0 * minutes
+            || steps > 0 && done.step.is_multiple_of(steps)
+    }
+
+    /// Judges the network; whether it is the best of the run's so far.
+    fn judge(&mut self) -> Result<bool> {
+        let Run { job, state, .. } = &mut *self.run;
+        let reached = Reached { step: state.step, epoch: state.next.epoch, seconds: state.seconds };
+        let Some(judgement) = job.judge(&reached)? else { return Ok(false) };
+        self.log.write(&judgement.record)?;
+        self.progress.say(&judgement.line);
+        state.judged.at = Some((state.step, state.seconds));
+        let best = state.step > 0 && state.judged.best.is_none_or(|best| judgement.figure > best);
+        if best {
+            state.judged.best = Some(judgement.figure);
+        }
+        Ok(best)
+    }
+
+    /// Whether it is time to save.
+    fn must_save(&self) -> bool {
+        let (minutes, steps) = self.run.job.pace().save;
+        minutes > 0.0 && self.saved.elapsed().as_secs_f64() >= 60.0 * minutes
+            || steps > 0 && self.run.state.step.is_multiple_of(steps)
+    }
+}
