@@ -2,6 +2,7 @@
 
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
+use crate::engine::exchange::Alone;
 use crate::engine::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
 use crate::engine::ops::{Input, Over};
 use crate::engine::optim::{Optimizer, Sgd, SgdConfig};
@@ -86,7 +87,7 @@ impl TrainingStep {
         Observation::apply(&tape.take_observations())?;
         after("statistics")?;
         let params = self.net.trained();
-        grads.pack(&params)?;
+        grads.sum(&params, &Alone)?;
         self.optimizer.step(&params, &grads, 1e-3)?;
         after("sgd")
     }

@@ -6,11 +6,13 @@ use super::passes::Passes;
 use super::start::{ResNetEncoder, starting_encoder};
 use super::step::Learner;
 use crate::engine::device::Device;
+use crate::engine::exchange::Alone;
 use crate::engine::nn::ResNetConfig;
 use crate::error::{Error, Result};
 use crate::photos::{self, Album, AlbumOptions, Photos, Source, Split};
 use crate::topic::Topic;
 use std::path::Path;
+use std::rc::Rc;
 
 /// An album of some photos with the configuration's cache.
 pub(crate) fn album(config: &Config, photos: Photos) -> Album {
@@ -49,7 +51,8 @@ pub(crate) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
 pub fn learner(config: &Config, device: &Device) -> Result<Learner> {
     let ResNetEncoder { backbone: net, method } = starting_encoder(config, device)?;
     let passes = Passes { groups: config.train.groups, chunk: chunk(config) };
-    Ok(Learner { net, method, optimizer: config.optimizer(), passes, half: config.half.activations })
+    let (optimizer, half) = (config.optimizer(), config.half.activations);
+    Ok(Learner { net, method, optimizer, passes, half, exchange: Rc::new(Alone) })
 }
 
 /// A learner for a checkpoint to be restored into: the file `init`, whose place it takes, need not be there any more.

@@ -5,11 +5,13 @@ use super::method::{Embedded, Method, Now, Term};
 use super::named::Named;
 use super::passes::{Batch, Passes, QueryPass};
 use crate::engine::autograd::{Grads, Observation, Tape, Var};
+use crate::engine::exchange::Exchange;
 use crate::engine::nn::{Backbone, Mode, Module, Param, ResNet};
 use crate::engine::ops::{Map, Over, run};
 use crate::engine::optim::{Optimizer, groups};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
+use std::rc::Rc;
 
 /// Everything that training changes.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Learner<N = ResNet> {
     pub passes: Passes,
     /// Whether the query encoder's activations wait for their backward as f16. See [`Tape::half`].
     pub half: bool,
+    /// The other ranks, each with images of its own: the loss is the mean of theirs.
+    pub exchange: Rc<dyn Exchange>,
 }
 
 /// The query encoder: the backbone with the method's heads.
@@ -114,19 +118,20 @@ impl<N: Backbone> Learner<N> {
         let leaves = outputs.try_map(|y| Ok(head.leaf(y.clone())))?;
         let embedded = Embedded { query: leaves.clone(), images: batch.ids.len(), keys: keys.as_ref() };
         let loss = self.method.loss(&embedded)?;
+        let ranks = self.exchange.ranks();
         let mut dy: Named<Option<Tensor>> = outputs.try_map(|_| Ok(None))?;
         let mut squares = Vec::new();
         for term in &loss.terms {
             let one = Tensor::full(&device, [], 1.0)?;
             let grads = head.gradients(&[(&term.value, one)])?;
-            squares.push(add_weighted(&mut dy, &grads, &leaves, term.weight)?);
+            squares.push(add_weighted(&mut dy, &grads, &leaves, term.weight / ranks as f32)?);
         }
 
-        // 5. Backward through the encoder.
+        // 5. Backward through the encoder; gradients of all ranks are added.
         let (mut grads, observations) = pass.backward(&dy)?;
         let groups = groups(&self.trained(), &self.method.rates(now), now.lr);
         let params: Vec<Param> = groups.iter().flat_map(|group| group.params.clone()).collect();
-        let packed = grads.as_mut().map(|grads| grads.pack(&params)).transpose()?;
+        let packed = grads.as_mut().map(|grads| grads.sum(&params, &*self.exchange)).transpose()?;
         let mut gradient_square = None;
         for d in packed.iter().flatten() {
             add_to(&mut gradient_square, squared(d)?)?;
@@ -143,7 +148,7 @@ impl<N: Backbone> Learner<N> {
             moved: false,
         };
         for (term, square) in loss.terms.iter().zip(squares) {
-            let value = term.value.value().to_f64()?[0];
+            let value = self.exchange.sum(term.value.value())?.to_f64()?[0] / ranks as f64;
             // A term that is only logged may be infinite without spoiling the total.
             report.loss += if term.weight == 0.0 { 0.0 } else { f64::from(term.weight) * value };
             let Term { name, collapsed, helps, .. } = *term;

@@ -82,7 +82,14 @@ fn learner(
     let net = TinyNet::new(channels, device, rng)?;
     let method = recipe(widths).build(&mut Build::new(&net, device, rng, 0, false))?;
     let passes = Passes { groups: case.whole("num_splits"), chunk: 0 };
-    let learner = Learner { net, method, optimizer, passes, half: false };
+    let learner = Learner {
+        net,
+        method,
+        optimizer,
+        passes,
+        half: false,
+        exchange: std::rc::Rc::new(vista::engine::exchange::Alone),
+    };
     for param in learner.trained() {
         param.set(case.input(&format!("param.{}", name_in_file(&param)), device))?;
     }

@@ -1,7 +1,7 @@
 //! Gradients: what `backward` returns.
 
 use super::{Param, Var};
-use crate::engine::exchange::{Alone, Exchange};
+use crate::engine::exchange::Exchange;
 use crate::engine::ops::{Map, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -30,17 +30,9 @@ impl Grads {
         self.by_node.get(*self.params.get(&param.id())?)?.as_ref()
     }
 
-    /// Packs the gradients with respect to some parameters (see [`Tensor::pack`]), as many into one tensor as the device
-    /// [takes](crate::engine::device::Device::bundle), and gives them.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn pack(&mut self, params: &[Param]) -> Result<Vec<Tensor>> {
-        self.sum(params, &Alone)
-    }
-
-    /// As [`Grads::pack`], with the sums over the ranks of an exchange in their place: those of a loss that is a sum, or a mean, over
-    /// the batches of all ranks. Each rank must have gradients with respect to the same parameters.
+    /// Adds the gradients with respect to some parameters over the ranks of an exchange: those of a loss that is a sum over the
+    /// batches of all ranks. Each rank must have gradients with respect to the same parameters. Gives them packed (see
+    /// [`Tensor::pack`]), as many in one tensor as the device [takes](crate::engine::device::Device::bundle).
     ///
     /// # Errors
     /// The exchange's and the device's.
