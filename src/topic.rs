@@ -14,7 +14,7 @@ pub enum Topic {
     /// Keys of earlier steps.
     Queue,
     /// Losses.
-    Objective,
+    Method,
     /// Optimisers and schedules.
     Optim,
     /// The order of a step.
@@ -45,7 +45,7 @@ impl Topic {
             Topic::Views => "views",
             Topic::Encoder => "encoder",
             Topic::Queue => "queue",
-            Topic::Objective => "objective",
+            Topic::Method => "method",
             Topic::Optim => "optim",
             Topic::Train => "train",
             Topic::Eval => "eval",

@@ -33,7 +33,7 @@ const PAGES: [(Topic, &str, Page); 15] = [
         Page::Tour(include_str!("../pretrain/encoder.rs")),
     ),
     (Topic::Queue, "Keys of earlier steps", Page::Tour(include_str!("../pretrain/queue.rs"))),
-    (Topic::Objective, "Losses", Page::Tour(include_str!("../pretrain/method.rs"))),
+    (Topic::Method, "Methods and their losses", Page::Tour(include_str!("../pretrain/method.rs"))),
     (Topic::Optim, "Optimisers and schedules", Page::Tour(include_str!("../engine/optim/mod.rs"))),
     (Topic::Train, "The order of a step", Page::Tour(include_str!("../pretrain/mod.rs"))),
     (Topic::Eval, "Judging frozen features", Page::Tour(include_str!("../transfer/classify/mod.rs"))),

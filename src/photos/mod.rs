@@ -1,4 +1,4 @@
-//! Step 1, photos: where they come from, how they are decoded, and how batches of views are prepared ahead of the device.
+//! Stage 1: photos. Where they come from, how they are decoded, and how batches of views are prepared ahead of the device.
 //!
 //! ```text
 //! Photos    what there is: a folder, a folder per class, a csv list, STL-10, CIFAR-10, Pascal VOC, COCO (one file

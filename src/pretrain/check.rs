@@ -39,7 +39,7 @@ impl Config {
         let train = &self.train;
         if train.batch < 2 {
             let what = "a batch of less than 2 has no negatives and no batch statistics";
-            return explained(Topic::Objective, "train.batch", what, "raise --batch");
+            return explained(Topic::Method, "train.batch", what, "raise --batch");
         }
         if train.batch > MAX_BATCH {
             let what = format!("{} images", train.batch);
@@ -88,7 +88,7 @@ pub(super) fn check_views(views: usize, least: usize) -> Result<()> {
         true => Ok(()),
         false => {
             let what = format!("{views} views: this method needs {least} to {MAX_VIEWS} of each image");
-            explained(Topic::Objective, "method.views", &what, "choose another --views")
+            explained(Topic::Method, "method.views", &what, "choose another --views")
         }
     }
 }

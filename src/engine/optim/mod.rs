@@ -1,4 +1,4 @@
-//! Step 6 of the pipeline: optimisers, learning-rate schedules, the momentum encoder's average.
+//! Stage 6: optimisers, learning-rate schedules, the momentum encoder's average.
 //!
 //! An optimiser replaces parameter values from gradients and keeps what it remembers of each parameter. The
 //! learning rate is an argument of each step: a schedule is a pure function of the step's number, and [`groups`] makes of it the

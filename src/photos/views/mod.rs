@@ -1,4 +1,4 @@
-//! Step 2, views: a random crop of a photo, its colours changed, perhaps grey, blurred or mirrored.
+//! Stage 2: views. A random crop of a photo, its colours changed, perhaps grey, blurred or mirrored.
 //!
 //! What a view looks like is drawn first ([`ViewParams::draw`]), then made by pure functions of an image and numbers
 //! ([`ViewMaker::make`]); the crop box and the flip stay known. Images are 8-bit RGB and follow Pillow's arithmetic;

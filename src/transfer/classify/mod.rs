@@ -1,4 +1,4 @@
-//! Step 8 of the pipeline: judging frozen features, and fine-tuning. Host values in, figures out.
+//! Stage 8: judging frozen features, and fine-tuning. Host values in, figures out.
 //!
 //! | file | protocol |
 //! |---|---|
