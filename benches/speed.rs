@@ -4,9 +4,11 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{SeedableRng, rngs::StdRng};
 use std::hint::black_box;
-use vista::Device;
 use vista::bench::Name;
+use vista::engine::autograd::{Tape, Var};
+use vista::engine::ops::Over;
 use vista::engine::tensor::init;
+use vista::{Device, Result, Tensor};
 
 const OPS: &[&str] = &[
     // Stem, then a block of each stage: 3x3, the first 3x3 of a stage, its 1x1 shortcut.
@@ -107,5 +109,49 @@ fn products(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, ops, products, steps);
+/// A loss of logits `[256, 16384]`, MLS's batch against its queue.
+type Loss<'a> = dyn for<'t> Fn(&Var<'t>) -> Result<Var<'t>> + 'a;
+
+/// `fused/NAME` and `composed/NAME`: value and gradient by the fused op, and by the functions that it stands for.
+fn fused(c: &mut Criterion) {
+    const SHAPE: [usize; 2] = [256, 16384];
+    let [rows, columns] = SHAPE;
+    let device = Device::cpu();
+    let tensor = |shape: &[usize], values: &[f32]| Tensor::new(&device, shape, values).expect("tensor");
+    let logits = tensor(&SHAPE, &init::normal(&mut StdRng::seed_from_u64(1), rows * columns, 1.0));
+    // 20 neighbours of each image, as MLS has them.
+    let label = |at: usize| f32::from(at % columns % (columns / 20) == 7);
+    let labels = tensor(&SHAPE, &(0..rows * columns).map(label).collect::<Vec<_>>());
+    let others = tensor(&SHAPE, &(0..rows * columns).map(|at| 1.0 - label(at)).collect::<Vec<_>>());
+    let first = tensor(&[rows], &vec![0.0; rows]);
+    let one_hot = (0..rows * columns).map(|at| f32::from(at.is_multiple_of(columns))).collect::<Vec<_>>();
+    let one_hot = tensor(&SHAPE, &one_hot);
+    let pairs: [(&str, &Loss, &Loss); 3] = [
+        ("bce_with_logits", &|x| x.bce_with_logits(&labels), &|x| {
+            x.softplus()?.sub(&x.mul(&x.tape().constant(labels.clone()))?)?.mean(Over::All)
+        }),
+        ("cross_entropy", &|x| x.cross_entropy(&first), &|x| {
+            let log_p = x.log_softmax()?.mul(&x.tape().constant(one_hot.clone()))?;
+            log_p.sum(Over::Row)?.mean(Over::All)?.scale(-1.0)
+        }),
+        ("knn_softmax", &|x| x.knn_softmax(&labels), &|x| {
+            let [positive, negative] = [&labels, &others].map(|y| x.tape().constant(y.clone()));
+            let log_sum = x.exp()?.mul(&negative)?.sum(Over::Row)?.log()?.reshape([rows, 1])?;
+            let terms = log_sum.sub(x)?.softplus()?.mul(&positive)?;
+            terms.sum(Over::Row)?.scale(1.0 / 20.0)?.mean(Over::All)
+        }),
+    ];
+    for (name, fused, composed) in pairs {
+        for (group, loss) in [("fused", fused), ("composed", composed)] {
+            let run = || {
+                let tape = Tape::new(&device);
+                let x = tape.leaf(logits.clone());
+                loss(&x)?.backward()
+            };
+            c.bench_function(&format!("{group}/{name}"), |bench| bench.iter(|| run().expect("a loss")));
+        }
+    }
+}
+
+criterion_group!(benches, ops, products, fused, steps);
 criterion_main!(benches);
