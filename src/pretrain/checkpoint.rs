@@ -60,14 +60,14 @@ pub fn save(path: &Path, encoder: &dyn Module, config: &Config, progress: Progre
 pub(super) fn save_run(path: &Path, learner: &Learner, config: &Config, state: &RunState) -> Result<()> {
     let half = config.half.checkpoint;
     let mut entries = parameters("", learner, half)?;
-    if let Some(target) = learner.method.target() {
+    if let Some(target) = &learner.method.target {
         entries.extend(parameters(KEY, target, half)?);
     }
     for (name, tensor) in learner.optimizer.state()? {
         entries.push(entry(format!("{OPTIMIZER}{name}"), tensor, half)?);
     }
     let mut texts = texts(config, Progress { epoch: state.next.epoch, step: state.step });
-    if let Some(queue) = learner.method.queue() {
+    if let Some(queue) = &learner.method.queue {
         for (name, ring) in queue.keys.iter() {
             let content = match ring {
                 Ring::Full(keys) => Content::Full(keys.clone()),
@@ -151,7 +151,7 @@ impl Saved {
         let bad = |e: String| corrupt(path, &e);
         let arrays = self.file.arrays().map_err(bad)?;
         read_parameters(&arrays, "", learner, device).map_err(bad)?;
-        if let Some(target) = learner.method.target() {
+        if let Some(target) = &learner.method.target {
             read_parameters(&arrays, KEY, target, device).map_err(bad)?;
         }
         let mut remembered = Vec::new();
@@ -167,7 +167,7 @@ impl Saved {
         }
         let params = learner.trained();
         learner.optimizer.load(&params, &remembered)?;
-        if let Some(queue) = learner.method.queue_mut() {
+        if let Some(queue) = &mut learner.method.queue {
             read_queue(&arrays, self.file.text("queue.ptr"), queue, device).map_err(bad)?;
         }
         Ok(())

@@ -38,6 +38,7 @@ mod step;
 mod sweep;
 mod telling;
 mod trainer;
+pub mod training;
 pub mod untrusted;
 
 pub use collapse::{Dispersion, Watch};

@@ -138,18 +138,15 @@ impl<'a> QueryPass<'a> {
                     d.as_ref().map(|d| d.rows(start + rows.start..start + rows.end)).transpose()
                 })?;
                 let again = self.tapes[i].fresh();
-                let grads = match self.kept.get(i) {
-                    Some(embedding) => {
-                        seen.push(self.tapes[i].take_observations());
-                        walk_back(&self.tapes[i], embedding, &dy)?
-                    }
+                let (tape, embedding) = match self.kept.get(i) {
+                    Some(embedding) => (&self.tapes[i], embedding.clone()),
                     None => {
-                        let embedding =
-                            self.encoder.embed(&again.constant(views.rows(rows.clone())?), chunks.mode())?;
-                        seen.push(again.take_observations());
-                        walk_back(&again, &embedding, &dy)?
+                        let views = again.constant(views.rows(rows.clone())?);
+                        (&again, self.encoder.embed(&views, chunks.mode())?)
                     }
                 };
+                seen.push(tape.take_observations());
+                let grads = walk_back(tape, &embedding, &dy)?;
                 match &mut sum {
                     Some(sum) => sum.add(grads)?,
                     None => sum = Some(grads),

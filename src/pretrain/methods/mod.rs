@@ -64,7 +64,7 @@ pub fn names() -> Vec<&'static str> {
     METHODS.iter().flat_map(named).collect()
 }
 
-/// A recipe from the table `[method]`, whose `name` says of which method.
+/// The method of a table `[method]`, whose `name` says of which method.
 ///
 /// # Errors
 /// What does not fit, in words.
