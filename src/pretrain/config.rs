@@ -14,10 +14,10 @@ use toml::Table;
 /// LIMIT: bytes of a configuration; a whole one has 2 KiB. Reading TOML takes 100 bytes for each.
 pub(crate) const MAX_TEXT: usize = 1 << 18;
 
-/// Everything that decides a run. While it is read, the method `M` is still a table.
+/// Everything that decides a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config<M = MethodConfig> {
+pub struct Config {
     /// Seed of parameters, order, views and shuffles.
     pub seed: u64,
     /// `auto`, `cpu`, `gpu`, `gpu:N` or `gpu:NAME`.
@@ -34,7 +34,7 @@ pub struct Config<M = MethodConfig> {
     /// The encoder.
     pub model: ModelConfig,
     /// The method.
-    pub method: M,
+    pub method: MethodConfig,
     /// Length and batch.
     pub train: TrainConfig,
     /// What is kept as f16.
@@ -303,42 +303,6 @@ impl Config {
             }
         }
         self
-    }
-
-    /// The same with its method made of the table that it is.
-    pub(super) fn resolved<T, E>(
-        of: Config<T>,
-        method: impl FnOnce(T) -> Result<MethodConfig, E>,
-    ) -> Result<Config, E> {
-        let Config {
-            seed,
-            device,
-            init,
-            init_prefix,
-            data,
-            model,
-            method: table,
-            train,
-            half,
-            optimizer,
-            eval,
-            views,
-        } = of;
-        let method = method(table)?;
-        Ok(Config {
-            seed,
-            device,
-            init,
-            init_prefix,
-            data,
-            model,
-            method,
-            train,
-            half,
-            optimizer,
-            eval,
-            views,
-        })
     }
 
     /// The whole configuration as a table.

@@ -18,7 +18,7 @@ use super::named::Named;
 use super::queue::Queue;
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
-use crate::engine::nn::{After, Backbone, Mlp, Mode};
+use crate::engine::nn::{After, Mlp, Mode};
 use crate::engine::optim::Rate;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -88,18 +88,13 @@ pub trait Method: Debug + Send + Sync {
         (0, Named::default())
     }
 
-    /// Embeds a chunk of views: the pooled features `g`, and what the heads make, each of what the one before it has made.
+    /// Embeds a chunk of views from the backbone's map of them: the pooled features `g`, and what the heads make, each of what the
+    /// one before it has made.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the images do not fit; the device's errors.
-    fn embed<'t>(
-        &self,
-        net: &dyn Backbone,
-        heads: &Heads,
-        images: &Var<'t>,
-        mode: Mode,
-    ) -> Result<Embedding<'t>> {
-        let mut x = net.map(images, mode)?.global_avg_pool()?;
+    /// [`Error::Shape`] if the map does not fit; the device's errors.
+    fn embed<'t>(&self, heads: &Heads, map: Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        let mut x = map.global_avg_pool()?;
         let mut made = vec![("g", x.clone())];
         for (name, head) in heads.iter() {
             x = head.forward(&x, mode)?;

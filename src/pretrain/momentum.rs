@@ -21,7 +21,7 @@ pub struct Momentum {
 
 impl Encoder for Momentum {
     fn embed<'t>(&self, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        self.method.embed(&*self.net, &self.heads, images, mode)
+        self.method.embed(&self.heads, self.net.map(images, mode)?, mode)
     }
 }
 

@@ -101,8 +101,7 @@ impl Config {
         check(&base, &changes, place)?;
         let mut table = base.table();
         merge(&mut table, changes);
-        let parsed: Config<Table> = table.try_into().map_err(|e: toml::de::Error| bad(&e.message()))?;
-        Config::resolved(parsed, methods::parse_table).map_err(|e| bad(&e))
+        table.try_into().map_err(|e: toml::de::Error| bad(&e.message()))
     }
 
     /// This configuration with one `key=value` replaced, the key dotted as in `method.tau=0.1`.

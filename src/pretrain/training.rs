@@ -68,9 +68,9 @@ impl Training {
     /// Embeds a chunk of views.
     ///
     /// # Errors
-    /// As [`Method::embed`].
+    /// As [`Backbone::map`] and [`Method::embed`].
     pub fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        self.method.embed(net, &self.heads, images, mode)
+        self.method.embed(&self.heads, net.map(images, mode)?, mode)
     }
 
     /// What happens before any pass of a step: the momentum copy follows, `key = m key + (1 - m) query`, and prototypes get unit

@@ -127,6 +127,7 @@ impl Method for Byol {
         KeyViews::Both
     }
 
+    /// `z = projector(g)`, `p = predictor(z)`, g the pooled features. The momentum copy has no p, which predicts what it makes.
     fn heads(&self, build: &mut Build) -> Result<Heads> {
         let &Byol { projection, hidden, projector_norm: norm, .. } = self;
         let projector = build.mlp("projector", [build.features, hidden, projection], norm)?;

@@ -3,7 +3,7 @@
 use super::entry::{Entry, parse, preset};
 use super::moco::{self, small_queue};
 use crate::engine::autograd::{Tape, Var};
-use crate::engine::nn::{Backbone, Mode};
+use crate::engine::nn::Mode;
 use crate::engine::ops::{GatherRows, L2Normalize, MatchCells, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -107,21 +107,14 @@ impl Method for DenseCl {
     }
 
     /// Besides g and z the map f on the grid, `[N, S, S, d_g]`, and the projections of its cells, `[N, S, S, d_z]`.
-    fn embed<'t>(
-        &self,
-        net: &dyn Backbone,
-        heads: &Heads,
-        images: &Var<'t>,
-        mode: Mode,
-    ) -> Result<Embedding<'t>> {
-        let mut map = net.map(images, mode)?;
+    fn embed<'t>(&self, heads: &Heads, mut map: Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
         let g = map.global_avg_pool()?;
         let z = heads.get("z")?.forward(&g, mode)?;
         if self.grid > 0 && map.shape()[1..3] != [self.grid; 2] {
             map = map.bilinear_resize([self.grid; 2])?;
         }
         let [n, h, w, _] = map.shape()[..] else { unreachable!("a map has four dimensions") };
-        let dense = heads.get("dense")?.forward(&cells_of(&map)?, mode)?; // [N S S, d_z]
+        let dense = heads.get("dense")?.forward(&cells(&map)?, mode)?; // [N S S, d_z]
         let dense = dense.reshape([n, h, w, self.projection])?;
         Ok([("g", g), ("z", z), ("map", map), ("dense", dense)].into())
     }
@@ -152,8 +145,8 @@ impl DenseCl {
     ) -> Result<Loss<'t>> {
         let global = moco::term("loss_global", z1, z2, queue.ring("z")?, self.tau)?;
         let index = match_cells(f1.value(), f2)?; // [B S S]
-        let matched = run(&GatherRows, &[&cells(k)?, &index])?.swap_remove(0); // [B S S, d]
-        let q = cells_of(q)?; // [B S S, d]
+        let [q, k] = [cells(q)?, cells(&q.tape().constant(k.clone()))?]; // [B S S, d]
+        let matched = run(&GatherRows, &[k.value(), &index])?.swap_remove(0); // [B S S, d]
         let dense = moco::term("loss_dense", &q, &matched, queue.ring("dense")?, self.tau)?;
         let terms = vec![global.weighted(1.0 - self.lambda), dense.weighted(self.lambda)];
         Ok(Loss { terms, ..Loss::default() })
@@ -181,12 +174,7 @@ pub fn match_cells(f1: &Tensor, f2: &Tensor) -> Result<Tensor> {
 }
 
 /// `[B, S, S, d] -> [B S S, d]`
-fn cells(x: &Tensor) -> Result<Tensor> {
-    let width = x.shape()[x.shape().len() - 1];
-    x.reshape([x.elements() / width, width])
-}
-
-fn cells_of<'t>(x: &Var<'t>) -> Result<Var<'t>> {
+fn cells<'t>(x: &Var<'t>) -> Result<Var<'t>> {
     let width = x.shape()[x.shape().len() - 1];
     x.reshape([x.value().elements() / width, width])
 }

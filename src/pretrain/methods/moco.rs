@@ -85,6 +85,7 @@ impl Method for Moco {
         KeyViews::Second
     }
 
+    /// `z = projector(g)`, g the pooled features.
     fn heads(&self, build: &mut Build) -> Result<Heads> {
         Ok([("z", build.mlp("projector", [build.features, self.hidden, self.projection], false)?)].into())
     }

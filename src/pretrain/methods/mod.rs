@@ -26,6 +26,7 @@ pub mod swav;
 pub use entry::{Entry, Preset};
 
 use super::method::MethodConfig;
+use serde::de::{Deserialize, Deserializer, Error};
 use toml::{Table, Value};
 
 /// Every method.
@@ -64,13 +65,13 @@ pub fn names() -> Vec<&'static str> {
     METHODS.iter().flat_map(named).collect()
 }
 
-/// The method of a table `[method]`, whose `name` says of which method.
-///
-/// # Errors
-/// What does not fit, in words.
-pub fn parse_table(mut table: Table) -> Result<MethodConfig, String> {
-    let name = table.remove("name");
-    let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
-    let entry = find(name).ok_or_else(|| unknown(name))?;
-    (entry.parse)(table).map_err(|e| e.message().to_string())
+/// A method of the list from its table `[method]`, by the `name` there.
+impl<'de> Deserialize<'de> for MethodConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MethodConfig, D::Error> {
+        let mut table = Table::deserialize(deserializer)?;
+        let name = table.remove("name");
+        let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let entry = find(name).ok_or_else(|| D::Error::custom(unknown(name)))?;
+        (entry.parse)(table).map_err(|e| D::Error::custom(e.message()))
+    }
 }

@@ -91,6 +91,7 @@ impl Method for NnClr {
         check_queue(half, self.queue, batch, self.projection)
     }
 
+    /// `z = projector(g)`, `p = predictor(z)`, g the pooled features.
     fn heads(&self, build: &mut Build) -> Result<Heads> {
         let &NnClr { projection, hidden, predictor_hidden, .. } = self;
         let hidden = if hidden == 0 { build.features } else { hidden };

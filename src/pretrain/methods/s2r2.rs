@@ -133,6 +133,7 @@ impl Method for S2r2 {
         vec![views.clone(); self.views]
     }
 
+    /// `z = projector(g)`, g the pooled features.
     fn heads(&self, build: &mut Build) -> Result<Heads> {
         Ok([("z", build.mlp("projector", [build.features, self.hidden, self.projection], false)?)].into())
     }

@@ -85,6 +85,7 @@ impl Method for SimClr {
         check_tau(self.tau, 0.5)
     }
 
+    /// `z = projector(g)`, g the pooled features.
     fn heads(&self, build: &mut Build) -> Result<Heads> {
         let widths = [build.features, self.hidden, self.projection];
         Ok([("z", build.mlp("projector", widths, self.projector_norm)?)].into())

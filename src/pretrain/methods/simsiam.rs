@@ -76,6 +76,7 @@ fn recipe(epochs: u64) -> Config {
 }
 
 impl Method for SimSiam {
+    /// `z = projector(g)`, `p = predictor(z)`, g the pooled features.
     fn heads(&self, build: &mut Build) -> Result<Heads> {
         let &SimSiam { projection, hidden, .. } = self;
         let wide = (projection, After::PlainNormRelu);

@@ -3,7 +3,7 @@
 use super::entry::{Entry, parse, preset};
 use super::s2r2;
 use crate::engine::autograd::{Tape, Var};
-use crate::engine::nn::{Backbone, Linear, Mode, Param};
+use crate::engine::nn::{Linear, Mode, Param};
 use crate::engine::ops::Over;
 use crate::engine::optim::Rate;
 use crate::engine::tensor::{Tensor, init};
@@ -190,14 +190,8 @@ impl Method for Swav {
         (self.queue, [("z", self.projection)].into())
     }
 
-    fn embed<'t>(
-        &self,
-        net: &dyn Backbone,
-        heads: &Heads,
-        images: &Var<'t>,
-        mode: Mode,
-    ) -> Result<Embedding<'t>> {
-        let g = net.map(images, mode)?.global_avg_pool()?;
+    fn embed<'t>(&self, heads: &Heads, map: Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        let g = map.global_avg_pool()?;
         let z = heads.get("z")?.forward(&g, mode)?;
         let scores = scores(heads, &z)?;
         Ok([("g", g), ("z", z), ("scores", scores)].into())
