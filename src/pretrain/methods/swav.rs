@@ -190,6 +190,7 @@ impl Method for Swav {
         (self.queue, [("z", self.projection)].into())
     }
 
+    /// Besides g and z the cosine of each projection with each prototype, `[N, prototypes]`.
     fn embed<'t>(&self, heads: &Heads, map: Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
         let g = map.global_avg_pool()?;
         let z = heads.get("z")?.forward(&g, mode)?;
