@@ -4,25 +4,15 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
-use vista::engine::nn::{After, Mlp};
 use vista::prelude::*;
-use vista::pretrain::methods::moco;
 
 /// The spectral contrastive loss, with SimCLR's projector: no key encoder and no queue.
 #[derive(Debug)]
-struct Spectral {
-    projector: Mlp,
-}
-
-impl Module for Spectral {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.projector.visit(f);
-    }
-}
+struct Spectral;
 
 impl Method for Spectral {
-    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        moco::embed(net, &self.projector, images, mode)
+    fn heads(&self, build: &mut Build) -> Result<Heads> {
+        Ok([("z", build.mlp("projector", [build.features, 0, 128], true)?)].into())
     }
 
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
@@ -49,10 +39,9 @@ fn main() -> Result<()> {
         .try_fold(Config::preset("demo")?.with_method("simclr")?, |config, setting| config.with(setting))?;
     let device = Device::open("auto")?;
     let learner = learner(&config, &device)?;
-    let widths = [(learner.net.features(), After::NormRelu), (128, After::Bias)];
-    let projector =
-        Mlp::new(&device, &mut StdRng::seed_from_u64(0), "projector", learner.net.features(), &widths)?;
-    let mut learner = Learner { method: Box::new(Spectral { projector }), ..learner };
+    let rng = &mut StdRng::seed_from_u64(0);
+    let method = Training::new(Arc::new(Spectral), &learner.net, &device, rng, 0, false)?;
+    let mut learner = Learner { method, ..learner };
     let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
     let (batch, size) = (32, config.views.size);
     let mut loader = Loader::new(album, LoaderOptions::new(batch, vec![config.views.clone(); 2], 0))?;

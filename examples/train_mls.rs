@@ -2,14 +2,15 @@
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
-use vista::engine::autograd::{Observation, Tape};
+use vista::engine::autograd::{Observation, Tape, Var};
 use vista::engine::nn::{After, Architecture, Mlp, Mode, Module, ResNet, ResNetConfig, Stem};
 use vista::engine::optim::{Optimizer, Sgd, SgdConfig, ema_update};
 use vista::photos::views::ViewConfig;
 use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
 use vista::pretrain::methods::mls::pseudo_labels;
-use vista::pretrain::methods::moco::{self, info_nce};
+use vista::pretrain::methods::moco::info_nce;
 use vista::pretrain::momentum::{Joined, copy_state};
+use vista::pretrain::named::Named;
 use vista::pretrain::queue::Queue;
 use vista::{Device, Result, Tensor};
 
@@ -20,6 +21,13 @@ const K: usize = 5; // pseudo-positives
 const TAU: f32 = 0.2;
 const LAMBDA: f32 = 0.5;
 const STEPS: usize = 24;
+
+/// Features g and projections z.
+fn embed<'t>(net: &ResNet, head: &Mlp, images: &Var<'t>, mode: Mode) -> Result<Named<Var<'t>>> {
+    let g = net.map(images, mode)?.global_avg_pool()?;
+    let z = head.forward(&g, mode)?;
+    Ok([("g", g), ("z", z)].into())
+}
 
 fn main() -> Result<()> {
     let device = Device::open("auto")?;
@@ -54,13 +62,13 @@ fn main() -> Result<()> {
 
         // 3. Keys of the second views. (The trainer also shuffles them between the groups of batch norm.)
         let inert = Tape::inert(&device);
-        let keys = moco::embed(&key_net, &key_head, &inert.constant(view(v2)?), mode)?;
+        let keys = embed(&key_net, &key_head, &inert.constant(view(v2)?), mode)?;
         Observation::apply(&inert.take_observations())?;
         let keys = keys.try_map(|x| Ok(x.value().clone()))?;
 
         // 4. The query pass.
         let tape = Tape::new(&device);
-        let q = moco::embed(&query_net, &query_head, &tape.constant(view(v1)?), mode)?;
+        let q = embed(&query_net, &query_head, &tape.constant(view(v1)?), mode)?;
         let (g1, z1) = (q.get("g")?, q.get("z")?);
 
         // 5. Pseudo-labels: the k nearest backbone keys of the old queue (Eq. 7).

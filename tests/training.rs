@@ -12,6 +12,7 @@ use vista::engine::exchange::Threads;
 use vista::engine::nn::Module;
 use vista::engine::ops::{Map, run};
 use vista::engine::tensor::init;
+use vista::pretrain::encoder::Encoder;
 use vista::pretrain::method::KeyViews;
 use vista::pretrain::{Batch, Config, Learner, Now, Trainer, methods};
 use vista::{Device, Tensor};
@@ -224,11 +225,11 @@ fn after(
     learner.passes.chunk = chunk;
     let mut step = |n: u64| learner.step(&batch(device, n, method, views), &at(lr)).expect("step").loss;
     let losses: Vec<f64> = (1..=steps).map(&mut step).collect();
-    let keys = learner.method.target().map(|target| target.state()).unwrap_or_default();
+    let keys = learner.method.target.as_ref().map(Module::state).unwrap_or_default();
     let params: Vec<_> = learner.state().into_iter().chain(keys).collect();
     let mut values: Vec<_> =
         params.iter().map(|p| (p.name().to_string(), p.get().to_f64().expect("values"))).collect();
-    for (_, ring) in learner.method.queue().iter().flat_map(|queue| queue.keys.iter()) {
+    for (_, ring) in learner.method.queue.iter().flat_map(|queue| queue.keys.iter()) {
         values.push(("queue".into(), ring.values().and_then(|keys| keys.to_f64()).expect("keys")));
     }
     (losses, values)
@@ -289,7 +290,7 @@ fn slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with() {
         let views = batch(&device, step, "mls", 1);
         learner.step(&views, &at(0.01)).expect("step");
         let (target, queue) =
-            (learner.method.target().expect("keys"), learner.method.queue().expect("queue"));
+            (learner.method.target.as_ref().expect("keys"), learner.method.queue.as_ref().expect("queue"));
         let values = queue.keys.try_map(|ring| ring.values()?.to_vec()).expect("values");
         // The key encoder has not moved since the pass: its parameters are those that made the keys.
         let tape = Tape::inert(&device);
@@ -301,7 +302,7 @@ fn slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with() {
         );
         let images = tape.constant(shuffled.expect("gather").swap_remove(0));
         let mode = vista::engine::nn::Mode::Train { groups: 2 };
-        let again = target.encoder().embed(&images, mode).expect("embed");
+        let again = target.embed(&images, mode).expect("embed");
         for (name, values) in values.iter() {
             let keys = again.get(name).expect("an embedding");
             let width = values.len() / slots;
@@ -360,7 +361,7 @@ fn an_average_that_keeps_everything_freezes_the_key_encoder() {
     let device = Device::cpu();
     let (mut learner, _) = learner_with(&device, "mls", 20, &["method.m=1"]);
     let trained = |l: &Learner| -> Vec<Vec<f32>> {
-        let params = l.method.target().expect("key encoder").trained();
+        let params = l.method.target.as_ref().expect("key encoder").trained();
         params.iter().map(|p| p.get().to_vec().expect("values")).collect()
     };
     let before = trained(&learner);

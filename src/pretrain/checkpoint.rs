@@ -59,13 +59,13 @@ pub fn save(path: &Path, encoder: &dyn Module, config: &Config, progress: Progre
 /// The arrays of a learner, and the pointer of its queue. See [`save`] for the errors.
 pub(super) fn arrays(learner: &Learner, half: bool) -> Result<(Vec<Entry>, Vec<(String, String)>)> {
     let mut entries = parameters("", learner, half)?;
-    if let Some(target) = learner.method.target() {
+    if let Some(target) = &learner.method.target {
         entries.extend(parameters(KEY, target, half)?);
     }
     for (name, tensor) in learner.optimizer.state()? {
         entries.push(entry(format!("{OPTIMIZER}{name}"), tensor, half)?);
     }
-    let Some(queue) = learner.method.queue() else { return Ok((entries, Vec::new())) };
+    let Some(queue) = &learner.method.queue else { return Ok((entries, Vec::new())) };
     for (name, ring) in queue.keys.iter() {
         let content = match ring {
             Ring::Full(keys) => Content::Full(keys.clone()),
@@ -108,7 +108,7 @@ pub(super) fn restore(file: &Archive, path: &Path, learner: &mut Learner, device
     let bad = |e: String| corrupt(path, &e);
     let arrays = file.arrays().map_err(bad)?;
     read_parameters(&arrays, "", learner, device).map_err(bad)?;
-    if let Some(target) = learner.method.target() {
+    if let Some(target) = &learner.method.target {
         read_parameters(&arrays, KEY, target, device).map_err(bad)?;
     }
     let mut remembered = Vec::new();
@@ -124,7 +124,7 @@ pub(super) fn restore(file: &Archive, path: &Path, learner: &mut Learner, device
     }
     let params = learner.trained();
     learner.optimizer.load(&params, &remembered)?;
-    match learner.method.queue_mut() {
+    match &mut learner.method.queue {
         Some(queue) => read_queue(&arrays, file.text(POINTER), queue, device).map_err(bad),
         None => Ok(()),
     }

@@ -40,7 +40,8 @@ impl MemoryPlan {
         let mut learner = setup::blank_learner(config, &plan)?;
         let used = || plan.usage().0;
         let total = used();
-        let rings = learner.method.queue().map(|queue| queue.keys.iter().map(|(_, ring)| ring.bytes()).sum());
+        let rings =
+            learner.method.queue.as_ref().map(|queue| queue.keys.iter().map(|(_, ring)| ring.bytes()).sum());
         let queues = rings.unwrap_or(0);
         let parameters = total - queues;
         // The second step has momentum buffers from its start.

@@ -1,8 +1,9 @@
-//! Stage 5: methods. What a method is: its numbers, which can be sent to loader threads, and what they build on a device.
+//! Stage 5: methods. What a method is: its numbers, which can be sent to loader threads, and what follows from them.
 //!
 //! ```text
-//! [method] table  --Entry::parse-->  Recipe  --build-->  Method
-//!                                    numbers, views      heads, momentum copy, queue; loss
+//! [method] table  --Entry::parse-->  Method          --Training::new-->  Training
+//!                                    numbers, views,                     the same on a device: heads,
+//!                                    heads, loss                         momentum copy, queue
 //! ```
 //!
 //! A method's file tells all of it; [`methods`](super::methods) is their list, and nothing else names one.
@@ -13,19 +14,17 @@
 //! **The test.** `mls_bce`, `info_nce`, `smooth_ap`, .. in `tests/conformance.rs`; closed forms beside each method.
 
 use super::encoder::Embedding;
-use super::momentum::{Embed, Joined, Momentum, Target, copy_state};
 use super::named::Named;
-use super::passes::{Batch, Passes};
 use super::queue::Queue;
-use crate::engine::autograd::{Observation, Var};
+use crate::engine::autograd::Var;
 use crate::engine::device::Device;
-use crate::engine::nn::{After, Backbone, Mlp, Mode, Module, Param};
+use crate::engine::nn::{After, Mlp, Mode};
 use crate::engine::optim::Rate;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
 pub use crate::run::Now;
-use rand::{SeedableRng, rngs::StdRng};
+use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::Debug;
 use std::ops::Deref;
@@ -55,11 +54,12 @@ pub struct HalfConfig {
     pub checkpoint: bool,
 }
 
-/// A method's numbers: the `[method]` table of a configuration, and what follows from it without a device.
-pub trait Recipe: Debug + Send + Sync {
-    /// The method's name.
-    fn name(&self) -> &'static str;
+/// Trained heads by the name of what they make: `z` the projector, `p` the predictor.
+pub type Heads = Named<Mlp>;
 
+/// A method: its numbers, which are the `[method]` table of a configuration, and what follows from them. What it keeps on a device
+/// is [`Training`](super::training::Training)'s.
+pub trait Method: Debug + Send + Sync {
     /// Refuses numbers that no run of so many images in a batch, and of keys kept so, can have.
     ///
     /// # Errors
@@ -73,97 +73,36 @@ pub trait Recipe: Debug + Send + Sync {
         vec![views.clone(); 2]
     }
 
-    /// Which of them are keys.
+    /// Which of them are keys: embedded by a momentum copy of the backbone and of all heads but `p`, which predicts them.
     fn key_views(&self) -> KeyViews {
         KeyViews::None
     }
 
-    /// Heads, momentum copy and queue, as a run starts with them.
+    /// The heads, as a run starts with them.
     ///
     /// # Errors
     /// The device's.
-    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>>;
-}
+    fn heads(&self, build: &mut Build) -> Result<Heads>;
 
-/// What a recipe builds upon.
-pub struct Build<'a> {
-    /// The backbone, freshly initialised or loaded.
-    pub net: &'a dyn Backbone,
-    /// Where it is.
-    pub device: &'a Device,
-    /// Goes on where the backbone's initialisation ended.
-    pub rng: &'a mut StdRng,
-    /// Of the key side: of the momentum copy, then of the queue.
-    pub key_rng: StdRng,
-    /// Whether keys are kept as f16.
-    pub half_queue: bool,
-}
-
-/// Keeps what the key side draws apart from what the query encoder draws.
-const KEY_SEED: u64 = 0x6B65_7973;
-
-impl<'a> Build<'a> {
-    /// Upon a network, with the seed of its run.
-    pub fn new(
-        net: &'a dyn Backbone,
-        device: &'a Device,
-        rng: &'a mut StdRng,
-        seed: u64,
-        half_queue: bool,
-    ) -> Build<'a> {
-        Build { net, device, rng, key_rng: StdRng::seed_from_u64(seed ^ KEY_SEED), half_queue }
+    /// Slots of the queue, 0 for none, and its rings: which embeddings it keeps, and their widths.
+    fn queue(&self, _features: usize) -> (usize, Named<usize>) {
+        (0, Named::default())
     }
 
-    /// A head of two linear layers behind `inputs` elements, with a relu between them and batch norm if `norm`: MoCo-v2, MLS and
-    /// S2R2 have none, SimCLR, SwAV and BYOL have it. A hidden width of 0 stands for that of the features.
+    /// Embeds a chunk of views from the backbone's map of them: the pooled features `g`, and what the heads make, each of what the
+    /// one before it has made.
     ///
     /// # Errors
-    /// The device's.
-    pub fn mlp(&mut self, name: &str, [inputs, hidden, out]: [usize; 3], norm: bool) -> Result<Mlp> {
-        let hidden = if hidden == 0 { self.net.features() } else { hidden };
-        let after = if norm { After::NormRelu } else { After::Relu };
-        Mlp::new(self.device, self.rng, name, inputs, &[(hidden, after), (out, After::Bias)])
+    /// [`Error::Shape`] if the map does not fit; the device's errors.
+    fn embed<'t>(&self, heads: &Heads, map: Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        let mut x = map.global_avg_pool()?;
+        let mut made = vec![("g", x.clone())];
+        for (name, head) in heads.iter() {
+            x = head.forward(&x, mode)?;
+            made.push((name, x.clone()));
+        }
+        Ok(made.into_iter().collect())
     }
-
-    /// A momentum copy of the network and of its `heads`, those that `make` makes.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn momentum<H: Module>(
-        &mut self,
-        heads: &H,
-        make: impl FnOnce(&mut Self) -> Result<H>,
-        embed: Embed<H>,
-    ) -> Result<Momentum<H>> {
-        let net = self.net.another(self.device, &mut self.key_rng)?;
-        std::mem::swap(self.rng, &mut self.key_rng);
-        let copy = make(self);
-        std::mem::swap(self.rng, &mut self.key_rng);
-        let key = Momentum::new(net, copy?, embed);
-        copy_state(&key, &Joined([self.net, heads]))?;
-        Ok(key)
-    }
-
-    /// A queue of random directions with these rings.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn queue(
-        &mut self,
-        slots: usize,
-        rings: impl IntoIterator<Item = (&'static str, usize)>,
-    ) -> Result<Queue> {
-        Queue::random(self.device, &mut self.key_rng, slots, rings, self.half_queue)
-    }
-}
-
-/// A method on a device: its heads ([`Module`]), what it keeps between steps, and its loss.
-pub trait Method: Module + Debug {
-    /// Embeds a chunk of views: at least `g` and `z`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the images do not fit; the device's errors.
-    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>>;
 
     /// The loss of a whole batch: a function of embeddings and of the queue as it was before the step.
     ///
@@ -171,34 +110,14 @@ pub trait Method: Module + Debug {
     /// [`Error::Shape`] if the embeddings do not fit.
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>>;
 
-    /// What happens before any pass of a step: the momentum copy follows, prototypes get unit length.
-    ///
-    /// # Errors
-    /// The device's.
-    fn before(&mut self, _net: &dyn Backbone, _now: &Now) -> Result<()> {
-        Ok(())
+    /// Share of the momentum copy that stays at a step.
+    fn m(&self, _now: &Now) -> f64 {
+        1.0
     }
 
-    /// The parameters that [`Method::before`] may change: they are put back where a step goes no further.
-    fn kept(&self) -> Vec<Param> {
-        self.target().map(|target| target.trained()).unwrap_or_default()
-    }
-
-    /// Embeddings of the key views in the order of the views, and what the key encoder's batch norms have seen.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the batch has no key views; the device's.
-    fn keys(&self, batch: &Batch, passes: Passes) -> Result<Option<(Named<Tensor>, Vec<Observation>)>> {
-        self.target().map(|target| target.keys(batch, passes)).transpose()
-    }
-
-    /// What happens after the optimiser's move: keys enter the queue. `new` are the step's keys, or the query's embeddings
-    /// where there is no key encoder.
-    ///
-    /// # Errors
-    /// The device's.
-    fn after(&mut self, new: &Named<Tensor>, ids: &[u64]) -> Result<()> {
-        self.queue_mut().map_or(Ok(()), |queue| queue.enqueue(new, ids))
+    /// The parameter, by its name, whose rows get unit length before any pass of a step.
+    fn unit_rows(&self) -> Option<&'static str> {
+        None
     }
 
     /// Parameters that move at a rate of their own in this step, or not at all.
@@ -206,19 +125,36 @@ pub trait Method: Module + Debug {
         Vec::new()
     }
 
-    /// The momentum copy, if there is one: it makes the keys, and is saved with a run.
-    fn target(&self) -> Option<&dyn Target> {
-        None
+    /// What enters the queue after the optimiser's move: `new` are the step's keys, or the query's embeddings where there is no key
+    /// encoder.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`].
+    fn enqueue(&self, queue: &mut Queue, new: &Named<Tensor>, ids: &[u64]) -> Result<()> {
+        queue.enqueue(new, ids)
     }
+}
 
-    /// The queue, if there is one: saved with a run.
-    fn queue(&self) -> Option<&Queue> {
-        None
-    }
+/// What heads are built upon.
+pub struct Build<'a> {
+    /// Where they are.
+    pub device: &'a Device,
+    /// What their parameters are drawn with.
+    pub rng: &'a mut StdRng,
+    /// Channels of the backbone's map: the width of g.
+    pub features: usize,
+}
 
-    /// The queue, to be restored.
-    fn queue_mut(&mut self) -> Option<&mut Queue> {
-        None
+impl Build<'_> {
+    /// A head of two linear layers behind `inputs` elements, with a relu between them and batch norm if `norm`: MoCo-v2, MLS and
+    /// S2R2 have none, SimCLR, SwAV and BYOL have it. A hidden width of 0 stands for that of the features.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn mlp(&mut self, name: &str, [inputs, hidden, out]: [usize; 3], norm: bool) -> Result<Mlp> {
+        let hidden = if hidden == 0 { self.features } else { hidden };
+        let after = if norm { After::NormRelu } else { After::Relu };
+        Mlp::new(self.device, self.rng, name, inputs, &[(hidden, after), (out, After::Bias)])
     }
 }
 
@@ -231,6 +167,12 @@ pub struct Embedded<'a, 't> {
     pub images: usize,
     /// The key encoder's embeddings, in the images' order; no gradient flows to them.
     pub keys: Option<&'a Named<Tensor>>,
+    /// The queue as it was before the step.
+    pub queue: Option<&'a Queue>,
+    /// The query encoder's heads.
+    pub heads: &'a Heads,
+    /// Epochs done.
+    pub epoch: u64,
 }
 
 impl<'a, 't> Embedded<'a, 't> {
@@ -249,6 +191,14 @@ impl<'a, 't> Embedded<'a, 't> {
     pub fn key(&self, name: &str) -> Result<&'a Tensor> {
         let keys = self.keys.ok_or_else(|| Error::shape("loss", "no keys were given"))?;
         keys.get(name)
+    }
+
+    /// The queue.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is none.
+    pub fn queue(&self) -> Result<&'a Queue> {
+        self.queue.ok_or_else(|| Error::shape("loss", "no queue was given"))
     }
 
     /// Views of each image in the query.
@@ -314,46 +264,49 @@ impl<'t> From<Term<'t>> for Loss<'t> {
     }
 }
 
-/// A recipe as part of a [configuration](super::Config): in TOML a table with the method's `name` and its numbers.
+/// A method as part of a [configuration](super::Config): in TOML a table with its `name` and its numbers.
 #[derive(Clone, Debug)]
 pub struct MethodConfig {
-    recipe: Arc<dyn Recipe>,
+    method: Arc<dyn Method>,
     table: Table,
 }
 
-impl<R: Recipe + Serialize + 'static> From<R> for MethodConfig {
-    fn from(recipe: R) -> MethodConfig {
+impl<M: Method + Serialize + 'static> From<M> for MethodConfig {
+    fn from(method: M) -> MethodConfig {
         // By way of the text, in which an f32 has its own digits and no more.
-        let text = toml::to_string(&recipe).expect("plain numbers");
-        MethodConfig { recipe: Arc::new(recipe), table: toml::from_str(&text).expect("TOML") }
+        let text = toml::to_string(&method).expect("plain numbers");
+        MethodConfig { method: Arc::new(method), table: toml::from_str(&text).expect("TOML") }
     }
 }
 
 impl MethodConfig {
-    /// The numbers as TOML, without the method's name.
+    /// The method's name.
+    pub fn name(&self) -> &str {
+        self.table.get("name").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The name and the numbers as TOML.
     pub fn table(&self) -> &Table {
         &self.table
     }
 }
 
 impl Deref for MethodConfig {
-    type Target = dyn Recipe;
+    type Target = Arc<dyn Method>;
 
-    fn deref(&self) -> &(dyn Recipe + 'static) {
-        &*self.recipe
+    fn deref(&self) -> &Arc<dyn Method> {
+        &self.method
     }
 }
 
 impl PartialEq for MethodConfig {
     fn eq(&self, other: &MethodConfig) -> bool {
-        self.name() == other.name() && self.table == other.table
+        self.table == other.table
     }
 }
 
 impl Serialize for MethodConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut table = Table::from_iter([("name".to_string(), Value::from(self.name()))]);
-        table.extend(self.table.clone());
-        table.serialize(serializer)
+        self.table.serialize(serializer)
     }
 }

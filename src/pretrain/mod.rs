@@ -31,6 +31,7 @@ mod start;
 mod step;
 mod sweep;
 mod trainer;
+pub mod training;
 
 pub use collapse::{Dispersion, Watch};
 pub use config::{

@@ -1,5 +1,6 @@
-//! Values by name: what an encoder puts out, and the rings of a queue.
+//! Values by name: what an encoder puts out, the heads that make it, and the rings of a queue.
 
+use crate::engine::nn::{Module, Param};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
@@ -42,12 +43,24 @@ impl<T> Named<T> {
         self.0.iter_mut().map(|(name, value)| (*name, value))
     }
 
+    /// All but one.
+    pub fn without(mut self, name: &str) -> Named<T> {
+        self.0.retain(|(known, _)| *known != name);
+        self
+    }
+
     /// The same names with other values.
     ///
     /// # Errors
     /// The first that `f` gives.
     pub fn try_map<'a, U>(&'a self, mut f: impl FnMut(&'a T) -> Result<U>) -> Result<Named<U>> {
         self.0.iter().map(|(name, value)| Ok((*name, f(value)?))).collect::<Result<_>>().map(Named)
+    }
+}
+
+impl<M: Module> Module for Named<M> {
+    fn visit(&self, f: &mut dyn FnMut(&Param)) {
+        self.iter().for_each(|(_, module)| module.visit(f));
     }
 }
 

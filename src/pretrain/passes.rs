@@ -41,9 +41,21 @@ pub struct Passes {
 }
 
 impl Passes {
-    /// The chunks of a tensor of `rows` views.
+    /// The fewest equal chunks of `rows` views that hold at most `chunk` each and that no group of batch norm reaches over: a chunk
+    /// holds some of the groups or is one itself.
     pub fn chunks(self, rows: usize) -> Chunks {
-        Chunks::new(rows, self.groups, self.chunk)
+        let Passes { groups, chunk } = self;
+        let most = if chunk == 0 { rows } else { chunk.min(rows) };
+        let fits = |&count: &usize| {
+            let cuts_no_group = groups.is_multiple_of(count) || count > groups;
+            cuts_no_group && rows.is_multiple_of(count) && rows / count <= most
+        };
+        let count = (1..=rows).find(fits).unwrap_or(1);
+        let size = rows / count;
+        Chunks {
+            rows: (0..count).map(|i| i * size..(i + 1) * size).collect(),
+            mode: Mode::Train { groups: (groups / count).max(1) },
+        }
     }
 }
 
@@ -52,32 +64,8 @@ impl Passes {
 pub struct Chunks {
     /// Rows of each chunk: all of one size.
     pub rows: Vec<Range<usize>>,
-    /// Groups of batch norm within a chunk.
-    pub groups: usize,
-}
-
-impl Chunks {
-    /// The fewest equal chunks of `rows` rows that hold at most `most` each (0: one chunk) and no group of batch norm
-    /// reaches over: of `groups` groups in all, a chunk holds some or is one itself.
-    pub fn new(rows: usize, groups: usize, most: usize) -> Chunks {
-        let most = if most == 0 { rows } else { most.min(rows) };
-        let fits = |count: &usize| rows.is_multiple_of(*count) && rows / count <= most;
-        let count = (1..=rows).find(|count| fits(count) && aligned(groups, *count)).unwrap_or(1);
-        let size = rows / count.max(1);
-        Chunks {
-            rows: (0..count).map(|i| i * size..(i + 1) * size).collect(),
-            groups: (groups / count.max(1)).max(1),
-        }
-    }
-
-    fn mode(&self) -> Mode {
-        Mode::Train { groups: self.groups }
-    }
-}
-
-/// Whether `count` equal chunks cut no group in two, or are groups themselves.
-fn aligned(groups: usize, count: usize) -> bool {
-    groups.is_multiple_of(count) || count > groups
+    /// Batch norm within a chunk: its groups.
+    pub mode: Mode,
 }
 
 /// The query encoder's pass over all views of a step: outputs now, gradients later.
@@ -112,7 +100,7 @@ impl<'a> QueryPass<'a> {
         let whole = parts.iter().all(|(_, chunks)| chunks.rows.len() == 1);
         for ((views, chunks), tape) in parts.iter().zip(tapes) {
             if whole {
-                let embedding = encoder.embed(&tape.constant(views.clone()), chunks.mode())?;
+                let embedding = encoder.embed(&tape.constant(views.clone()), chunks.mode)?;
                 outputs.push(values(&embedding)?);
                 kept.push(embedding);
             } else {
@@ -138,18 +126,15 @@ impl<'a> QueryPass<'a> {
                     d.as_ref().map(|d| d.rows(start + rows.start..start + rows.end)).transpose()
                 })?;
                 let again = self.tapes[i].fresh();
-                let grads = match self.kept.get(i) {
-                    Some(embedding) => {
-                        seen.push(self.tapes[i].take_observations());
-                        walk_back(&self.tapes[i], embedding, &dy)?
-                    }
+                let (tape, embedding) = match self.kept.get(i) {
+                    Some(embedding) => (&self.tapes[i], embedding.clone()),
                     None => {
-                        let embedding =
-                            self.encoder.embed(&again.constant(views.rows(rows.clone())?), chunks.mode())?;
-                        seen.push(again.take_observations());
-                        walk_back(&again, &embedding, &dy)?
+                        let views = again.constant(views.rows(rows.clone())?);
+                        (&again, self.encoder.embed(&views, chunks.mode)?)
                     }
                 };
+                seen.push(tape.take_observations());
+                let grads = walk_back(tape, &embedding, &dy)?;
                 match &mut sum {
                     Some(sum) => sum.add(grads)?,
                     None => sum = Some(grads),
@@ -175,7 +160,7 @@ pub fn embed_chunks(
     for rows in &chunks.rows {
         let tape = Tape::inert(views.device());
         let views = if chunks.rows.len() == 1 { views.clone() } else { views.rows(rows.clone())? };
-        outputs.push(values(&encoder.embed(&tape.constant(views), chunks.mode())?)?);
+        outputs.push(values(&encoder.embed(&tape.constant(views), chunks.mode)?)?);
         seen.push(tape.take_observations());
     }
     Ok((Named::stack(&outputs)?, merged(seen)?))
@@ -213,8 +198,9 @@ mod tests {
     #[test]
     fn chunks_are_equal_and_cut_no_group_of_batch_norm() {
         let sizes = |rows, groups, most| {
-            let chunks = Chunks::new(rows, groups, most);
-            (chunks.rows.len(), chunks.rows[0].len(), chunks.groups)
+            let chunks = Passes { groups, chunk: most }.chunks(rows);
+            let Mode::Train { groups } = chunks.mode else { panic!("not in training") };
+            (chunks.rows.len(), chunks.rows[0].len(), groups)
         };
         assert_eq!(sizes(1280, 1, 0), (1, 1280, 1));
         assert_eq!(sizes(1280, 1, 64), (20, 64, 1));
@@ -222,7 +208,7 @@ mod tests {
         assert_eq!(sizes(256, 8, 100), (4, 64, 2));
         assert_eq!(sizes(256, 8, 16), (16, 16, 1));
         assert_eq!(sizes(12, 1, 5), (3, 4, 1));
-        let chunks = Chunks::new(12, 1, 5);
+        let chunks = Passes { groups: 1, chunk: 5 }.chunks(12);
         assert_eq!(chunks.rows, [0..4, 4..8, 8..12]);
     }
 }

@@ -12,9 +12,9 @@
 //! `positives_are_the_images_that_their_slots_held_before_the_step` in `tests/training.rs`.
 
 use super::named::Named;
-use crate::engine::autograd::Var;
+use crate::engine::autograd::{Tape, Var};
 use crate::engine::device::Device;
-use crate::engine::ops::{L2Normalize, Packed, PackedProduct, run};
+use crate::engine::ops::{L2Normalize, Packed, PackedProduct, TopK, run};
 use crate::engine::tensor::{Shape, Tensor, init};
 use crate::error::{Error, Result};
 use rand::Rng;
@@ -89,6 +89,17 @@ impl Ring {
         parts.pop().ok_or_else(|| Error::shape("queue", "a ring without slots: raise the queue"))
     }
 
+    /// What [`TopK`] finds among the cosines of raw rows x with all keys, `[B, width]`; not differentiated.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the widths differ or k is over D or 64.
+    pub fn nearest(&self, x: &Tensor, top_k: TopK) -> Result<Vec<Tensor>> {
+        let x = run(&L2Normalize, &[x])?.swap_remove(0);
+        let tape = Tape::inert(x.device());
+        let similarities = self.products(&tape.constant(x))?; // [B, D]
+        run(&top_k, &[similarities.value()])
+    }
+
     fn write_rows(&mut self, start: usize, rows: &Tensor) -> Result<()> {
         match self {
             Ring::Full(keys) => keys.write_rows(start, rows),
@@ -118,10 +129,10 @@ impl Queue {
         device: &Device,
         rng: &mut impl Rng,
         slots: usize,
-        widths: impl IntoIterator<Item = (&'static str, usize)>,
+        widths: impl Into<Named<usize>>,
         half: bool,
     ) -> Result<Queue> {
-        let keys = Named::from_iter(widths).try_map(|&width| {
+        let keys = widths.into().try_map(|&width| {
             let rows = init::drawn(device, [slots, width], |count| {
                 let mut rows = init::normal(rng, count, 1.0);
                 for row in rows.chunks_exact_mut(width) {

@@ -47,7 +47,8 @@ impl Config {
             (config.method, config.optimizer, config.train.groups) =
                 (own.method, own.optimizer, own.train.groups);
             if *self == Config::preset("demo")? {
-                config = (entry.small)(config);
+                config.train.batch = 64;
+                (entry.small)(&mut config);
             }
         }
         match variant {

@@ -2,8 +2,8 @@
 
 use super::config::{Config, ModelConfig};
 use super::encoder::{Embedding, Encoder};
-use super::method::{Build, Method};
 use super::momentum::copy_state;
+use super::training::Training;
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
 use crate::engine::nn::{Mode, Module, Param, ResNet, ResNetConfig, Stem};
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::interop::{Head, Source, Weights};
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A ResNet with the heads of its method.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct ResNetEncoder {
     /// The part that is kept after pretraining.
     pub backbone: ResNet,
     /// The method that it is or was pretrained by.
-    pub method: Box<dyn Method>,
+    pub method: Training,
 }
 
 impl Encoder for ResNetEncoder {
@@ -42,8 +43,8 @@ impl Config {
     pub fn encoder(&self, device: &Device) -> Result<ResNetEncoder> {
         let rng = &mut StdRng::seed_from_u64(self.seed);
         let backbone = ResNet::new(device, rng, &self.resnet())?;
-        let build = &mut Build::new(&backbone, device, rng, self.seed, self.half.queue);
-        let method = self.method.build(build)?;
+        let method = Arc::clone(&self.method);
+        let method = Training::new(method, &backbone, device, rng, self.seed, self.half.queue)?;
         Ok(ResNetEncoder { backbone, method })
     }
 }
@@ -101,7 +102,7 @@ impl Imported {
         config.init = Some(path.to_path_buf());
         config.init_prefix = prefix.map(String::from);
         let encoder = config.encoder(device)?;
-        let used = source.load(&weights, [&encoder.backbone, &*encoder.method], &place)?;
+        let used = source.load(&weights, [&encoder.backbone, &encoder.method], &place)?;
         // What is told of must be what was loaded.
         if used.len() == encoder.backbone.state().len()
             && let Some(head) = source.head.take()
@@ -133,8 +134,8 @@ pub fn start_from(encoder: &ResNetEncoder, config: &Config, init: &Path) -> Resu
         let advice = "set --backbone, model.width and model.stem as the file has them";
         return Err(Error::input(format!("the file holds {theirs}, the run has {ours}"), place, advice));
     }
-    let used = source.load(&weights, [&encoder.backbone, &*encoder.method], &place)?;
-    if let Some(target) = encoder.method.target() {
+    let used = source.load(&weights, [&encoder.backbone, &encoder.method], &place)?;
+    if let Some(target) = &encoder.method.target {
         copy_state(target, encoder)?;
     }
     Ok(used.len() > encoder.backbone.state().len())

@@ -1,9 +1,10 @@
 //! One training step: the only place where state changes.
 
 use super::encoder::{Embedding, Encoder};
-use super::method::{Embedded, Method, Now, Term};
+use super::method::{Now, Term};
 use super::named::Named;
 use super::passes::{Batch, Passes, QueryPass};
+use super::training::Training;
 use crate::engine::autograd::{Grads, Observation, Tape, Var};
 use crate::engine::exchange::Exchange;
 use crate::engine::nn::{Backbone, Mode, Module, Param, ResNet};
@@ -19,7 +20,7 @@ pub struct Learner<N = ResNet> {
     /// The backbone: the part that is kept after pretraining.
     pub net: N,
     /// The method: heads, momentum copy, queue, loss.
-    pub method: Box<dyn Method>,
+    pub method: Training,
     /// The optimiser and its buffers.
     pub optimizer: Box<dyn Optimizer>,
     /// Groups of batch norm, and the rows that pass through the encoder at a time.
@@ -31,7 +32,7 @@ pub struct Learner<N = ResNet> {
 }
 
 /// The query encoder: the backbone with the method's heads.
-struct Query<'a>(&'a dyn Backbone, &'a dyn Method);
+struct Query<'a>(&'a dyn Backbone, &'a Training);
 
 impl Encoder for Query<'_> {
     fn embed<'t>(&self, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
@@ -109,15 +110,14 @@ impl<N: Backbone> Learner<N> {
             true => batch.query.iter().map(|_| Tape::half(&device)).collect(),
             false => batch.query.iter().map(|_| Tape::new(&device)).collect(),
         };
-        let encoder = Query(&self.net, &*self.method);
+        let encoder = Query(&self.net, &self.method);
         let pass = QueryPass::run(&encoder, &batch.query, &tapes, self.passes)?;
         let outputs = pass.outputs.clone();
 
         // 4. The loss, on a tape of its own from the outputs on. ORDER: the queue is still the old one.
         let head = Tape::new(&device);
         let leaves = outputs.try_map(|y| Ok(head.leaf(y.clone())))?;
-        let embedded = Embedded { query: leaves.clone(), images: batch.ids.len(), keys: keys.as_ref() };
-        let loss = self.method.loss(&embedded)?;
+        let loss = self.method.loss(leaves.clone(), batch.ids.len(), keys.as_ref(), now)?;
         let ranks = self.exchange.ranks();
         let mut dy: Named<Option<Tensor>> = outputs.try_map(|_| Ok(None))?;
         let mut squares = Vec::new();
@@ -177,7 +177,8 @@ impl<N: Backbone> Learner<N> {
         }
 
         // 9. The keys enter the queue.
-        let held = self.method.queue().filter(|_| loss.positives.is_some()).map(|queue| queue.ids.clone());
+        let held =
+            self.method.queue.as_ref().filter(|_| loss.positives.is_some()).map(|queue| queue.ids.clone());
         self.method.after(keys.as_ref().unwrap_or(&outputs), &batch.ids)?;
         if let (Some(slots), Some(ids)) = (&loss.positives, held) {
             report.neighbours = slots.to_vec()?.iter().map(|&slot| ids[slot as usize]).collect();

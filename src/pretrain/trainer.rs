@@ -169,7 +169,7 @@ impl Pretraining {
             self.judged_on().into_iter().flatten().flat_map(|album| album.photos().warnings()).cloned(),
         );
         let photos = self.album.photos().len();
-        let slots = self.learner.method.queue().map_or(0, |queue| queue.slots());
+        let slots = self.learner.method.queue.as_ref().map_or(0, |queue| queue.slots());
         let crowded = (2 * slots > photos).then(|| {
             format!(
                 "the queue of {slots} is more than half of the {photos} photos: an image meets its own older keys in it \

@@ -79,7 +79,7 @@ fn mls_loss(case: &GoldenCase, device: &Device, mls: &Mls, weights: [f32; 2]) ->
     let (g, z) = (tape.leaf(pick(["g1", "z1"])), tape.leaf(pick(["z1", "g1"])));
     let queue = queue_of([("g", pick(["queue_g", "queue_z"])), ("z", pick(["queue_z", "queue_g"]))]);
     let own = case.find("in.z2").map_or_else(|| z.value().clone(), |z2| z2.tensor(device));
-    evaluate(&tape, &mls.loss([&g, &z], &own, &queue, weights)?, &[("g1", &g), ("z1", &z)])
+    evaluate(&tape, &mls.loss_of([&g, &z], &own, &queue, weights)?, &[("g1", &g), ("z1", &z)])
 }
 
 /// `mls_bce`, `bce_pos` and `knn_softmax`: the multi-label term alone.
@@ -164,7 +164,7 @@ pub fn swav_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let (full, views) = (case.whole("n_full"), case.whole("n_full") + case.whole("n_small"));
     let mut outputs = case.differentiate(device, &["scores"], |_, x| {
         let swav = Swav { tau, sinkhorn_eps: eps as f32, sinkhorn_iterations: iterations, ..Swav::default() };
-        let loss = swav.loss(&x[0], x[0].shape()[0] / views, &[])?;
+        let loss = swav.loss_of(&x[0], x[0].shape()[0] / views, &[])?;
         Ok(vec![("loss", loss.terms[0].value.clone())])
     })?;
     let scores = case.array("in.scores");
@@ -205,7 +205,7 @@ pub fn densecl_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let [q, q_dense] = ["q", "q_dense"].map(|name| tape.leaf(case.input(name, device)));
     let map = tape.leaf(f1.clone());
     let densecl = DenseCl { tau, lambda, ..DenseCl::default() };
-    let loss = densecl.loss([&q, &map, &q_dense], [&k, &f2, &k_dense], &queue)?;
+    let loss = densecl.loss_of([&q, &map, &q_dense], [&k, &f2, &k_dense], &queue)?;
     let mut outputs = evaluate(&tape, &loss, &[("q", &q), ("q_dense", &q_dense), ("f1", &map)])?;
     let cells = f1.shape()[1] * f1.shape()[2];
     let rows = match_cells(&f1, &f2)?.to_f64()?;

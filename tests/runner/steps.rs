@@ -2,17 +2,19 @@
 
 use super::case::{Array, GoldenCase, Outputs, channels_first};
 use rand::{SeedableRng, rngs::StdRng};
+use std::sync::Arc;
 use vista::engine::autograd::Var;
 use vista::engine::nn::{Backbone, BatchNorm, Conv2d, Mode, Module, Param};
 use vista::engine::ops::{GatherRows, run};
 use vista::engine::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
-use vista::pretrain::method::{Build, Recipe};
+use vista::pretrain::method::Method;
 use vista::pretrain::methods::mls::{Mls, pseudo_labels};
 use vista::pretrain::methods::moco::Moco;
 use vista::pretrain::methods::s2r2::S2r2;
-use vista::pretrain::momentum::{Joined, copy_state};
+use vista::pretrain::momentum::copy_state;
 use vista::pretrain::passes::Passes;
 use vista::pretrain::queue::{Queue, Ring};
+use vista::pretrain::training::Training;
 use vista::pretrain::{Batch, Learner, Now};
 use vista::{Device, Result, Tensor};
 
@@ -67,12 +69,12 @@ fn name_in_file(param: &Param) -> String {
     param.name().replace("projector.0", "fc1").replace("projector.2", "fc2")
 }
 
-/// A learner with the file's encoder, by a recipe with these widths of the projector.
+/// A learner with the file's encoder, by a method with these widths of the projector.
 fn learner(
     case: &GoldenCase,
     device: &Device,
     optimizer: Box<dyn Optimizer>,
-    recipe: impl FnOnce([usize; 2]) -> Box<dyn Recipe>,
+    method: impl FnOnce([usize; 2]) -> Arc<dyn Method>,
 ) -> Result<Learner<TinyNet>> {
     let shape = |name: &str| case.find(&format!("in.param.{name}.weight")).map(|array| array.shape.clone());
     let channels =
@@ -80,7 +82,7 @@ fn learner(
     let widths = ["fc1", "fc2"].map(|name| shape(name).expect("a linear layer")[0]);
     let rng = &mut StdRng::seed_from_u64(0);
     let net = TinyNet::new(channels, device, rng)?;
-    let method = recipe(widths).build(&mut Build::new(&net, device, rng, 0, false))?;
+    let method = Training::new(method(widths), &net, device, rng, 0, false)?;
     let passes = Passes { groups: case.whole("num_splits"), chunk: 0 };
     let learner = Learner {
         net,
@@ -93,8 +95,8 @@ fn learner(
     for param in learner.trained() {
         param.set(case.input(&format!("param.{}", name_in_file(&param)), device))?;
     }
-    if let Some(target) = learner.method.target() {
-        copy_state(&Joined([target]), &learner)?;
+    if let Some(target) = &learner.method.target {
+        copy_state(target, &learner)?;
     }
     Ok(learner)
 }
@@ -127,13 +129,13 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let mut learner = learner(case, device, Box::new(sgd), |[hidden, projection]| match is_mls {
         true => {
             let lambda = case.number("lambda") as f32;
-            Box::new(Mls { tau, k, lambda, queue: slots, m, projection, hidden, ..Mls::default() })
+            Arc::new(Mls { tau, k, lambda, queue: slots, m, projection, hidden, ..Mls::default() })
         }
-        false => Box::new(Moco { tau, queue: slots, m, projection, hidden }),
+        false => Arc::new(Moco { tau, queue: slots, m, projection, hidden }),
     })?;
     let rings = [("g", "queue_g"), ("z", "queue_z")].into_iter().filter(|(ring, _)| is_mls || *ring == "z");
     let keys = rings.clone().map(|(ring, name)| (ring, Ring::from(case.input(name, device)))).collect();
-    *learner.method.queue_mut().expect("a queue") = Queue { keys, ids: vec![None; slots], ptr: 0 };
+    learner.method.queue = Some(Queue { keys, ids: vec![None; slots], ptr: 0 });
     let now = Now { lr: case.number("lr"), ..Now::default() };
     let (steps, batch) = (case.array("in.x1").shape[0], case.array("in.x1").shape[1]);
     let mut outputs = Outputs::new();
@@ -156,17 +158,14 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
             outputs.entry(format!("out.{}", term.name)).or_default().push(term.value.into());
         }
     }
-    let queue = learner.method.queue().expect("a queue");
+    let queue = learner.method.queue.as_ref().expect("a queue");
     for (ring, name) in rings {
         outputs.insert(format!("out.{name}"), queue.ring(ring)?.values()?.to_f64()?);
     }
     outputs.insert("out.ptr".into(), vec![queue.ptr as f64]);
     insert_state(&learner, ["param_q", "stats_q"], &mut outputs)?;
-    insert_state(
-        &Joined([learner.method.target().expect("a key encoder")]),
-        ["param_k", "stats_k"],
-        &mut outputs,
-    )?;
+    let target = learner.method.target.as_ref().expect("a key encoder");
+    insert_state(target, ["param_k", "stats_k"], &mut outputs)?;
     Ok(outputs)
 }
 
@@ -175,7 +174,7 @@ fn positives(learner: &Learner<TinyNet>, views: &Batch, k: usize) -> Result<Vec<
     let tape = vista::engine::autograd::Tape::inert(views.query[0].device());
     let mode = Mode::Train { groups: learner.passes.groups };
     let embedding = learner.method.embed(&learner.net, &tape.constant(views.query[0].clone()), mode)?;
-    let queue = learner.method.queue().expect("a queue");
+    let queue = learner.method.queue.as_ref().expect("a queue");
     let labels = pseudo_labels(embedding.get("g")?.value(), queue.ring("g")?, k)?[0].to_f64()?;
     let slots = queue.slots();
     Ok(labels.iter().enumerate().filter(|(_, y)| **y == 1.0).map(|(i, _)| (i % slots) as f64).collect())
@@ -187,7 +186,7 @@ pub fn s2r2_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let adam = Adam::new(AdamConfig { beta1, beta2, eps, weight_decay });
     let tau = case.number("tau") as f32;
     let mut learner = learner(case, device, Box::new(adam), |[hidden, projection]| {
-        Box::new(S2r2 { tau, views: case.whole("k"), projection, hidden })
+        Arc::new(S2r2 { tau, views: case.whole("k"), projection, hidden })
     })?;
     let now = Now { lr: case.number("lr"), ..Now::default() };
     let mut outputs = Outputs::new();

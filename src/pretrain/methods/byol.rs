@@ -2,16 +2,13 @@
 
 use super::entry::{Entry, parse, preset};
 use crate::engine::autograd::Var;
-use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
-use crate::engine::ops::{L2Normalize, Over, run};
+use crate::engine::ops::Over;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
 use crate::pretrain::check::check_momentum;
-use crate::pretrain::config::{Config, OptimizerConfig, OptimizerName, TrainConfig};
-use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, HalfConfig, KeyViews, Loss, Method, Now, Recipe, Term};
-use crate::pretrain::momentum::{Momentum, Target};
+use crate::pretrain::config::{Config, OptimizerName};
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Heads, KeyViews, Loss, Method, Now, Term};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
@@ -23,7 +20,7 @@ use std::f64::consts::PI;
 /// BYOL, Eq. 2, symmetrised as in its Sec. 3.1; Sec. 3.3 and App. B: hidden 4096 with batch norm, 256 wide, m from 0.99 to 1
 /// by cosine, view 1 always blurred, view 2 blurred with p 0.1 and solarised with p 0.2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(tag = "name", rename = "byol", default, deny_unknown_fields)]
 pub struct Byol {
     /// Share of the key encoder that stays at each step, at the start.
     pub m: f64,
@@ -82,12 +79,10 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<Byol>,
     recipe: |config| recipe(config.train.epochs),
-    small: |config| Config {
-        method: Byol { hidden: 512, ..Byol::default() }.into(),
-        train: TrainConfig { batch: 64, ..config.train },
-        // The rate is the paper's for a batch of 256.
-        optimizer: OptimizerConfig { lr: config.optimizer.lr / 4.0, warmup_steps: 50, ..config.optimizer },
-        ..config
+    small: |config| {
+        config.method = Byol { hidden: 512, ..Byol::default() }.into();
+        config.optimizer.lr /= 4.0; // the paper's is for a batch of 256
+        config.optimizer.warmup_steps = 50;
     },
     presets: &[
         preset(
@@ -105,27 +100,21 @@ pub const ENTRY: Entry = Entry {
 /// BYOL, Sec. 3.3 and App. B: LARS at 0.2 for a batch of 256, weight decay 1.5e-6, ten epochs of warm-up. Batch norm
 /// normalises each view on its own.
 fn recipe(epochs: u64) -> Config {
-    const COCO_STEPS_PER_EPOCH: u64 = 118_287 / 256;
-    let config = Config::base(Byol::default());
-    Config {
-        train: TrainConfig { epochs, groups: 2, ..config.train },
-        optimizer: OptimizerConfig {
-            name: OptimizerName::Lars,
-            lr: 0.2,
-            warmup_steps: 10 * COCO_STEPS_PER_EPOCH,
-            weight_decay: 1.5e-6,
-            ..config.optimizer
-        },
-        views: ViewConfig::byol(224, 0),
-        ..config
-    }
+    let mut config = Config::base(Byol::default());
+    config.train.epochs = epochs;
+    config.train.groups = 2;
+    config.optimizer.name = OptimizerName::Lars;
+    config.optimizer.lr = 0.2;
+    config.optimizer.warmup_steps = 10 * COCO_STEPS_PER_EPOCH;
+    config.optimizer.weight_decay = 1.5e-6;
+    config.views = ViewConfig::byol(224, 0);
+    config
 }
 
-impl Recipe for Byol {
-    fn name(&self) -> &'static str {
-        ENTRY.name
-    }
+/// At a batch of 256.
+pub(super) const COCO_STEPS_PER_EPOCH: u64 = 118_287 / 256;
 
+impl Method for Byol {
     fn check(&self, _batch: usize, _half: &HalfConfig) -> Result<()> {
         check_momentum(self.m)
     }
@@ -138,55 +127,21 @@ impl Recipe for Byol {
         KeyViews::Both
     }
 
-    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let widths = [build.net.features(), self.hidden, self.projection];
-        let heads = |build: &mut Build| build.mlp("projector", widths, self.projector_norm);
-        let projector = heads(build)?;
-        let back = [self.projection, self.hidden, self.projection];
-        let predictor = build.mlp("predictor", back, self.projector_norm)?;
-        // What predicts the keys is not part of the encoder that makes them.
-        let key = build.momentum(&projector, heads, super::moco::embed)?;
-        Ok(Box::new(Training { byol: self.clone(), projector, predictor, key }))
+    /// `z = projector(g)`, `p = predictor(z)`, g the pooled features. The momentum copy has no p, which predicts what it makes.
+    fn heads(&self, build: &mut Build) -> Result<Heads> {
+        let &Byol { projection, hidden, projector_norm: norm, .. } = self;
+        let projector = build.mlp("projector", [build.features, hidden, projection], norm)?;
+        let predictor = build.mlp("predictor", [projection, hidden, projection], norm)?;
+        Ok([("z", projector), ("p", predictor)].into())
     }
-}
 
-/// BYOL in training.
-#[derive(Debug)]
-struct Training {
-    byol: Byol,
-    projector: Mlp,
-    predictor: Mlp,
-    key: Momentum<Mlp>,
-}
-
-impl Module for Training {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.projector.visit(f);
-        self.predictor.visit(f);
-    }
-}
-
-impl Method for Training {
-    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        let g = net.map(images, mode)?.global_avg_pool()?;
-        let z = self.projector.forward(&g, mode)?;
-        let p = self.predictor.forward(&z, mode)?;
-        Ok([("g", g), ("z", z), ("p", p)].into())
+    fn m(&self, now: &Now) -> f64 {
+        if self.m_cosine { rising(self.m, now.progress) } else { self.m }
     }
 
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
         e.views("byol", 2)?;
         loss(e.query("p")?, e.key("z")?)
-    }
-
-    fn before(&mut self, net: &dyn Backbone, now: &Now) -> Result<()> {
-        let m = self.byol.m;
-        let m = if self.byol.m_cosine { rising(m, now.progress) } else { m };
-        self.key.follow([net, &self.projector], m)
-    }
-
-    fn target(&self) -> Option<&dyn Target> {
-        Some(&self.key)
     }
 }
 
@@ -205,16 +160,18 @@ pub fn loss<'t>(p: &Var<'t>, z: &Tensor) -> Result<Loss<'t>> {
         let detail = format!("needs 2 views in both encoders, got {n} and {} rows", z.shape()[0]);
         return Err(Error::shape("byol", detail));
     }
-    let other = Tensor::stack_rows(&[&z.rows(n / 2..n)?, &z.rows(0..n / 2)?])?; // z2 above z1
-    let value = distances(p, &other)?.scale(2.0)?; // two means over B, not one over 2 B
-    Ok(Term::new("loss_byol", value, 0.0).into())
+    let two = p.tape().constant(Tensor::full(p.tape().device(), [], 2.0)?);
+    let distance = two.sub(&crossed_cosines(p, z)?.mean(Over::All)?.scale(2.0)?)?;
+    Ok(Term::new("loss_byol", distance.scale(2.0)?, 0.0).into()) // two means over B, not one over 2 B
 }
 
-/// `mean_i(2 - 2 cos(p_i, z_i))`
-fn distances<'t>(p: &Var<'t>, z: &Tensor) -> Result<Var<'t>> {
-    let tape = p.tape();
-    let z = run(&L2Normalize, &[z])?.swap_remove(0);
-    let cosines = p.l2_normalize()?.mul(&tape.constant(z))?.sum(Over::Row)?; // [N]
-    let two = tape.constant(Tensor::full(tape.device(), [], 2.0)?);
-    two.sub(&cosines.mean(Over::All)?.scale(2.0)?)
+/// `cos(p1, z2)` of each image, then `cos(p2, z1)`, of predictions p and constants z, both `[2 B, d]`: `[2 B]`.
+///
+/// # Errors
+/// [`Error::Shape`] if they differ in shape.
+pub(super) fn crossed_cosines<'t>(p: &Var<'t>, z: &Tensor) -> Result<Var<'t>> {
+    let n = z.shape()[0]; // 2 B
+    let other = Tensor::stack_rows(&[&z.rows(n / 2..n)?, &z.rows(0..n / 2)?])?; // z2 above z1
+    let targets = p.tape().constant(other).l2_normalize()?;
+    p.l2_normalize()?.mul(&targets)?.sum(Over::Row)
 }

@@ -1,17 +1,16 @@
 //! DenseCL: InfoNCE of whole views, and of the cells of their feature maps.
 
 use super::entry::{Entry, parse, preset};
-use super::moco::{collapsed_nce, info_nce, small_momentum};
+use super::moco::{self, small_queue};
 use crate::engine::autograd::{Tape, Var};
-use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
+use crate::engine::nn::Mode;
 use crate::engine::ops::{GatherRows, L2Normalize, MatchCells, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::pretrain::check::{check_momentum, check_queue, check_tau, check_weight};
-use crate::pretrain::config::{Config, TrainConfig};
+use crate::pretrain::config::Config;
 use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, HalfConfig, KeyViews, Loss, Method, Now, Recipe, Term};
-use crate::pretrain::momentum::{Momentum, Target};
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Heads, KeyViews, Loss, Method, Now};
 use crate::pretrain::named::Named;
 use crate::pretrain::queue::Queue;
 use serde::{Deserialize, Serialize};
@@ -23,7 +22,7 @@ use serde::{Deserialize, Serialize};
 /// # Source
 /// DenseCL, Eq. 1-4 and Sec. 4.1: lambda 0.5, tau 0.2, 128 wide, m 0.999, a queue of 16,384 on COCO.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(tag = "name", rename = "densecl", default, deny_unknown_fields)]
 pub struct DenseCl {
     /// Temperature of both terms.
     pub tau: f32,
@@ -55,7 +54,7 @@ pub const ENTRY: Entry = Entry {
     recipe: |config| epochs(config.train.epochs),
     small: |config| {
         let method = DenseCl { tau: 0.1, queue: 256, m: 0.996, ..DenseCl::default() };
-        small_momentum(Config { method: method.into(), ..config })
+        small_queue(config, method);
     },
     presets: &[
         preset(
@@ -72,15 +71,12 @@ pub const ENTRY: Entry = Entry {
 /// # Source
 /// DenseCL, Sec. 4.1: COCO with lr 0.3, batch 256.
 fn epochs(epochs: u64) -> Config {
-    let config = Config::base(DenseCl::default());
-    Config { train: TrainConfig { epochs, ..config.train }, ..config }
+    let mut config = Config::base(DenseCl::default());
+    config.train.epochs = epochs;
+    config
 }
 
-impl Recipe for DenseCl {
-    fn name(&self) -> &'static str {
-        ENTRY.name
-    }
-
+impl Method for DenseCl {
     fn check(&self, batch: usize, half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.2)?;
         check_weight("method.lambda", self.lambda, 1.0)?;
@@ -92,92 +88,47 @@ impl Recipe for DenseCl {
         KeyViews::Second
     }
 
-    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let heads = |build: &mut Build| Heads::new(self, build);
-        let query = heads(build)?;
-        let key = build.momentum(&query, heads, embed)?;
-        let queue = build.queue(self.queue, ["z", "dense"].map(|name| (name, self.projection)))?;
-        Ok(Box::new(Training { densecl: self.clone(), heads: query, key, queue }))
+    /// The global and the dense projector, both behind the backbone.
+    ///
+    /// # Source
+    /// DenseCL, Sec. 3.2: 1x1 convolution, relu, 1x1 convolution; a grid of `S x S` cells.
+    fn heads(&self, build: &mut Build) -> Result<Heads> {
+        let projector = build.mlp("projector", [build.features, self.hidden, self.projection], false)?;
+        let dense = build.mlp("dense", [build.features, 0, self.projection], false)?;
+        Ok([("z", projector), ("dense", dense)].into())
     }
-}
 
-/// The global and the dense projector.
-#[derive(Debug)]
-struct Heads {
-    projector: Mlp,
-    dense: DenseProjector,
-}
-
-impl Heads {
-    fn new(densecl: &DenseCl, build: &mut Build) -> Result<Heads> {
-        let features = build.net.features();
-        let projector = build.mlp("projector", [features, densecl.hidden, densecl.projection], false)?;
-        let dense = build.mlp("dense", [features, 0, densecl.projection], false)?;
-        Ok(Heads { projector, dense: DenseProjector { mlp: dense, grid: densecl.grid } })
+    fn queue(&self, _features: usize) -> (usize, Named<usize>) {
+        (self.queue, [("z", self.projection), ("dense", self.projection)].into())
     }
-}
 
-impl Module for Heads {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.projector.visit(f);
-        self.dense.visit(f);
+    fn m(&self, _now: &Now) -> f64 {
+        self.m
     }
-}
 
-/// Besides g and z the map f on the grid, `[N, S, S, d_g]`, and the projections of its cells, `[N, S, S, d_z]`.
-fn embed<'t>(net: &dyn Backbone, heads: &Heads, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-    let map = net.map(images, mode)?;
-    let g = map.global_avg_pool()?;
-    let z = heads.projector.forward(&g, mode)?;
-    let (map, dense) = heads.dense.forward(&map, mode)?;
-    Ok([("g", g), ("z", z), ("map", map), ("dense", dense)].into())
-}
-
-/// DenseCL in training.
-#[derive(Debug)]
-struct Training {
-    densecl: DenseCl,
-    heads: Heads,
-    key: Momentum<Heads>,
-    queue: Queue,
-}
-
-impl Module for Training {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.heads.visit(f);
-    }
-}
-
-impl Method for Training {
-    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        embed(net, &self.heads, images, mode)
+    /// Besides g and z the map f on the grid, `[N, S, S, d_g]`, and the projections of its cells, `[N, S, S, d_z]`.
+    fn embed<'t>(&self, heads: &Heads, mut map: Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        let g = map.global_avg_pool()?;
+        let z = heads.get("z")?.forward(&g, mode)?;
+        if self.grid > 0 && map.shape()[1..3] != [self.grid; 2] {
+            map = map.bilinear_resize([self.grid; 2])?;
+        }
+        let [n, h, w, _] = map.shape()[..] else { unreachable!("a map has four dimensions") };
+        let dense = heads.get("dense")?.forward(&cells(&map)?, mode)?; // [N S S, d_z]
+        let dense = dense.reshape([n, h, w, self.projection])?;
+        Ok([("g", g), ("z", z), ("map", map), ("dense", dense)].into())
     }
 
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
         let query = [e.query("z")?, e.query("map")?, e.query("dense")?];
-        self.densecl.loss(query, [e.key("z")?, e.key("map")?, e.key("dense")?], &self.queue)
+        self.loss_of(query, [e.key("z")?, e.key("map")?, e.key("dense")?], e.queue()?)
     }
 
-    fn before(&mut self, net: &dyn Backbone, _now: &Now) -> Result<()> {
-        self.key.follow([net, &self.heads], self.densecl.m)
-    }
-
-    fn after(&mut self, new: &Named<Tensor>, ids: &[u64]) -> Result<()> {
+    /// Dense keys enter as their mean.
+    fn enqueue(&self, queue: &mut Queue, new: &Named<Tensor>, ids: &[u64]) -> Result<()> {
         let dense = new.get("dense")?;
         let pooled = Tape::inert(dense.device()).constant(dense.clone()).global_avg_pool()?.value().clone();
-        self.queue.enqueue(&[("z", new.get("z")?.clone()), ("dense", pooled)].into(), ids)
-    }
-
-    fn target(&self) -> Option<&dyn Target> {
-        Some(&self.key)
-    }
-
-    fn queue(&self) -> Option<&Queue> {
-        Some(&self.queue)
-    }
-
-    fn queue_mut(&mut self) -> Option<&mut Queue> {
-        Some(&mut self.queue)
+        queue.enqueue(&[("z", new.get("z")?.clone()), ("dense", pooled)].into(), ids)
     }
 }
 
@@ -186,57 +137,19 @@ impl DenseCl {
     ///
     /// # Errors
     /// [`Error::Shape`] if they do not fit.
-    pub fn loss<'t>(
+    pub fn loss_of<'t>(
         &self,
         [z1, f1, q]: [&Var<'t>; 3],
         [z2, f2, k]: [&Tensor; 3],
         queue: &Queue,
     ) -> Result<Loss<'t>> {
-        let (queue_z, queue_dense) = (queue.ring("z")?, queue.ring("dense")?);
-        let (global, _) = info_nce(z1, z2, queue_z, self.tau)?;
+        let global = moco::term("loss_global", z1, z2, queue.ring("z")?, self.tau)?;
         let index = match_cells(f1.value(), f2)?; // [B S S]
-        let matched = run(&GatherRows, &[&cells(k)?, &index])?.swap_remove(0); // [B S S, d]
-        let q = cells_of(q)?; // [B S S, d]
-        let (dense, _) = info_nce(&q, &matched, queue_dense, self.tau)?;
-        let terms = vec![
-            Term::new("loss_global", global, collapsed_nce(queue_z)).weighted(1.0 - self.lambda),
-            Term::new("loss_dense", dense, collapsed_nce(queue_dense)).weighted(self.lambda),
-        ];
+        let [q, k] = [cells(q)?, cells(&q.tape().constant(k.clone()))?]; // [B S S, d]
+        let matched = run(&GatherRows, &[k.value(), &index])?.swap_remove(0); // [B S S, d]
+        let dense = moco::term("loss_dense", &q, &matched, queue.ring("dense")?, self.tau)?;
+        let terms = vec![global.weighted(1.0 - self.lambda), dense.weighted(self.lambda)];
         Ok(Loss { terms, ..Loss::default() })
-    }
-}
-
-/// Projections of every cell of the backbone's map: the global projector as 1x1 convolutions.
-///
-/// # Source
-/// DenseCL, Sec. 3.2: 1x1 convolution, relu, 1x1 convolution; a grid of `S x S` cells.
-#[derive(Debug)]
-pub struct DenseProjector {
-    mlp: Mlp,
-    /// Cells in a row of the grid; 0 takes the map as it is.
-    grid: usize,
-}
-
-impl DenseProjector {
-    /// The map on the grid, and the projections of its cells: `[N, H, W, C] -> [N, S, S, C], [N, S, S, d_z]`.
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] if the channels differ.
-    pub fn forward<'t>(&self, map: &Var<'t>, mode: Mode) -> Result<(Var<'t>, Var<'t>)> {
-        let mut map = map.clone();
-        if self.grid > 0 && map.shape()[1..3] != [self.grid; 2] {
-            map = map.bilinear_resize([self.grid; 2])?;
-        }
-        let [n, h, w, c] = map.shape()[..] else { unreachable!("a map has four dimensions") };
-        let cells = self.mlp.forward(&map.reshape([n * h * w, c])?, mode)?;
-        let width = cells.shape()[1];
-        Ok((map, cells.reshape([n, h, w, width])?))
-    }
-}
-
-impl Module for DenseProjector {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.mlp.visit(f);
     }
 }
 
@@ -261,12 +174,7 @@ pub fn match_cells(f1: &Tensor, f2: &Tensor) -> Result<Tensor> {
 }
 
 /// `[B, S, S, d] -> [B S S, d]`
-fn cells(x: &Tensor) -> Result<Tensor> {
-    let width = x.shape()[x.shape().len() - 1];
-    x.reshape([x.elements() / width, width])
-}
-
-fn cells_of<'t>(x: &Var<'t>) -> Result<Var<'t>> {
+fn cells<'t>(x: &Var<'t>) -> Result<Var<'t>> {
     let width = x.shape()[x.shape().len() - 1];
     x.reshape([x.value().elements() / width, width])
 }

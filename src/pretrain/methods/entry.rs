@@ -1,7 +1,7 @@
 //! What the list of methods knows of each.
 
 use crate::pretrain::config::Config;
-use crate::pretrain::method::{MethodConfig, Recipe};
+use crate::pretrain::method::{Method, MethodConfig};
 use serde::{Serialize, de::DeserializeOwned};
 use toml::Table;
 
@@ -12,12 +12,12 @@ pub struct Entry {
     pub name: &'static str,
     /// Names of variants, each with the setting of `[method]` that makes it.
     pub variants: &'static [(&'static str, &'static str)],
-    /// A recipe from the table `[method]`, defaults in place of what it lacks.
+    /// The method of a table `[method]` without its name, defaults in place of what it lacks.
     pub parse: fn(Table) -> Result<MethodConfig, toml::de::Error>,
     /// The method's own recipe for a run like this one: of it other runs take numbers, optimiser, views and groups.
     pub recipe: fn(&Config) -> Config,
-    /// That recipe cut to the 573 built-in photos and to minutes.
-    pub small: fn(Config) -> Config,
+    /// Cuts that recipe, at a batch of 64, to the 573 built-in photos and to minutes.
+    pub small: fn(&mut Config),
     /// The settings of papers.
     pub presets: &'static [Preset],
 }
@@ -42,8 +42,8 @@ pub(super) const fn preset(name: &'static str, about: &'static str, config: fn()
 ///
 /// # Errors
 /// The parser's, of a key that is not there or a value that does not fit.
-pub fn parse<R: Recipe + Serialize + DeserializeOwned + 'static>(
+pub fn parse<M: Method + Serialize + DeserializeOwned + 'static>(
     table: Table,
 ) -> Result<MethodConfig, toml::de::Error> {
-    table.try_into::<R>().map(MethodConfig::from)
+    table.try_into::<M>().map(MethodConfig::from)
 }

@@ -5,18 +5,16 @@
 //! losses and both gradient norms are in the log.
 
 use super::entry::{Entry, parse, preset};
-use super::moco::{collapsed_nce, embed, info_nce, small_momentum};
-use crate::engine::autograd::{Tape, Var};
-use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
+use super::moco::{self, small_queue};
+use crate::engine::autograd::Var;
+use crate::engine::ops::TopK;
 use crate::engine::ops::top_k::{MAX_COLUMNS, MAX_K};
-use crate::engine::ops::{L2Normalize, TopK, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::pretrain::check::{check_momentum, check_queue, check_tau, check_weight, refuse};
-use crate::pretrain::config::{Config, TrainConfig};
-use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, HalfConfig, KeyViews, Loss, Method, Now, Recipe, Term};
-use crate::pretrain::momentum::{Momentum, Target};
+use crate::pretrain::config::Config;
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Heads, KeyViews, Loss, Method, Now, Term};
+use crate::pretrain::named::Named;
 use crate::pretrain::queue::{Queue, Ring};
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +73,7 @@ pub enum Stabilization {
 /// # Source
 /// MLS, Eq. 1 and 7-10; defaults of Sec. 4.1: D 4096, k 20 (Table 8), tau 0.2, lambda 0.5, m 0.995, z 256 wide.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(tag = "name", rename = "mls", default, deny_unknown_fields)]
 pub struct Mls {
     /// Temperature of both terms.
     pub tau: f32,
@@ -128,7 +126,10 @@ pub const ENTRY: Entry = Entry {
     variants: &[("knn-moco", "term = \"knn_softmax\"")],
     parse: parse::<Mls>,
     recipe: |config| epochs(config.train.epochs),
-    small,
+    small: |config| {
+        let method = Mls { tau: 0.1, k: 5, lambda: 0.1, queue: 256, m: 0.996, ..Mls::default() };
+        small_queue(config, method);
+    },
     presets: &[
         preset(
             "mls-coco-r50-400ep",
@@ -139,23 +140,23 @@ pub const ENTRY: Entry = Entry {
         preset(
             "mls-coco-r50-baseline",
             "MLS, Table 6's baseline: MLS's recipe without the multi-label term",
-            || with_term(LossTerm::None),
+            || Config::base(Mls { term: LossTerm::None, ..Mls::default() }),
         ),
         preset(
             "mls-coco-r50-knn",
             "MLS, Table 6, +kNN: kNN softmax for the multi-label term (kNN-MoCo)",
-            || with_term(LossTerm::KnnSoftmax),
+            || Config::base(Mls { term: LossTerm::KnnSoftmax, ..Mls::default() }),
         ),
         preset(
             "mls-coco-r50-bce-pos",
             "MLS, Table 6, +BCE-pos: the multi-label term without negatives",
-            || with_term(LossTerm::BcePos),
+            || Config::base(Mls { term: LossTerm::BcePos, ..Mls::default() }),
         ),
         preset("mls-coco-r50-g-only", "MLS, Table 7: backbone features for labels and logits", || {
-            with_dictionaries(Dictionaries::GOnly)
+            Config::base(Mls { dictionaries: Dictionaries::GOnly, ..Mls::default() })
         }),
         preset("mls-coco-r50-z-only", "MLS, Table 7: projections for labels and logits", || {
-            with_dictionaries(Dictionaries::ZOnly)
+            Config::base(Mls { dictionaries: Dictionaries::ZOnly, ..Mls::default() })
         }),
     ],
 };
@@ -165,28 +166,12 @@ pub const ENTRY: Entry = Entry {
 /// # Source
 /// MLS, Sec. 4.1: lr 0.3, weight decay 1e-4; the rest of the recipe is MoCo-v2's on COCO.
 fn epochs(epochs: u64) -> Config {
-    let config = Config::base(Mls::default());
-    Config { train: TrainConfig { epochs, ..config.train }, ..config }
+    let mut config = Config::base(Mls::default());
+    config.train.epochs = epochs;
+    config
 }
 
-fn with_term(term: LossTerm) -> Config {
-    Config::base(Mls { term, ..Mls::default() })
-}
-
-fn with_dictionaries(dictionaries: Dictionaries) -> Config {
-    Config::base(Mls { dictionaries, ..Mls::default() })
-}
-
-fn small(config: Config) -> Config {
-    let method = Mls { tau: 0.1, k: 5, lambda: 0.1, queue: 256, m: 0.996, ..Mls::default() };
-    small_momentum(Config { method: method.into(), ..config })
-}
-
-impl Recipe for Mls {
-    fn name(&self) -> &'static str {
-        ENTRY.name
-    }
-
+impl Method for Mls {
     fn check(&self, batch: usize, half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.2)?;
         check_weight("method.lambda", self.lambda, f32::INFINITY)?;
@@ -207,25 +192,29 @@ impl Recipe for Mls {
         KeyViews::Second
     }
 
-    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let features = build.net.features();
-        let heads =
-            |build: &mut Build| build.mlp("projector", [features, self.hidden, self.projection], false);
-        let projector = heads(build)?;
-        let key = build.momentum(&projector, heads, embed)?;
-        let rings = [("g", features), ("z", self.projection)];
-        let queue =
-            build.queue(self.queue, rings.into_iter().filter(|(ring, _)| *ring == "z" || self.uses_g()))?;
-        Ok(Box::new(Training { mls: self.clone(), weights: self.weights(0), projector, key, queue }))
+    /// `z = projector(g)`, g the pooled features.
+    fn heads(&self, build: &mut Build) -> Result<Heads> {
+        Ok([("z", build.mlp("projector", [build.features, self.hidden, self.projection], false)?)].into())
+    }
+
+    /// Q_g, if it is read, and Q_z.
+    fn queue(&self, features: usize) -> (usize, Named<usize>) {
+        let q_g = self.term != LossTerm::None && self.dictionaries != Dictionaries::ZOnly;
+        let rings = q_g.then_some(("g", features)).into_iter().chain([("z", self.projection)]);
+        (self.queue, rings.collect())
+    }
+
+    fn m(&self, _now: &Now) -> f64 {
+        self.m
+    }
+
+    fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
+        let weights = self.weights(e.epoch);
+        self.loss_of([e.query("g")?, e.query("z")?], e.key("z")?, e.queue()?, weights)
     }
 }
 
 impl Mls {
-    /// Whether Q_g is read.
-    fn uses_g(&self) -> bool {
-        self.term != LossTerm::None && self.dictionaries != Dictionaries::ZOnly
-    }
-
     /// Weights of `L_nce` and `L_ml` in an epoch (Sec. 3.3).
     pub fn weights(&self, epoch: u64) -> [f32; 2] {
         match self.stabilization {
@@ -239,7 +228,7 @@ impl Mls {
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if the widths differ.
-    pub fn loss<'t>(
+    pub fn loss_of<'t>(
         &self,
         [g, z]: [&Var<'t>; 2],
         key: &Tensor,
@@ -247,21 +236,18 @@ impl Mls {
         [nce_weight, ml_weight]: [f32; 2],
     ) -> Result<Loss<'t>> {
         let queue_z = queue.ring("z")?;
-        let (nce, _) = info_nce(z, key, queue_z, self.tau)?;
-        let mut loss = Loss::from(Term::new("loss_nce", nce, collapsed_nce(queue_z)).weighted(nce_weight));
+        let nce = moco::term("loss_nce", z, key, queue_z, self.tau)?;
+        let mut loss = Loss::from(nce.weighted(nce_weight));
         if self.term == LossTerm::None {
             return Ok(loss);
         }
-        let (from, x) = match self.dictionaries {
-            Dictionaries::Both => (g, z),
-            Dictionaries::GOnly => (g, g),
-            Dictionaries::ZOnly => (z, z),
+        let [(from, labels_queue), (x, logits_queue)] = match self.dictionaries {
+            Dictionaries::Both => [(g, queue.ring("g")?), (z, queue_z)],
+            Dictionaries::GOnly => [(g, queue.ring("g")?); 2],
+            Dictionaries::ZOnly => [(z, queue_z); 2],
         };
-        let labels_queue =
-            if self.dictionaries == Dictionaries::ZOnly { queue_z } else { queue.ring("g")? };
-        let logits_queue = if self.dictionaries == Dictionaries::GOnly { labels_queue } else { queue_z };
         let [labels, positives] = pseudo_labels(from.value(), labels_queue, self.k)?; // [B, D], [B, k]
-        let logits = logits_of(x, logits_queue, self.tau)?; // [B, D]
+        let logits = logits_queue.products(&x.l2_normalize()?)?.scale(1.0 / self.tau)?; // [B, D], Eq. 8
         let slots = labels.shape()[1] as f32;
         let value = match self.term {
             LossTerm::BcePos => logits.bce_positives(&labels)?,
@@ -288,50 +274,6 @@ impl Mls {
     }
 }
 
-/// MLS in training.
-#[derive(Debug)]
-struct Training {
-    mls: Mls,
-    /// Of `L_nce` and `L_ml` in this epoch.
-    weights: [f32; 2],
-    projector: Mlp,
-    key: Momentum<Mlp>,
-    queue: Queue,
-}
-
-impl Module for Training {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.projector.visit(f);
-    }
-}
-
-impl Method for Training {
-    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        embed(net, &self.projector, images, mode)
-    }
-
-    fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
-        self.mls.loss([e.query("g")?, e.query("z")?], e.key("z")?, &self.queue, self.weights)
-    }
-
-    fn before(&mut self, net: &dyn Backbone, now: &Now) -> Result<()> {
-        self.weights = self.mls.weights(now.epoch);
-        self.key.follow([net, &self.projector], self.mls.m)
-    }
-
-    fn target(&self) -> Option<&dyn Target> {
-        Some(&self.key)
-    }
-
-    fn queue(&self) -> Option<&Queue> {
-        Some(&self.queue)
-    }
-
-    fn queue_mut(&mut self) -> Option<&mut Queue> {
-        Some(&mut self.queue)
-    }
-}
-
 /// `y = IsTopk(x . queue^T)`: exactly k ones in each row, ties to the lowest slot; not differentiated.
 ///
 /// | value | shape |
@@ -347,16 +289,8 @@ impl Method for Training {
 /// MLS, Eq. 7.
 pub fn pseudo_labels(x: &Tensor, queue: &Ring, k: usize) -> Result<[Tensor; 2]> {
     // PRECISION: backbone features are non-negative, so cosines lie close to 1 and differ in late digits: f32 all through.
-    let x = run(&L2Normalize, &[x])?.swap_remove(0);
-    let tape = Tape::inert(x.device());
-    let similarities = queue.products(&tape.constant(x))?; // [B, D]
-    let mut found = run(&TopK { k, labels: true }, &[similarities.value()])?;
+    let mut found = queue.nearest(x, TopK { k, labels: true })?;
     Ok([found.swap_remove(2), found.swap_remove(1)])
-}
-
-/// `p / tau` with `p = x/|x| . queue^T` (Eq. 8).
-fn logits_of<'t>(x: &Var<'t>, queue: &Ring, tau: f32) -> Result<Var<'t>> {
-    queue.products(&x.l2_normalize()?)?.scale(1.0 / tau) // [B, D]
 }
 
 #[cfg(test)]

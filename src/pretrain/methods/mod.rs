@@ -65,7 +65,7 @@ pub fn names() -> Vec<&'static str> {
     METHODS.iter().flat_map(named).collect()
 }
 
-/// From the table `[method]`, whose `name` says of which method.
+/// A method of the list from its table `[method]`, by the `name` there.
 impl<'de> Deserialize<'de> for MethodConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MethodConfig, D::Error> {
         let mut table = Table::deserialize(deserializer)?;

@@ -1,18 +1,19 @@
 //! NNCLR: each view's nearest neighbour in a queue must pick the prediction of its image's other view among the batch's.
 
+use super::byol::COCO_STEPS_PER_EPOCH;
 use super::entry::{Entry, parse, preset};
-use crate::engine::autograd::{Tape, Var};
-use crate::engine::nn::{After, Backbone, Mlp, Mode, Module, Param};
+use crate::engine::autograd::Var;
+use crate::engine::nn::{After, Mlp};
 use crate::engine::ops::top_k::MAX_COLUMNS;
-use crate::engine::ops::{GatherRows, L2Normalize, TopK, run};
+use crate::engine::ops::{GatherRows, TopK, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::photos::views::ViewConfig;
 use crate::pretrain::check::{check_queue, check_tau, refuse};
-use crate::pretrain::config::{Config, OptimizerConfig, OptimizerName, TrainConfig};
-use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, HalfConfig, Loss, Method, Recipe, Term};
-use crate::pretrain::queue::{Queue, Ring};
+use crate::pretrain::config::{Config, OptimizerName};
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Heads, Loss, Method, Term};
+use crate::pretrain::named::Named;
+use crate::pretrain::queue::Ring;
 use serde::{Deserialize, Serialize};
 
 /// `loss = 1/2 CE(nn(z1) p2^T / tau) + 1/2 CE(nn(z2) p1^T / tau)`: rows are neighbours, columns the batch's predictions, the
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 /// taken): tau 0.1, a queue of 98,304. Of solo-learn 9187ea3: projector 2048-2048-256 with batch norm
 /// behind the last layer too, predictor 256-4096-256.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(tag = "name", rename = "nnclr", default, deny_unknown_fields)]
 pub struct NnClr {
     /// Temperature.
     pub tau: f32,
@@ -50,12 +51,11 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<NnClr>,
     recipe: |config| recipe(config.train.epochs),
-    small: |config| Config {
-        method: NnClr { queue: 256, projection: 128, predictor_hidden: 512, ..NnClr::default() }.into(),
-        train: TrainConfig { batch: 64, ..config.train },
-        // The rate is that of a batch of 256.
-        optimizer: OptimizerConfig { lr: config.optimizer.lr / 4.0, warmup_steps: 50, ..config.optimizer },
-        ..config
+    small: |config| {
+        let method = NnClr { queue: 256, projection: 128, predictor_hidden: 512, ..NnClr::default() };
+        config.method = method.into();
+        config.optimizer.lr /= 4.0; // the paper's is for a batch of 256
+        config.optimizer.warmup_steps = 50;
     },
     presets: &[preset(
         "nnclr-coco-r50-400ep",
@@ -70,27 +70,18 @@ pub const ENTRY: Entry = Entry {
 /// The paper, Sec. 4.1: LARS, lr 0.3 for a batch of 256 and scaled with it, weight decay 1e-6, ten epochs of warm-up, cosine. Views as
 /// BYOL's first. Each view is a batch of batch norm of its own.
 fn recipe(epochs: u64) -> Config {
-    const COCO_STEPS_PER_EPOCH: u64 = 118_287 / 256;
-    let config = Config::base(NnClr::default());
-    Config {
-        train: TrainConfig { epochs, groups: 2, ..config.train },
-        optimizer: OptimizerConfig {
-            name: OptimizerName::Lars,
-            lr: 0.3,
-            warmup_steps: 10 * COCO_STEPS_PER_EPOCH,
-            weight_decay: 1e-6,
-            ..config.optimizer
-        },
-        views: ViewConfig::byol(224, 0),
-        ..config
-    }
+    let mut config = Config::base(NnClr::default());
+    config.train.epochs = epochs;
+    config.train.groups = 2;
+    config.optimizer.name = OptimizerName::Lars;
+    config.optimizer.lr = 0.3;
+    config.optimizer.warmup_steps = 10 * COCO_STEPS_PER_EPOCH;
+    config.optimizer.weight_decay = 1e-6;
+    config.views = ViewConfig::byol(224, 0);
+    config
 }
 
-impl Recipe for NnClr {
-    fn name(&self) -> &'static str {
-        ENTRY.name
-    }
-
+impl Method for NnClr {
     fn check(&self, batch: usize, half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.1)?;
         if self.queue > MAX_COLUMNS {
@@ -100,53 +91,23 @@ impl Recipe for NnClr {
         check_queue(half, self.queue, batch, self.projection)
     }
 
-    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let &NnClr { tau, queue, projection, hidden, predictor_hidden } = self;
-        let features = build.net.features();
-        let hidden = if hidden == 0 { features } else { hidden };
+    /// `z = projector(g)`, `p = predictor(z)`, g the pooled features.
+    fn heads(&self, build: &mut Build) -> Result<Heads> {
+        let &NnClr { projection, hidden, predictor_hidden, .. } = self;
+        let hidden = if hidden == 0 { build.features } else { hidden };
         let layers = [(hidden, After::NormRelu), (projection, After::Norm)];
-        let projector = Mlp::new(build.device, build.rng, "projector", features, &layers)?;
+        let projector = Mlp::new(build.device, build.rng, "projector", build.features, &layers)?;
         let predictor = build.mlp("predictor", [projection, predictor_hidden, projection], true)?;
-        let queue = build.queue(queue, [("z", projection)])?;
-        Ok(Box::new(Training { tau, projector, predictor, queue }))
+        Ok([("z", projector), ("p", predictor)].into())
     }
-}
 
-/// NNCLR in training.
-#[derive(Debug)]
-struct Training {
-    tau: f32,
-    projector: Mlp,
-    predictor: Mlp,
-    queue: Queue,
-}
-
-impl Module for Training {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.projector.visit(f);
-        self.predictor.visit(f);
-    }
-}
-
-impl Method for Training {
-    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        let g = net.map(images, mode)?.global_avg_pool()?;
-        let z = self.projector.forward(&g, mode)?;
-        let p = self.predictor.forward(&z, mode)?;
-        Ok([("g", g), ("z", z), ("p", p)].into())
+    fn queue(&self, _features: usize) -> (usize, Named<usize>) {
+        (self.queue, [("z", self.projection)].into())
     }
 
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
         e.views("nnclr", 2)?;
-        loss(e.query("p")?, e.query("z")?.value(), self.queue.ring("z")?, self.tau)
-    }
-
-    fn queue(&self) -> Option<&Queue> {
-        Some(&self.queue)
-    }
-
-    fn queue_mut(&mut self) -> Option<&mut Queue> {
-        Some(&mut self.queue)
+        loss(e.query("p")?, e.query("z")?.value(), e.queue()?.ring("z")?, self.tau)
     }
 }
 
@@ -180,8 +141,5 @@ pub fn loss<'t>(p: &Var<'t>, z: &Tensor, queue: &Ring, tau: f32) -> Result<Loss<
 /// # Errors
 /// [`crate::Error::Shape`] if the widths differ.
 pub fn nearest(z: &Tensor, queue: &Ring) -> Result<Tensor> {
-    let z = run(&L2Normalize, &[z])?.swap_remove(0);
-    let tape = Tape::inert(z.device());
-    let similarities = queue.products(&tape.constant(z))?; // [B, D]
-    Ok(run(&TopK { k: 1, labels: false }, &[similarities.value()])?.swap_remove(1))
+    Ok(queue.nearest(z, TopK { k: 1, labels: false })?.swap_remove(1))
 }

@@ -4,19 +4,15 @@
 //! quantity. And ranks are sums over pairs: a tensor of triples is never made.
 
 use super::entry::{Entry, parse, preset};
-use super::moco::embed;
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
-use crate::engine::nn::{Architecture, Backbone, Mlp, Mode, Module, Param, Stem};
+use crate::engine::nn::{Architecture, Stem};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::photos::views::ViewConfig;
 use crate::pretrain::check::{check_tau, check_views};
-use crate::pretrain::config::{
-    Config, EvalConfig, ModelConfig, OptimizerConfig, OptimizerName, ScheduleName, TrainConfig,
-};
-use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, HalfConfig, Loss, Method, Recipe, Term};
+use crate::pretrain::config::{Config, OptimizerName, ScheduleName};
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Heads, Loss, Method, Term};
 use serde::{Deserialize, Serialize};
 
 /// Every view is the query once; the other views of its image are to be ranked above those of all others.
@@ -28,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// # Source
 /// S2R2, Eq. 1-3. The paper gives no tau; Smooth-AP's is 0.01, ours 0.05.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(tag = "name", rename = "s2r2", default, deny_unknown_fields)]
 pub struct S2r2 {
     /// Temperature of the sigmoid that stands for the indicator.
     pub tau: f32,
@@ -52,7 +48,7 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<S2r2>,
     recipe: |config| recipe(config.train.batch, 8),
-    small: |config| config,
+    small: |_| {}, // `demo` below is it
     presets: &[
         preset("demo", "the bundled photos, S2R2, a small ResNet-18: minutes on two CPU cores", demo),
         preset("s2r2-stl10-r18", "S2R2, Table 1, STL10: ResNet-18, 64 images x 20 views, 96 px", || {
@@ -92,25 +88,17 @@ fn groups(images: usize, views: usize) -> usize {
 /// S2R2, Sec. 3 and Table 1: Adam, fixed lr 1e-4, views as SimCLR's. tau and weight decay are ours, and so are the
 /// groups of batch norm: one or more views of all images, so that a batch gives the same gradient in chunks.
 pub(super) fn recipe(images: usize, views: usize) -> Config {
-    let config = Config::base(S2r2 { views, ..S2r2::default() });
-    Config {
-        model: ModelConfig { backbone: Architecture::Resnet18, ..config.model },
-        train: TrainConfig {
-            batch: images,
-            epochs: EPOCHS_R18,
-            groups: groups(images, views),
-            ..config.train
-        },
-        optimizer: OptimizerConfig {
-            name: OptimizerName::Adam,
-            lr: 1e-4,
-            schedule: ScheduleName::Constant,
-            weight_decay: 1e-6,
-            ..config.optimizer
-        },
-        views: ViewConfig::simclr(96),
-        ..config
-    }
+    let mut config = Config::base(S2r2 { views, ..S2r2::default() });
+    config.model.backbone = Architecture::Resnet18;
+    config.train.batch = images;
+    config.train.epochs = EPOCHS_R18;
+    config.train.groups = groups(images, views);
+    config.optimizer.name = OptimizerName::Adam;
+    config.optimizer.lr = 1e-4;
+    config.optimizer.schedule = ScheduleName::Constant;
+    config.optimizer.weight_decay = 1e-6;
+    config.views = ViewConfig::simclr(96);
+    config
 }
 
 /// S2R2's Table 2: the same settings with a ResNet-50 for fewer epochs.
@@ -122,22 +110,20 @@ pub(super) fn resnet50(mut config: Config) -> Config {
 
 /// The bundled photos in minutes: S2R2 at 32 pixels with a ResNet-18 of half width.
 fn demo() -> Config {
-    let config = recipe(16, 8);
-    Config {
-        model: ModelConfig { width: 32, stem: Stem::Small, ..config.model },
-        train: TrainConfig { minutes: 5.0, groups: 1, ..config.train },
-        optimizer: OptimizerConfig { lr: 1e-3, warmup_steps: 50, ..config.optimizer },
-        eval: EvalConfig { every_epochs: 0, every_minutes: 1.0, ..config.eval },
-        views: ViewConfig { blur_p: 0.0, hue: 0.0, ..ViewConfig::simclr(32) },
-        ..config
-    }
+    let mut config = recipe(16, 8);
+    config.model.width = 32;
+    config.model.stem = Stem::Small;
+    config.train.minutes = 5.0;
+    config.train.groups = 1;
+    config.optimizer.lr = 1e-3;
+    config.optimizer.warmup_steps = 50;
+    config.eval.every_epochs = 0;
+    config.eval.every_minutes = 1.0;
+    config.views = ViewConfig { blur_p: 0.0, hue: 0.0, ..ViewConfig::simclr(32) };
+    config
 }
 
-impl Recipe for S2r2 {
-    fn name(&self) -> &'static str {
-        ENTRY.name
-    }
-
+impl Method for S2r2 {
     fn check(&self, _batch: usize, _half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.05)?;
         check_views(self.views, 2)
@@ -147,29 +133,9 @@ impl Recipe for S2r2 {
         vec![views.clone(); self.views]
     }
 
-    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let widths = [build.net.features(), self.hidden, self.projection];
-        let projector = build.mlp("projector", widths, false)?;
-        Ok(Box::new(Training { tau: self.tau, projector }))
-    }
-}
-
-/// S2R2 in training.
-#[derive(Debug)]
-struct Training {
-    tau: f32,
-    projector: Mlp,
-}
-
-impl Module for Training {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.projector.visit(f);
-    }
-}
-
-impl Method for Training {
-    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        embed(net, &self.projector, images, mode)
+    /// `z = projector(g)`, g the pooled features.
+    fn heads(&self, build: &mut Build) -> Result<Heads> {
+        Ok([("z", build.mlp("projector", [build.features, self.hidden, self.projection], false)?)].into())
     }
 
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {

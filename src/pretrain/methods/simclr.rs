@@ -1,16 +1,13 @@
 //! SimCLR: each view must pick the other view of its image among all views of the batch.
 
 use super::entry::{Entry, parse, preset};
-use super::moco::embed;
 use super::s2r2;
 use crate::engine::autograd::Var;
-use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::pretrain::check::check_tau;
-use crate::pretrain::config::{Config, OptimizerConfig, ScheduleName, TrainConfig};
-use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, HalfConfig, Loss, Method, Recipe, Term};
+use crate::pretrain::config::{Config, ScheduleName};
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Heads, Loss, Method, Term};
 use serde::{Deserialize, Serialize};
 
 /// NT-Xent: `loss = mean_i -log( exp(s_ij/tau) / sum_{k != i} exp(s_ik/tau) )`, j the other view of i's image,
@@ -19,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// # Source
 /// SimCLR, Eq. 1 and App. B.9: tau 0.5 for small photos; projector with batch norm. The baseline of S2R2's Tables 1 and 2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(tag = "name", rename = "simclr", default, deny_unknown_fields)]
 pub struct SimClr {
     /// Temperature.
     pub tau: f32,
@@ -43,11 +40,7 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<SimClr>,
     recipe: |config| recipe(config.train.batch),
-    small: |config| Config {
-        train: TrainConfig { batch: 64, ..config.train },
-        optimizer: OptimizerConfig { warmup_steps: 50, ..config.optimizer },
-        ..config
-    },
+    small: |config| config.optimizer.warmup_steps = 50,
     presets: &[
         preset(
             "simclr-stl10-r18",
@@ -79,47 +72,23 @@ pub const ENTRY: Entry = Entry {
 /// # Source
 /// S2R2, Sec. 3: Adam, lr 3e-4, cosine.
 fn recipe(images: usize) -> Config {
-    let config = s2r2::recipe(images, 2);
-    Config {
-        method: SimClr::default().into(),
-        train: TrainConfig { groups: 1, ..config.train },
-        optimizer: OptimizerConfig { lr: 3e-4, schedule: ScheduleName::Cosine, ..config.optimizer },
-        ..config
-    }
+    let mut config = s2r2::recipe(images, 2);
+    config.method = SimClr::default().into();
+    config.train.groups = 1;
+    config.optimizer.lr = 3e-4;
+    config.optimizer.schedule = ScheduleName::Cosine;
+    config
 }
 
-impl Recipe for SimClr {
-    fn name(&self) -> &'static str {
-        ENTRY.name
-    }
-
+impl Method for SimClr {
     fn check(&self, _batch: usize, _half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.5)
     }
 
-    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let widths = [build.net.features(), self.hidden, self.projection];
-        let projector = build.mlp("projector", widths, self.projector_norm)?;
-        Ok(Box::new(Training { tau: self.tau, projector }))
-    }
-}
-
-/// SimCLR in training.
-#[derive(Debug)]
-struct Training {
-    tau: f32,
-    projector: Mlp,
-}
-
-impl Module for Training {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.projector.visit(f);
-    }
-}
-
-impl Method for Training {
-    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        embed(net, &self.projector, images, mode)
+    /// `z = projector(g)`, g the pooled features.
+    fn heads(&self, build: &mut Build) -> Result<Heads> {
+        let widths = [build.features, self.hidden, self.projection];
+        Ok([("z", build.mlp("projector", widths, self.projector_norm)?)].into())
     }
 
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {

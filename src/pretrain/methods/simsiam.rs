@@ -4,17 +4,17 @@
 //! **The trap.** Both views are one pass but two batches of batch norm (`train.groups = 2`). And the predictor's rate must not
 //! decay with the schedule: a predictor that follows the projections' movement only late lets them collapse.
 
+use super::byol::crossed_cosines;
 use super::entry::{Entry, parse, preset};
 use crate::engine::autograd::Var;
-use crate::engine::nn::{After, Backbone, Mlp, Mode, Module, Param};
+use crate::engine::nn::{After, Mlp};
 use crate::engine::ops::Over;
 use crate::engine::optim::Rate;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::photos::views::ViewConfig;
-use crate::pretrain::config::{Config, ModelConfig, OptimizerConfig, TrainConfig};
-use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::config::Config;
+use crate::pretrain::method::{Build, Embedded, Heads, Loss, Method, Now, Term};
 use serde::{Deserialize, Serialize};
 
 /// `loss = -1/2 mean_b cos(p1, z2) - 1/2 mean_b cos(p2, z1)`, p the predictions, z the projections, which get no gradient as
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 /// a7bc177: projector 2048-2048-2048, batch norm behind the last layer too, without gamma and beta; predictor 2048-512-2048,
 /// no bias in its first layer. A bias in front of a batch norm changes nothing, so there is none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(tag = "name", rename = "simsiam", default, deny_unknown_fields)]
 pub struct SimSiam {
     /// Width of the projections z and the predictions p, and of the projector's hidden layers.
     pub projection: usize,
@@ -48,12 +48,9 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<SimSiam>,
     recipe: |config| recipe(config.train.epochs),
-    small: |config| Config {
-        method: SimSiam { projection: 512, hidden: 128, ..SimSiam::default() }.into(),
-        train: TrainConfig { batch: 64, ..config.train },
-        // The rate is that of a batch of 512.
-        optimizer: OptimizerConfig { lr: config.optimizer.lr / 8.0, ..config.optimizer },
-        ..config
+    small: |config| {
+        config.method = SimSiam { projection: 512, hidden: 128, ..SimSiam::default() }.into();
+        config.optimizer.lr /= 8.0; // its own is for a batch of 512
     },
     presets: &[preset(
         "simsiam-coco-r50-400ep",
@@ -68,54 +65,26 @@ pub const ENTRY: Entry = Entry {
 /// Sec. 4: SGD, lr 0.05 for a batch of 256 and scaled with it (512), momentum 0.9, weight decay 1e-4 on all, cosine by epoch (by step
 /// here), no warm-up; MoCo-v2's views; the last norm of each residual branch starts at 0.
 fn recipe(epochs: u64) -> Config {
-    let config = Config::base(SimSiam::default());
-    Config {
-        model: ModelConfig { zero_init: true, ..config.model },
-        train: TrainConfig { batch: 512, groups: 2, epochs, ..config.train },
-        optimizer: OptimizerConfig { lr: 0.1, ..config.optimizer },
-        views: ViewConfig::moco_v2(224),
-        ..config
-    }
+    let mut config = Config::base(SimSiam::default());
+    config.model.zero_init = true;
+    config.train.batch = 512;
+    config.train.groups = 2;
+    config.train.epochs = epochs;
+    config.optimizer.lr = 0.1;
+    config.views = ViewConfig::moco_v2(224);
+    config
 }
 
-impl Recipe for SimSiam {
-    fn name(&self) -> &'static str {
-        ENTRY.name
-    }
-
-    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
+impl Method for SimSiam {
+    /// `z = projector(g)`, `p = predictor(z)`, g the pooled features.
+    fn heads(&self, build: &mut Build) -> Result<Heads> {
         let &SimSiam { projection, hidden, .. } = self;
-        let features = build.net.features();
         let wide = (projection, After::PlainNormRelu);
         let layers = [wide, wide, (projection, After::Standardize)];
-        let projector = Mlp::new(build.device, build.rng, "projector", features, &layers)?;
+        let projector = Mlp::new(build.device, build.rng, "projector", build.features, &layers)?;
         let layers = [(hidden, After::PlainNormRelu), (projection, After::Bias)];
         let predictor = Mlp::new(build.device, build.rng, "predictor", projection, &layers)?;
-        Ok(Box::new(Training { constant: self.constant_predictor, projector, predictor }))
-    }
-}
-
-/// SimSiam in training.
-#[derive(Debug)]
-struct Training {
-    constant: bool,
-    projector: Mlp,
-    predictor: Mlp,
-}
-
-impl Module for Training {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.projector.visit(f);
-        self.predictor.visit(f);
-    }
-}
-
-impl Method for Training {
-    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        let g = net.map(images, mode)?.global_avg_pool()?;
-        let z = self.projector.forward(&g, mode)?;
-        let p = self.predictor.forward(&z, mode)?;
-        Ok([("g", g), ("z", z), ("p", p)].into())
+        Ok([("z", projector), ("p", predictor)].into())
     }
 
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
@@ -125,7 +94,7 @@ impl Method for Training {
 
     fn rates(&self, now: &Now) -> Vec<Rate> {
         let rate = Rate { lr: now.base_lr, scheduled: false, ..Rate::of("predictor.") };
-        if self.constant { vec![rate] } else { Vec::new() }
+        if self.constant_predictor { vec![rate] } else { Vec::new() }
     }
 }
 
@@ -136,10 +105,7 @@ impl Method for Training {
 /// [`crate::Error::Shape`] if they differ in shape.
 pub fn loss<'t>(p: &Var<'t>, z: &Tensor) -> Result<Loss<'t>> {
     let n = z.shape()[0]; // 2 B
-    let other = Tensor::stack_rows(&[&z.rows(n / 2..n)?, &z.rows(0..n / 2)?])?; // z2 above z1
-    let targets = p.tape().constant(other).l2_normalize()?;
-    let cosines = p.l2_normalize()?.mul(&targets)?.sum(Over::Row)?; // [2 B]
-    let value = cosines.mean(Over::All)?.scale(-1.0)?; // half of each mean over B is one over 2 B
+    let value = crossed_cosines(p, z)?.mean(Over::All)?.scale(-1.0)?; // half of each mean over B is one over 2 B
     let watch = vec![("z_std", z_std(&z.rows(0..n / 2)?)?)];
     Ok(Loss { watch, ..Loss::from(Term::new("loss_simsiam", value, -1.0)) })
 }

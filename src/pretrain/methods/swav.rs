@@ -3,20 +3,18 @@
 use super::entry::{Entry, parse, preset};
 use super::s2r2;
 use crate::engine::autograd::{Tape, Var};
-use crate::engine::device::Device;
-use crate::engine::nn::{Backbone, Mlp, Mode, Module, Param};
-use crate::engine::ops::{L2Normalize, Over, run};
+use crate::engine::nn::{Linear, Mode, Param};
+use crate::engine::ops::Over;
 use crate::engine::optim::Rate;
 use crate::engine::tensor::{Tensor, init};
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
 use crate::pretrain::check::{check_queue, check_tau, check_views, refuse};
-use crate::pretrain::config::{Config, OptimizerConfig, OptimizerName, ScheduleName, TrainConfig};
+use crate::pretrain::config::{Config, OptimizerName, ScheduleName};
 use crate::pretrain::encoder::Embedding;
-use crate::pretrain::method::{Build, Embedded, HalfConfig, Loss, Method, Now, Recipe, Term};
+use crate::pretrain::method::{Build, Embedded, HalfConfig, Heads, Loss, Method, Now, Term};
 use crate::pretrain::named::Named;
 use crate::pretrain::queue::Queue;
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 /// `loss = 1/2 sum over full crops i of 1/(V-1) sum over all other crops v of mean_b -sum_k q_i log softmax(scores_v / tau)`.
@@ -33,7 +31,7 @@ use serde::{Deserialize, Serialize};
 /// 0.05-0.14, prototypes fixed for 313 steps. 512 prototypes, small crops of half the side and no queue are ours. The
 /// baseline of S2R2's Table 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(tag = "name", rename = "swav", default, deny_unknown_fields)]
 pub struct Swav {
     /// Temperature of the softmax.
     pub tau: f32,
@@ -111,20 +109,15 @@ pub const ENTRY: Entry = Entry {
 /// S2R2, Sec. 3 and Table 1: LARS, lr 1, cosine; views per image. SwAV: weight decay 1e-6; LARS on every parameter, vectors
 /// too, as in its code.
 fn recipe(images: usize, views: usize) -> Config {
-    let config = s2r2::recipe(images, views);
-    Config {
-        method: Swav { views, small_views: views - FULL, ..Swav::default() }.into(),
-        train: TrainConfig { groups: 1, ..config.train },
-        optimizer: OptimizerConfig {
-            name: OptimizerName::Lars,
-            lr: 1.0,
-            exclude_1d: false,
-            schedule: ScheduleName::Cosine,
-            ..config.optimizer
-        },
-        views: ViewConfig { crop_scale: [0.14, 1.0], ..config.views },
-        ..config
-    }
+    let mut config = s2r2::recipe(images, views);
+    config.method = Swav { views, small_views: views - FULL, ..Swav::default() }.into();
+    config.train.groups = 1;
+    config.optimizer.name = OptimizerName::Lars;
+    config.optimizer.lr = 1.0;
+    config.optimizer.exclude_1d = false;
+    config.optimizer.schedule = ScheduleName::Cosine;
+    config.views.crop_scale = [0.14, 1.0];
+    config
 }
 
 /// More steps than any run has.
@@ -132,7 +125,7 @@ const ALWAYS: u64 = 1_000_000_000;
 
 /// Adam, codes of less entropy and prototypes that stay as they are: with the paper's SwAV does not leave `ln(prototypes)`
 /// in minutes.
-fn small(config: Config) -> Config {
+fn small(config: &mut Config) {
     let method = Swav {
         views: 6,
         small_views: 4,
@@ -141,25 +134,14 @@ fn small(config: Config) -> Config {
         sinkhorn_eps: 0.01,
         ..Swav::default()
     };
-    Config {
-        method: method.into(),
-        train: TrainConfig { batch: 64, ..config.train },
-        optimizer: OptimizerConfig {
-            name: OptimizerName::Adam,
-            lr: 1e-3,
-            schedule: ScheduleName::Constant,
-            warmup_steps: 50,
-            ..config.optimizer
-        },
-        ..config
-    }
+    config.method = method.into();
+    config.optimizer.name = OptimizerName::Adam;
+    config.optimizer.lr = 1e-3;
+    config.optimizer.schedule = ScheduleName::Constant;
+    config.optimizer.warmup_steps = 50;
 }
 
-impl Recipe for Swav {
-    fn name(&self) -> &'static str {
-        ENTRY.name
-    }
-
+impl Method for Swav {
     fn check(&self, batch: usize, half: &HalfConfig) -> Result<()> {
         check_tau(self.tau, 0.1)?;
         check_views(self.views, FULL)?;
@@ -187,76 +169,63 @@ impl Recipe for Swav {
         [full, vec![small; self.small_views]].concat()
     }
 
-    fn build(&self, build: &mut Build) -> Result<Box<dyn Method>> {
-        let widths = [build.net.features(), self.hidden, self.projection];
+    /// The projector, and prototypes: trained directions that projections are compared with.
+    ///
+    /// # Source
+    /// SwAV, Sec. 3.1: a linear layer without bias whose rows have unit length before each forward pass.
+    fn heads(&self, build: &mut Build) -> Result<Heads> {
+        let widths = [build.features, self.hidden, self.projection];
         let projector = build.mlp("projector", widths, self.projector_norm)?;
-        let prototypes = Prototypes::new(build.device, build.rng, self.prototypes, self.projection)?;
-        let queue =
-            (self.queue > 0).then(|| build.queue(self.queue, [("z", self.projection)])).transpose()?;
-        Ok(Box::new(Training { swav: self.clone(), projector, prototypes, queue }))
+        let shape = [self.prototypes, self.projection];
+        let weight = init::drawn(build.device, shape, |count| init::normal(build.rng, count, 1.0))?;
+        let prototypes = Linear { weight: Param::new(PROTOTYPES, weight), bias: None };
+        Ok([("z", projector), ("scores", prototypes.into())].into())
     }
-}
 
-/// SwAV in training.
-#[derive(Debug)]
-struct Training {
-    swav: Swav,
-    projector: Mlp,
-    prototypes: Prototypes,
-    queue: Option<Queue>,
-}
-
-impl Module for Training {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.projector.visit(f);
-        f(&self.prototypes.weight);
+    fn unit_rows(&self) -> Option<&'static str> {
+        Some(PROTOTYPES)
     }
-}
 
-impl Method for Training {
-    fn embed<'t>(&self, net: &dyn Backbone, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        let g = net.map(images, mode)?.global_avg_pool()?;
-        let z = self.projector.forward(&g, mode)?;
-        let scores = self.prototypes.scores(&z)?;
+    fn queue(&self, _features: usize) -> (usize, Named<usize>) {
+        (self.queue, [("z", self.projection)].into())
+    }
+
+    /// Besides g and z the cosine of each projection with each prototype, `[N, prototypes]`.
+    fn embed<'t>(&self, heads: &Heads, map: Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
+        let g = map.global_avg_pool()?;
+        let z = heads.get("z")?.forward(&g, mode)?;
+        let scores = scores(heads, &z)?;
         Ok([("g", g), ("z", z), ("scores", scores)].into())
     }
 
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
         // A queue that still holds its random start says nothing about the photos.
-        let queue = match self.queue.as_ref().filter(|queue| queue.is_full()) {
+        let queue = match e.queue.filter(|queue| queue.is_full()) {
             Some(queue) => {
                 let z = queue.ring("z")?.values()?;
-                self.prototypes.scores(&Tape::inert(z.device()).constant(z))?.value().to_f64()?
+                scores(e.heads, &Tape::inert(z.device()).constant(z))?.value().to_f64()?
             }
             None => Vec::new(),
         };
-        self.swav.loss(e.query("scores")?, e.images, &queue)
+        self.loss_of(e.query("scores")?, e.images, &queue)
     }
 
-    fn before(&mut self, _net: &dyn Backbone, _now: &Now) -> Result<()> {
-        self.prototypes.normalize()
-    }
-
-    fn kept(&self) -> Vec<Param> {
-        vec![self.prototypes.weight.clone()]
-    }
-
-    fn after(&mut self, new: &Named<Tensor>, ids: &[u64]) -> Result<()> {
-        // Without a key encoder: the full crops.
-        self.queue.as_mut().map_or(Ok(()), |queue| queue.enqueue(new, &ids.repeat(FULL)))
+    /// The full crops.
+    fn enqueue(&self, queue: &mut Queue, new: &Named<Tensor>, ids: &[u64]) -> Result<()> {
+        queue.enqueue(new, &ids.repeat(FULL))
     }
 
     fn rates(&self, now: &Now) -> Vec<Rate> {
-        if now.step < self.swav.frozen_steps { vec![Rate::frozen("prototypes.")] } else { Vec::new() }
+        if now.step < self.frozen_steps { vec![Rate::frozen(PROTOTYPES)] } else { Vec::new() }
     }
+}
 
-    fn queue(&self) -> Option<&Queue> {
-        self.queue.as_ref()
-    }
+/// The parameter whose rows are the prototypes, `[prototypes, d_z]`.
+const PROTOTYPES: &str = "prototypes.weight";
 
-    fn queue_mut(&mut self) -> Option<&mut Queue> {
-        self.queue.as_mut()
-    }
+/// Cosine of each projection with each prototype: `[N, d_z] -> [N, prototypes]`.
+fn scores<'t>(heads: &Heads, z: &Var<'t>) -> Result<Var<'t>> {
+    heads.get("scores")?.forward(&z.l2_normalize()?, Mode::Eval)
 }
 
 /// Crops whose codes are predicted.
@@ -267,7 +236,7 @@ impl Swav {
     ///
     /// # Errors
     /// [`Error::Shape`] if the rows are not two or more crops of each image.
-    pub fn loss<'t>(&self, scores: &Var<'t>, images: usize, queue: &[f64]) -> Result<Loss<'t>> {
+    pub fn loss_of<'t>(&self, scores: &Var<'t>, images: usize, queue: &[f64]) -> Result<Loss<'t>> {
         let (rows, prototypes) = (scores.shape()[0], scores.shape()[1]);
         let views = rows / images;
         if views < FULL || rows != views * images {
@@ -302,45 +271,6 @@ impl Swav {
             codes[queue.len()..].to_vec()
         };
         scores[..FULL * images * prototypes].chunks(images * prototypes).flat_map(crop).collect()
-    }
-}
-
-/// Trainable directions that projections are compared with.
-///
-/// # Source
-/// SwAV, Sec. 3.1: a linear layer without bias whose rows have unit length before each forward pass.
-#[derive(Debug)]
-pub struct Prototypes {
-    /// `[prototypes, d_z]`.
-    pub weight: Param,
-}
-
-impl Prototypes {
-    /// Random unit directions.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn new(device: &Device, rng: &mut impl Rng, count: usize, width: usize) -> Result<Prototypes> {
-        let weight = init::drawn(device, [count, width], |values| init::normal(rng, values, 1.0))?;
-        let prototypes = Prototypes { weight: Param::new("prototypes.weight", weight) };
-        prototypes.normalize()?;
-        Ok(prototypes)
-    }
-
-    /// Brings every prototype back to unit length.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn normalize(&self) -> Result<()> {
-        self.weight.set(run(&L2Normalize, &[&self.weight.get()])?.swap_remove(0))
-    }
-
-    /// Cosine of each projection with each prototype: `[N, d_z] -> [N, prototypes]`.
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] if the width differs.
-    pub fn scores<'t>(&self, z: &Var<'t>) -> Result<Var<'t>> {
-        z.l2_normalize()?.matmul_nt(&z.tape().param(&self.weight))
     }
 }
 
@@ -402,7 +332,7 @@ mod tests {
         let tape = Tape::new(&device);
         let leaf = tape.leaf(Tensor::from_f64(&device, [2 * images, 2], &scores).expect("scores"));
         let swav = Swav { tau: 0.1, sinkhorn_eps: eps, ..Swav::default() };
-        let loss = swav.loss(&leaf, images, &[]).expect("loss");
+        let loss = swav.loss_of(&leaf, images, &[]).expect("loss");
         assert!((f64::from(loss.terms[0].collapsed) - 2f64.ln()).abs() < 1e-6);
         assert!(loss.terms[0].helps.contains("lower method.sinkhorn_eps"));
         let one = Tensor::full(&device, [], 1.0).expect("one");

@@ -20,7 +20,7 @@ fn renamed(encoder: &ResNetEncoder, rename: impl Fn(&str) -> String) -> Weights 
 }
 
 fn modules(encoder: &ResNetEncoder) -> [&dyn Module; 2] {
-    [&encoder.backbone, &*encoder.method]
+    [&encoder.backbone, &encoder.method]
 }
 
 fn equal(a: &dyn Module, b: &dyn Module) -> bool {
@@ -65,7 +65,7 @@ fn a_backbone_without_a_head_leaves_the_projector_as_it_was() {
         .expect("found")
         .load(&weights, modules(&ours), "f")
         .expect("loaded");
-    assert!(equal(&ours.backbone, &theirs.backbone) && equal(&*ours.method, &*untouched.method));
+    assert!(equal(&ours.backbone, &theirs.backbone) && equal(&ours.method, &untouched.method));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_head_is_told_of_only_if_all_of_it_was_loaded() {
             let used = source.load(weights, modules(&ours), "file").expect(what);
             assert_eq!(used.iter().any(|name| name.starts_with("projector")), is_loaded, "{what}");
             assert_eq!(source.head.is_some(), is_loaded, "{what}");
-            assert_eq!(equal(&*ours.method, &*untouched.method), !is_loaded, "{what}");
+            assert_eq!(equal(&ours.method, &untouched.method), !is_loaded, "{what}");
             assert!(equal(&ours.backbone, &theirs.backbone), "{what}");
             (source.head, source.other_head)
         };
