@@ -31,15 +31,6 @@ pub struct Learner<N = ResNet> {
     pub exchange: Rc<dyn Exchange>,
 }
 
-/// The query encoder: the backbone with the method's heads.
-struct Query<'a>(&'a dyn Backbone, &'a Training);
-
-impl Encoder for Query<'_> {
-    fn embed<'t>(&self, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
-        self.1.embed(self.0, images, mode)
-    }
-}
-
 impl<N: Backbone> Encoder for Learner<N> {
     fn embed<'t>(&self, images: &Var<'t>, mode: Mode) -> Result<Embedding<'t>> {
         self.method.embed(&self.net, images, mode)
@@ -110,8 +101,7 @@ impl<N: Backbone> Learner<N> {
             true => batch.query.iter().map(|_| Tape::half(&device)).collect(),
             false => batch.query.iter().map(|_| Tape::new(&device)).collect(),
         };
-        let encoder = Query(&self.net, &self.method);
-        let pass = QueryPass::run(&encoder, &batch.query, &tapes, self.passes)?;
+        let pass = QueryPass::run(&*self, &batch.query, &tapes, self.passes)?;
         let outputs = pass.outputs.clone();
 
         // 4. The loss, on a tape of its own from the outputs on. ORDER: the queue is still the old one.
