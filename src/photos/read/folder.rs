@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::files::unusable;
 use crate::photos::read::endings::{self, Others, is_clutter, is_photo};
-use crate::photos::read::photos::Photos;
-use crate::photos::read::photos::{Item, Origin};
-use crate::photos::read::source::Fence;
-use crate::photos::read::source::Source;
+use crate::photos::read::photos::{Item, Origin, Photos};
+use crate::photos::read::source::{Fence, Source};
 use crate::photos::read::tally::allowed;
 
 /// LIMIT: folders that can't be read and are named.
@@ -131,25 +129,22 @@ impl Photos {
         let source = folder.into();
         let (mut photos, folders) = read(&source)?;
         let class_of = |item: &Item| item.name.split_once('/').map(|(class, _)| class.to_string());
-        let (found, place) = (photos.items.len(), photos.place().to_string());
+        let found = photos.len();
         let stray: Vec<Item> = photos.items.extract_if(.., |item| class_of(item).is_none()).collect();
         if let Some(first) = stray.first() {
             let count = stray.len();
             if count > allowed(found, source.max_broken) || count == found {
-                return Err(Error::input(
+                return Err(photos.refused(
                     format!("photo {} lies outside any class folder", first.name),
-                    place,
                     "give a folder that holds one folder of photos per class and no photos of its own",
                 ));
             }
             let what = format!("{count} of {found} photos lie outside any class folder and are left out");
-            photos.warnings.push(format!("{place}: {what}, such as {}", first.name));
+            photos.warn(format_args!("{what}, such as {}", first.name));
         }
         let classes: BTreeSet<String> = photos.items.iter().filter_map(class_of).collect();
         for empty in folders.difference(&classes) {
-            photos
-                .warnings
-                .push(format!("{place}: class folder {empty} holds no photo: its class is left out"));
+            photos.warn(format_args!("class folder {empty} holds no photo: its class is left out"));
         }
         photos.classes = classes.into_iter().collect();
         for item in &mut photos.items {
@@ -160,22 +155,21 @@ impl Photos {
     }
 }
 
+/// The photos below a folder, and the names of the folders in it.
 fn read(source: &Source) -> Result<(Photos, BTreeSet<String>)> {
-    let (folder, fence) = (&source.path, source.fence(&source.path)?);
-    let walk = Walk::through(folder, &fence)?;
-    let warnings = walk.warnings(folder, &fence);
-    let place = folder.display().to_string();
+    let folder = &source.path;
+    let mut photos = Photos::at(folder.display(), source.fence(folder)?);
+    let walk = Walk::through(folder, &photos.fence)?;
+    photos.warnings = walk.warnings(folder, &photos.fence);
     if walk.files.is_empty() {
-        let found = if warnings.is_empty() { String::new() } else { format!(" ({})", warnings.join("; ")) };
-        let advice = format!(
-            "give a folder that holds {} files, in it or in folders below it{found}",
-            endings::known()
-        );
-        return Err(Error::input("no photo in this folder", place, advice));
+        let found = match &photos.warnings[..] {
+            [] => String::new(),
+            warnings => format!(" ({})", warnings.join("; ")),
+        };
+        let files = format!("{} files, in it or in folders below it{found}", endings::known());
+        return Err(photos.refused("no photo in this folder", format!("give a folder that holds {files}")));
     }
     let item = |(name, path)| Item::new(name, Origin::File(path), Vec::new());
-    let mut photos =
-        Photos::from_items(place, walk.files.into_iter().map(item).collect(), Vec::new()).within(fence);
-    photos.warnings = warnings;
+    photos.items = walk.files.into_iter().map(item).collect();
     Ok((photos, walk.folders))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::files::{at_byte, unusable};
 use crate::photos::decode::Rgb;
+use crate::photos::read::photos::{Item, Origin};
 use crate::photos::read::source::Fence;
 
 /// What to do about a file that is not as it was published.
@@ -33,7 +34,7 @@ impl RecordFile {
     ///
     /// # Errors
     /// [`Error::Input`] if there is none, or if the last one is cut off.
-    pub(super) fn count(&self, what: &str, size: u64) -> Result<u64> {
+    fn count(&self, what: &str, size: u64) -> Result<u64> {
         let (whole, rest) = (self.length / size, self.length % size);
         match (whole, rest) {
             (_, 1..) => {
@@ -44,20 +45,20 @@ impl RecordFile {
         }
     }
 
-    /// Fills `bytes` from `offset` on; the reason as a sentence fragment if that fails.
-    pub(super) fn read(&self, bytes: &mut [u8], offset: u64) -> Result<(), String> {
-        read_at(&self.file, bytes, offset)
-            .map_err(|e| format!("{} from byte {offset} on: {e}", self.path.display()))
-    }
-
-    /// The one byte at each of these offsets.
-    pub(super) fn bytes_at(&self, offsets: impl Iterator<Item = u64>) -> Result<Vec<u8>> {
-        let byte = |offset| {
-            let mut byte = [0];
-            read_at(&self.file, &mut byte, offset).map_err(|e| unusable(&self.path, &e))?;
-            Ok(byte[0])
-        };
-        offsets.map(byte).collect()
+    /// Gives images their labels, a byte each, `stride` apart, of ten classes from `first` on; `what` names one.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a byte can't be read, or is no label.
+    pub(super) fn label(&self, items: &mut [Item], what: &str, stride: u64, first: u8) -> Result<()> {
+        for (at, item) in (0..).step_by(stride as usize).zip(items) {
+            let mut label = [0];
+            read_at(&self.file, &mut label, at).map_err(|e| unusable(&self.path, &e))?;
+            let class = label[0].checked_sub(first).filter(|&class| class < 10).ok_or_else(|| {
+                self.damaged(format!("{what} of {}, not from {first} to {}", label[0], first + 9), at)
+            })?;
+            item.labels = vec![class.into()];
+        }
+        Ok(())
     }
 
     /// The file's length in bytes.
@@ -101,25 +102,61 @@ pub(super) enum Order {
     Columns,
 }
 
-/// An uncompressed square image in a file: three planes of `side * side` bytes, red, green, blue.
-#[derive(Clone, Debug)]
-pub(super) struct RawImage {
-    pub(super) file: Arc<RecordFile>,
-    pub(super) offset: u64,
+/// How uncompressed square images lie in a file: each behind `head` bytes, as three planes of `side * side` bytes, red,
+/// green, blue.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// What they are: `STL-10 images`.
+    pub(super) what: &'static str,
     pub(super) side: usize,
     pub(super) order: Order,
+    pub(super) head: u64,
+}
+
+impl Layout {
+    /// Bytes of a record.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.head + 3 * (self.side * self.side) as u64
+    }
+
+    /// The images of a file in a folder, without labels, and the file.
+    pub(super) fn images(
+        &'static self,
+        fence: &Fence,
+        folder: &Path,
+        name: &str,
+    ) -> Result<(Vec<Item>, Arc<RecordFile>)> {
+        let file = RecordFile::open(fence, folder.join(name))?;
+        let item = |i: u64| {
+            let image = RawImage { file: file.clone(), offset: i * self.bytes() + self.head, layout: self };
+            Item::new(format!("{name}#{i}"), Origin::Raw(image), Vec::new())
+        };
+        let items = (0..file.count(self.what, self.bytes())?).map(item).collect();
+        Ok((items, file))
+    }
+}
+
+/// An image in a file of records.
+#[derive(Clone, Debug)]
+pub(super) struct RawImage {
+    file: Arc<RecordFile>,
+    offset: u64,
+    layout: &'static Layout,
 }
 
 impl RawImage {
     /// Reads the image.
     pub(super) fn read(&self) -> Result<Rgb, String> {
-        let (side, plane) = (self.side, self.side * self.side);
+        let &Layout { side, order, .. } = self.layout;
+        let plane = side * side;
         let mut planes = vec![0; 3 * plane];
-        self.file.read(&mut planes, self.offset)?;
+        let offset = self.offset;
+        read_at(&self.file.file, &mut planes, offset)
+            .map_err(|e| format!("{} from byte {offset} on: {e}", self.file.path.display()))?;
         let mut image = Rgb::new(side, side);
         for (i, pixel) in image.data.chunks_exact_mut(3).enumerate() {
             let (x, y) = (i % side, i / side);
-            let sample = match self.order {
+            let sample = match order {
                 Order::Rows => y * side + x,
                 Order::Columns => x * side + y,
             };
