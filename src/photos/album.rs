@@ -63,13 +63,9 @@ pub struct Album {
     mended: Mutex<BTreeMap<usize, &'static str>>,
 }
 
-/// A photo, or another in its place.
-pub(super) struct Found {
-    /// The photo's id and pixels; `None` if nothing decodable is near.
-    pub(super) photo: Option<(usize, Arc<Photo>)>,
-    /// Broken photos met on the way, with reasons.
-    pub(super) broken: Vec<(usize, String)>,
-}
+/// A photo's id and pixels, or those of another in its place if anything decodable is near; and the broken photos met on
+/// the way, with reasons.
+type Found = (Option<(usize, Arc<Photo>)>, Vec<(usize, String)>);
 
 impl Album {
     /// Opens an album; nothing is decoded yet.
@@ -174,11 +170,11 @@ impl Album {
         let others = (start..start + n.min(TRIES)).map(|i| i % n).filter(|&other| other != id);
         for id in std::iter::once(id).chain(others) {
             match self.photo(id) {
-                Ok(photo) => return Found { photo: Some((id, photo)), broken },
+                Ok(photo) => return (Some((id, photo)), broken),
                 Err(why) => broken.push((id, why)),
             }
         }
-        Found { photo: None, broken }
+        (None, broken)
     }
 
     fn shrunk(&self, image: Rgb) -> Photo {

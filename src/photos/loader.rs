@@ -308,22 +308,16 @@ fn work(shared: &Shared, mut makers: Vec<ViewMaker>, batches: &SyncSender<Result
 }
 
 /// Decodes a photo, or its replacement, and makes its K views: a batch of one image.
-fn make(
-    shared: &Shared,
-    makers: &mut [ViewMaker],
-    epoch: u64,
-    photo: usize,
-    one: &mut Batch,
-) -> Result<()> {
+fn make(shared: &Shared, makers: &mut [ViewMaker], epoch: u64, photo: usize, one: &mut Batch) -> Result<()> {
     let (photos, seed) = (shared.album.photos(), shared.options.seed);
-    let found = shared.album.photo_or_other(photo, seed, epoch);
-    let by = found.photo.as_ref().map(|(id, _)| photos.name(*id).to_string());
+    let (found, broken) = shared.album.photo_or_other(photo, seed, epoch);
+    let by = found.as_ref().map(|(id, _)| photos.name(*id).to_string());
     let replaced = |(id, reason)| {
         let by = by.clone().filter(|_| id == photo);
         Replaced { name: photos.name(id).into(), reason, by }
     };
-    one.replaced = found.broken.into_iter().map(replaced).collect();
-    let Some((id, shown)) = found.photo else {
+    one.replaced = broken.into_iter().map(replaced).collect();
+    let Some((id, shown)) = found else {
         let first = one.replaced.first().map(|r| format!("{} ({})", r.name, r.reason)).unwrap_or_default();
         let what = format!("{} photos in a row can't be decoded, such as {first}", one.replaced.len());
         return Err(Error::input(what, photos.place(), "give photos that a viewer can open"));

@@ -87,8 +87,7 @@ pub fn knn_classifier(case: &GoldenCase, _: &Device) -> Result<Outputs> {
             labels: labels.iter().map(|&l| l as usize).collect(),
         }
     };
-    let knn = Knn { k: case.whole("k"), tau: case.number("tau") }
-        .classify(&set("train").labelled(), &set("test").labelled())?;
+    let knn = Knn { k: case.whole("k"), tau: case.number("tau") }.classify(&set("train"), &set("test"))?;
     Ok(Outputs::from([
         ("out.votes".into(), knn.votes.iter().map(|&v| f64::from(v)).collect()),
         ("out.predicted".into(), knn.predicted.iter().map(|&p| p as f64).collect()),

@@ -12,7 +12,8 @@ static BUNDLED: Dir = include_dir!("$CARGO_MANIFEST_DIR/examples/photos");
 impl Photos {
     /// The 573 bundled photos for training without labels.
     pub fn bundled_pretrain() -> Photos {
-        let items = files_below("photos").into_iter().map(|(name, file)| item(name, file, Vec::new())).collect();
+        let items =
+            files_below("photos").into_iter().map(|(name, file)| item(name, file, Vec::new())).collect();
         Photos { items, ..Photos::at("the bundled photos", Fence::default()) }
     }
 

@@ -128,8 +128,7 @@ impl Photos {
     pub fn coco(annotations: impl Into<Source>, images: Option<&Path>) -> Result<Photos> {
         let source = annotations.into();
         let path = &source.path;
-        let mut photos =
-            Photos::at(path.display(), source.fence(images.unwrap_or_else(|| folder_of(path)))?);
+        let mut photos = Photos::at(path.display(), source.fence(images.unwrap_or_else(|| folder_of(path)))?);
         let Instances { images: mut listed, annotations, categories } = loose::read(path, "COCO's format")?;
         if listed.all == 0 {
             return Err(photos.refused("no image is listed", AGAIN));

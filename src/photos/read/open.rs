@@ -12,13 +12,15 @@ use crate::photos::read::source::Source;
 use crate::photos::read::{coco, voc};
 use crate::topic::Topic;
 
+type Reader = fn(Source, Option<Split>) -> Result<Photos>;
+
 /// A form in which data sets are published: a folder with certain files.
 struct Form {
     /// Folders that its archives unpack into: a path may name one, or the folder around it.
     unpacked: &'static [&'static str],
     is: fn(&Path) -> bool,
     /// Its reader; or what it is, if it is not read, and what to do.
-    read: Result<fn(Source, Option<Split>) -> Result<Photos>, [&'static str; 2]>,
+    read: Result<Reader, [&'static str; 2]>,
     /// Whether a photo may have several labels.
     several: bool,
 }
@@ -28,13 +30,13 @@ const FORMS: [Form; 6] = [
     Form {
         unpacked: &["stl10_binary"],
         is: |root| has(root, &["train_X.bin", "unlabeled_X.bin"]),
-        read: Ok(|root, split| Photos::stl10(root, split)),
+        read: Ok(Photos::stl10),
         several: false,
     },
     Form {
         unpacked: &["cifar-10-batches-bin"],
         is: |root| has(root, &["data_batch_1.bin"]),
-        read: Ok(|root, split| Photos::cifar10(root, split)),
+        read: Ok(Photos::cifar10),
         several: false,
     },
     Form {

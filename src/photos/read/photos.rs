@@ -110,7 +110,8 @@ impl Photos {
 impl Photos {
     /// Photos from encoded bytes in memory, with labels.
     pub fn from_bytes(photos: Vec<(String, Vec<u8>, Vec<usize>)>, classes: Vec<String>) -> Photos {
-        let item = |(name, bytes, labels): (_, Vec<u8>, _)| Item::new(name, Origin::Bytes(bytes.into()), labels);
+        let item =
+            |(name, bytes, labels): (_, Vec<u8>, _)| Item::new(name, Origin::Bytes(bytes.into()), labels);
         let items = photos.into_iter().map(item).collect();
         Photos { items, classes, ..Photos::at("memory", Fence::default()) }
     }

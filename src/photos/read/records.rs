@@ -1,13 +1,14 @@
 //! Files that may be damaged: every length is checked before it is believed, and every error names file and offset.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
 use crate::files::{at_byte, unusable};
 use crate::photos::decode::Rgb;
+use crate::photos::locked;
 use crate::photos::read::photos::{Item, Origin};
 use crate::photos::read::source::Fence;
 
@@ -18,7 +19,7 @@ pub(super) const AGAIN: &str = "download the file again";
 #[derive(Debug)]
 pub(super) struct RecordFile {
     path: PathBuf,
-    file: File,
+    file: Mutex<File>,
     length: u64,
 }
 
@@ -27,7 +28,7 @@ impl RecordFile {
     pub(super) fn open(fence: &Fence, path: PathBuf) -> Result<Arc<RecordFile>> {
         let file = fence.open(&path)?;
         let length = file.metadata().map_err(|e| unusable(&path, &e))?.len();
-        Ok(Arc::new(RecordFile { path, file, length }))
+        Ok(Arc::new(RecordFile { path, file: Mutex::new(file), length }))
     }
 
     /// How many records of `size` bytes the file holds; `what` names them (`STL-10 images`).
@@ -52,13 +53,20 @@ impl RecordFile {
     pub(super) fn label(&self, items: &mut [Item], what: &str, stride: u64, first: u8) -> Result<()> {
         for (at, item) in (0..).step_by(stride as usize).zip(items) {
             let mut label = [0];
-            read_at(&self.file, &mut label, at).map_err(|e| unusable(&self.path, &e))?;
+            self.read(&mut label, at).map_err(|e| unusable(&self.path, &e))?;
             let class = label[0].checked_sub(first).filter(|&class| class < 10).ok_or_else(|| {
                 self.damaged(format!("{what} of {}, not from {first} to {}", label[0], first + 9), at)
             })?;
             item.labels = vec![class.into()];
         }
         Ok(())
+    }
+
+    /// Fills `bytes` from an offset on.
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut file = locked(&self.file);
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(bytes)
     }
 
     /// The file's length in bytes.
@@ -70,27 +78,6 @@ impl RecordFile {
     pub(super) fn damaged(&self, what: String, byte: u64) -> Error {
         Error::input(what, at_byte(&self.path, byte, self.length), AGAIN)
     }
-}
-
-/// A read at an offset that leaves no cursor to share, so that threads don't wait for each other.
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-/// The same; the cursor that it moves is used by nobody.
-#[cfg(windows)]
-fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                bytes = &mut bytes[read..];
-                offset += read as u64;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// In which order the samples of a plane lie.
@@ -151,7 +138,8 @@ impl RawImage {
         let plane = side * side;
         let mut planes = vec![0; 3 * plane];
         let offset = self.offset;
-        read_at(&self.file.file, &mut planes, offset)
+        self.file
+            .read(&mut planes, offset)
             .map_err(|e| format!("{} from byte {offset} on: {e}", self.file.path.display()))?;
         let mut image = Rgb::new(side, side);
         for (i, pixel) in image.data.chunks_exact_mut(3).enumerate() {

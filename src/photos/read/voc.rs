@@ -50,8 +50,7 @@ impl Photos {
     pub fn voc(root: impl Into<Source>, part: &str) -> Result<Photos> {
         let source = root.into();
         let root = &source.path;
-        let mut photos =
-            Photos::at(format_args!("{} ({part})", root.display()), source.fence(root)?);
+        let mut photos = Photos::at(format_args!("{} ({part})", root.display()), source.fence(root)?);
         let mut missing = Tally::new("photos", "left out");
         let mut nameless = Tally::new("objects", "left out");
         let mut boxless = Tally::new("objects", "only their labels are used");

@@ -1,10 +1,10 @@
 //! Fine-tuning of a whole network on labelled photos.
 
-use super::features::embed;
+use super::features::features;
 use super::supervised::{Course, LabelledAlbums, Logits, Reached, cosine};
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
-use crate::engine::nn::{Linear, Mode, Module, Param, ResNet};
+use crate::engine::nn::{Linear, Mode, Module, ResNet};
 use crate::engine::optim::SgdConfig;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -89,7 +89,7 @@ pub struct FinetuneEpoch {
 }
 
 /// What fine-tuning achieved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FinetuneResult {
     /// Fraction of test photos predicted right after the last epoch: the figure to report.
     pub top1: f64,
@@ -114,19 +114,6 @@ pub struct FinetuneProgress {
     pub total: u64,
     /// The last epoch that is over.
     pub last: Option<FinetuneEpoch>,
-}
-
-/// Backbone and head.
-struct Classifier<'a> {
-    backbone: &'a ResNet,
-    head: Linear,
-}
-
-impl Module for Classifier<'_> {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.backbone.visit(f);
-        self.head.visit(f);
-    }
 }
 
 impl Finetune {
@@ -155,25 +142,18 @@ impl Finetune {
         self.check()?;
         let classes = albums.classes();
         let mut rng = StdRng::seed_from_u64(self.seed);
-        let model = Classifier { backbone, head: Linear::new(device, &mut rng, "fc", [features, classes])? };
-        let params = model.trained();
-        let mut result = FinetuneResult {
-            top1: 0.0,
-            balanced: 0.0,
-            best_on_test: 0.0,
-            classes: Vec::new(),
-            steps: 0,
-            epochs: Vec::new(),
-        };
+        let head = Linear::new(device, &mut rng, "fc", [features, classes])?;
+        let params = [backbone.trained(), head.trained()].concat();
+        let mut result = FinetuneResult::default();
         let logits: &Logits = &|tape, images| {
-            model.head.forward(&backbone.forward(&tape.constant(images), Mode::Train { groups: 1 })?)
+            head.forward(&backbone.forward(&tape.constant(images), Mode::Train { groups: 1 })?)
         };
         let heard = &mut |Reached { step, total, epoch, .. }: Reached| {
             result.steps = step;
             if let Some((epoch, train_loss)) = epoch {
                 let judged = epoch.is_multiple_of(self.judge_every) || epoch == self.epochs;
                 if judged {
-                    result.judge(&model, &albums.test, views, device)?;
+                    result.judge(backbone, &head, &albums.test, views, device)?;
                 }
                 let top1 = judged.then_some(result.top1);
                 result.epochs.push(FinetuneEpoch { epoch, train_loss, top1 });
@@ -220,13 +200,18 @@ impl Finetune {
 
 impl FinetuneResult {
     /// Takes in the test photos after an epoch.
-    fn judge(&mut self, model: &Classifier, test: &Album, views: &ViewConfig, device: &Device) -> Result<()> {
-        let ids: Vec<usize> = (0..test.photos().len()).collect();
-        let g = embed(model.backbone, test, &ids, views, device, &mut |_| ())?.labelled(test);
-        let g_width = g.labelled().width()?;
+    fn judge(
+        &mut self,
+        backbone: &ResNet,
+        head: &Linear,
+        test: &Album,
+        views: &ViewConfig,
+        device: &Device,
+    ) -> Result<()> {
+        let g = features(backbone, test, views, device)?;
         let tape = Tape::inert(device);
-        let images = tape.constant(Tensor::new(device, [g.labels.len(), g_width], &g.values)?);
-        let logits = model.head.forward(&images)?.value().to_vec()?; // [N, classes]
+        let images = tape.constant(Tensor::new(device, [g.labels.len(), g.width()?], &g.values)?);
+        let logits = head.forward(&images)?.value().to_vec()?; // [N, classes]
         let classes = test.photos().classes().len();
         let predicted: Vec<usize> = logits.chunks(classes).map(arg_max).collect();
         self.top1 = accuracy(&predicted, &g.labels);

@@ -10,7 +10,7 @@ mod output;
 mod scan;
 
 use bits::{DAMAGED, Huffman, TRUNCATED, ZIGZAG};
-use frame::{Colours, Component, Frame};
+use frame::{Component, Frame};
 use scan::Scan;
 
 use image::RgbImage;
@@ -43,12 +43,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Jpeg<'_>, String> {
         let why = if reader.ended { "a damaged JPEG: scans are missing" } else { TRUNCATED };
         return Err(why.into());
     }
-    let colours = colours(&frame, reader.jfif, reader.adobe)?;
+    let luma = has_luma(&frame, reader.jfif, reader.adobe)?;
     let data = vectorised(
         #[inline(always)]
         || {
             transform(&mut frame);
-            output::rgb(&frame, colours)
+            output::rgb(&frame, luma)
         },
     );
     let [width, height] = frame.size.map(|side| side as u32);
@@ -67,17 +67,14 @@ fn transform(frame: &mut Frame) {
     }
 }
 
-/// What the components mean, by libjpeg's rules.
-fn colours(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Result<Colours, String> {
+/// Whether the components are luma and chroma (a fourth is black ink), by libjpeg's rules.
+fn has_luma(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Result<bool, String> {
     let ids: Vec<u8> = frame.components.iter().map(|part| part.id).collect();
     match (ids.len(), adobe) {
-        (1, _) => Ok(Colours::Luma),
-        (3, _) if jfif => Ok(Colours::Luma),
-        (3, Some(0)) => Ok(Colours::Rgb),
-        (3, None) if ids == *b"RGB" => Ok(Colours::Rgb),
-        (3, _) => Ok(Colours::Luma),
-        (4, None | Some(0)) => Ok(Colours::Rgb),
-        (4, Some(_)) => Ok(Colours::Luma),
+        (3, Some(0)) => Ok(jfif),
+        (3, None) => Ok(jfif || ids != *b"RGB"),
+        (4, None | Some(0)) => Ok(false),
+        (1 | 3 | 4, _) => Ok(true),
         (n, _) => Err(format!("a JPEG of {n} components, neither grey nor RGB nor CMYK")),
     }
 }

@@ -35,37 +35,37 @@ impl Scan<'_> {
     #[inline(always)]
     pub(super) fn decode(&self, frame: &mut Frame, data: &[u8], at: usize) -> Result<usize, &'static str> {
         let mut bits = Bits::new(data, at);
-        let grid = Grid::new(frame, &self.components);
         let parts = &mut frame.components;
-        let restart = self.restart;
-        match (frame.progressive, self.band[0], self.high) {
-            (false, ..) => grid.walk(
+        let grid = match self.components[..] {
+            [one] => Grid { mcus: parts[one].size.map(|side| side.div_ceil(8)), factors: vec![[1, 1]] },
+            _ => {
+                let factors = self.components.iter().map(|&part| parts[part].factors).collect();
+                Grid { mcus: frame.mcus, factors }
+            }
+        };
+        if frame.progressive {
+            grid.walk(
                 &mut bits,
-                restart,
+                self.restart,
+                #[inline(always)]
+                |bits, state, n, x, y| {
+                    let block = parts[self.components[n]].block(x, y);
+                    match (self.band[0], self.high) {
+                        (0, 0) => block[0] = (self.dc(bits, state, n)? << self.low) as i16,
+                        (0, _) => block[0] |= i16::from(bits.flag()) << self.low,
+                        (_, 0) => self.first_ac(bits, state, block)?,
+                        _ => self.refine_ac(bits, state, block)?,
+                    }
+                    Ok(())
+                },
+            )
+        } else {
+            grid.walk(
+                &mut bits,
+                self.restart,
                 #[inline(always)]
                 |bits, state, n, x, y| self.sequential(bits, state, n, &mut parts[self.components[n]], x, y),
-            ),
-            (true, 0, 0) => grid.walk(&mut bits, restart, |bits, state, n, x, y| {
-                self.first_dc(bits, state, n, parts[self.components[n]].block(x, y))
-            }),
-            (true, 0, _) => grid.walk(&mut bits, restart, |bits, _, n, x, y| {
-                if bits.flag() {
-                    parts[self.components[n]].block(x, y)[0] |= 1 << self.low;
-                }
-                Ok(())
-            }),
-            (true, _, 0) => grid.walk(
-                &mut bits,
-                restart,
-                #[inline(always)]
-                |bits, state, n, x, y| self.first_ac(bits, state, parts[self.components[n]].block(x, y)),
-            ),
-            (true, ..) => grid.walk(
-                &mut bits,
-                restart,
-                #[inline(always)]
-                |bits, state, n, x, y| self.refine_ac(bits, state, parts[self.components[n]].block(x, y)),
-            ),
+            )
         }?;
         Ok(bits.at())
     }
@@ -110,11 +110,6 @@ impl Scan<'_> {
             (k, flat) = (k + 1, false);
         }
         part.inverse(&block, flat, x, y);
-        Ok(())
-    }
-
-    fn first_dc(&self, bits: &mut Bits, state: &mut State, n: usize, block: &mut [i16; 64]) -> Outcome {
-        block[0] = (self.dc(bits, state, n)? << self.low) as i16;
         Ok(())
     }
 
@@ -218,19 +213,6 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(frame: &Frame, components: &[usize]) -> Grid {
-        match components {
-            [one] => {
-                let blocks = frame.components[*one].size.map(|side| side.div_ceil(8));
-                Grid { mcus: blocks, factors: vec![[1, 1]] }
-            }
-            _ => {
-                let factors = components.iter().map(|&c| frame.components[c].factors).collect();
-                Grid { mcus: frame.mcus, factors }
-            }
-        }
-    }
-
     /// Calls `block` with number of the component, column and row of each block.
     #[inline(always)]
     fn walk(
