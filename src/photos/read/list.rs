@@ -106,7 +106,7 @@ pub(super) fn csv(source: &Source, root: Option<&Path>, wanted: Lines) -> Result
         Some(root) => vec![root.to_path_buf()],
         None => vec![beside.to_path_buf(), beside.join("images")],
     };
-    let Table { columns, lines } = Table::read(&text_of(list)?, &photos)?;
+    let (columns, lines) = table(&text_of(list)?, &photos)?;
     let split_of = |line| cell(line, columns.split);
     let mut splits: BTreeMap<&str, usize> = BTreeMap::new();
     lines.iter().for_each(|line| *splits.entry(split_of(line)).or_default() += 1);
@@ -211,61 +211,54 @@ fn text_of(list: &Path) -> Result<String> {
     })
 }
 
-/// A list's lines below its headings, every cell without the spaces and quotes around it.
-struct Table {
-    columns: Columns,
-    lines: Vec<Vec<String>>,
-}
-
-impl Table {
-    fn read(text: &str, photos: &Photos) -> Result<Table> {
-        let mut text = text.trim_start_matches('\u{feff}');
-        while let Some((_, rest)) = text.split_once('\n').filter(|(first, _)| is_remark(first)) {
-            text = rest;
-        }
-        let read = |separator: u8| -> csv::Result<Vec<Vec<String>>> {
-            let mut reader = csv::ReaderBuilder::new();
-            let reader = reader.has_headers(false).flexible(true).delimiter(separator);
-            let bare = |cell: &str| {
-                let cell = cell.trim();
-                let inner = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"'));
-                inner.unwrap_or(cell).trim().to_string()
-            };
-            let line = |line: csv::Result<csv::StringRecord>| Ok(line?.iter().map(bare).collect());
-            reader.from_reader(text.as_bytes()).records().map(line).collect()
-        };
-        let mut lines = read(b',').map_err(|e| photos.refused(format!("not a csv list ({e})"), ADVICE))?;
-        for separator in *b"\t;" {
-            // A comma may stand in labels; where it parts headings or every line, it is the separator.
-            let parts = |lines: &[Vec<String>]| lines.iter().filter(|line| line.len() > 1).count();
-            let headed = |lines: &[Vec<String>]| {
-                lines.first().is_some_and(|l| l.len() > 1 && Columns::from_headings(l).is_some())
-            };
-            if headed(&lines) {
-                break;
-            }
-            if let Ok(others) = read(separator)
-                && (headed(&others) || (parts(&lines) < lines.len() && parts(&others) == others.len()))
-            {
-                lines = others;
-                break;
-            }
-        }
-        let Some(first) = lines.first() else {
-            return Err(photos.refused("an empty list", ADVICE));
-        };
-        if let Some(columns) = Columns::from_headings(first) {
-            lines.remove(0);
-            return Ok(Table { columns, lines });
-        }
-        // Headings of other words: a line without a photo's name above lines that have one.
-        let has_photo = |line: &Vec<String>| line.iter().any(|cell| is_photo(Path::new(cell)));
-        if !has_photo(first) && lines.get(1).is_some_and(has_photo) {
-            let what = format!("no column of files among {}", first.join(", "));
-            return Err(photos.refused(what, "call the column with the photos file, path or image"));
-        }
-        Ok(Table { columns: Columns { file: 0, labels: Some(1), split: Some(2) }, lines })
+/// A list's columns, and its lines below the headings, every cell without the spaces and quotes around it.
+fn table(text: &str, photos: &Photos) -> Result<(Columns, Vec<Vec<String>>)> {
+    let mut text = text.trim_start_matches('\u{feff}');
+    while let Some((_, rest)) = text.split_once('\n').filter(|(first, _)| is_remark(first)) {
+        text = rest;
     }
+    let read = |separator: u8| -> csv::Result<Vec<Vec<String>>> {
+        let mut reader = csv::ReaderBuilder::new();
+        let reader = reader.has_headers(false).flexible(true).delimiter(separator);
+        let bare = |cell: &str| {
+            let cell = cell.trim();
+            let inner = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"'));
+            inner.unwrap_or(cell).trim().to_string()
+        };
+        let line = |line: csv::Result<csv::StringRecord>| Ok(line?.iter().map(bare).collect());
+        reader.from_reader(text.as_bytes()).records().map(line).collect()
+    };
+    let mut lines = read(b',').map_err(|e| photos.refused(format!("not a csv list ({e})"), ADVICE))?;
+    for separator in *b"\t;" {
+        // A comma may stand in labels; where it parts headings or every line, it is the separator.
+        let parts = |lines: &[Vec<String>]| lines.iter().filter(|line| line.len() > 1).count();
+        let headed = |lines: &[Vec<String>]| {
+            lines.first().is_some_and(|l| l.len() > 1 && Columns::from_headings(l).is_some())
+        };
+        if headed(&lines) {
+            break;
+        }
+        if let Ok(others) = read(separator)
+            && (headed(&others) || (parts(&lines) < lines.len() && parts(&others) == others.len()))
+        {
+            lines = others;
+            break;
+        }
+    }
+    let Some(first) = lines.first() else {
+        return Err(photos.refused("an empty list", ADVICE));
+    };
+    if let Some(columns) = Columns::from_headings(first) {
+        lines.remove(0);
+        return Ok((columns, lines));
+    }
+    // Headings of other words: a line without a photo's name above lines that have one.
+    let has_photo = |line: &Vec<String>| line.iter().any(|cell| is_photo(Path::new(cell)));
+    if !has_photo(first) && lines.get(1).is_some_and(has_photo) {
+        let what = format!("no column of files among {}", first.join(", "));
+        return Err(photos.refused(what, "call the column with the photos file, path or image"));
+    }
+    Ok((Columns { file: 0, labels: Some(1), split: Some(2) }, lines))
 }
 
 /// Whether a line is a comment above the headings, or Excel's on its separator.

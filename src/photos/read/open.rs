@@ -14,10 +14,11 @@ use crate::topic::Topic;
 
 type Reader = fn(Source, Option<Split>) -> Result<Photos>;
 
-/// A form in which data sets are published: a folder with certain files.
+/// A form of data set.
 struct Form {
     /// Folders that its archives unpack into: a path may name one, or the folder around it.
     unpacked: &'static [&'static str],
+    /// Whether a path is one.
     is: fn(&Path) -> bool,
     /// Its reader; or what it is, if it is not read, and what to do.
     read: Result<Reader, [&'static str; 2]>,
@@ -25,8 +26,23 @@ struct Form {
     several: bool,
 }
 
-/// The first of these that a folder is.
-const FORMS: [Form; 6] = [
+/// The forms but for folders of photos, which any other folder is; the first of them that fits is taken.
+static FORMS: [Form; 8] = [
+    Form {
+        unpacked: &[],
+        is: |path| !path.is_dir() && ends_in(path, &["csv", "tsv"]),
+        read: Ok(|list, split| list::csv(&list, None, split.map_or(Lines::Unjudged, Lines::Split))),
+        several: false,
+    },
+    Form {
+        unpacked: &[],
+        is: |path| !path.is_dir() && ends_in(path, &["json"]),
+        read: Ok(|file, split| match split {
+            None => Photos::coco(file, None),
+            Some(split) => Err(no_part(&file.path, split)),
+        }),
+        several: true,
+    },
     Form {
         unpacked: &["stl10_binary"],
         is: |root| has(root, &["train_X.bin", "unlabeled_X.bin"]),
@@ -76,42 +92,52 @@ fn has(folder: &Path, files: &[&str]) -> bool {
     files.iter().any(|file| folder.join(file).is_file())
 }
 
-/// What a path is.
-enum Kind {
-    Published(&'static Form, PathBuf),
-    Instances,
-    Csv,
-    ClassFolders([PathBuf; 2]),
-    Folder,
+fn ends_in(path: &Path, endings: &[&str]) -> bool {
+    path.extension().is_some_and(|own| endings.iter().any(|ending| own.eq_ignore_ascii_case(ending)))
 }
 
-impl Kind {
-    fn of(path: &Path) -> Result<Kind> {
-        let meta = std::fs::metadata(path).map_err(|e| unusable(path, &e))?;
-        let ends_in = |ending: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
-        if !meta.is_dir() {
-            let packed =
-                ["gz", "zip", "tar", "tgz", "bz2", "xz", "zst", "7z", "rar"].into_iter().any(ends_in);
-            return match () {
-                () if ["csv", "tsv"].into_iter().any(ends_in) => Ok(Kind::Csv),
-                () if ends_in("json") => Ok(Kind::Instances),
-                () => Err(Error::input(
-                    "not a folder, nor a list (.csv), nor COCO annotations (.json)",
-                    path.display().to_string(),
-                    if packed { "unpack it first" } else { "give the folder that holds the photos" },
-                )),
-            };
-        }
+impl Form {
+    /// The form of what is at a path, and where it lies; `None` for a folder of photos.
+    fn of(path: &Path) -> Result<Option<(&'static Form, PathBuf)>> {
+        let is_dir = std::fs::metadata(path).map_err(|e| unusable(path, &e))?.is_dir();
         let root_of = |form: &Form| {
             let inner = form.unpacked.iter().map(|folder| path.join(folder));
             std::iter::once(path.to_path_buf()).chain(inner).find(|root| (form.is)(root))
         };
-        let published = FORMS.iter().find_map(|form| Some(Kind::Published(form, root_of(form)?)));
-        Ok(published.unwrap_or_else(|| match part::folders(path) {
-            [Some(train), Some(test)] => Kind::ClassFolders([train, test]),
-            _ => Kind::Folder,
-        }))
+        let found = FORMS.iter().find_map(|form| Some((form, root_of(form)?)));
+        if found.is_some() || is_dir {
+            return Ok(found);
+        }
+        let packed = ends_in(path, &["gz", "zip", "tar", "tgz", "bz2", "xz", "zst", "7z", "rar"]);
+        Err(Error::input(
+            "not a folder, nor a list (.csv), nor COCO annotations (.json)",
+            path.display().to_string(),
+            if packed { "unpack it first" } else { "give the folder that holds the photos" },
+        ))
     }
+}
+
+/// A folder of photos, or of those to learn from and to be judged on.
+fn folder(source: Source, split: Option<Split>) -> Result<Photos> {
+    match (split, part::folders(&source.path)) {
+        (None, _) => Photos::folder(source),
+        (Some(Split::Train), [Some(part), Some(_)]) | (Some(Split::Test), [Some(_), Some(part)]) => {
+            Photos::labelled(source.part(part))
+        }
+        (Some(split), _) => Err(no_part(&source.path, split)),
+    }
+}
+
+/// The error of a set that has not two parts.
+fn no_part(path: &Path, split: Split) -> Error {
+    let there = part::folders(path).into_iter().flatten().next();
+    let there = there.map(|part| format!(" beside {}", part.display())).unwrap_or_default();
+    Error::input(
+        format!("no {} part{there}", split.name()),
+        path.display().to_string(),
+        "give a folder with train/CLASS/ and test/CLASS/ (or val/CLASS/), a csv list with a split column, \
+         or the folder of STL-10, CIFAR-10, Pascal VOC or COCO",
+    )
 }
 
 impl Photos {
@@ -134,28 +160,11 @@ impl Photos {
     /// [`Error::Input`] if there is nothing at the path, it has no such split, or as the reader of its kind.
     pub fn open(source: impl Into<Source>, split: Option<Split>) -> Result<Photos> {
         let source = source.into();
-        let path = source.path.as_path();
-        match (Kind::of(path)?, split) {
-            (Kind::Published(form, root), _) => match form.read {
-                Ok(read) => read(source.part(root), split),
-                Err([what, advice]) => Err(Error::input(what, root.display().to_string(), advice)),
-            },
-            (Kind::Csv, split) => list::csv(&source, None, split.map_or(Lines::Unjudged, Lines::Split)),
-            (Kind::Instances, None) => Photos::coco(source, None),
-            (Kind::ClassFolders(_) | Kind::Folder, None) => Photos::folder(source),
-            (Kind::ClassFolders([train, test]), Some(split)) => {
-                Photos::labelled(source.part(if split == Split::Train { train } else { test }))
-            }
-            (Kind::Folder | Kind::Instances, Some(split)) => {
-                let there = part::folders(path).into_iter().flatten().next();
-                let there = there.map(|part| format!(" beside {}", part.display())).unwrap_or_default();
-                Err(Error::input(
-                    format!("no {} part{there}", split.name()),
-                    path.display().to_string(),
-                    "give a folder with train/CLASS/ and test/CLASS/ (or val/CLASS/), a csv list with a split column, \
-                     or the folder of STL-10, CIFAR-10, Pascal VOC or COCO",
-                ))
-            }
+        let Some((form, root)) = Form::of(&source.path)? else { return folder(source, split) };
+        match form.read {
+            Ok(read) if root == source.path => read(source, split),
+            Ok(read) => read(source.part(root), split),
+            Err([what, advice]) => Err(Error::input(what, root.display().to_string(), advice)),
         }
     }
 
@@ -166,14 +175,12 @@ impl Photos {
     /// As [`Photos::open`] and [`Photos::labelled`].
     pub(crate) fn known(source: impl Into<Source>) -> Result<Photos> {
         let source = source.into();
-        match Kind::of(&source.path)? {
-            Kind::Csv | Kind::Instances => Photos::open(source, None),
-            Kind::Folder => {
-                let train = part::folder(&source.path, Part::Train);
-                Photos::labelled(train.map_or(source.clone(), |train| source.part(train)))
-            }
-            _ => Photos::open(source, Some(Split::Train)),
+        if Form::of(&source.path)?.is_none() {
+            let train = part::folder(&source.path, Part::Train);
+            return Photos::labelled(train.map_or(source.clone(), |train| source.part(train)));
         }
+        let split = source.path.is_dir().then_some(Split::Train);
+        Photos::open(source, split)
     }
 }
 
@@ -190,7 +197,7 @@ pub fn labelled_split(source: impl Into<Source>) -> Result<[Photos; 2]> {
             "kNN and the linear probe need one label a photo: give class folders, STL-10 or CIFAR-10";
         Err(Error::input(what, place.clone(), advice).see(Topic::Eval))
     };
-    if let Kind::Published(Form { several: true, .. }, _) | Kind::Instances = Kind::of(&source.path)? {
+    if Form::of(&source.path)?.is_some_and(|(form, _)| form.several) {
         return several("photos with several labels each".into());
     }
     let mut halves = halves(&source)?;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::photos::read::endings::is_photo;
+use crate::photos::read::endings::{bare, is_photo};
 use crate::photos::read::records::stays_inside;
 use crate::photos::read::source::Fence;
 
@@ -114,7 +114,7 @@ impl Folder {
             }
             let name = entry.file_name().to_string_lossy().into_owned();
             if is_photo(Path::new(&name)) {
-                folder.stems.entry(stem(&name).to_lowercase()).or_default().push(name.clone());
+                folder.stems.entry(bare(&name).to_lowercase()).or_default().push(name.clone());
             }
             folder.names.insert(name);
         }
@@ -127,16 +127,10 @@ impl Folder {
         if let Some(name) = self.names.get(name) {
             return Some(name);
         }
-        let wanted = if is_photo(Path::new(name)) { stem(name) } else { name };
-        let near = self.stems.get(&wanted.to_lowercase())?;
-        let same = near.iter().find(|other| stem(other) == wanted);
+        let near = self.stems.get(&bare(name).to_lowercase())?;
+        let same = near.iter().find(|other| bare(other) == bare(name));
         same.or(near.first().filter(|_| near.len() == 1)).map(String::as_str)
     }
-}
-
-/// A name without its ending.
-fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 /// What a written name may mean, inside a folder, the likeliest first.

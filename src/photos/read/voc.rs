@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::error::{Error, Result};
-use crate::photos::read::endings::is_photo;
+use crate::photos::read::endings::bare;
 use crate::photos::read::loose::truth;
 use crate::photos::read::part::{Part, Split, names_in};
 use crate::photos::read::photos::{Item, LabelledBox, Origin, Photos};
@@ -180,11 +180,6 @@ fn ids(fence: &Fence, root: &Path, part: &str, missing: &mut Tally) -> Result<(V
         return Err(Error::input("an empty list", list.display().to_string(), AGAIN));
     }
     Ok((ids, again))
-}
-
-/// A photo's name without its ending.
-fn bare(name: &str) -> &str {
-    name.rsplit_once('.').filter(|_| is_photo(Path::new(name))).map_or(name, |(stem, _)| stem)
 }
 
 /// The last part of a path, on any system: other programs write paths into lists.

@@ -129,15 +129,13 @@ pub fn embed(
     let mut all = Embedded::default();
     for (batch, ids) in ids.chunks(BATCH).enumerate() {
         let (images, kept) = album.sound_views(ids, views)?;
-        if kept.is_empty() {
-            watch(batch * BATCH + ids.len());
-            continue;
+        if !kept.is_empty() {
+            let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
+            let tape = Tape::inert(device);
+            let g = backbone.forward(&tape.constant(images), Mode::Eval)?;
+            all.values.extend(g.value().to_vec()?);
+            all.kept.extend(kept);
         }
-        let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
-        let tape = Tape::inert(device);
-        let g = backbone.forward(&tape.constant(images), Mode::Eval)?;
-        all.values.extend(g.value().to_vec()?);
-        all.kept.extend(kept);
         watch(batch * BATCH + ids.len());
     }
     if all.kept.is_empty() && !ids.is_empty() {

@@ -114,80 +114,70 @@ impl Svm {
         assert_eq!(images.len(), positive.len(), "one label for each image");
         vectorised(
             #[inline(always)]
-            || self.descend(rows, images, positive, cost, start),
+            || {
+                let count = images.len();
+                let weight = |i: usize| if positive[i] { cost * self.positive_weight } else { cost };
+                let sign = |i: usize| if positive[i] { 1.0 } else { -1.0 };
+                // The dual: min |w|^2 / 2 + sum_i (ridge_i / 2 alpha_i^2 - alpha_i), w = sum_i alpha_i y_i x_i, alpha <= upper.
+                let squared = self.loss == SvmLoss::SquaredHinge;
+                let ridge = |i: usize| if squared { 0.5 / weight(i) } else { 0.0 };
+                let upper = |i: usize| if squared { f64::INFINITY } else { weight(i) };
+                let curvature: Vec<f64> =
+                    (0..count).map(|i| dot(rows.row(images[i]), rows.row(images[i])) + ridge(i)).collect();
+                let mut alpha = start.map_or_else(|| vec![0.0; count], <[f64]>::to_vec);
+                let mut w = vec![0.0; rows.width];
+                for i in (0..count).filter(|&i| alpha[i] != 0.0) {
+                    add_scaled(&mut w, alpha[i] * sign(i), rows.row(images[i]));
+                }
+                let mut rng = KeyedRng::new("svm", self.seed, [0; 3]);
+                let mut active: Vec<usize> = (0..count).collect();
+                // Shrinking: an image at a bound whose gradient holds it there is left out of further passes.
+                let (mut above, mut below) = (f64::INFINITY, f64::NEG_INFINITY);
+                for _ in 0..self.max_passes {
+                    rng.shuffle(&mut active);
+                    let (mut highest, mut lowest) = (f64::NEG_INFINITY, f64::INFINITY);
+                    let mut at = 0;
+                    while at < active.len() {
+                        let i = active[at];
+                        let x = rows.row(images[i]);
+                        let gradient = sign(i) * dot(&w, x) - 1.0 + ridge(i) * alpha[i];
+                        let shrink = (alpha[i] == 0.0 && gradient > above)
+                            || (alpha[i] == upper(i) && gradient < below);
+                        if shrink {
+                            active.swap_remove(at);
+                            continue;
+                        }
+                        let projected = if alpha[i] == 0.0 {
+                            gradient.min(0.0)
+                        } else if alpha[i] == upper(i) {
+                            gradient.max(0.0)
+                        } else {
+                            gradient
+                        };
+                        highest = highest.max(projected);
+                        lowest = lowest.min(projected);
+                        if projected.abs() > 1e-12 {
+                            let moved = (alpha[i] - gradient / curvature[i]).clamp(0.0, upper(i));
+                            add_scaled(&mut w, (moved - alpha[i]) * sign(i), x);
+                            alpha[i] = moved;
+                        }
+                        at += 1;
+                    }
+                    if highest - lowest <= self.tolerance || active.is_empty() {
+                        if active.len() == count {
+                            break;
+                        }
+                        // ORDER: a fit ends on a pass over all images, never on the shrunken set.
+                        active = (0..count).collect();
+                        (above, below) = (f64::INFINITY, f64::NEG_INFINITY);
+                        continue;
+                    }
+                    above = if highest > 0.0 { highest } else { f64::INFINITY };
+                    below = if lowest < 0.0 { lowest } else { f64::NEG_INFINITY };
+                }
+                Fit { w, alpha }
+            },
         )
-    }
-
-    #[inline(always)]
-    fn descend(
-        &self,
-        rows: &Rows,
-        images: &[usize],
-        positive: &[bool],
-        cost: f64,
-        start: Option<&[f64]>,
-    ) -> Fit {
-        let count = images.len();
-        let weight = |i: usize| if positive[i] { cost * self.positive_weight } else { cost };
-        let sign = |i: usize| if positive[i] { 1.0 } else { -1.0 };
-        // The dual: min |w|^2 / 2 + sum_i (ridge_i / 2 alpha_i^2 - alpha_i), w = sum_i alpha_i y_i x_i, alpha <= upper.
-        let squared = self.loss == SvmLoss::SquaredHinge;
-        let ridge = |i: usize| if squared { 0.5 / weight(i) } else { 0.0 };
-        let upper = |i: usize| if squared { f64::INFINITY } else { weight(i) };
-        let curvature: Vec<f64> =
-            (0..count).map(|i| dot(rows.row(images[i]), rows.row(images[i])) + ridge(i)).collect();
-        let mut alpha = start.map_or_else(|| vec![0.0; count], <[f64]>::to_vec);
-        let mut w = vec![0.0; rows.width];
-        for i in (0..count).filter(|&i| alpha[i] != 0.0) {
-            add_scaled(&mut w, alpha[i] * sign(i), rows.row(images[i]));
-        }
-        let mut rng = KeyedRng::new("svm", self.seed, [0; 3]);
-        let mut active: Vec<usize> = (0..count).collect();
-        // Shrinking: an image at a bound whose gradient holds it there is left out of further passes.
-        let (mut above, mut below) = (f64::INFINITY, f64::NEG_INFINITY);
-        for _ in 0..self.max_passes {
-            rng.shuffle(&mut active);
-            let (mut highest, mut lowest) = (f64::NEG_INFINITY, f64::INFINITY);
-            let mut at = 0;
-            while at < active.len() {
-                let i = active[at];
-                let x = rows.row(images[i]);
-                let gradient = sign(i) * dot(&w, x) - 1.0 + ridge(i) * alpha[i];
-                let shrink =
-                    (alpha[i] == 0.0 && gradient > above) || (alpha[i] == upper(i) && gradient < below);
-                if shrink {
-                    active.swap_remove(at);
-                    continue;
-                }
-                let projected = if alpha[i] == 0.0 {
-                    gradient.min(0.0)
-                } else if alpha[i] == upper(i) {
-                    gradient.max(0.0)
-                } else {
-                    gradient
-                };
-                highest = highest.max(projected);
-                lowest = lowest.min(projected);
-                if projected.abs() > 1e-12 {
-                    let moved = (alpha[i] - gradient / curvature[i]).clamp(0.0, upper(i));
-                    add_scaled(&mut w, (moved - alpha[i]) * sign(i), x);
-                    alpha[i] = moved;
-                }
-                at += 1;
-            }
-            if highest - lowest <= self.tolerance || active.is_empty() {
-                if active.len() == count {
-                    break;
-                }
-                // ORDER: a fit ends on a pass over all images, never on the shrunken set.
-                active = (0..count).collect();
-                (above, below) = (f64::INFINITY, f64::NEG_INFINITY);
-                continue;
-            }
-            above = if highest > 0.0 { highest } else { f64::INFINITY };
-            below = if lowest < 0.0 { lowest } else { f64::NEG_INFINITY };
-        }
-        Fit { w, alpha }
     }
 }
 

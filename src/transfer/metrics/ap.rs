@@ -47,51 +47,43 @@ pub fn average_precision(scores: &[f64], labels: &[i8], kind: ApKind) -> Result<
     if let Some(i) = scores.iter().position(|s| s.is_nan()) {
         return Err(Error::Run(format!("average precision: score {i} is NaN: training diverged, lower lr")));
     }
-    let curve = Curve::of(scores, labels);
-    Ok((curve.positives > 0).then(|| curve.reduce(kind)))
+    let points = points(scores, labels);
+    let positives = points.last().map_or(0, |(hits, _)| *hits);
+    if positives == 0 {
+        return Ok(None);
+    }
+    let precision = |&(hits, n): &(usize, usize)| hits as f64 / n as f64;
+    if kind == ApKind::ElevenPoint {
+        let best_from = |tenths: usize| {
+            // Whole numbers: a recall of 3 in 10 is 0.3, whatever the rounding of 0.3.
+            let reached = points.iter().filter(|(hits, _)| hits * 10 >= tenths * positives);
+            reached.map(precision).fold(0.0, f64::max)
+        };
+        return Ok(Some((0..=10).map(best_from).sum::<f64>() / 11.0));
+    }
+    // From the lowest threshold up, so that the running maximum is that over all higher recalls.
+    let (mut sum, mut envelope) = (0.0, 0.0);
+    for (i, point) in points.iter().enumerate().rev() {
+        let before = if i == 0 { 0 } else { points[i - 1].0 };
+        envelope = if kind == ApKind::Area { precision(point).max(envelope) } else { precision(point) };
+        sum += envelope * (point.0 - before) as f64;
+    }
+    Ok(Some(sum / positives as f64))
 }
 
-/// Points of a precision-recall curve by falling threshold.
-struct Curve {
-    positives: usize,
-    /// Positives and all images down to each distinct score.
-    points: Vec<(usize, usize)>,
-}
-
-impl Curve {
-    fn of(scores: &[f64], labels: &[i8]) -> Curve {
-        let mut ranked: Vec<(f64, bool)> =
-            scores.iter().zip(labels).filter(|(_, l)| **l >= 0).map(|(&s, &l)| (s, l == 1)).collect();
-        ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (mut hits, mut points) = (0, Vec::new());
-        for (i, &(score, hit)) in ranked.iter().enumerate() {
-            hits += usize::from(hit);
-            if ranked.get(i + 1).is_none_or(|next| next.0 != score) {
-                points.push((hits, i + 1));
-            }
+/// Points of a precision-recall curve by falling threshold: positives and all images down to each distinct score.
+fn points(scores: &[f64], labels: &[i8]) -> Vec<(usize, usize)> {
+    let mut ranked: Vec<(f64, bool)> =
+        scores.iter().zip(labels).filter(|(_, l)| **l >= 0).map(|(&s, &l)| (s, l == 1)).collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut hits, mut points) = (0, Vec::new());
+    for (i, &(score, hit)) in ranked.iter().enumerate() {
+        hits += usize::from(hit);
+        if ranked.get(i + 1).is_none_or(|next| next.0 != score) {
+            points.push((hits, i + 1));
         }
-        Curve { positives: hits, points }
     }
-
-    fn reduce(&self, kind: ApKind) -> f64 {
-        let precision = |&(hits, n): &(usize, usize)| hits as f64 / n as f64;
-        if kind == ApKind::ElevenPoint {
-            let best_from = |tenths: usize| {
-                // Whole numbers: a recall of 3 in 10 is 0.3, whatever the rounding of 0.3.
-                let reached = self.points.iter().filter(|(hits, _)| hits * 10 >= tenths * self.positives);
-                reached.map(precision).fold(0.0, f64::max)
-            };
-            return (0..=10).map(best_from).sum::<f64>() / 11.0;
-        }
-        // From the lowest threshold up, so that the running maximum is that over all higher recalls.
-        let (mut sum, mut envelope) = (0.0, 0.0);
-        for (i, point) in self.points.iter().enumerate().rev() {
-            let before = if i == 0 { 0 } else { self.points[i - 1].0 };
-            envelope = if kind == ApKind::Area { precision(point).max(envelope) } else { precision(point) };
-            sum += envelope * (point.0 - before) as f64;
-        }
-        sum / self.positives as f64
-    }
+    points
 }
 
 /// Mean of the known values; 0 if there is none.
