@@ -94,10 +94,7 @@ impl Photos {
     /// # Errors
     /// [`Error::Input`] if more of them are, or all.
     pub(super) fn account(&mut self, tally: &Tally, of: usize, most: Option<f64>) -> Result<()> {
-        if let Some(share) = most {
-            tally.check(&self.place, of, share)?;
-        }
-        self.warnings.extend(tally.warnings(&self.place, of));
+        self.warnings.extend(tally.told(&self.place, of, most)?);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Finding the photos that a list names: as written, or as other systems and programs write the same.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -45,23 +46,15 @@ impl Shelf {
     ) -> Result<Shelf> {
         let mut shelves: Vec<Shelf> =
             candidates.iter().map(|root| Shelf::new(root.clone(), any_path)).collect();
-        let mut best: Option<(usize, usize, String)> = None;
-        for names in [&names[..names.len().min(FIRST)], names] {
-            for (number, shelf) in shelves.iter_mut().enumerate() {
-                let mut found = names.iter().filter_map(|name| shelf.find(name));
-                let Some(first) = found.next() else { continue };
-                let count = 1 + found.count();
-                if best.as_ref().is_none_or(|(most, ..)| count > *most) {
-                    best = Some((count, number, first));
-                }
-            }
-            if best.is_some() {
-                break;
-            }
-        }
-        if let Some((_, number, first)) = best {
+        let best = [&names[..names.len().min(FIRST)], names].into_iter().find_map(|names| {
+            let found_on = |shelf: &mut Shelf| names.iter().filter_map(|name| shelf.find(name)).collect();
+            let found = shelves.iter_mut().map(found_on).enumerate();
+            let found = found.filter(|(_, found): &(usize, Vec<String>)| !found.is_empty());
+            found.max_by_key(|(number, found)| (found.len(), Reverse(*number)))
+        });
+        if let Some((number, found)) = best {
             let shelf = shelves.swap_remove(number);
-            fence.check(&shelf.root.join(first))?;
+            fence.check(&shelf.root.join(&found[0]))?;
             return Ok(shelf);
         }
         let folder =

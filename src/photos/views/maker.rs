@@ -13,7 +13,7 @@ use crate::photos::views::color_float::{
     grayscale_float, solarize_float,
 };
 use crate::photos::views::config::{Colour, ViewConfig};
-use crate::photos::views::geometry::{CropBox, resized_crop_into};
+use crate::photos::views::geometry::{CropBox, horizontal_flip, resized_crop_into};
 use crate::photos::views::params::{Adjustment, ViewParams};
 
 /// Makes views of one configuration and keeps its buffers between them; one per thread.
@@ -102,9 +102,7 @@ impl ViewMaker {
             }
         }
         if params.flip {
-            for row in out.chunks_exact_mut(self.config.size * 3) {
-                row.as_chunks_mut::<3>().0.reverse();
-            }
+            horizontal_flip(out, self.config.size);
         }
     }
 
