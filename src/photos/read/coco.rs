@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 use crate::photos::read::loose::{self, Entries, Entry, Id};
 use crate::photos::read::part::{Split, names_in};
-use crate::photos::read::photos::{Item, LabelledBox, Origin, Photos};
+use crate::photos::read::photos::{Item, LabelledBox, Photos};
 use crate::photos::read::records::AGAIN;
 use crate::photos::read::shelf::Shelf;
 use crate::photos::read::source::Source;
@@ -187,9 +187,9 @@ fn placed<'a>(
             Some(id) if is_labelled && files[id].is_none() => unusable("have the id of another image"),
             id => match shelf.place(&image.file_name) {
                 None => unusable("lie outside the folder of photos"),
-                Some((name, path)) => {
+                Some(item) => {
                     numbers.extend(id.iter().map(|id| (id, items.len())));
-                    items.push(Item::new(name, Origin::File(path), Vec::new()));
+                    items.push(item);
                 }
             },
         }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::photos::read::endings::is_photo;
 use crate::photos::read::part::{Part, Split};
-use crate::photos::read::photos::{Item, Origin, Photos};
+use crate::photos::read::photos::{Item, Photos};
 use crate::photos::read::shelf::Shelf;
 use crate::photos::read::source::Source;
 use crate::photos::read::tally::Tally;
@@ -124,13 +124,13 @@ pub(super) fn csv(source: &Source, root: Option<&Path>, wanted: Lines) -> Result
     let mut nameless = Tally::new("lines", "left out");
     let mut known: HashMap<String, usize> = HashMap::new();
     for (line, name) in taken.iter().zip(&names) {
-        let Some((name, path)) = shelf.place(name).filter(|_| !name.is_empty()) else {
+        let Some(item) = shelf.place(name).filter(|_| !name.is_empty()) else {
             nameless.note("name no file", format_args!("{:?}", line.join(",")));
             continue;
         };
-        let at = *known.entry(name.clone()).or_insert(photos.items.len());
+        let at = *known.entry(item.name.clone()).or_insert(photos.items.len());
         if at == photos.items.len() {
-            photos.items.push(Item::new(name, Origin::File(path), Vec::new()));
+            photos.items.push(item);
         }
         let number = |label: &str| photos.classes.binary_search_by(|class| class.as_str().cmp(label)).ok();
         photos.items[at].labels.extend(columns.labels(line).filter_map(number));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::photos::read::endings::{bare, is_photo};
+use crate::photos::read::photos::{Item, Origin};
 use crate::photos::read::records::stays_inside;
 use crate::photos::read::source::Fence;
 
@@ -68,16 +69,16 @@ impl Shelf {
         Err(Error::input(what, list.display().to_string(), advice))
     }
 
-    /// A photo's name as it lies on the shelf, with `/`, and its path: the name as written, with `\` read as `/`,
+    /// A photo by its name, which is then that on the shelf, with `/`: the name as written, with `\` read as `/`,
     /// with the percent signs of an address decoded, or, if it leads out of any folder, as much of its end as there
     /// is; with another ending, or in another case, if only that is there. A photo that is not there keeps its name.
     /// `None` if the name leads out and nothing of it is here.
-    pub(super) fn place(&mut self, name: &str) -> Option<(String, PathBuf)> {
+    pub(super) fn place(&mut self, name: &str) -> Option<Item> {
         let written = name.replace('\\', "/");
         let kept = (self.any_path || stays_inside(&written)).then_some(written);
         let name = self.find(name).or(kept)?;
         let path = self.root.join(&name);
-        Some((name, path))
+        Some(Item::new(name, Origin::File(path), Vec::new()))
     }
 
     /// [`Shelf::place`], of a photo that is there.

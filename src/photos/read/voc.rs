@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::photos::read::endings::bare;
 use crate::photos::read::loose::truth;
 use crate::photos::read::part::{Part, Split, names_in};
-use crate::photos::read::photos::{Item, LabelledBox, Origin, Photos};
+use crate::photos::read::photos::{LabelledBox, Photos};
 use crate::photos::read::records::{AGAIN, stays_inside};
 use crate::photos::read::shelf::Shelf;
 use crate::photos::read::source::{Fence, Source};
@@ -95,8 +95,7 @@ impl Photos {
         let classes: Vec<&str> = if all_published { published } else { names.into_iter().collect() };
         let mut shelf = Shelf::new(root.join("JPEGImages"), false);
         for (id, objects) in &annotated {
-            let Some((name, path)) = shelf.place(&format!("{id}.jpg")) else { continue };
-            let mut item = Item::new(name, Origin::File(path), Vec::new());
+            let Some(mut item) = shelf.place(&format!("{id}.jpg")) else { continue };
             for object in objects {
                 let class = object.name.as_deref().and_then(|name| classes.binary_search(&name).ok());
                 if let Some(class) = class {

@@ -183,41 +183,39 @@ impl<'a> Reader<'a> {
             return Err(unread(&format!("{precision}-bit")));
         }
         believable(size.map(|side| side as u64), self.bytes.len() as u64)?;
-        if self.frame.is_some() || parts.len() != 3 * usize::from(n) || !(1..=4).contains(&n) {
+        let (parts, rest) = parts.as_chunks::<3>();
+        let factors: Vec<[usize; 2]> =
+            parts.iter().map(|&[_, both, _]| [both >> 4, both & 15].map(usize::from)).collect();
+        let twice = (0..parts.len()).any(|i| parts[..i].iter().any(|other| other[0] == parts[i][0]));
+        let odd = twice || factors.as_flattened().iter().any(|factor| !(1..=4).contains(factor));
+        let many = parts.len() != usize::from(n) || !rest.is_empty() || !(1..=4).contains(&n);
+        if self.frame.is_some() || many || odd {
             return Err(DAMAGED.into());
         }
-        let factors = |part: &[u8]| [part[1] >> 4, part[1] & 15].map(usize::from);
-        let most = [0, 1].map(|axis| parts.chunks_exact(3).map(|p| factors(p)[axis]).max().unwrap_or(1));
-        let mut components = Vec::new();
-        let mcus = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis].max(1)));
-        for part in parts.chunks_exact(3) {
-            let factors = factors(part);
-            if factors.iter().any(|f| !(1..=4).contains(f))
-                || components.iter().any(|c: &Component| c.id == part[0])
-            {
-                return Err(DAMAGED.into());
-            }
-            if (0..2).any(|axis| most[axis] % factors[axis] != 0) {
-                return Err(
-                    "a JPEG with sampling factors in a broken ratio: save it as an ordinary JPEG or PNG"
-                        .into(),
-                );
-            }
+        let most = [0, 1].map(|axis| factors.iter().map(|own| own[axis]).max().unwrap_or(1));
+        if factors.iter().any(|own| (0..2).any(|axis| most[axis] % own[axis] != 0)) {
+            let what = "a JPEG with sampling factors in a broken ratio";
+            return Err(format!("{what}: save it as an ordinary JPEG or PNG"));
+        }
+        let mcus = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis]));
+        let progressive = marker == 0xC2;
+        let component = |(&[id, _, quant_table], &factors): (&[u8; 3], &[usize; 2])| {
             let blocks = [0, 1].map(|axis| mcus[axis] * factors[axis]);
-            let progressive = marker == 0xC2;
-            components.push(Component {
-                id: part[0],
+            let count = blocks[0] * blocks[1];
+            Component {
+                id,
                 factors,
                 size: [0, 1].map(|axis| (size[axis] * factors[axis]).div_ceil(most[axis])),
                 blocks,
-                quant_table: usize::from(part[2]),
+                quant_table: quant_table.into(),
                 quant: [0; 64],
-                plane: vec![0; 64 * blocks[0] * blocks[1]],
-                coefficients: if progressive { vec![[0; 64]; blocks[0] * blocks[1]] } else { Vec::new() },
+                plane: vec![0; 64 * count],
+                coefficients: vec![[0; 64]; if progressive { count } else { 0 }],
                 shifts: [255; 64],
-            });
-        }
-        self.frame = Some(Frame { progressive: marker == 0xC2, size, most, mcus, components });
+            }
+        };
+        let components = parts.iter().zip(&factors).map(component).collect();
+        self.frame = Some(Frame { progressive, size, most, mcus, components });
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! One scan of a JPEG: its blocks in their order, decoded.
 
 use super::bits::{Bits, DAMAGED, Huffman, TRUNCATED, ZIGZAG};
-use super::frame::{Component, Frame};
+use super::frame::Frame;
 
 /// A scan's header: components with their tables, the band of coefficients, and by how many bits they are shifted.
 pub(super) struct Scan<'a> {
@@ -27,13 +27,14 @@ struct State {
     ended: u32,
 }
 
-type Outcome = Result<(), &'static str>;
+type Block = [i16; 64];
+type Outcome<T = ()> = Result<T, &'static str>;
 
 impl Scan<'_> {
     /// Decodes the scan from `at` on into the frame's planes, or its coefficients where it is progressive; where the data
     /// end.
     #[inline(always)]
-    pub(super) fn decode(&self, frame: &mut Frame, data: &[u8], at: usize) -> Result<usize, &'static str> {
+    pub(super) fn decode(&self, frame: &mut Frame, data: &[u8], at: usize) -> Outcome<usize> {
         let mut bits = Bits::new(data, at);
         let parts = &mut frame.components;
         let grid = match self.components[..] {
@@ -64,14 +65,19 @@ impl Scan<'_> {
                 &mut bits,
                 self.restart,
                 #[inline(always)]
-                |bits, state, n, x, y| self.sequential(bits, state, n, &mut parts[self.components[n]], x, y),
+                |bits, state, n, x, y| {
+                    let mut block = [0; 64];
+                    let flat = self.sequential(bits, state, n, &mut block)?;
+                    parts[self.components[n]].inverse(&block, flat, x, y);
+                    Ok(())
+                },
             )
         }?;
         Ok(bits.at())
     }
 
     #[inline(always)]
-    fn dc(&self, bits: &mut Bits, state: &mut State, n: usize) -> Result<i32, &'static str> {
+    fn dc(&self, bits: &mut Bits, state: &mut State, n: usize) -> Outcome<i32> {
         bits.refill();
         let size = self.dc[n].ok_or(DAMAGED)?.symbol(bits)?;
         if size > 15 {
@@ -81,17 +87,9 @@ impl Scan<'_> {
         Ok(state.dc[n])
     }
 
+    /// Fills a block of zeros; whether nothing but its first coefficient is other than 0.
     #[inline(always)]
-    fn sequential(
-        &self,
-        bits: &mut Bits,
-        state: &mut State,
-        n: usize,
-        part: &mut Component,
-        x: usize,
-        y: usize,
-    ) -> Outcome {
-        let mut block = [0; 64];
+    fn sequential(&self, bits: &mut Bits, state: &mut State, n: usize, block: &mut Block) -> Outcome<bool> {
         block[0] = self.dc(bits, state, n)? as i16;
         let ac = self.ac[n].ok_or(DAMAGED)?;
         let (mut k, mut flat) = (1, true);
@@ -109,12 +107,11 @@ impl Scan<'_> {
             block[usize::from(*ZIGZAG.get(k).ok_or(DAMAGED)?)] = value as i16;
             (k, flat) = (k + 1, false);
         }
-        part.inverse(&block, flat, x, y);
-        Ok(())
+        Ok(flat)
     }
 
     #[inline(always)]
-    fn first_ac(&self, bits: &mut Bits, state: &mut State, block: &mut [i16; 64]) -> Outcome {
+    fn first_ac(&self, bits: &mut Bits, state: &mut State, block: &mut Block) -> Outcome {
         if state.ended > 0 {
             state.ended -= 1;
             return Ok(());
@@ -142,7 +139,7 @@ impl Scan<'_> {
 
     /// One more bit of each coefficient that is not 0, and between them new ones of one bit.
     #[inline(always)]
-    fn refine_ac(&self, bits: &mut Bits, state: &mut State, block: &mut [i16; 64]) -> Outcome {
+    fn refine_ac(&self, bits: &mut Bits, state: &mut State, block: &mut Block) -> Outcome {
         let (one, ac) = (1_i16 << self.low, self.ac[0].ok_or(DAMAGED)?);
         let refine = |bits: &mut Bits, coefficient: &mut i16| {
             if bits.flag() && *coefficient & one == 0 {
