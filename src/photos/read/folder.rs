@@ -18,6 +18,9 @@ const MOST: usize = 20;
 /// What a walk found below a folder.
 #[derive(Default)]
 struct Walk {
+    fence: Fence,
+    /// Folders that it was in, without links.
+    seen: HashSet<PathBuf>,
     /// Photos as (name with `/`, path), sorted by name.
     files: Vec<(String, PathBuf)>,
     /// Names of the folders in the first one.
@@ -30,17 +33,16 @@ struct Walk {
 }
 
 impl Walk {
-    fn through(folder: &Path, fence: &Fence) -> Result<Walk> {
+    fn through(folder: &Path, fence: Fence) -> Result<Walk> {
         let kind = fs::metadata(folder).map_err(|e| unusable(folder, &e))?;
         if !kind.is_dir() {
             let advice = "give the folder that holds the photos";
             return Err(Error::input("not a folder", folder.display().to_string(), advice));
         }
-        let mut walk = Walk::default();
-        let mut seen = HashSet::new();
+        let mut walk = Walk { fence, ..Walk::default() };
         let mut open = vec![(String::new(), folder.to_path_buf())];
         while let Some((prefix, path)) = open.pop() {
-            match walk.enter(&prefix, &path, fence, &mut seen) {
+            match walk.enter(&prefix, &path) {
                 Ok(inner) => open.extend(inner),
                 Err(e) if prefix.is_empty() => return Err(unusable(folder, &e)),
                 Err(e) => walk.closed.push((path, e)),
@@ -51,15 +53,9 @@ impl Walk {
     }
 
     /// Takes the photos of a folder; the folders in it are returned.
-    fn enter(
-        &mut self,
-        prefix: &str,
-        folder: &Path,
-        fence: &Fence,
-        seen: &mut HashSet<PathBuf>,
-    ) -> io::Result<Vec<(String, PathBuf)>> {
+    fn enter(&mut self, prefix: &str, folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
         let mut inner = Vec::new();
-        if !seen.insert(fs::canonicalize(folder)?) {
+        if !self.seen.insert(fs::canonicalize(folder)?) {
             return Ok(inner);
         }
         for entry in fs::read_dir(folder)? {
@@ -74,7 +70,7 @@ impl Walk {
             }
             let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
             // A link to nothing is kept: it is named with the photos that can't be decoded.
-            if link && (is_dir || is_photo(&path)) && matches!(fence.holds(&path), Ok(false)) {
+            if link && (is_dir || is_photo(&path)) && matches!(self.fence.holds(&path), Ok(false)) {
                 self.links += 1;
             } else if is_dir {
                 inner.push((format!("{name}/"), path));
@@ -90,7 +86,7 @@ impl Walk {
     }
 
     /// What was left out, a sentence each.
-    fn warnings(&self, folder: &Path, fence: &Fence) -> Vec<String> {
+    fn warnings(&self, folder: &Path) -> Vec<String> {
         let place = folder.display();
         let closed = self.closed.iter().take(MOST).map(|(path, e)| {
             let name = path.strip_prefix(folder).unwrap_or(path).display();
@@ -99,7 +95,7 @@ impl Walk {
         let more = self.closed.len().saturating_sub(MOST);
         let more = (more > 0).then(|| format!("{place}: {more} more folders can't be read and are left out"));
         let others = self.others.lines().into_iter().map(|line| format!("{place}: {line}"));
-        closed.chain(more).chain(fence.warning(self.links)).chain(others).collect()
+        closed.chain(more).chain(self.fence.warning(self.links)).chain(others).collect()
     }
 }
 
@@ -159,8 +155,8 @@ impl Photos {
 fn read(source: &Source) -> Result<(Photos, BTreeSet<String>)> {
     let folder = &source.path;
     let mut photos = Photos::at(folder.display(), source.fence(folder)?);
-    let walk = Walk::through(folder, &photos.fence)?;
-    photos.warnings = walk.warnings(folder, &photos.fence);
+    let walk = Walk::through(folder, photos.fence.clone())?;
+    photos.warnings = walk.warnings(folder);
     if walk.files.is_empty() {
         let found = match &photos.warnings[..] {
             [] => String::new(),

@@ -81,11 +81,11 @@ impl ViewMaker {
                 Colour::Float => self.blur.apply(&self.floats, size, sigma, radius, &mut self.blurred),
             }
         }
-        let (floats, white) = match (self.config.colour, params.blur) {
-            (Colour::U8, None) => (None, 255.0),
-            (Colour::U8, Some(_)) => (Some(&mut self.blurred), 255.0),
-            (Colour::Float, None) => (Some(&mut self.floats), 1.0),
-            (Colour::Float, Some(_)) => (Some(&mut self.blurred), 1.0),
+        let white = if self.config.colour == Colour::U8 { 255.0 } else { 1.0 };
+        let floats = match (self.config.colour, params.blur) {
+            (_, Some(_)) => Some(&mut self.blurred),
+            (Colour::Float, None) => Some(&mut self.floats),
+            (Colour::U8, None) => None,
         };
         match floats {
             Some(image) => {

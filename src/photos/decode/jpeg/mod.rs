@@ -21,21 +21,12 @@ use crate::photos::decode::header::believable;
 /// LIMIT: passes over a picture. Encoders make 3 to 20; each may take a few bytes and go over all pixels.
 const MAX_SCANS: usize = 100;
 
-/// A decoded JPEG.
-pub(super) struct Jpeg<'a> {
-    pub(super) image: RgbImage,
-    /// What its first EXIF segment holds.
-    pub(super) exif: Option<&'a [u8]>,
-    /// Whether the end marker is there; all pixels are.
-    pub(super) ended: bool,
-}
-
-/// Reads a JPEG.
+/// Reads a JPEG: its pixels, what its first EXIF segment holds, and whether the end marker is there (all pixels are).
 ///
 /// # Errors
 /// The reason as a sentence fragment: a kind that is not read, truncated, damaged, or more pixels or scans than a file of
 /// this length can be trusted with.
-pub(super) fn read(bytes: &[u8]) -> Result<Jpeg<'_>, String> {
+pub(super) fn read(bytes: &[u8]) -> Result<(RgbImage, Option<&[u8]>, bool), String> {
     let mut reader = Reader { bytes, at: 2, ..Reader::default() };
     while reader.segment()? {}
     let Some(mut frame) = reader.frame else { return Err(TRUNCATED.into()) };
@@ -53,7 +44,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Jpeg<'_>, String> {
     );
     let [width, height] = frame.size.map(|side| side as u32);
     let image = RgbImage::from_raw(width, height, data).expect("three bytes a pixel");
-    Ok(Jpeg { image, exif: reader.exif, ended: reader.ended })
+    Ok((image, reader.exif, reader.ended))
 }
 
 /// The planes of a progressive picture from its coefficients.

@@ -54,7 +54,8 @@ impl Scan<'_> {
                     match (self.band[0], self.high) {
                         (0, 0) => block[0] = (self.dc(bits, state, n)? << self.low) as i16,
                         (0, _) => block[0] |= i16::from(bits.flag()) << self.low,
-                        (_, 0) => self.first_ac(bits, state, block)?,
+                        (_, 0) if state.ended > 0 => state.ended -= 1,
+                        (_, 0) => _ = self.first_ac::<false>(bits, state, n, block)?,
                         _ => self.refine_ac(bits, state, block)?,
                     }
                     Ok(())
@@ -67,7 +68,8 @@ impl Scan<'_> {
                 #[inline(always)]
                 |bits, state, n, x, y| {
                     let mut block = [0; 64];
-                    let flat = self.sequential(bits, state, n, &mut block)?;
+                    block[0] = self.dc(bits, state, n)? as i16;
+                    let flat = self.first_ac::<true>(bits, state, n, &mut block)?;
                     parts[self.components[n]].inverse(&block, flat, x, y);
                     Ok(())
                 },
@@ -87,54 +89,37 @@ impl Scan<'_> {
         Ok(state.dc[n])
     }
 
-    /// Fills a block of zeros; whether nothing but its first coefficient is other than 0.
+    /// The coefficients of a band of a block of zeros, or, of a sequential picture, all behind the first; whether they stay 0.
     #[inline(always)]
-    fn sequential(&self, bits: &mut Bits, state: &mut State, n: usize, block: &mut Block) -> Outcome<bool> {
-        block[0] = self.dc(bits, state, n)? as i16;
+    fn first_ac<const SEQUENTIAL: bool>(
+        &self,
+        bits: &mut Bits,
+        state: &mut State,
+        n: usize,
+        block: &mut Block,
+    ) -> Outcome<bool> {
         let ac = self.ac[n].ok_or(DAMAGED)?;
-        let (mut k, mut flat) = (1, true);
-        while k < 64 {
+        let ([from, to], low) = if SEQUENTIAL { ([1, 63], 0) } else { (self.band, self.low) };
+        let (mut k, mut flat) = (from, true);
+        while k <= to {
             let (run, value) = ac.run_and_value(bits)?;
-            if value == 0 {
-                match run {
-                    0 => break,
-                    15 => k += 16,
-                    _ => return Err(DAMAGED),
-                }
-                continue;
-            }
-            k += run;
-            block[usize::from(*ZIGZAG.get(k).ok_or(DAMAGED)?)] = value as i16;
-            (k, flat) = (k + 1, false);
-        }
-        Ok(flat)
-    }
-
-    #[inline(always)]
-    fn first_ac(&self, bits: &mut Bits, state: &mut State, block: &mut Block) -> Outcome {
-        if state.ended > 0 {
-            state.ended -= 1;
-            return Ok(());
-        }
-        let (ac, mut k) = (self.ac[0].ok_or(DAMAGED)?, self.band[0]);
-        while k <= self.band[1] {
-            let (run, value) = ac.run_and_value(bits)?;
-            if value == 0 {
-                if run < 15 {
+            match (value, run) {
+                (0, 15) => k += 16,
+                (0, 0) if SEQUENTIAL => break,
+                (0, _) if SEQUENTIAL => return Err(DAMAGED),
+                (0, _) => {
                     state.ended = ended(bits, run) - 1;
                     break;
                 }
-                k += 16;
-                continue;
+                _ => {
+                    k += run;
+                    let place = ZIGZAG.get(k).filter(|_| k <= to).ok_or(DAMAGED)?;
+                    block[usize::from(*place)] = (value << low) as i16;
+                    (k, flat) = (k + 1, false);
+                }
             }
-            k += run;
-            if k > self.band[1] {
-                return Err(DAMAGED);
-            }
-            block[usize::from(ZIGZAG[k])] = (value << self.low) as i16;
-            k += 1;
         }
-        Ok(())
+        Ok(flat)
     }
 
     /// One more bit of each coefficient that is not 0, and between them new ones of one bit.
