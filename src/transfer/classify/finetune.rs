@@ -1,14 +1,13 @@
 //! Fine-tuning of a whole network on labelled photos.
 
-use super::features::features;
+use super::features::features as features_of;
+use super::probe::logits_of;
 use super::supervised::{Course, LabelledAlbums, Logits, Reached, cosine};
-use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
 use crate::engine::nn::{Linear, Mode, Module, ResNet};
 use crate::engine::optim::SgdConfig;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::photos::Album;
 use crate::photos::views::ViewConfig;
 use crate::transfer::metrics::accuracy::arg_max;
 use crate::transfer::metrics::{accuracy, balanced_accuracy, class_accuracies};
@@ -153,7 +152,9 @@ impl Finetune {
             if let Some((epoch, train_loss)) = epoch {
                 let judged = epoch.is_multiple_of(self.judge_every) || epoch == self.epochs;
                 if judged {
-                    result.judge(backbone, &head, &albums.test, views, device)?;
+                    let g = features_of(backbone, &albums.test, views, device)?;
+                    let images = Tensor::new(device, [g.labels.len(), g.width()?], &g.values)?;
+                    result.judge(&logits_of(&head, device, images)?, classes, &g.labels);
                 }
                 let top1 = judged.then_some(result.top1);
                 result.epochs.push(FinetuneEpoch { epoch, train_loss, top1 });
@@ -199,26 +200,13 @@ impl Finetune {
 }
 
 impl FinetuneResult {
-    /// Takes in the test photos after an epoch.
-    fn judge(
-        &mut self,
-        backbone: &ResNet,
-        head: &Linear,
-        test: &Album,
-        views: &ViewConfig,
-        device: &Device,
-    ) -> Result<()> {
-        let g = features(backbone, test, views, device)?;
-        let tape = Tape::inert(device);
-        let images = tape.constant(Tensor::new(device, [g.labels.len(), g.width()?], &g.values)?);
-        let logits = head.forward(&images)?.value().to_vec()?; // [N, classes]
-        let classes = test.photos().classes().len();
+    /// Takes in the logits `[N, classes]` of the test photos after an epoch.
+    fn judge(&mut self, logits: &[f32], classes: usize, labels: &[usize]) {
         let predicted: Vec<usize> = logits.chunks(classes).map(arg_max).collect();
-        self.top1 = accuracy(&predicted, &g.labels);
-        self.balanced = balanced_accuracy(&predicted, &g.labels);
+        self.top1 = accuracy(&predicted, labels);
+        self.balanced = balanced_accuracy(&predicted, labels);
         self.best_on_test = self.best_on_test.max(self.top1);
-        self.classes = class_accuracies(&predicted, &g.labels, classes);
-        Ok(())
+        self.classes = class_accuracies(&predicted, labels, classes);
     }
 }
 

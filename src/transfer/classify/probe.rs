@@ -113,9 +113,7 @@ impl Probe {
                 adam.step(&params, &loss.backward()?, schedule.lr(epoch * steps + step as u64))?;
                 losses.push(loss.value().clone());
             }
-            let tape = Tape::inert(device);
-            let logits = head.forward(&tape.constant(test_images.clone()))?; // [N, classes]
-            result.judge(&logits.value().to_vec()?, classes, &test.labels);
+            result.judge(&logits_of(&head, device, test_images.clone())?, classes, &test.labels);
             if epoch + 1 == self.epochs {
                 result.train_loss = mean(&losses)?;
             }
@@ -129,6 +127,11 @@ impl Probe {
 pub(super) fn zero_head(device: &Device, width: usize, classes: usize) -> Result<Linear> {
     let weight = Param::new("weight", Tensor::full(device, [classes, width], 0.0)?);
     Ok(Linear { weight, bias: Some(Param::new("bias", Tensor::full(device, [classes], 0.0)?)) })
+}
+
+/// Logits `[N, classes]` of features `[N, width]`.
+pub(super) fn logits_of(head: &Linear, device: &Device, features: Tensor) -> Result<Vec<f32>> {
+    head.forward(&Tape::inert(device).constant(features))?.value().to_vec()
 }
 
 /// Mean of each feature and one over its standard deviation.

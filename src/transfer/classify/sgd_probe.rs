@@ -1,7 +1,7 @@
 //! Linear classification of frozen features of random crops.
 
 use super::features::{Features, embed};
-use super::probe::{ProbeResult, Scaling, at_least_one, zero_head};
+use super::probe::{ProbeResult, Scaling, at_least_one, logits_of, zero_head};
 use super::supervised::{Course, LabelledAlbums, Logits, Reached, cosine};
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
@@ -105,9 +105,7 @@ impl SgdProbe {
             watch(done);
             if let Some((_, loss)) = reached.epoch {
                 result.train_loss = loss;
-                let tape = Tape::inert(device);
-                let logits = head.forward(&tape.constant(test_images.clone()))?; // [N, classes]
-                result.judge(&logits.value().to_vec()?, classes, &test.labels);
+                result.judge(&logits_of(&head, device, test_images.clone())?, classes, &test.labels);
             }
             Ok(())
         };
