@@ -13,22 +13,11 @@ const PIXELS_PER_BYTE: u64 = 64;
 
 /// The format of a photo by its first bytes; else what the file is, as a sentence fragment.
 pub(super) fn format(bytes: &[u8]) -> Result<ImageFormat, String> {
-    let known: [(&[u8], ImageFormat); 8] = [
-        (b"\xFF\xD8\xFF", ImageFormat::Jpeg),
-        (b"\x89PNG\r\n\x1a\n", ImageFormat::Png),
-        (b"GIF87a", ImageFormat::Gif),
-        (b"GIF89a", ImageFormat::Gif),
-        (b"BM", ImageFormat::Bmp),
-        (b"II*\0", ImageFormat::Tiff),
-        (b"MM\0*", ImageFormat::Tiff),
-        (b"RIFF", ImageFormat::WebP),
-    ];
-    let found = known.into_iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, format)| format);
-    match found {
-        Some(ImageFormat::WebP) if bytes.get(8..12) != Some(b"WEBP") => Err(what(bytes)),
-        Some(ImageFormat::Tiff) if bytes.get(8..10) == Some(b"CR") => Err(what(bytes)),
-        Some(format) => Ok(format),
-        None => Err(what(bytes)),
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+    match image::guess_format(bytes) {
+        Ok(Tiff) if bytes.get(8..10) == Some(b"CR") => Err(what(bytes)), // a camera's raw picture
+        Ok(format @ (Jpeg | Png | Gif | Bmp | Tiff | WebP)) => Ok(format),
+        _ => Err(what(bytes)),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 use crate::photos::read::loose::{self, Entries, Entry, Id};
 use crate::photos::read::part::{Split, names_in};
-use crate::photos::read::photos::{Item, LabelledBox, Photos};
+use crate::photos::read::photos::{Classes, Item, LabelledBox, Photos};
 use crate::photos::read::records::AGAIN;
 use crate::photos::read::shelf::Shelf;
 use crate::photos::read::source::Source;
@@ -228,16 +228,10 @@ fn label(
 
 /// The class of each category id, `None` for one that stands for several names, and the classes' names.
 fn classes(categories: &[Category]) -> (HashMap<&Id, Option<usize>>, Vec<String>) {
-    let (mut numbers, mut names) = (HashMap::new(), Vec::new());
-    let mut number = |name: &str| {
-        *numbers.entry(name.to_string()).or_insert_with(|| {
-            names.push(name.to_string());
-            names.len() - 1
-        })
-    };
+    let mut known = Classes::default();
     let named = meanings(categories.iter().map(|category| (&category.id, &*category.name)));
-    let classes = named.into_iter().map(|(id, name)| (id, name.map(&mut number))).collect();
-    (classes, names)
+    let classes = named.into_iter().map(|(id, name)| (id, name.map(|name| known.number(name)))).collect();
+    (classes, known.names)
 }
 
 /// The file of images in `root/annotations` that serves a split: `instances_train*` to learn from, or else

@@ -1,6 +1,7 @@
 //! A set of photos: names, bytes on demand, labels where known. Decoding and caching are the [`Album`](crate::photos::Album)'s.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -67,6 +68,25 @@ impl Item {
             classes.dedup();
         }
         self.difficult.retain(|class| self.labels.binary_search(class).is_err());
+    }
+}
+
+/// Names of classes, numbered as they come.
+#[derive(Default)]
+pub(super) struct Classes {
+    pub(super) names: Vec<String>,
+    numbers: HashMap<String, usize>,
+}
+
+impl Classes {
+    /// The number of a class.
+    pub(super) fn number(&mut self, name: &str) -> usize {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        self.names.push(name.to_string());
+        self.numbers.insert(name.to_string(), self.names.len() - 1);
+        self.names.len() - 1
     }
 }
 

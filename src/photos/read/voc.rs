@@ -1,6 +1,6 @@
 //! Pascal VOC: an XML file per photo.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use roxmltree::{Document, Node, ParsingOptions};
@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::photos::read::endings::bare;
 use crate::photos::read::loose::truth;
 use crate::photos::read::part::{Part, Split, names_in};
-use crate::photos::read::photos::{LabelledBox, Photos};
+use crate::photos::read::photos::{Classes, LabelledBox, Photos};
 use crate::photos::read::records::{AGAIN, stays_inside};
 use crate::photos::read::shelf::Shelf;
 use crate::photos::read::source::{Fence, Source};
 use crate::photos::read::tally::Tally;
 
-/// The published classes, sorted.
+/// The published classes.
 const CLASSES: &str = "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable \
                        dog horse motorbike person pottedplant sheep sofa train tvmonitor";
 
@@ -57,29 +57,33 @@ impl Photos {
         let mut odd = Tally::new("objects", "taken as not difficult");
         let (listed, again) = ids(&photos.fence, root, part, &mut missing)?;
         let of = listed.len() + missing.count();
-        let mut annotated = Vec::new();
+        let mut shelf = Shelf::new(root.join("JPEGImages"), false);
+        let (mut classes, mut objects) = (Classes::default(), 0);
         for id in &listed {
             let path = root.join("Annotations").join(format!("{id}.xml"));
             if !path.exists() {
                 missing.note("have no annotation", path.display());
                 continue;
             }
-            let objects = objects(&photos.fence, &path)?;
-            for object in &objects {
-                let example = format_args!("{:?} of {id}", object.name.as_deref().unwrap_or(""));
-                if object.name.is_none() {
+            let Some(mut item) = shelf.place(&format!("{id}.jpg")) else { continue };
+            for Object { name, difficult, rect } in objects_of(&photos.fence, &path)? {
+                objects += 1;
+                let example = format_args!("{:?} of {id}", name.as_deref().unwrap_or(""));
+                if name.is_none() {
                     nameless.note("have no name", example);
-                } else if object.rect.is_none() {
+                } else if rect.is_none() {
                     boxless.note("have no box whose numbers begin before they end", example);
                 }
-                if let Err(word) = &object.difficult {
+                if let Err(word) = &difficult {
                     let why = "are marked difficult by another word than 0 or 1";
                     odd.note(why, format_args!("{word:?} of {id}"));
                 }
+                if let Some(name) = name {
+                    item.add(classes.number(&name), rect, difficult == Ok(true), false);
+                }
             }
-            annotated.push((id, objects));
+            photos.items.push(item);
         }
-        let objects = annotated.iter().map(|(_, objects)| objects.len()).sum();
         let most = Some(source.max_broken);
         photos.account(&missing, of, most)?;
         photos.account(&nameless, objects, most)?;
@@ -88,25 +92,13 @@ impl Photos {
         if again > 0 {
             photos.warn(format_args!("{again} lines of the list name a photo again: left out"));
         }
-        let all = annotated.iter().flat_map(|(_, objects)| objects);
-        let names: BTreeSet<&str> = all.filter_map(|object| object.name.as_deref()).collect();
-        let published: Vec<&str> = CLASSES.split(' ').collect();
-        let all_published = names.iter().all(|name| published.contains(name));
-        let classes: Vec<&str> = if all_published { published } else { names.into_iter().collect() };
-        let mut shelf = Shelf::new(root.join("JPEGImages"), false);
-        for (id, objects) in &annotated {
-            let Some(mut item) = shelf.place(&format!("{id}.jpg")) else { continue };
-            for object in objects {
-                let class = object.name.as_deref().and_then(|name| classes.binary_search(&name).ok());
-                if let Some(class) = class {
-                    item.add(class, object.rect, object.difficult == Ok(true), false);
-                }
-            }
-            item.tidy();
-            photos.items.push(item);
+        let mut names: Vec<String> = CLASSES.split(' ').map(String::from).collect();
+        if classes.names.iter().any(|name| !names.contains(name)) {
+            names = classes.names.clone();
+            names.sort();
         }
-        photos.classes = classes.into_iter().map(String::from).collect();
-        Ok(photos)
+        photos.classes = classes.names;
+        Ok(photos.only_classes(&names))
     }
 }
 
@@ -201,7 +193,7 @@ fn rect([x0, y0, x1, y1]: [f32; 4]) -> Option<[f32; 4]> {
 }
 
 /// The objects of an annotation.
-fn objects(fence: &Fence, path: &Path) -> Result<Vec<Object>> {
+fn objects_of(fence: &Fence, path: &Path) -> Result<Vec<Object>> {
     let text = fence.read_text(path, MAX_XML)?;
     let attributes = text.bytes().filter(|&b| b == b'=').count();
     if attributes > MAX_ATTRIBUTES || text.contains("xmlns") {
