@@ -27,10 +27,8 @@ fn what(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(start).to_ascii_lowercase();
     let text = text.trim_start_matches(|c: char| c == '\u{feff}' || c.is_whitespace());
     let begins = |starts: &[&[u8]]| starts.iter().any(|s| start.starts_with(s));
-    let brand = start
-        .strip_prefix(&[0; 3])
-        .and_then(|rest| rest.get(1..9))
-        .and_then(|rest| rest.strip_prefix(b"ftyp"));
+    let is_movie = start.starts_with(&[0; 3]) && start.get(4..8) == Some(b"ftyp");
+    let brand = start.get(8..12).filter(|_| is_movie);
     let picture = match brand {
         Some(b"avif" | b"avis") => "an AVIF picture",
         Some(b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1") => {

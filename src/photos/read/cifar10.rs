@@ -3,11 +3,11 @@
 use crate::error::Result;
 use crate::photos::read::part::Split;
 use crate::photos::read::photos::Photos;
-use crate::photos::read::records::{Layout, Order, class_names};
+use crate::photos::read::records::{Layout, class_names};
 use crate::photos::read::source::Source;
 
 /// Each behind its label.
-static IMAGES: Layout = Layout { what: "CIFAR-10 images", side: 32, order: Order::Rows, head: 1 };
+static IMAGES: Layout = Layout { what: "CIFAR-10 images", side: 32, by_columns: false, head: 1 };
 const TRAIN: [&str; 5] =
     ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
 const CLASSES: [&str; 10] =

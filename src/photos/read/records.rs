@@ -20,7 +20,8 @@ pub(super) const AGAIN: &str = "download the file again";
 pub(super) struct RecordFile {
     path: PathBuf,
     file: Mutex<File>,
-    length: u64,
+    /// Bytes.
+    pub(super) length: u64,
 }
 
 impl RecordFile {
@@ -29,21 +30,6 @@ impl RecordFile {
         let file = fence.open(&path)?;
         let length = file.metadata().map_err(|e| unusable(&path, &e))?.len();
         Ok(Arc::new(RecordFile { path, file: Mutex::new(file), length }))
-    }
-
-    /// How many records of `size` bytes the file holds; `what` names them (`STL-10 images`).
-    ///
-    /// # Errors
-    /// [`Error::Input`] if there is none, or if the last one is cut off.
-    fn count(&self, what: &str, size: u64) -> Result<u64> {
-        let (whole, rest) = (self.length / size, self.length % size);
-        match (whole, rest) {
-            (_, 1..) => {
-                Err(self.damaged(format!("{what} end in the middle of number {whole}"), whole * size))
-            }
-            (0, 0) => Err(self.damaged(format!("no {what} in an empty file"), 0)),
-            _ => Ok(whole),
-        }
     }
 
     /// Gives images their labels, a byte each, `stride` apart, of ten classes from `first` on; `what` names one.
@@ -69,24 +55,10 @@ impl RecordFile {
         file.read_exact(bytes)
     }
 
-    /// The file's length in bytes.
-    pub(super) fn length(&self) -> u64 {
-        self.length
-    }
-
     /// An error at a byte of this file.
     pub(super) fn damaged(&self, what: String, byte: u64) -> Error {
         Error::input(what, at_byte(&self.path, byte, self.length), AGAIN)
     }
-}
-
-/// In which order the samples of a plane lie.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Order {
-    /// Row by row: sample (x, y) at `y * side + x`.
-    Rows,
-    /// Column by column: sample (x, y) at `x * side + y`.
-    Columns,
 }
 
 /// How uncompressed square images lie in a file: each behind `head` bytes, as three planes of `side * side` bytes, red,
@@ -96,7 +68,8 @@ pub(super) struct Layout {
     /// What they are: `STL-10 images`.
     pub(super) what: &'static str,
     pub(super) side: usize,
-    pub(super) order: Order,
+    /// Whether a plane lies column by column: sample (x, y) at `x * side + y`, not at `y * side + x`.
+    pub(super) by_columns: bool,
     pub(super) head: u64,
 }
 
@@ -107,19 +80,29 @@ impl Layout {
     }
 
     /// The images of a file in a folder, without labels, and the file.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is none, or if the last one is cut off.
     pub(super) fn images(
         &'static self,
         fence: &Fence,
         folder: &Path,
         name: &str,
     ) -> Result<(Vec<Item>, Arc<RecordFile>)> {
-        let file = RecordFile::open(fence, folder.join(name))?;
+        let (file, size) = (RecordFile::open(fence, folder.join(name))?, self.bytes());
+        let (whole, what) = (file.length / size, self.what);
+        if !file.length.is_multiple_of(size) {
+            let what = format!("{what} end in the middle of number {whole}");
+            return Err(file.damaged(what, whole * size));
+        }
+        if whole == 0 {
+            return Err(file.damaged(format!("no {what} in an empty file"), 0));
+        }
         let item = |i: u64| {
-            let image = RawImage { file: file.clone(), offset: i * self.bytes() + self.head, layout: self };
+            let image = RawImage { file: file.clone(), offset: i * size + self.head, layout: self };
             Item::new(format!("{name}#{i}"), Origin::Raw(image), Vec::new())
         };
-        let items = (0..file.count(self.what, self.bytes())?).map(item).collect();
-        Ok((items, file))
+        Ok(((0..whole).map(item).collect(), file))
     }
 }
 
@@ -134,7 +117,7 @@ pub(super) struct RawImage {
 impl RawImage {
     /// Reads the image.
     pub(super) fn read(&self) -> Result<Rgb, String> {
-        let &Layout { side, order, .. } = self.layout;
+        let &Layout { side, by_columns, .. } = self.layout;
         let plane = side * side;
         let mut planes = vec![0; 3 * plane];
         let offset = self.offset;
@@ -143,11 +126,7 @@ impl RawImage {
             .map_err(|e| format!("{} from byte {offset} on: {e}", self.file.path.display()))?;
         let mut image = Rgb::new(side, side);
         for (i, pixel) in image.data.chunks_exact_mut(3).enumerate() {
-            let (x, y) = (i % side, i / side);
-            let sample = match order {
-                Order::Rows => y * side + x,
-                Order::Columns => x * side + y,
-            };
+            let sample = if by_columns { i % side * side + i / side } else { i };
             for (channel, value) in pixel.iter_mut().enumerate() {
                 *value = planes[channel * plane + sample];
             }

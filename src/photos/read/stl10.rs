@@ -3,10 +3,10 @@
 use crate::error::Result;
 use crate::photos::read::part::Split;
 use crate::photos::read::photos::Photos;
-use crate::photos::read::records::{Layout, Order, RecordFile, class_names};
+use crate::photos::read::records::{Layout, RecordFile, class_names};
 use crate::photos::read::source::Source;
 
-static IMAGES: Layout = Layout { what: "STL-10 images", side: 96, order: Order::Columns, head: 0 };
+static IMAGES: Layout = Layout { what: "STL-10 images", side: 96, by_columns: true, head: 0 };
 const CLASSES: [&str; 10] =
     ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"];
 
@@ -42,7 +42,7 @@ impl Photos {
             let (mut images, _) = IMAGES.images(&photos.fence, folder, &format!("{part}_X.bin"))?;
             if *part != "unlabeled" {
                 let labels = RecordFile::open(&photos.fence, folder.join(format!("{part}_y.bin")))?;
-                let (count, wanted) = (labels.length(), images.len() as u64);
+                let (count, wanted) = (labels.length, images.len() as u64);
                 if count != wanted {
                     let what = format!("{count} STL-10 labels for {wanted} images");
                     return Err(labels.damaged(what, count.min(wanted)));
