@@ -36,9 +36,9 @@ impl Photos {
         };
         photos.classes = class_names(&photos.fence, &folder.join("batches.meta.txt"), CLASSES)?;
         for name in files {
-            let (mut images, file) = IMAGES.images(&photos.fence, folder, name)?;
-            file.label(&mut images, "a CIFAR-10 label", IMAGES.bytes(), 0)?;
-            photos.items.extend(images);
+            let (images, file) = IMAGES.images(&photos.fence, folder, name)?;
+            let labels = file.labels(images.len(), "a CIFAR-10 label", IMAGES.bytes(), 0)?;
+            photos.add(name, images, &labels);
         }
         Ok(photos)
     }

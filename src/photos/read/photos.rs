@@ -104,6 +104,15 @@ impl Photos {
         Photos { place: place.to_string(), fence, ..Photos::default() }
     }
 
+    /// Adds the images of a file of records, with their labels where there are some.
+    pub(super) fn add(&mut self, file: &str, images: Vec<RawImage>, labels: &[usize]) {
+        let item = |(i, image)| {
+            let label = labels.get(i).copied();
+            Item::new(format!("{file}#{i}"), Origin::Raw(image), label.into_iter().collect())
+        };
+        self.items.extend(images.into_iter().enumerate().map(item));
+    }
+
     /// Adds a warning.
     pub(super) fn warn(&mut self, what: impl Display) {
         self.warnings.push(format!("{}: {what}", self.place));

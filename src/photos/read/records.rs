@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::files::{at_byte, unusable};
 use crate::photos::decode::Rgb;
 use crate::photos::locked;
-use crate::photos::read::photos::{Item, Origin};
 use crate::photos::read::source::Fence;
 
 /// What to do about a file that is not as it was published.
@@ -32,20 +31,19 @@ impl RecordFile {
         Ok(Arc::new(RecordFile { path, file: Mutex::new(file), length }))
     }
 
-    /// Gives images their labels, a byte each, `stride` apart, of ten classes from `first` on; `what` names one.
+    /// Labels of `count` images, a byte each, `stride` apart, of ten classes from `first` on; `what` names one.
     ///
     /// # Errors
     /// [`Error::Input`] if a byte can't be read, or is no label.
-    pub(super) fn label(&self, items: &mut [Item], what: &str, stride: u64, first: u8) -> Result<()> {
-        for (at, item) in (0..).step_by(stride as usize).zip(items) {
-            let mut label = [0];
-            self.read(&mut label, at).map_err(|e| unusable(&self.path, &e))?;
-            let class = label[0].checked_sub(first).filter(|&class| class < 10).ok_or_else(|| {
-                self.damaged(format!("{what} of {}, not from {first} to {}", label[0], first + 9), at)
-            })?;
-            item.labels = vec![class.into()];
-        }
-        Ok(())
+    pub(super) fn labels(&self, count: usize, what: &str, stride: u64, first: u8) -> Result<Vec<usize>> {
+        let label = |i: usize| {
+            let (mut byte, at) = ([0], i as u64 * stride);
+            self.read(&mut byte, at).map_err(|e| unusable(&self.path, &e))?;
+            let class = byte[0].checked_sub(first).filter(|&class| class < 10);
+            let wrong = || format!("{what} of {}, not from {first} to {}", byte[0], first + 9);
+            class.map(usize::from).ok_or_else(|| self.damaged(wrong(), at))
+        };
+        (0..count).map(label).collect()
     }
 
     /// Fills `bytes` from an offset on.
@@ -79,7 +77,7 @@ impl Layout {
         self.head + 3 * (self.side * self.side) as u64
     }
 
-    /// The images of a file in a folder, without labels, and the file.
+    /// The images of a file in a folder, and the file.
     ///
     /// # Errors
     /// [`Error::Input`] if there is none, or if the last one is cut off.
@@ -88,7 +86,7 @@ impl Layout {
         fence: &Fence,
         folder: &Path,
         name: &str,
-    ) -> Result<(Vec<Item>, Arc<RecordFile>)> {
+    ) -> Result<(Vec<RawImage>, Arc<RecordFile>)> {
         let (file, size) = (RecordFile::open(fence, folder.join(name))?, self.bytes());
         let (whole, what) = (file.length / size, self.what);
         if !file.length.is_multiple_of(size) {
@@ -98,11 +96,9 @@ impl Layout {
         if whole == 0 {
             return Err(file.damaged(format!("no {what} in an empty file"), 0));
         }
-        let item = |i: u64| {
-            let image = RawImage { file: file.clone(), offset: i * size + self.head, layout: self };
-            Item::new(format!("{name}#{i}"), Origin::Raw(image), Vec::new())
-        };
-        Ok(((0..whole).map(item).collect(), file))
+        let offsets = (0..whole).map(|i| i * size + self.head);
+        let image = |offset| RawImage { file: file.clone(), offset, layout: self };
+        Ok((offsets.map(image).collect(), file))
     }
 }
 

@@ -39,17 +39,17 @@ impl Photos {
         // To pretrain, the unlabelled ones are enough.
         let absent = split.is_none() && !folder.join("train_X.bin").exists();
         for part in parts.iter().filter(|part| !(absent && **part == "train")) {
-            let (mut images, _) = IMAGES.images(&photos.fence, folder, &format!("{part}_X.bin"))?;
+            let (name, mut labels) = (format!("{part}_X.bin"), Vec::new());
+            let (images, _) = IMAGES.images(&photos.fence, folder, &name)?;
             if *part != "unlabeled" {
-                let labels = RecordFile::open(&photos.fence, folder.join(format!("{part}_y.bin")))?;
-                let (count, wanted) = (labels.length, images.len() as u64);
-                if count != wanted {
-                    let what = format!("{count} STL-10 labels for {wanted} images");
-                    return Err(labels.damaged(what, count.min(wanted)));
+                let file = RecordFile::open(&photos.fence, folder.join(format!("{part}_y.bin")))?;
+                if file.length != images.len() as u64 {
+                    let what = format!("{} STL-10 labels for {} images", file.length, images.len());
+                    return Err(file.damaged(what, file.length.min(images.len() as u64)));
                 }
-                labels.label(&mut images, "an STL-10 label", 1, 1)?;
+                labels = file.labels(images.len(), "an STL-10 label", 1, 1)?;
             }
-            photos.items.extend(images);
+            photos.add(&name, images, &labels);
         }
         if absent {
             photos.warn("train_X.bin is not there: unlabelled photos alone");
