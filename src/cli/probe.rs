@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
                 let [train, test] = judging.features(backbone)?;
                 watched(epochs as usize, "epochs", |heard| {
                     let heard = &mut |done| heard(done as usize);
-                    adam.fit_watched(device, &train.labelled(), &test.labelled(), heard)
+                    adam.fit(device, &train, &test, heard)
                 })
             }
             Protocol::Sgd => watched(sgd.work(&judging.albums) as usize, "features", |heard| {

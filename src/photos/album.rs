@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
 
 use crate::error::{Error, Result, one_line};
 use crate::photos::decode::Rgb;
+use crate::photos::locked;
 use crate::photos::read::Photos;
 use crate::photos::views::{CropBox, ViewConfig, ViewMaker, resized_crop};
 use crate::rng::KeyedRng;
@@ -62,13 +63,9 @@ pub struct Album {
     mended: Mutex<BTreeMap<usize, &'static str>>,
 }
 
-/// A photo, or another in its place.
-pub(super) struct Found {
-    /// The photo's id and pixels; `None` if nothing decodable is near.
-    pub(super) photo: Option<(usize, Arc<Photo>)>,
-    /// Broken photos met on the way, with reasons.
-    pub(super) broken: Vec<(usize, String)>,
-}
+/// A photo's id and pixels, or those of another in its place if anything decodable is near; and the broken photos met on
+/// the way, with reasons.
+type Found = (Option<(usize, Arc<Photo>)>, Vec<(usize, String)>);
 
 impl Album {
     /// Opens an album; nothing is decoded yet.
@@ -96,14 +93,14 @@ impl Album {
 
     /// The photos found undecodable so far, by name, each with the reason.
     pub fn broken(&self) -> Vec<(String, String)> {
-        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let broken = locked(&self.broken);
         broken.iter().map(|(&id, why)| (self.photos.name(id).to_string(), why.clone())).collect()
     }
 
     /// The photos found undecodable so far, those read though something of their file is missing, and the classes that have
     /// no photo left, a line each.
     pub fn left_out(&self) -> Vec<String> {
-        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let broken = locked(&self.broken);
         let mut sound = vec![0; self.photos.classes().len()];
         let mut lost = sound.clone();
         for id in 0..self.photos.len() {
@@ -130,12 +127,12 @@ impl Album {
 
     /// How many photos there are but for those found undecodable so far.
     pub fn used(&self) -> usize {
-        self.photos.len() - self.broken.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.photos.len() - locked(&self.broken).len()
     }
 
     /// The photos read so far though something of their file is missing, by name, each with what it is.
     pub fn mended(&self) -> Vec<(String, &'static str)> {
-        let mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
+        let mended = locked(&self.mended);
         mended.iter().map(|(&id, &what)| (self.photos.name(id).to_string(), what)).collect()
     }
 
@@ -144,20 +141,20 @@ impl Album {
         if let Some(photo) = self.kept[id].get() {
             return Ok(photo.clone());
         }
-        if let Some(why) = self.broken.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+        if let Some(why) = locked(&self.broken).get(&id) {
             return Err(why.clone());
         }
         match self.photos.read(id) {
             Ok((image, missing)) => {
                 if let Some(what) = missing {
-                    self.mended.lock().unwrap_or_else(PoisonError::into_inner).insert(id, what);
+                    locked(&self.mended).insert(id, what);
                 }
                 let photo = Arc::new(self.shrunk(image));
                 self.keep(id, &photo);
                 Ok(photo)
             }
             Err(why) => {
-                self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(id, why.clone());
+                locked(&self.broken).insert(id, why.clone());
                 Err(why)
             }
         }
@@ -168,19 +165,16 @@ impl Album {
     pub(super) fn photo_or_other(&self, id: usize, seed: u64, epoch: u64) -> Found {
         const TRIES: usize = 1000;
         let mut broken = Vec::new();
-        match self.photo(id) {
-            Ok(photo) => return Found { photo: Some((id, photo)), broken },
-            Err(why) => broken.push((id, why)),
-        }
         let n = self.photos.len();
         let start = KeyedRng::new("replace", seed, [epoch, id as u64, 0]).below(n as u64) as usize;
-        for other in (start..start + n.min(TRIES)).map(|i| i % n).filter(|&other| other != id) {
-            match self.photo(other) {
-                Ok(photo) => return Found { photo: Some((other, photo)), broken },
-                Err(why) => broken.push((other, why)),
+        let others = (start..start + n.min(TRIES)).map(|i| i % n).filter(|&other| other != id);
+        for id in std::iter::once(id).chain(others) {
+            match self.photo(id) {
+                Ok(photo) => return (Some((id, photo)), broken),
+                Err(why) => broken.push((id, why)),
             }
         }
-        Found { photo: None, broken }
+        (None, broken)
     }
 
     fn shrunk(&self, image: Rgb) -> Photo {

@@ -1,18 +1,19 @@
 //! Batches of views, made by worker threads ahead of the device.
 //!
-//! Workers take photos in the epoch's order, one at a time, and send their views to a collector thread, which lays
-//! them into batches and hands these over in order. What a view looks like depends on (seed, epoch, photo, view)
-//! only, so the number of threads changes nothing, and a run can go on from any batch.
+//! Workers take photos in the epoch's order, one at a time, and lay their views into the batches that are open; who
+//! completes the one that is due hands it over. What a view looks like depends on (seed, epoch, photo, view) only, so
+//! the number of threads changes nothing, and a run can go on from any batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::error::{Error, Result, no_thread};
 use crate::photos::album::Album;
+use crate::photos::locked;
 use crate::photos::read::tally::allowed;
 use crate::photos::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
 use crate::rng::KeyedRng;
@@ -20,7 +21,7 @@ use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
 
 /// A place in a run: the batch to be made next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
     /// Epochs before this one.
     pub epoch: u64,
@@ -103,16 +104,6 @@ pub struct Batch {
     pub replaced: Vec<Replaced>,
 }
 
-/// The views of one image on their way from a worker to the collector.
-struct Sheet {
-    slot: u64,
-    id: usize,
-    pixels: Vec<f32>,
-    crops: Vec<CropBox>,
-    flips: Vec<bool>,
-    replaced: Vec<Replaced>,
-}
-
 /// Where a slot (an image of the run, counted from epoch 0) belongs.
 #[derive(Clone, Copy, Debug)]
 struct Schedule {
@@ -158,8 +149,16 @@ struct Shared {
     schedule: Schedule,
     next_slot: AtomicU64,
     stop: AtomicBool,
-    free_sheets: Mutex<Vec<Vec<f32>>>,
-    free_batches: Mutex<Vec<Vec<f32>>>,
+    open: Mutex<Open>,
+    free: Mutex<Vec<Vec<f32>>>,
+}
+
+/// Batches that are not handed over yet.
+struct Open {
+    /// The one to be handed over next.
+    due: Position,
+    /// Each with the number of images that are missing in it.
+    batches: BTreeMap<Position, (Batch, usize)>,
 }
 
 /// An iterator over batches; dropping it ends its threads.
@@ -193,43 +192,27 @@ impl Loader {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
         };
+        let first_slot = schedule.first_slot(options.start);
+        let (sender, batches) = sync_channel(options.ahead.max(1));
+        let broken = options.broken.clone();
         let shared = Arc::new(Shared {
-            next_slot: AtomicU64::new(schedule.first_slot(options.start)),
+            next_slot: AtomicU64::new(first_slot),
             album,
             lengths,
             schedule,
             stop: AtomicBool::new(false),
-            free_sheets: Mutex::default(),
-            free_batches: Mutex::default(),
+            open: Mutex::new(Open { due: schedule.position(first_slot), batches: BTreeMap::new() }),
+            free: Mutex::default(),
             options,
         });
-        let (batch_sender, batches) = sync_channel(shared.options.ahead.max(1));
-        let broken = shared.options.broken.clone();
         let mut loader = Loader { shared, batches: Some(batches), threads: Vec::new(), broken };
-        loader.start(threads, makers, batch_sender)?;
-        Ok(loader)
-    }
-
-    /// Starts the workers and the collector. On an error all channels' ends are dropped, so that the threads which
-    /// did start end too.
-    fn start(
-        &mut self,
-        workers: usize,
-        makers: Vec<ViewMaker>,
-        batches: SyncSender<Result<Batch>>,
-    ) -> Result<()> {
-        let (sender, sheets) = sync_channel(2 * workers);
-        let spawn = |name: String, run: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name).spawn(run).map_err(no_thread)
-        };
-        for i in 0..workers {
-            let (shared, makers, sender) = (self.shared.clone(), makers.clone(), sender.clone());
-            self.threads
-                .push(spawn(format!("loader-{i}"), Box::new(move || work(&shared, makers, &sender)))?);
+        for i in 0..threads {
+            let (shared, makers, sender) = (loader.shared.clone(), makers.clone(), sender.clone());
+            let thread = std::thread::Builder::new().name(format!("loader-{i}"));
+            let thread = thread.spawn(move || work(&shared, makers, &sender)).map_err(no_thread)?;
+            loader.threads.push(thread);
         }
-        let shared = self.shared.clone();
-        self.threads.push(spawn("collector".into(), Box::new(move || collect(&shared, &sheets, &batches)))?);
-        Ok(())
+        Ok(loader)
     }
 
     /// Batches in an epoch.
@@ -244,7 +227,7 @@ impl Loader {
 
     /// Gives a used batch's memory back for later batches.
     pub fn recycle(&self, batch: Batch) {
-        let mut free = self.shared.free_batches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = locked(&self.shared.free);
         if free.len() <= self.shared.options.ahead {
             free.push(batch.images);
         }
@@ -285,7 +268,7 @@ impl Iterator for Loader {
 impl Drop for Loader {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.batches = None; // wakes the collector, and its end wakes the workers
+        self.batches = None; // wakes the worker that waits to hand a batch over
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -293,8 +276,8 @@ impl Drop for Loader {
 }
 
 /// A worker: takes the next slot until told to stop, or until the last epoch is over.
-fn work(shared: &Shared, mut makers: Vec<ViewMaker>, sheets: &SyncSender<Result<Sheet>>) {
-    let mut order = (u64::MAX, Vec::new());
+fn work(shared: &Shared, mut makers: Vec<ViewMaker>, batches: &SyncSender<Result<Batch>>) {
+    let (mut order, mut one) = ((u64::MAX, Vec::new()), Batch::default());
     while !shared.stop.load(Ordering::Relaxed) {
         let slot = shared.next_slot.fetch_add(1, Ordering::Relaxed);
         let epoch = shared.schedule.position(slot).epoch;
@@ -306,97 +289,92 @@ fn work(shared: &Shared, mut makers: Vec<ViewMaker>, sheets: &SyncSender<Result<
             order = (epoch, rng.permutation(shared.schedule.photos as usize));
         }
         let photo = order.1[(slot % shared.schedule.per_epoch()) as usize];
-        // A panic here would leave the collector waiting for this slot.
-        let sheet = catch_unwind(AssertUnwindSafe(|| make_sheet(shared, &mut makers, slot, epoch, photo)));
+        // After a panic the batch of this slot would never be complete.
+        let made = catch_unwind(AssertUnwindSafe(|| make(shared, &mut makers, epoch, photo, &mut one)));
         let name = || shared.album.photos().name(photo);
-        let sheet =
-            sheet.unwrap_or_else(|_| Err(Error::Run(format!("a loader thread failed at photo {}", name()))));
-        if sheets.send(sheet).is_err() {
+        let made =
+            made.unwrap_or_else(|_| Err(Error::Run(format!("a loader thread failed at photo {}", name()))));
+        let is_wanted = match made {
+            Ok(()) => lay(shared, slot, &mut one, batches),
+            Err(error) => {
+                shared.stop.store(true, Ordering::Relaxed);
+                batches.send(Err(error)).is_ok()
+            }
+        };
+        if !is_wanted {
             return;
         }
     }
 }
 
-/// Decodes a photo, or its replacement, and makes its K views.
-fn make_sheet(
-    shared: &Shared,
-    makers: &mut [ViewMaker],
-    slot: u64,
-    epoch: u64,
-    photo: usize,
-) -> Result<Sheet> {
+/// Decodes a photo, or its replacement, and makes its K views: a batch of one image.
+fn make(shared: &Shared, makers: &mut [ViewMaker], epoch: u64, photo: usize, one: &mut Batch) -> Result<()> {
     let (photos, seed) = (shared.album.photos(), shared.options.seed);
-    let found = shared.album.photo_or_other(photo, seed, epoch);
-    let by = found.photo.as_ref().map(|(id, _)| photos.name(*id).to_string());
-    let replaced: Vec<Replaced> = found
-        .broken
-        .into_iter()
-        .map(|(id, reason)| Replaced {
-            name: photos.name(id).into(),
-            reason,
-            by: by.clone().filter(|_| id == photo),
-        })
-        .collect();
-    let Some((id, shown)) = found.photo else {
-        let example = replaced.first().map(|r| format!("{} ({})", r.name, r.reason)).unwrap_or_default();
-        let what = format!("{} photos in a row can't be decoded, such as {example}", replaced.len());
+    let (found, broken) = shared.album.photo_or_other(photo, seed, epoch);
+    let by = found.as_ref().map(|(id, _)| photos.name(*id).to_string());
+    let replaced = |(id, reason)| {
+        let by = by.clone().filter(|_| id == photo);
+        Replaced { name: photos.name(id).into(), reason, by }
+    };
+    one.replaced = broken.into_iter().map(replaced).collect();
+    let Some((id, shown)) = found else {
+        let first = one.replaced.first().map(|r| format!("{} ({})", r.name, r.reason)).unwrap_or_default();
+        let what = format!("{} photos in a row can't be decoded, such as {first}", one.replaced.len());
         return Err(Error::input(what, photos.place(), "give photos that a viewer can open"));
     };
-    let free = shared.free_sheets.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let mut pixels = free.unwrap_or_default();
-    pixels.resize(shared.lengths.iter().sum(), 0.0);
-    let (mut crops, mut flips) = (Vec::with_capacity(makers.len()), Vec::with_capacity(makers.len()));
-    let mut rest = &mut pixels[..];
+    one.ids = vec![id as u64];
+    one.images.resize(shared.lengths.iter().sum(), 0.0);
+    one.crops.clear();
+    one.flips.clear();
+    let mut rest = &mut one.images[..];
     for (view, maker) in makers.iter_mut().enumerate() {
         let (out, others) = rest.split_at_mut(maker.len());
         rest = others;
         let mut rng = KeyedRng::new("view", seed, [epoch, photo as u64, view as u64]);
         let params = ViewParams::draw(maker.config(), shown.image.width, shown.image.height, &mut rng);
         maker.make(&shown.image, &params, out);
-        crops.push(shown.original_box(params.crop));
-        flips.push(params.flip);
+        one.crops.push(shown.original_box(params.crop));
+        one.flips.push(params.flip);
     }
-    Ok(Sheet { slot, id, pixels, crops, flips, replaced })
+    Ok(())
 }
 
-/// The collector: lays sheets into batches and hands these over in order.
-fn collect(shared: &Shared, sheets: &Receiver<Result<Sheet>>, batches: &SyncSender<Result<Batch>>) {
+/// Copies one image's views to their rows, and hands over what is complete, in order; whether anyone takes it.
+///
+/// ORDER: who waits for a place in the channel keeps the others from running ahead.
+fn lay(shared: &Shared, slot: u64, one: &mut Batch, sender: &SyncSender<Result<Batch>>) -> bool {
     let schedule = shared.schedule;
-    let mut due = shared.options.start;
-    due = schedule.position(schedule.first_slot(due));
-    let mut open: BTreeMap<u64, (Batch, usize)> = BTreeMap::new(); // first slot -> batch, sheets missing
-    for sheet in sheets {
-        let sheet = match sheet {
-            Ok(sheet) => sheet,
-            Err(error) => {
-                let _ = batches.send(Err(error));
-                return;
-            }
-        };
-        let position = schedule.position(sheet.slot);
-        let first = schedule.first_slot(position);
-        let (batch, missing) = open
-            .entry(first)
-            .or_insert_with(|| (empty_batch(shared, position), schedule.images_in(position)));
-        lay(shared, batch, (sheet.slot - first) as usize, sheet);
-        *missing -= 1;
-        while let Some(entry) =
-            open.first_entry().filter(|e| *e.key() == schedule.first_slot(due) && e.get().1 == 0)
-        {
-            let mut batch = entry.remove().0;
-            batch.replaced.sort();
-            due = batch.next;
-            if batches.send(Ok(batch)).is_err() {
-                return;
-            }
+    let position = schedule.position(slot);
+    let Open { due, batches } = &mut *locked(&shared.open);
+    let (batch, missing) = batches
+        .entry(position)
+        .or_insert_with(|| (empty_batch(shared, position), schedule.images_in(position)));
+    let (n, image) = (batch.ids.len(), (slot - schedule.first_slot(position)) as usize);
+    batch.ids[image] = one.ids[0];
+    batch.replaced.append(&mut one.replaced);
+    let mut before = 0; // floats of one image's earlier views
+    for (view, &length) in shared.lengths.iter().enumerate() {
+        let (row, at) = (view * n + image, n * before + image * length);
+        batch.images[at..][..length].copy_from_slice(&one.images[before..][..length]);
+        before += length;
+        batch.crops[row] = one.crops[view];
+        batch.flips[row] = one.flips[view];
+    }
+    *missing -= 1;
+    while let Some(entry) = batches.first_entry().filter(|entry| entry.key() == due && entry.get().1 == 0) {
+        let mut batch = entry.remove().0;
+        batch.replaced.sort();
+        *due = batch.next;
+        if sender.send(Ok(batch)).is_err() {
+            return false;
         }
     }
+    true
 }
 
 fn empty_batch(shared: &Shared, position: Position) -> Batch {
     let (n, views) = (shared.schedule.images_in(position), shared.options.views.len());
-    let free = shared.free_batches.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let mut images = free.unwrap_or_default();
+    let mut images = locked(&shared.free).pop().unwrap_or_default();
     images.resize(n * shared.lengths.iter().sum::<usize>(), 0.0);
     Batch {
         images,
@@ -408,20 +386,4 @@ fn empty_batch(shared: &Shared, position: Position) -> Batch {
         next: shared.schedule.after(position),
         replaced: Vec::new(),
     }
-}
-
-/// Copies one image's views to their rows.
-fn lay(shared: &Shared, batch: &mut Batch, image: usize, sheet: Sheet) {
-    let n = batch.ids.len();
-    batch.ids[image] = sheet.id as u64;
-    let mut before = 0; // floats of one image's earlier views
-    for (view, &length) in shared.lengths.iter().enumerate() {
-        let (row, at) = (view * n + image, n * before + image * length);
-        batch.images[at..][..length].copy_from_slice(&sheet.pixels[before..][..length]);
-        before += length;
-        batch.crops[row] = sheet.crops[view];
-        batch.flips[row] = sheet.flips[view];
-    }
-    batch.replaced.extend(sheet.replaced);
-    shared.free_sheets.lock().unwrap_or_else(PoisonError::into_inner).push(sheet.pixels);
 }

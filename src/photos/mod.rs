@@ -16,6 +16,8 @@
 //! **The test.** `batches_are_the_same_for_one_and_four_threads`, `a_loader_goes_on_from_any_batch` in `tests/data.rs`; pixels of
 //! every kind of file in `tests/pixels`; damaged photos in `tests/wild`; sets as people have them in `tests/found.rs`.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 mod album;
 mod decode;
 mod loader;
@@ -26,3 +28,8 @@ pub use album::{Album, AlbumOptions, Photo};
 pub use decode::{MAX_PIXELS, Rgb, decode};
 pub use loader::{Batch, Loader, LoaderOptions, Position, Replaced};
 pub use read::{LabelledBox, Photos, Source, Split, labelled_split, multi_label_split};
+
+/// What a lock holds, after a panic too: every change behind one is whole.
+fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}

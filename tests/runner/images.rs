@@ -53,7 +53,9 @@ pub fn grayscale(case: &GoldenCase, _: &Device) -> Result<Outputs> {
 }
 
 pub fn horizontal_flip(case: &GoldenCase, _: &Device) -> Result<Outputs> {
-    as_output(&views::horizontal_flip(&image(case)))
+    let mut image = image(case);
+    views::horizontal_flip(&mut image.data, image.width);
+    as_output(&image)
 }
 
 pub fn gaussian_blur(case: &GoldenCase, _: &Device) -> Result<Outputs> {
@@ -87,8 +89,7 @@ pub fn knn_classifier(case: &GoldenCase, _: &Device) -> Result<Outputs> {
             labels: labels.iter().map(|&l| l as usize).collect(),
         }
     };
-    let knn = Knn { k: case.whole("k"), tau: case.number("tau") }
-        .classify(&set("train").labelled(), &set("test").labelled())?;
+    let knn = Knn { k: case.whole("k"), tau: case.number("tau") }.classify(&set("train"), &set("test"))?;
     Ok(Outputs::from([
         ("out.votes".into(), knn.votes.iter().map(|&v| f64::from(v)).collect()),
         ("out.predicted".into(), knn.predicted.iter().map(|&p| p as f64).collect()),

@@ -1,7 +1,7 @@
 //! Metrics: average precision and accuracy.
 
 use super::case::{GoldenCase, Outputs};
-use vista::transfer::metrics::{ApKind, average_precision, mean_average_precision, top_k_accuracy};
+use vista::transfer::metrics::{ApKind, average_precision, mean_of_known, top_k_accuracy};
 use vista::{Device, Result};
 
 fn kind(case: &GoldenCase) -> ApKind {
@@ -18,11 +18,18 @@ pub fn voc_ap(case: &GoldenCase, _: &Device) -> Result<Outputs> {
 }
 
 pub fn mean_ap(case: &GoldenCase, _: &Device) -> Result<Outputs> {
-    let scores = case.array("in.scores");
-    let found = mean_average_precision(&scores.values, &labels(case), scores.shape[1], kind(case))?;
+    let (scores, labels) = (case.array("in.scores"), labels(case));
+    let classes = scores.shape[1];
+    let ap = (0..classes).map(|class| {
+        let scores: Vec<f64> = scores.values.iter().skip(class).step_by(classes).copied().collect();
+        let labels: Vec<i8> = labels.iter().skip(class).step_by(classes).copied().collect();
+        average_precision(&scores, &labels, kind(case))
+    });
+    let ap = ap.collect::<Result<Vec<_>>>()?;
+    let mean = mean_of_known(&ap);
     Ok(Outputs::from([
-        ("out.ap".into(), found.ap.into_iter().flatten().collect()),
-        ("out.mean_ap".into(), vec![found.mean]),
+        ("out.ap".into(), ap.into_iter().flatten().collect()),
+        ("out.mean_ap".into(), vec![mean]),
     ]))
 }
 

@@ -54,40 +54,23 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// The orientation of an EXIF block; `None` if it has none.
-pub(super) fn orientation(block: &[u8]) -> Option<Orientation> {
-    Directory::of(block)?.orientation()
-}
-
-/// A PNG's chunks.
-#[derive(Default)]
-pub(super) struct Png<'a> {
-    /// The EXIF block, which may stand before or behind the pixels.
-    pub(super) exif: Option<&'a [u8]>,
-    /// Whether nothing but the end chunk is missing: every chunk is whole.
-    pub(super) lacks_end: bool,
-}
-
-impl<'a> Png<'a> {
-    /// Walks over the chunks; their sums are for the decoder to check.
-    pub(super) fn read(bytes: &'a [u8]) -> Png<'a> {
-        let mut png = Png::default();
-        let mut rest = bytes.get(8..).unwrap_or_default();
-        while let Some((head, behind)) = rest.split_first_chunk::<8>() {
-            let [l0, l1, l2, l3, kind @ ..] = head;
-            let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
-            let Some(body) = behind.get(..length) else { return png };
-            match kind {
-                b"eXIf" if png.exif.is_none() => png.exif = Some(body),
-                b"IEND" => return png,
-                _ => {}
-            }
-            let Some(next) = behind.get(length + 4..) else { return png };
-            rest = next;
+/// The EXIF block of a PNG, which may stand before or behind the pixels, and whether nothing but the end chunk is missing:
+/// every chunk is whole. Their sums are for the decoder to check.
+pub(super) fn png(bytes: &[u8]) -> (Option<&[u8]>, bool) {
+    let (mut exif, mut rest) = (None, bytes.get(8..).unwrap_or_default());
+    while let Some((head, behind)) = rest.split_first_chunk::<8>() {
+        let [l0, l1, l2, l3, kind @ ..] = head;
+        let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
+        let Some(body) = behind.get(..length) else { return (exif, false) };
+        match kind {
+            b"eXIf" => exif = exif.or(Some(body)),
+            b"IEND" => return (exif, false),
+            _ => {}
         }
-        png.lacks_end = rest.is_empty();
-        png
+        let Some(next) = behind.get(length + 4..) else { return (exif, false) };
+        rest = next;
     }
+    (exif, rest.is_empty())
 }
 
 /// The EXIF block of a WebP.

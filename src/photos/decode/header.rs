@@ -13,22 +13,11 @@ const PIXELS_PER_BYTE: u64 = 64;
 
 /// The format of a photo by its first bytes; else what the file is, as a sentence fragment.
 pub(super) fn format(bytes: &[u8]) -> Result<ImageFormat, String> {
-    let known: [(&[u8], ImageFormat); 8] = [
-        (b"\xFF\xD8\xFF", ImageFormat::Jpeg),
-        (b"\x89PNG\r\n\x1a\n", ImageFormat::Png),
-        (b"GIF87a", ImageFormat::Gif),
-        (b"GIF89a", ImageFormat::Gif),
-        (b"BM", ImageFormat::Bmp),
-        (b"II*\0", ImageFormat::Tiff),
-        (b"MM\0*", ImageFormat::Tiff),
-        (b"RIFF", ImageFormat::WebP),
-    ];
-    let found = known.into_iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, format)| format);
-    match found {
-        Some(ImageFormat::WebP) if bytes.get(8..12) != Some(b"WEBP") => Err(what(bytes)),
-        Some(ImageFormat::Tiff) if bytes.get(8..10) == Some(b"CR") => Err(what(bytes)),
-        Some(format) => Ok(format),
-        None => Err(what(bytes)),
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+    match image::guess_format(bytes) {
+        Ok(Tiff) if bytes.get(8..10) == Some(b"CR") => Err(what(bytes)), // a camera's raw picture
+        Ok(format @ (Jpeg | Png | Gif | Bmp | Tiff | WebP)) => Ok(format),
+        _ => Err(what(bytes)),
     }
 }
 
@@ -38,10 +27,8 @@ fn what(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(start).to_ascii_lowercase();
     let text = text.trim_start_matches(|c: char| c == '\u{feff}' || c.is_whitespace());
     let begins = |starts: &[&[u8]]| starts.iter().any(|s| start.starts_with(s));
-    let brand = start
-        .strip_prefix(&[0; 3])
-        .and_then(|rest| rest.get(1..9))
-        .and_then(|rest| rest.strip_prefix(b"ftyp"));
+    let is_movie = start.starts_with(&[0; 3]) && start.get(4..8) == Some(b"ftyp");
+    let brand = start.get(8..12).filter(|_| is_movie);
     let picture = match brand {
         Some(b"avif" | b"avis") => "an AVIF picture",
         Some(b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1") => {

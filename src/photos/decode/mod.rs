@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use exif::{Directory, Png};
+use exif::Directory;
 use header::{believable, format};
 
 /// LIMIT: bytes of a PNG's colour profile, unpacked, and of its lines; real ones have less than 4 MiB. So of the tables of
@@ -76,32 +76,27 @@ pub(super) fn read(bytes: &[u8]) -> Result<Read, String> {
 }
 
 fn unguarded(bytes: &[u8]) -> Result<Read, String> {
-    let (image, orientation, missing) = match format(bytes)? {
+    let (image, exif, missing) = match format(bytes)? {
         ImageFormat::Jpeg => {
-            let jpeg = jpeg::read(bytes)?;
-            let missing = (!jpeg.ended).then_some("its end marker is missing, all its pixels are there");
-            (jpeg.image, jpeg.exif.and_then(exif::orientation), missing)
+            let (image, exif, ended) = jpeg::read(bytes)?;
+            (image, exif, (!ended).then_some("its end marker is missing, all its pixels are there"))
         }
         ImageFormat::Png => {
-            let png = Png::read(bytes);
-            let missing = png.lacks_end.then_some("its end chunk is missing, all its pixels are there");
-            let image = match png.lacks_end {
+            let (exif, lacks_end) = exif::png(bytes);
+            let image = match lacks_end {
                 true => by_image_crate(&[bytes, PNG_END].concat(), ImageFormat::Png),
                 false => by_image_crate(bytes, ImageFormat::Png),
             }?;
-            (image, png.exif.and_then(exif::orientation), missing)
+            (image, exif, lacks_end.then_some("its end chunk is missing, all its pixels are there"))
         }
-        ImageFormat::Tiff => {
-            let directory = Directory::of(bytes).filter(Directory::fits);
-            let directory =
-                directory.ok_or("a damaged TIFF: its directory promises more than the file holds")?;
-            (by_image_crate(bytes, ImageFormat::Tiff)?, directory.orientation(), None)
+        ImageFormat::Tiff if !Directory::of(bytes).is_some_and(|directory| directory.fits()) => {
+            return Err("a damaged TIFF: its directory promises more than the file holds".into());
         }
-        ImageFormat::WebP => {
-            (by_image_crate(bytes, ImageFormat::WebP)?, exif::webp(bytes).and_then(exif::orientation), None)
-        }
+        ImageFormat::Tiff => (by_image_crate(bytes, ImageFormat::Tiff)?, Some(bytes), None),
+        ImageFormat::WebP => (by_image_crate(bytes, ImageFormat::WebP)?, exif::webp(bytes), None),
         format => (by_image_crate(bytes, format)?, None, None),
     };
+    let orientation = exif.and_then(|block| Directory::of(block)?.orientation());
     // Upright at last: three bytes a pixel are turned then, not eight.
     let mut image = DynamicImage::ImageRgb8(image);
     image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));

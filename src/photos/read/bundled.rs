@@ -3,8 +3,8 @@
 use include_dir::{Dir, File, include_dir};
 
 use crate::photos::read::part::Split;
-use crate::photos::read::photos::Photos;
-use crate::photos::read::photos::{Item, Origin};
+use crate::photos::read::photos::{Item, Origin, Photos};
+use crate::photos::read::source::Fence;
 
 /// `examples/photos`: free photos with their licences (`LICENCES.md`, `ATTRIBUTION.csv`).
 static BUNDLED: Dir = include_dir!("$CARGO_MANIFEST_DIR/examples/photos");
@@ -12,9 +12,9 @@ static BUNDLED: Dir = include_dir!("$CARGO_MANIFEST_DIR/examples/photos");
 impl Photos {
     /// The 573 bundled photos for training without labels.
     pub fn bundled_pretrain() -> Photos {
-        let files = files_below("photos");
-        let items = files.into_iter().map(|(name, file)| item(name, file, Vec::new())).collect();
-        Photos::from_items("the bundled photos".into(), items, Vec::new())
+        let items =
+            files_below("photos").into_iter().map(|(name, file)| item(name, file, Vec::new())).collect();
+        Photos { items, ..Photos::at("the bundled photos", Fence::default()) }
     }
 
     /// The 215 bundled photos of six classes: bird, fish, landmark, mammal, tool, windmill.
@@ -22,18 +22,16 @@ impl Photos {
     /// The train photos are also among [`Photos::bundled_pretrain`], the 66 test photos are not.
     pub fn bundled_labelled(split: Split) -> Photos {
         let files = files_below("labelled"); // CLASS/PART/NAME.jpg
-        let classes = |(name, _): &(String, &File)| name.split('/').next().unwrap_or("").to_string();
-        let mut names: Vec<String> = files.iter().map(classes).collect();
-        names.dedup();
-        let items = files
-            .iter()
-            .filter(|(name, _)| name.split('/').nth(1) == Some(split.name()))
-            .map(|file| {
-                let label = names.binary_search(&classes(file)).ok();
-                item(file.0.clone(), file.1, label.into_iter().collect())
-            })
-            .collect();
-        Photos::from_items(format!("the bundled labelled photos ({})", split.name()), items, names)
+        let class = |name: &str| name.split('/').next().unwrap_or("").to_string();
+        let mut classes: Vec<String> = files.iter().map(|(name, _)| class(name)).collect();
+        classes.dedup();
+        let items = files.into_iter().filter(|(name, _)| name.split('/').nth(1) == Some(split.name()));
+        let items = items.map(|(name, file)| {
+            let label = classes.binary_search(&class(&name)).ok();
+            item(name, file, label.into_iter().collect())
+        });
+        let place = format_args!("the bundled labelled photos ({})", split.name());
+        Photos { items: items.collect(), classes, ..Photos::at(place, Fence::default()) }
     }
 }
 

@@ -1,19 +1,13 @@
 //! CIFAR-10's binary files.
 
-use std::path::Path;
-
 use crate::error::Result;
 use crate::photos::read::part::Split;
 use crate::photos::read::photos::Photos;
-use crate::photos::read::photos::{Item, Origin};
-use crate::photos::read::records::{Order, RawImage, RecordFile, class_names};
-use crate::photos::read::source::Fence;
+use crate::photos::read::records::{Layout, class_names};
 use crate::photos::read::source::Source;
 
-/// Pixels in a row and in a column.
-const SIDE: usize = 32;
-/// A label, then an image.
-const RECORD_BYTES: u64 = 1 + (3 * SIDE * SIDE) as u64;
+/// Each behind its label.
+static IMAGES: Layout = Layout { what: "CIFAR-10 images", side: 32, by_columns: false, head: 1 };
 const TRAIN: [&str; 5] =
     ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
 const CLASSES: [&str; 10] =
@@ -34,31 +28,18 @@ impl Photos {
     /// Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     pub fn cifar10(folder: impl Into<Source>, split: Option<Split>) -> Result<Photos> {
         let source = folder.into();
-        let (folder, fence) = (&source.path, source.fence(&source.path)?);
+        let folder = &source.path;
+        let mut photos = Photos::at(folder.display(), source.fence(folder)?);
         let files = match split {
             None | Some(Split::Train) => &TRAIN[..],
             Some(Split::Test) => &["test_batch.bin"],
         };
-        let classes = class_names(&fence, &folder.join("batches.meta.txt"), CLASSES)?;
-        let mut items = Vec::new();
+        photos.classes = class_names(&photos.fence, &folder.join("batches.meta.txt"), CLASSES)?;
         for name in files {
-            items.extend(file_items(&fence, folder, name)?);
+            let (images, file) = IMAGES.images(&photos.fence, folder, name)?;
+            let labels = file.labels(images.len(), "a CIFAR-10 label", IMAGES.bytes(), 0)?;
+            photos.add(name, images, &labels);
         }
-        Ok(Photos::from_items(folder.display().to_string(), items, classes))
+        Ok(photos)
     }
-}
-
-fn file_items(fence: &Fence, folder: &Path, name: &str) -> Result<Vec<Item>> {
-    let file = RecordFile::open(fence, folder.join(name))?;
-    let count = file.count("CIFAR-10 images", RECORD_BYTES)?;
-    let labels = file.bytes_at((0..count).map(|i| i * RECORD_BYTES))?;
-    let item = |(i, label): (u64, u8)| {
-        let offset = i * RECORD_BYTES;
-        if label > 9 {
-            return Err(file.damaged(format!("a CIFAR-10 label of {label}, not from 0 to 9"), offset));
-        }
-        let image = RawImage { file: file.clone(), offset: offset + 1, side: SIDE, order: Order::Rows };
-        Ok(Item::new(format!("{name}#{i}"), Origin::Raw(image), vec![usize::from(label)]))
-    };
-    (0..count).zip(labels).map(item).collect()
 }

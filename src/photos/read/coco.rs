@@ -8,9 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 use crate::photos::read::loose::{self, Entries, Entry, Id};
-use crate::photos::read::part::Split;
-use crate::photos::read::photos::Photos;
-use crate::photos::read::photos::{Item, LabelledBox, Origin};
+use crate::photos::read::part::{Split, names_in};
+use crate::photos::read::photos::{Classes, Item, LabelledBox, Photos};
 use crate::photos::read::records::AGAIN;
 use crate::photos::read::shelf::Shelf;
 use crate::photos::read::source::Source;
@@ -128,38 +127,46 @@ impl Photos {
     /// Lin et al., "Microsoft COCO: Common objects in context", 2014.
     pub fn coco(annotations: impl Into<Source>, images: Option<&Path>) -> Result<Photos> {
         let source = annotations.into();
-        let (path, place) = (&source.path, source.path.display().to_string());
-        let fence = source.fence(images.unwrap_or_else(|| folder_of(path)))?;
+        let path = &source.path;
+        let mut photos = Photos::at(path.display(), source.fence(images.unwrap_or_else(|| folder_of(path)))?);
         let Instances { images: mut listed, annotations, categories } = loose::read(path, "COCO's format")?;
         if listed.all == 0 {
-            return Err(Error::input("no image is listed", place, AGAIN));
+            return Err(photos.refused("no image is listed", AGAIN));
         }
-        if categories.all == 0 && annotations.sound.iter().any(|a| a.category.is_some()) {
-            return Err(Error::input("annotations of categories, but no list of categories", place, AGAIN));
+        let captions = categories.all == 0;
+        if captions && annotations.sound.iter().any(|a| a.category.is_some()) {
+            return Err(photos.refused("annotations of categories, but no list of categories", AGAIN));
         }
         let names: Vec<&str> = listed.sound.iter().map(|image| &*image.file_name).collect();
-        let shelf = Shelf::choose(&fence, path, &candidates(path, images), &names, false)?;
-        let is_labelled = annotations.all > 0 && categories.all > 0;
+        let shelf = Shelf::choose(&photos.fence, path, &candidates(path, images), &names, false)?;
+        let is_labelled = annotations.all > 0 && !captions;
         let (mut items, numbers) = placed(&listed.sound, shelf, is_labelled, &mut listed.left_out);
         let (classes, names) = classes(&categories.sound);
-        let told = label(&mut items, &annotations.sound, &numbers, &classes);
-        let mut photos = Photos::from_items(place.clone(), items, names).within(fence);
-        let captions = categories.all == 0;
-        for (tally, of, strict) in [
-            (&listed.left_out, listed.all, true),
-            (&annotations.left_out, annotations.all, true),
-            (&told.classless, annotations.all, !captions),
-            (&categories.left_out, categories.all, false),
-            (&told.homeless, annotations.all, false),
-            (&told.boxless, annotations.all, false),
+        let [homeless, classless, boxless] = label(&mut items, &annotations.sound, &numbers, &classes);
+        (photos.items, photos.classes) = (items, names);
+        let most = Some(source.max_broken);
+        for (tally, of, most) in [
+            (&listed.left_out, listed.all, most),
+            (&annotations.left_out, annotations.all, most),
+            (&classless, annotations.all, most.filter(|_| !captions)),
+            (&categories.left_out, categories.all, None),
+            (&homeless, annotations.all, None),
+            (&boxless, annotations.all, None),
         ] {
-            if strict {
-                tally.check(&place, of, source.max_broken)?;
-            }
-            photos.warnings.extend(tally.warnings(&place, of));
+            photos.account(tally, of, most)?;
         }
         Ok(photos)
     }
+}
+
+/// What each id stands for; `None` if for several.
+fn meanings<'a>(entries: impl Iterator<Item = (&'a Id, &'a str)>) -> BTreeMap<&'a Id, Option<&'a str>> {
+    let mut meanings = BTreeMap::new();
+    for (id, name) in entries {
+        let known = meanings.entry(id).or_insert(Some(name));
+        *known = known.filter(|known| *known == name);
+    }
+    meanings
 }
 
 /// The photos of the images, and the number of each id.
@@ -169,21 +176,20 @@ fn placed<'a>(
     is_labelled: bool,
     left_out: &mut Tally,
 ) -> (Vec<Item>, HashMap<&'a Id, usize>) {
-    let twice = shared_ids(images);
+    let files = meanings(images.iter().filter_map(|image| Some((image.id.as_ref()?, &*image.file_name))));
     let (mut items, mut numbers) = (Vec::with_capacity(images.len()), HashMap::new());
     for image in images {
         let mut unusable = |why| left_out.note(why, format_args!("{:?}", image.file_name));
-        let is_same = image.id.as_ref().and_then(|id| twice.get(id));
         match &image.id {
-            Some(id) if is_same == Some(&true) && numbers.contains_key(id) => {} // the same image again
+            Some(id) if files[id].is_some() && numbers.contains_key(id) => {} // the same image again
             // What is not labelled needs no id.
             None if is_labelled => unusable("have no id"),
-            Some(_) if is_labelled && is_same == Some(&false) => unusable("have the id of another image"),
+            Some(id) if is_labelled && files[id].is_none() => unusable("have the id of another image"),
             id => match shelf.place(&image.file_name) {
                 None => unusable("lie outside the folder of photos"),
-                Some((name, path)) => {
+                Some(item) => {
                     numbers.extend(id.iter().map(|id| (id, items.len())));
-                    items.push(Item::new(name, Origin::File(path), Vec::new()));
+                    items.push(item);
                 }
             },
         }
@@ -191,23 +197,16 @@ fn placed<'a>(
     (items, numbers)
 }
 
-/// What is odd about annotations.
-struct Told {
-    homeless: Tally,
-    classless: Tally,
-    boxless: Tally,
-}
-
-/// Gives the photos the labels and the boxes of their annotations.
+/// Gives the photos the labels and the boxes of their annotations; those that are of nothing known, that have no category,
+/// and that have no box.
 fn label(
     items: &mut [Item],
     annotations: &[Annotation],
     numbers: &HashMap<&Id, usize>,
     classes: &HashMap<&Id, Option<usize>>,
-) -> Told {
-    let [mut homeless, mut classless] = [(); 2].map(|()| Tally::new(Annotation::NOUN, "left out"));
-    let mut boxless = Tally::new(Annotation::NOUN, "only their labels are used");
-    let mut objects: Vec<Vec<(usize, bool)>> = vec![Vec::new(); items.len()];
+) -> [Tally; 3] {
+    let [mut homeless, mut classless, mut boxless] =
+        ["left out", "left out", "only their labels are used"].map(|what| Tally::new(Annotation::NOUN, what));
     for a in annotations {
         let example = format_args!("one of image {}", a.image);
         match (numbers.get(&a.image), a.category.as_ref().map(|category| classes.get(category))) {
@@ -216,54 +215,23 @@ fn label(
             (_, Some(None)) => homeless.note("are of categories that are not listed", example),
             (_, Some(Some(None))) => homeless.note("are of a category id that has several names", example),
             (Some(&image), Some(Some(&Some(class)))) => {
-                objects[image].push((class, false));
-                match a.rect {
-                    None => boxless.note("have no box of four numbers with sides of at least 0", example),
-                    Some(rect) => {
-                        items[image].boxes.push(LabelledBox {
-                            class,
-                            rect,
-                            difficult: false,
-                            crowd: a.crowd,
-                        });
-                    }
+                if a.rect.is_none() {
+                    boxless.note("have no box of four numbers with sides of at least 0", example);
                 }
+                items[image].add(class, a.rect, false, a.crowd);
             }
         }
     }
-    items.iter_mut().zip(objects).for_each(|(item, objects)| item.label(&objects));
-    Told { homeless, classless, boxless }
-}
-
-/// Ids that several entries have, each with whether all of these are the same file.
-fn shared_ids(images: &[Image]) -> HashMap<&Id, bool> {
-    let (mut first, mut twice) = (HashMap::new(), HashMap::new());
-    for image in images {
-        let Some(id) = &image.id else { continue };
-        let known = *first.entry(id).or_insert(image);
-        if !std::ptr::eq(known, image) {
-            *twice.entry(id).or_insert(true) &= known.file_name == image.file_name;
-        }
-    }
-    twice
+    items.iter_mut().for_each(Item::tidy);
+    [homeless, classless, boxless]
 }
 
 /// The class of each category id, `None` for one that stands for several names, and the classes' names.
 fn classes(categories: &[Category]) -> (HashMap<&Id, Option<usize>>, Vec<String>) {
-    let mut named: BTreeMap<&Id, Option<&str>> = BTreeMap::new();
-    for Category { id, name } in categories {
-        let known = named.entry(id).or_insert(Some(name));
-        *known = known.filter(|known| known == name);
-    }
-    let (mut numbers, mut names) = (HashMap::new(), Vec::new());
-    let mut number = |name: &str| {
-        *numbers.entry(name.to_string()).or_insert_with(|| {
-            names.push(name.to_string());
-            names.len() - 1
-        })
-    };
-    let classes = named.into_iter().map(|(id, name)| (id, name.map(&mut number))).collect();
-    (classes, names)
+    let mut known = Classes::default();
+    let named = meanings(categories.iter().map(|category| (&category.id, &*category.name)));
+    let classes = named.into_iter().map(|(id, name)| (id, name.map(|name| known.number(name)))).collect();
+    (classes, known.names)
 }
 
 /// The file of images in `root/annotations` that serves a split: `instances_train*` to learn from, or else
@@ -290,15 +258,11 @@ pub(super) fn instances(root: &Path, split: Option<Split>) -> Result<PathBuf> {
 
 /// Names of the files of instances and of lists of images in a folder, sorted; none if it can't be read.
 pub(super) fn instance_files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let is_list = |name: &String| {
         let name = name.to_lowercase();
         PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && name.ends_with(".json")
     };
-    let mut names: Vec<String> = names.filter(is_list).collect();
-    names.sort();
-    names
+    names_in(folder).into_iter().filter(is_list).collect()
 }
 
 /// How the names of the published files begin.

@@ -20,6 +20,11 @@ pub(super) fn is_photo(path: &Path) -> bool {
     path.extension().is_some_and(|e| PHOTO.iter().any(|known| e.eq_ignore_ascii_case(known)))
 }
 
+/// A photo's name without its ending.
+pub(super) fn bare(name: &str) -> &str {
+    name.rsplit_once('.').filter(|_| is_photo(Path::new(name))).map_or(name, |(stem, _)| stem)
+}
+
 /// Whether a name is hidden, or of those that systems leave behind.
 pub(super) fn is_clutter(name: &str) -> bool {
     name.starts_with('.') || CLUTTER.contains(&name.to_lowercase().as_str())

@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::files::unusable;
 use crate::photos::read::endings::{self, Others, is_clutter, is_photo};
-use crate::photos::read::photos::Photos;
-use crate::photos::read::photos::{Item, Origin};
-use crate::photos::read::source::Fence;
-use crate::photos::read::source::Source;
+use crate::photos::read::photos::{Item, Origin, Photos};
+use crate::photos::read::source::{Fence, Source};
 use crate::photos::read::tally::allowed;
 
 /// LIMIT: folders that can't be read and are named.
@@ -20,6 +18,9 @@ const MOST: usize = 20;
 /// What a walk found below a folder.
 #[derive(Default)]
 struct Walk {
+    fence: Fence,
+    /// Folders that it was in, without links.
+    seen: HashSet<PathBuf>,
     /// Photos as (name with `/`, path), sorted by name.
     files: Vec<(String, PathBuf)>,
     /// Names of the folders in the first one.
@@ -32,17 +33,16 @@ struct Walk {
 }
 
 impl Walk {
-    fn through(folder: &Path, fence: &Fence) -> Result<Walk> {
+    fn through(folder: &Path, fence: Fence) -> Result<Walk> {
         let kind = fs::metadata(folder).map_err(|e| unusable(folder, &e))?;
         if !kind.is_dir() {
             let advice = "give the folder that holds the photos";
             return Err(Error::input("not a folder", folder.display().to_string(), advice));
         }
-        let mut walk = Walk::default();
-        let mut seen = HashSet::new();
+        let mut walk = Walk { fence, ..Walk::default() };
         let mut open = vec![(String::new(), folder.to_path_buf())];
         while let Some((prefix, path)) = open.pop() {
-            match walk.enter(&prefix, &path, fence, &mut seen) {
+            match walk.enter(&prefix, &path) {
                 Ok(inner) => open.extend(inner),
                 Err(e) if prefix.is_empty() => return Err(unusable(folder, &e)),
                 Err(e) => walk.closed.push((path, e)),
@@ -53,15 +53,9 @@ impl Walk {
     }
 
     /// Takes the photos of a folder; the folders in it are returned.
-    fn enter(
-        &mut self,
-        prefix: &str,
-        folder: &Path,
-        fence: &Fence,
-        seen: &mut HashSet<PathBuf>,
-    ) -> io::Result<Vec<(String, PathBuf)>> {
+    fn enter(&mut self, prefix: &str, folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
         let mut inner = Vec::new();
-        if !seen.insert(fs::canonicalize(folder)?) {
+        if !self.seen.insert(fs::canonicalize(folder)?) {
             return Ok(inner);
         }
         for entry in fs::read_dir(folder)? {
@@ -76,7 +70,7 @@ impl Walk {
             }
             let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
             // A link to nothing is kept: it is named with the photos that can't be decoded.
-            if link && (is_dir || is_photo(&path)) && matches!(fence.holds(&path), Ok(false)) {
+            if link && (is_dir || is_photo(&path)) && matches!(self.fence.holds(&path), Ok(false)) {
                 self.links += 1;
             } else if is_dir {
                 inner.push((format!("{name}/"), path));
@@ -92,7 +86,7 @@ impl Walk {
     }
 
     /// What was left out, a sentence each.
-    fn warnings(&self, folder: &Path, fence: &Fence) -> Vec<String> {
+    fn warnings(&self, folder: &Path) -> Vec<String> {
         let place = folder.display();
         let closed = self.closed.iter().take(MOST).map(|(path, e)| {
             let name = path.strip_prefix(folder).unwrap_or(path).display();
@@ -101,7 +95,7 @@ impl Walk {
         let more = self.closed.len().saturating_sub(MOST);
         let more = (more > 0).then(|| format!("{place}: {more} more folders can't be read and are left out"));
         let others = self.others.lines().into_iter().map(|line| format!("{place}: {line}"));
-        closed.chain(more).chain(fence.warning(self.links)).chain(others).collect()
+        closed.chain(more).chain(self.fence.warning(self.links)).chain(others).collect()
     }
 }
 
@@ -131,25 +125,22 @@ impl Photos {
         let source = folder.into();
         let (mut photos, folders) = read(&source)?;
         let class_of = |item: &Item| item.name.split_once('/').map(|(class, _)| class.to_string());
-        let (found, place) = (photos.items.len(), photos.place().to_string());
+        let found = photos.len();
         let stray: Vec<Item> = photos.items.extract_if(.., |item| class_of(item).is_none()).collect();
         if let Some(first) = stray.first() {
             let count = stray.len();
             if count > allowed(found, source.max_broken) || count == found {
-                return Err(Error::input(
+                return Err(photos.refused(
                     format!("photo {} lies outside any class folder", first.name),
-                    place,
                     "give a folder that holds one folder of photos per class and no photos of its own",
                 ));
             }
             let what = format!("{count} of {found} photos lie outside any class folder and are left out");
-            photos.warnings.push(format!("{place}: {what}, such as {}", first.name));
+            photos.warn(format_args!("{what}, such as {}", first.name));
         }
         let classes: BTreeSet<String> = photos.items.iter().filter_map(class_of).collect();
         for empty in folders.difference(&classes) {
-            photos
-                .warnings
-                .push(format!("{place}: class folder {empty} holds no photo: its class is left out"));
+            photos.warn(format_args!("class folder {empty} holds no photo: its class is left out"));
         }
         photos.classes = classes.into_iter().collect();
         for item in &mut photos.items {
@@ -160,22 +151,21 @@ impl Photos {
     }
 }
 
+/// The photos below a folder, and the names of the folders in it.
 fn read(source: &Source) -> Result<(Photos, BTreeSet<String>)> {
-    let (folder, fence) = (&source.path, source.fence(&source.path)?);
-    let walk = Walk::through(folder, &fence)?;
-    let warnings = walk.warnings(folder, &fence);
-    let place = folder.display().to_string();
+    let folder = &source.path;
+    let mut photos = Photos::at(folder.display(), source.fence(folder)?);
+    let walk = Walk::through(folder, photos.fence.clone())?;
+    photos.warnings = walk.warnings(folder);
     if walk.files.is_empty() {
-        let found = if warnings.is_empty() { String::new() } else { format!(" ({})", warnings.join("; ")) };
-        let advice = format!(
-            "give a folder that holds {} files, in it or in folders below it{found}",
-            endings::known()
-        );
-        return Err(Error::input("no photo in this folder", place, advice));
+        let found = match &photos.warnings[..] {
+            [] => String::new(),
+            warnings => format!(" ({})", warnings.join("; ")),
+        };
+        let files = format!("{} files, in it or in folders below it{found}", endings::known());
+        return Err(photos.refused("no photo in this folder", format!("give a folder that holds {files}")));
     }
     let item = |(name, path)| Item::new(name, Origin::File(path), Vec::new());
-    let mut photos =
-        Photos::from_items(place, walk.files.into_iter().map(item).collect(), Vec::new()).within(fence);
-    photos.warnings = warnings;
+    photos.items = walk.files.into_iter().map(item).collect();
     Ok((photos, walk.folders))
 }

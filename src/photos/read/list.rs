@@ -6,10 +6,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::photos::read::endings::is_photo;
-use crate::photos::read::part::Part;
-use crate::photos::read::part::Split;
-use crate::photos::read::photos::Photos;
-use crate::photos::read::photos::{Item, Origin};
+use crate::photos::read::part::{Part, Split};
+use crate::photos::read::photos::{Item, Photos};
 use crate::photos::read::shelf::Shelf;
 use crate::photos::read::source::Source;
 use crate::photos::read::tally::Tally;
@@ -40,6 +38,16 @@ impl Columns {
         let find = |names: &str| names.split(' ').find_map(|name| cells.iter().position(|cell| cell == name));
         Some(Columns { file: find(FILE)?, labels: find(LABELS), split: find(SPLIT) })
     }
+
+    /// The labels of a line.
+    fn labels<'a>(&self, line: &'a [String]) -> impl Iterator<Item = &'a str> + use<'a> {
+        cell(line, self.labels).split(';').map(str::trim).filter(|label| !label.is_empty())
+    }
+}
+
+/// What stands in a column; nothing where there is none.
+fn cell(line: &[String], column: Option<usize>) -> &str {
+    column.and_then(|column| line.get(column)).map_or("", String::as_str)
 }
 
 /// Which lines of a list.
@@ -92,82 +100,70 @@ impl Photos {
 /// The photos of the lines that are wanted.
 pub(super) fn csv(source: &Source, root: Option<&Path>, wanted: Lines) -> Result<Photos> {
     let list = &source.path;
-    let fence = source.fence(root.or(list.parent()).unwrap_or(Path::new("")))?;
-    let place = list.display().to_string();
-    let text = text_of(list)?;
     let beside = list.parent().unwrap_or(Path::new(""));
+    let mut photos = Photos::at(list.display(), source.fence(root.unwrap_or(beside))?);
     let candidates = match root {
         Some(root) => vec![root.to_path_buf()],
         None => vec![beside.to_path_buf(), beside.join("images")],
     };
-    let Table { columns, lines } = Table::read(&text, &place)?;
-    let cell = |line: &Vec<String>, column: Option<usize>| -> String {
-        column.and_then(|c| line.get(c)).cloned().unwrap_or_default()
-    };
-    let labels_of = |line: &Vec<String>| -> Vec<String> {
-        let cell = cell(line, columns.labels);
-        cell.split(';').map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect()
-    };
-    let classes: Vec<String> =
-        lines.iter().flat_map(labels_of).collect::<BTreeSet<_>>().into_iter().collect();
-    let mut splits: BTreeMap<String, usize> = BTreeMap::new();
-    lines.iter().for_each(|line| *splits.entry(cell(line, columns.split)).or_default() += 1);
+    let (columns, lines) = table(&text_of(list)?, &photos)?;
+    let split_of = |line| cell(line, columns.split);
+    let mut splits: BTreeMap<&str, usize> = BTreeMap::new();
+    lines.iter().for_each(|line| *splits.entry(split_of(line)).or_default() += 1);
     let has_test = splits.keys().any(|split| Part::of(split) == Some(Part::Test));
     let taken: Vec<&Vec<String>> =
-        lines.iter().filter(|line| wanted.take(&cell(line, columns.split), has_test)).collect();
+        lines.iter().filter(|line| wanted.take(split_of(line), has_test)).collect();
     if taken.is_empty() {
-        return Err(nothing(wanted, &splits, place));
+        return Err(nothing(wanted, &splits, &photos));
     }
-    let mut nameless = Tally::new("lines", "left out");
-    let names: Vec<&str> =
-        taken.iter().map(|line| line.get(columns.file).map_or("", String::as_str)).collect();
+    let classes: BTreeSet<&str> = lines.iter().flat_map(|line| columns.labels(line)).collect();
+    photos.classes = classes.into_iter().map(String::from).collect();
+    let names: Vec<&str> = taken.iter().map(|line| cell(line, Some(columns.file))).collect();
     let named: Vec<&str> = names.iter().copied().filter(|name| !name.is_empty()).collect();
-    let mut shelf = Shelf::choose(&fence, list, &candidates, &named, true)?;
+    let mut shelf = Shelf::choose(&photos.fence, list, &candidates, &named, true)?;
+    let mut nameless = Tally::new("lines", "left out");
     let mut known: HashMap<String, usize> = HashMap::new();
-    let mut items: Vec<Item> = Vec::new();
     for (line, name) in taken.iter().zip(&names) {
-        let Some((name, path)) = shelf.place(name).filter(|_| !name.is_empty()) else {
+        let Some(item) = shelf.place(name).filter(|_| !name.is_empty()) else {
             nameless.note("name no file", format_args!("{:?}", line.join(",")));
             continue;
         };
-        let labels = labels_of(line);
-        let labels = labels.iter().filter_map(|label| classes.binary_search(label).ok());
-        let at = *known.entry(name.clone()).or_insert(items.len());
-        if at == items.len() {
-            items.push(Item::new(name, Origin::File(path), Vec::new()));
+        let at = *known.entry(item.name.clone()).or_insert(photos.items.len());
+        if at == photos.items.len() {
+            photos.items.push(item);
         }
-        items[at].labels.extend(labels);
+        let number = |label: &str| photos.classes.binary_search_by(|class| class.as_str().cmp(label)).ok();
+        photos.items[at].labels.extend(columns.labels(line).filter_map(number));
     }
-    items.iter_mut().for_each(Item::tidy);
-    nameless.check(&place, taken.len(), source.max_broken)?;
-    let again = taken.len() - nameless.count() - items.len();
-    let mut photos = Photos::from_items(place.clone(), items, classes).within(fence);
-    photos.warnings.extend(nameless.warnings(&place, taken.len()));
+    photos.items.iter_mut().for_each(Item::tidy);
+    photos.account(&nameless, taken.len(), Some(source.max_broken))?;
+    let (all, again) = (taken.len(), taken.len() - nameless.count() - photos.len());
     if again > 0 {
-        let what =
-            format!("{again} of {} lines name a photo again: it has the labels of all of them", taken.len());
-        photos.warnings.push(format!("{place}: {what}"));
+        photos.warn(format_args!(
+            "{again} of {all} lines name a photo again: it has the labels of all of them"
+        ));
     }
-    if !matches!(wanted, Lines::All | Lines::Named(_)) {
-        let unknown = splits.iter().filter(|(split, _)| Part::of(split).is_none());
-        photos.warnings.extend(unknown.map(|(split, n)| {
-            format!("{place}: {n} lines of the unknown split {split:?} are left out: use train, val or test")
-        }));
+    if let Lines::Split(_) | Lines::Unjudged = wanted {
+        for (split, n) in splits.iter().filter(|(split, _)| Part::of(split).is_none()) {
+            let what = format_args!("{n} lines of the unknown split {split:?} are left out");
+            photos.warn(format_args!("{what}: use train, val or test"));
+        }
     }
     if let Lines::Unjudged = wanted {
-        let judged =
-            splits.iter().filter(|(split, _)| Part::of(split).is_some() && !wanted.take(split, has_test));
-        photos.warnings.extend(judged.map(|(split, n)| {
-            format!("{place}: {n} lines of split {split:?} are left out: they are to judge on")
-        }));
+        let is_judged = |split: &str| Part::of(split).is_some() && !wanted.take(split, has_test);
+        for (split, n) in splits.iter().filter(|(split, _)| is_judged(split)) {
+            photos.warn(format_args!("{n} lines of split {split:?} are left out: they are to judge on"));
+        }
     }
-    let cells: Vec<String> = lines.iter().map(|line| cell(line, columns.labels)).collect();
-    photos.warnings.extend(other_separator(&cells).map(|what| format!("{place}: {what}")));
+    let labels = lines.iter().map(|line| cell(line, columns.labels)).filter(|cell| !cell.is_empty());
+    if let Some(what) = other_separator(&labels.collect::<Vec<_>>()) {
+        photos.warn(what);
+    }
     Ok(photos)
 }
 
 /// The error of a list that has no line that was wanted.
-fn nothing(wanted: Lines, splits: &BTreeMap<String, usize>, place: String) -> Error {
+fn nothing(wanted: Lines, splits: &BTreeMap<&str, usize>, photos: &Photos) -> Error {
     let known: Vec<String> =
         splits.keys().filter(|s| !s.is_empty()).map(|s| s.escape_debug().to_string()).collect();
     let choose = match known[..] {
@@ -175,30 +171,29 @@ fn nothing(wanted: Lines, splits: &BTreeMap<String, usize>, place: String) -> Er
         _ => format!("choose among its splits: {}", known.join(", ")),
     };
     match wanted {
-        Lines::Named(split) => Error::input(format!("no line of split {split:?}"), place, choose),
-        Lines::Split(split) => Error::input(format!("no line of split {:?}", split.name()), place, choose),
+        Lines::Named(split) => photos.refused(format!("no line of split {split:?}"), choose),
+        Lines::Split(split) => photos.refused(format!("no line of split {:?}", split.name()), choose),
         Lines::Unjudged if !splits.is_empty() => {
             let known: Vec<String> = known.iter().map(|split| format!("\"{split}\"")).collect();
             let what = format!("every line is of split {}", known.join(" or "));
-            Error::input(what, place, "give photos of split train, or a list without splits")
+            photos.refused(what, "give photos of split train, or a list without splits")
         }
-        _ => Error::input("an empty list", place, ADVICE),
+        _ => photos.refused("an empty list", ADVICE),
     }
 }
 
-/// What a list says that joins labels by something else than `;`.
-fn other_separator(cells: &[String]) -> Option<String> {
-    let filled: Vec<&String> = cells.iter().filter(|cell| !cell.is_empty()).collect();
-    if filled.iter().any(|cell| cell.contains(';')) {
+/// What a list says of its labels, of those that are there, if it joins them by something else than `;`.
+fn other_separator(labels: &[&str]) -> Option<String> {
+    if labels.iter().any(|cell| cell.contains(';')) {
         return None;
     }
     let holds = |cell: &str| cell.contains([',', '|']) || (cell.starts_with('[') && cell.ends_with(']'));
-    let many: Vec<_> = filled.iter().filter(|cell| holds(cell)).collect();
-    let first = many.first().filter(|_| 4 * many.len() >= filled.len())?;
+    let many: Vec<_> = labels.iter().filter(|cell| holds(cell)).collect();
+    let first = many.first().filter(|_| 4 * many.len() >= labels.len())?;
     Some(format!(
         "{} of {} labels are like {first:?}, each taken as one class: join several labels by ;",
         many.len(),
-        filled.len()
+        labels.len()
     ))
 }
 
@@ -216,62 +211,54 @@ fn text_of(list: &Path) -> Result<String> {
     })
 }
 
-/// A list's lines below its headings, every cell without the spaces and quotes around it.
-struct Table {
-    columns: Columns,
-    lines: Vec<Vec<String>>,
-}
-
-impl Table {
-    fn read(text: &str, place: &str) -> Result<Table> {
-        let mut text = text.trim_start_matches('\u{feff}');
-        while let Some((_, rest)) = text.split_once('\n').filter(|(first, _)| is_remark(first)) {
-            text = rest;
-        }
-        let read = |separator: u8| -> csv::Result<Vec<Vec<String>>> {
-            let mut reader = csv::ReaderBuilder::new();
-            let reader = reader.has_headers(false).flexible(true).delimiter(separator);
-            let bare = |cell: &str| {
-                let cell = cell.trim();
-                let inner = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"'));
-                inner.unwrap_or(cell).trim().to_string()
-            };
-            let line = |line: csv::Result<csv::StringRecord>| Ok(line?.iter().map(bare).collect());
-            reader.from_reader(text.as_bytes()).records().map(line).collect()
-        };
-        let bad = |e: csv::Error| Error::input(format!("not a csv list ({e})"), place, ADVICE);
-        let mut lines = read(b',').map_err(bad)?;
-        for separator in *b"\t;" {
-            // A comma may stand in labels; where it parts headings or every line, it is the separator.
-            let parts = |lines: &[Vec<String>]| lines.iter().filter(|line| line.len() > 1).count();
-            let headed = |lines: &[Vec<String>]| {
-                lines.first().is_some_and(|l| l.len() > 1 && Columns::from_headings(l).is_some())
-            };
-            if headed(&lines) {
-                break;
-            }
-            if let Ok(others) = read(separator)
-                && (headed(&others) || (parts(&lines) < lines.len() && parts(&others) == others.len()))
-            {
-                lines = others;
-                break;
-            }
-        }
-        let Some(first) = lines.first() else {
-            return Err(Error::input("an empty list", place, ADVICE));
-        };
-        if let Some(columns) = Columns::from_headings(first) {
-            lines.remove(0);
-            return Ok(Table { columns, lines });
-        }
-        // Headings of other words: a line without a photo's name above lines that have one.
-        let has_photo = |line: &Vec<String>| line.iter().any(|cell| is_photo(Path::new(cell)));
-        if !has_photo(first) && lines.get(1).is_some_and(has_photo) {
-            let what = format!("no column of files among {}", first.join(", "));
-            return Err(Error::input(what, place, "call the column with the photos file, path or image"));
-        }
-        Ok(Table { columns: Columns { file: 0, labels: Some(1), split: Some(2) }, lines })
+/// A list's columns, and its lines below the headings, every cell without the spaces and quotes around it.
+fn table(text: &str, photos: &Photos) -> Result<(Columns, Vec<Vec<String>>)> {
+    let mut text = text.trim_start_matches('\u{feff}');
+    while let Some((_, rest)) = text.split_once('\n').filter(|(first, _)| is_remark(first)) {
+        text = rest;
     }
+    let read = |separator: u8| -> csv::Result<Vec<Vec<String>>> {
+        let mut reader = csv::ReaderBuilder::new();
+        let reader = reader.has_headers(false).flexible(true).delimiter(separator);
+        let bare = |cell: &str| {
+            let cell = cell.trim();
+            let inner = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"'));
+            inner.unwrap_or(cell).trim().to_string()
+        };
+        let line = |line: csv::Result<csv::StringRecord>| Ok(line?.iter().map(bare).collect());
+        reader.from_reader(text.as_bytes()).records().map(line).collect()
+    };
+    let mut lines = read(b',').map_err(|e| photos.refused(format!("not a csv list ({e})"), ADVICE))?;
+    for separator in *b"\t;" {
+        // A comma may stand in labels; where it parts headings or every line, it is the separator.
+        let parts = |lines: &[Vec<String>]| lines.iter().filter(|line| line.len() > 1).count();
+        let headed = |lines: &[Vec<String>]| {
+            lines.first().is_some_and(|l| l.len() > 1 && Columns::from_headings(l).is_some())
+        };
+        if headed(&lines) {
+            break;
+        }
+        if let Ok(others) = read(separator)
+            && (headed(&others) || (parts(&lines) < lines.len() && parts(&others) == others.len()))
+        {
+            lines = others;
+            break;
+        }
+    }
+    let Some(first) = lines.first() else {
+        return Err(photos.refused("an empty list", ADVICE));
+    };
+    if let Some(columns) = Columns::from_headings(first) {
+        lines.remove(0);
+        return Ok((columns, lines));
+    }
+    // Headings of other words: a line without a photo's name above lines that have one.
+    let has_photo = |line: &Vec<String>| line.iter().any(|cell| is_photo(Path::new(cell)));
+    if !has_photo(first) && lines.get(1).is_some_and(has_photo) {
+        let what = format!("no column of files among {}", first.join(", "));
+        return Err(photos.refused(what, "call the column with the photos file, path or image"));
+    }
+    Ok((Columns { file: 0, labels: Some(1), split: Some(2) }, lines))
 }
 
 /// Whether a line is a comment above the headings, or Excel's on its separator.

@@ -21,16 +21,16 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
     let length = file.metadata().map(|m| m.len()).unwrap_or(0);
     let mut inner = BufReader::with_capacity(1 << 16, file);
     let start = inner.fill_buf().unwrap_or_default(); // what can't be read is told by the parser
-    let mark = start.starts_with(b"\xef\xbb\xbf");
+    let mark = if start.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
     if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
         return Err(Error::input("text in UTF-16", path.display().to_string(), "save it as UTF-8"));
     }
-    if start[if mark { 3 } else { 0 }..].trim_ascii_start().starts_with(b"[") {
+    if start[mark..].trim_ascii_start().starts_with(b"[") {
         let advice = "put that list into an object: {\"images\": [..]}";
         return Err(Error::input(format!("a list, no object in {what}"), path.display().to_string(), advice));
     }
-    inner.consume(if mark { 3 } else { 0 });
-    let mut input = Input { inner, at: if mark { 3 } else { 0 }, place: Place::Outside };
+    inner.consume(mark);
+    let mut input = Input { inner, at: mark as u64, place: Place::Outside };
     let mut json = serde_json::Deserializer::from_reader(&mut input);
     let value = T::deserialize(&mut json).and_then(|value| json.end().map(|()| value));
     value.map_err(|e| {

@@ -2,13 +2,16 @@
 //!
 //! | file | what it reads |
 //! |---|---|
-//! | [`open`](Photos::open) | tells the forms apart |
+//! | [`open`](Photos::open) | tells the forms apart, by a table |
 //! | `folder`, `list` | folders, folders of classes; csv lists |
 //! | `stl10`, `cifar10` | records in binary files (`records`) |
 //! | `coco`, `voc` | JSON of instances (`loose`: values as people write them), an XML a photo |
 //! | `bundled` | the photos in the program |
 //!
-//! What they share: [`Source`], the fence around a set; `shelf`, where the photos of a list lie; `tally`, what was left out and
+//! A reader begins with an empty set, `Photos::at(place, fence)`, and fills it with items (a photo's name, where it is, labels,
+//! objects); `warn` and `account` say what was left out, `refused` why a set can't be used. One odd entry never costs the set.
+//!
+//! What they share besides: [`Source`], the fence around a set; `shelf`, where the photos of a list lie; `tally`, what was left out and
 //! how much may be; `part` and `endings`, the words people use for parts and photos.
 
 mod bundled;

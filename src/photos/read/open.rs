@@ -5,80 +5,139 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::unusable;
-use crate::photos::read::coco;
 use crate::photos::read::list::{self, Lines};
 use crate::photos::read::part::{self, Part, Split};
 use crate::photos::read::photos::Photos;
 use crate::photos::read::source::Source;
-use crate::photos::read::voc;
+use crate::photos::read::{coco, voc};
 use crate::topic::Topic;
 
-/// A data set, told by the files that it has.
-enum Kind {
-    Stl10(PathBuf),
-    Cifar10(PathBuf),
-    Voc(PathBuf),
-    Coco(PathBuf),
-    Instances,
-    Csv,
-    ClassFolders([PathBuf; 2]),
-    Folder,
+type Reader = fn(Source, Option<Split>) -> Result<Photos>;
+
+/// A form of data set.
+struct Form {
+    /// Folders that its archives unpack into: a path may name one, or the folder around it.
+    unpacked: &'static [&'static str],
+    /// Whether a path is one.
+    is: fn(&Path) -> bool,
+    /// Its reader; or what it is, if it is not read, and what to do.
+    read: Result<Reader, [&'static str; 2]>,
+    /// Whether a photo may have several labels.
+    several: bool,
 }
 
-impl Kind {
-    fn of(path: &Path) -> Result<Kind> {
-        let meta = std::fs::metadata(path).map_err(|e| unusable(path, &e))?;
-        let ends_in = |ending: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
-        if !meta.is_dir() {
-            let packed =
-                ["gz", "zip", "tar", "tgz", "bz2", "xz", "zst", "7z", "rar"].into_iter().any(ends_in);
-            return match () {
-                () if ["csv", "tsv"].into_iter().any(ends_in) => Ok(Kind::Csv),
-                () if ends_in("json") => Ok(Kind::Instances),
-                () => Err(Error::input(
-                    "not a folder, nor a list (.csv), nor COCO annotations (.json)",
-                    path.display().to_string(),
-                    if packed { "unpack it first" } else { "give the folder that holds the photos" },
-                )),
-            };
+/// The forms but for folders of photos, which any other folder is; the first of them that fits is taken.
+static FORMS: [Form; 8] = [
+    Form {
+        unpacked: &[],
+        is: |path| !path.is_dir() && ends_in(path, &["csv", "tsv"]),
+        read: Ok(|list, split| list::csv(&list, None, split.map_or(Lines::Unjudged, Lines::Split))),
+        several: false,
+    },
+    Form {
+        unpacked: &[],
+        is: |path| !path.is_dir() && ends_in(path, &["json"]),
+        read: Ok(|file, split| match split {
+            None => Photos::coco(file, None),
+            Some(split) => Err(no_part(&file.path, split)),
+        }),
+        several: true,
+    },
+    Form {
+        unpacked: &["stl10_binary"],
+        is: |root| has(root, &["train_X.bin", "unlabeled_X.bin"]),
+        read: Ok(Photos::stl10),
+        several: false,
+    },
+    Form {
+        unpacked: &["cifar-10-batches-bin"],
+        is: |root| has(root, &["data_batch_1.bin"]),
+        read: Ok(Photos::cifar10),
+        several: false,
+    },
+    Form {
+        unpacked: &["cifar-10-batches-py"],
+        is: |root| has(root, &["data_batch_1"]),
+        read: Err(["CIFAR-10's Python version", "download its binary version, cifar-10-binary.tar.gz"]),
+        several: false,
+    },
+    Form {
+        unpacked: &["cifar-100-binary", "cifar-100-python"],
+        is: |root| has(root, &["train.bin", "train"]) && has(root, &["fine_label_names.txt", "meta"]),
+        read: Err([
+            "CIFAR-100, which is not read",
+            "give CIFAR-10's binary version, or photos in train/CLASS/ and test/CLASS/",
+        ]),
+        several: false,
+    },
+    Form {
+        unpacked: &["VOC2007", "VOCdevkit/VOC2007", "VOC2012", "VOCdevkit/VOC2012"],
+        is: |root| root.join("JPEGImages").is_dir() && root.join("Annotations").is_dir(),
+        read: Ok(|root, split| {
+            let part = voc::part(&root.path, split);
+            Photos::voc(root, part)
+        }),
+        several: true,
+    },
+    Form {
+        unpacked: &[],
+        is: |root| !coco::instance_files(&root.join("annotations")).is_empty(),
+        read: Ok(|root, split| Photos::coco(root.part(coco::instances(&root.path, split)?), None)),
+        several: true,
+    },
+];
+
+/// Whether a folder has any of these files.
+fn has(folder: &Path, files: &[&str]) -> bool {
+    files.iter().any(|file| folder.join(file).is_file())
+}
+
+fn ends_in(path: &Path, endings: &[&str]) -> bool {
+    path.extension().is_some_and(|own| endings.iter().any(|ending| own.eq_ignore_ascii_case(ending)))
+}
+
+impl Form {
+    /// The form of what is at a path, and where it lies; `None` for a folder of photos.
+    fn of(path: &Path) -> Result<Option<(&'static Form, PathBuf)>> {
+        let is_dir = std::fs::metadata(path).map_err(|e| unusable(path, &e))?.is_dir();
+        let root_of = |form: &Form| {
+            let inner = form.unpacked.iter().map(|folder| path.join(folder));
+            std::iter::once(path.to_path_buf()).chain(inner).find(|root| (form.is)(root))
+        };
+        let found = FORMS.iter().find_map(|form| Some((form, root_of(form)?)));
+        if found.is_some() || is_dir {
+            return Ok(found);
         }
-        // Archives unpack into a folder of their own: a path may name it or the folder around it.
-        let find = |inner: &[&str], is: &dyn Fn(&Path) -> bool| {
-            std::iter::once(path.to_path_buf())
-                .chain(inner.iter().map(|i| path.join(i)))
-                .find(|root| is(root))
-        };
-        let stl = |root: &Path| ["train_X.bin", "unlabeled_X.bin"].iter().any(|f| root.join(f).is_file());
-        let cifar = |root: &Path| root.join("data_batch_1.bin").is_file();
-        let voc = |root: &Path| root.join("JPEGImages").is_dir() && root.join("Annotations").is_dir();
-        let vocs = ["VOC2007", "VOCdevkit/VOC2007", "VOC2012", "VOCdevkit/VOC2012"];
-        let coco = |root: &Path| !coco::instance_files(&root.join("annotations")).is_empty();
-        // Forms of published sets that are not read.
-        let pickled = |root: &Path| root.join("data_batch_1").is_file();
-        let hundred = |root: &Path| {
-            ["train.bin", "train"].iter().any(|f| root.join(f).is_file())
-                && ["fine_label_names.txt", "meta"].iter().any(|f| root.join(f).is_file())
-        };
-        Ok(if let Some(root) = find(&["stl10_binary"], &stl) {
-            Kind::Stl10(root)
-        } else if let Some(root) = find(&["cifar-10-batches-bin"], &cifar) {
-            Kind::Cifar10(root)
-        } else if let Some(root) = find(&["cifar-10-batches-py"], &pickled) {
-            let advice = "download its binary version, cifar-10-binary.tar.gz";
-            return Err(Error::input("CIFAR-10's Python version", root.display().to_string(), advice));
-        } else if let Some(root) = find(&["cifar-100-binary", "cifar-100-python"], &hundred) {
-            let advice = "give CIFAR-10's binary version, or photos in train/CLASS/ and test/CLASS/";
-            return Err(Error::input("CIFAR-100, which is not read", root.display().to_string(), advice));
-        } else if let Some(root) = find(&vocs, &voc) {
-            Kind::Voc(root)
-        } else if coco(path) {
-            Kind::Coco(path.to_path_buf())
-        } else if let [Some(train), Some(test)] = part::folders(path) {
-            Kind::ClassFolders([train, test])
-        } else {
-            Kind::Folder
-        })
+        let packed = ends_in(path, &["gz", "zip", "tar", "tgz", "bz2", "xz", "zst", "7z", "rar"]);
+        Err(Error::input(
+            "not a folder, nor a list (.csv), nor COCO annotations (.json)",
+            path.display().to_string(),
+            if packed { "unpack it first" } else { "give the folder that holds the photos" },
+        ))
     }
+}
+
+/// A folder of photos, or of those to learn from and to be judged on.
+fn folder(source: Source, split: Option<Split>) -> Result<Photos> {
+    match (split, part::folders(&source.path)) {
+        (None, _) => Photos::folder(source),
+        (Some(Split::Train), [Some(part), Some(_)]) | (Some(Split::Test), [Some(_), Some(part)]) => {
+            Photos::labelled(source.part(part))
+        }
+        (Some(split), _) => Err(no_part(&source.path, split)),
+    }
+}
+
+/// The error of a set that has not two parts.
+fn no_part(path: &Path, split: Split) -> Error {
+    let there = part::folders(path).into_iter().flatten().next();
+    let there = there.map(|part| format!(" beside {}", part.display())).unwrap_or_default();
+    Error::input(
+        format!("no {} part{there}", split.name()),
+        path.display().to_string(),
+        "give a folder with train/CLASS/ and test/CLASS/ (or val/CLASS/), a csv list with a split column, \
+         or the folder of STL-10, CIFAR-10, Pascal VOC or COCO",
+    )
 }
 
 impl Photos {
@@ -101,31 +160,11 @@ impl Photos {
     /// [`Error::Input`] if there is nothing at the path, it has no such split, or as the reader of its kind.
     pub fn open(source: impl Into<Source>, split: Option<Split>) -> Result<Photos> {
         let source = source.into();
-        let path = source.path.as_path();
-        match (Kind::of(path)?, split) {
-            (Kind::Stl10(root), _) => Photos::stl10(source.part(root), split),
-            (Kind::Cifar10(root), _) => Photos::cifar10(source.part(root), split),
-            (Kind::Voc(root), _) => {
-                let part = voc::part(&root, split);
-                Photos::voc(source.part(root), part)
-            }
-            (Kind::Coco(root), _) => Photos::coco(source.part(coco::instances(&root, split)?), None),
-            (Kind::Csv, split) => list::csv(&source, None, split.map_or(Lines::Unjudged, Lines::Split)),
-            (Kind::Instances, None) => Photos::coco(source, None),
-            (Kind::ClassFolders(_) | Kind::Folder, None) => Photos::folder(source),
-            (Kind::ClassFolders([train, test]), Some(split)) => {
-                Photos::labelled(source.part(if split == Split::Train { train } else { test }))
-            }
-            (Kind::Folder | Kind::Instances, Some(split)) => {
-                let there = part::folders(path).into_iter().flatten().next();
-                let there = there.map(|part| format!(" beside {}", part.display())).unwrap_or_default();
-                Err(Error::input(
-                    format!("no {} part{there}", split.name()),
-                    path.display().to_string(),
-                    "give a folder with train/CLASS/ and test/CLASS/ (or val/CLASS/), a csv list with a split column, \
-                     or the folder of STL-10, CIFAR-10, Pascal VOC or COCO",
-                ))
-            }
+        let Some((form, root)) = Form::of(&source.path)? else { return folder(source, split) };
+        match form.read {
+            Ok(read) if root == source.path => read(source, split),
+            Ok(read) => read(source.part(root), split),
+            Err([what, advice]) => Err(Error::input(what, root.display().to_string(), advice)),
         }
     }
 
@@ -136,14 +175,12 @@ impl Photos {
     /// As [`Photos::open`] and [`Photos::labelled`].
     pub(crate) fn known(source: impl Into<Source>) -> Result<Photos> {
         let source = source.into();
-        match Kind::of(&source.path)? {
-            Kind::Csv | Kind::Instances => Photos::open(source, None),
-            Kind::Folder => {
-                let train = part::folder(&source.path, Part::Train);
-                Photos::labelled(train.map_or(source.clone(), |train| source.part(train)))
-            }
-            _ => Photos::open(source, Some(Split::Train)),
+        if Form::of(&source.path)?.is_none() {
+            let train = part::folder(&source.path, Part::Train);
+            return Photos::labelled(train.map_or(source.clone(), |train| source.part(train)));
         }
+        let split = source.path.is_dir().then_some(Split::Train);
+        Photos::open(source, split)
     }
 }
 
@@ -154,37 +191,31 @@ impl Photos {
 /// either half has no label.
 pub fn labelled_split(source: impl Into<Source>) -> Result<[Photos; 2]> {
     let source = source.into();
-    let path = source.path.as_path();
-    let place = path.display().to_string();
+    let place = source.path.display().to_string();
     let several = |what: String| {
         let advice =
             "kNN and the linear probe need one label a photo: give class folders, STL-10 or CIFAR-10";
         Err(Error::input(what, place.clone(), advice).see(Topic::Eval))
     };
-    if let Kind::Voc(_) | Kind::Coco(_) | Kind::Instances = Kind::of(path)? {
+    if Form::of(&source.path)?.is_some_and(|(form, _)| form.several) {
         return several("photos with several labels each".into());
     }
-    let halves =
-        [Photos::open(source.clone(), Some(Split::Train))?, Photos::open(source.clone(), Some(Split::Test))?];
+    let mut halves = halves(&source)?;
     let [train, test] = halves.each_ref().map(Photos::classes);
     if train != test {
-        let only = |mine: &[String], others: &[String]| -> Vec<String> {
-            mine.iter().filter(|class| !others.contains(class)).cloned().collect()
+        let only = |part: &str, mine: &[String], others: &[String]| {
+            let alone: Vec<&str> =
+                mine.iter().filter(|class| !others.contains(class)).map(String::as_str).collect();
+            (!alone.is_empty()).then(|| format!("{} in {part} alone", alone.join(", ")))
         };
-        let (train, test) = (only(train, test), only(test, train));
-        let list = |part: &str, classes: Vec<String>| {
-            (!classes.is_empty()).then(|| format!("{} in {part} alone", classes.join(", ")))
-        };
-        let what =
-            [list("train", train), list("test", test)].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let what = [only("train", train, test), only("test", test, train)];
+        let what = what.into_iter().flatten().collect::<Vec<_>>().join("; ");
         let warnings =
             halves.iter().flat_map(Photos::warnings).map(|w| format!(" ({w})")).collect::<String>();
         let advice = format!("give both the same class folders with photos{warnings}");
         return Err(Error::input(format!("train and test have other classes: {what}"), place, advice));
     }
-    let mut halves = halves;
-    let [train, test] = halves.each_ref().map(positives);
-    warn_of_halves(&mut halves, [&train, &test]);
+    warn_of_halves(&mut halves);
     for (photos, split) in halves.iter().zip([Split::Train, Split::Test]) {
         if let Some(id) = (0..photos.len()).find(|&id| photos.labels(id).len() > 1) {
             return several(format!("photo {} has {} labels", photos.name(id), photos.labels(id).len()));
@@ -206,38 +237,39 @@ pub fn labelled_split(source: impl Into<Source>) -> Result<[Photos; 2]> {
 /// [`Error::Input`] as for [`Photos::open`], or if no class has positives in both.
 pub fn multi_label_split(source: impl Into<Source>) -> Result<[Photos; 2]> {
     let source = source.into();
-    let path = source.path.as_path();
-    let halves =
-        [Photos::open(source.clone(), Some(Split::Train))?, Photos::open(source.clone(), Some(Split::Test))?];
+    let mut halves = halves(&source)?;
     let [train, test] = halves.each_ref().map(positives);
     let common = halves[0].classes().iter().filter(|class| train.contains(*class) && test.contains(*class));
     let common: Vec<String> = common.cloned().collect();
     if common.is_empty() {
         return Err(Error::input(
             "no class has photos in both train and test",
-            path.display().to_string(),
+            source.path.display().to_string(),
             "give photos with labels in both",
         ));
     }
-    let mut halves = halves;
-    warn_of_halves(&mut halves, [&train, &test]);
+    warn_of_halves(&mut halves);
     Ok(halves.map(|photos| photos.only_classes(&common)))
 }
 
+fn halves(source: &Source) -> Result<[Photos; 2]> {
+    let open = |split| Photos::open(source.clone(), Some(split));
+    Ok([open(Split::Train)?, open(Split::Test)?])
+}
+
 /// Names classes that have photos in one half alone; what both halves of one list say is said once.
-fn warn_of_halves(halves: &mut [Photos; 2], [train, test]: [&HashSet<String>; 2]) {
-    let [first, second] = &mut *halves;
+fn warn_of_halves(halves: &mut [Photos; 2]) {
+    let [train, test] = halves.each_ref().map(positives);
+    let [first, second] = halves;
     second.warnings.retain(|warning| !first.warnings.contains(warning));
-    for (half, mine, others, other) in [(0, train, test, "test"), (1, test, train, "train")] {
-        let photos = &mut halves[half];
-        let alone = photos.classes().iter().filter(|class| mine.contains(*class) && !others.contains(*class));
+    for (photos, mine, others, other) in [(first, &train, &test, "test"), (second, &test, &train, "train")] {
+        let alone = photos.classes.iter().filter(|class| mine.contains(*class) && !others.contains(*class));
         let alone: Vec<&str> = alone.map(String::as_str).collect();
         if !alone.is_empty() {
-            let (place, names) = (photos.place(), alone[..alone.len().min(MOST)].join(", "));
+            let names = alone[..alone.len().min(MOST)].join(", ");
             let more = alone.len().saturating_sub(MOST);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let warning = format!("{place}: no {other} photo of class {names}{more}");
-            photos.warnings.push(warning);
+            photos.warn(format_args!("no {other} photo of class {names}{more}"));
         }
     }
 }

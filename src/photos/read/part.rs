@@ -58,12 +58,19 @@ impl Part {
 
 /// The folder for a part in another, however its name is written; of several the published spelling.
 pub(super) fn folder(root: &Path, part: Part) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(root).ok()?.flatten();
+    let mut names = names_in(root);
+    names.retain(|name| Part::of(name) == Some(part) && root.join(name).is_dir());
+    names.sort_by_key(|name| !["train", "val", "test"].contains(&name.as_str()));
+    names.first().map(|name| root.join(name))
+}
+
+/// The names in a folder, sorted; none if it can't be read.
+pub(super) fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.retain(|name| Part::of(name) == Some(part) && root.join(name).is_dir());
-    names.sort_by_key(|name| (!["train", "val", "test"].contains(&name.as_str()), name.clone()));
-    names.first().map(|name| root.join(name))
+    names.sort();
+    names
 }
 
 /// The folders to learn from and to be judged on, each if it is there.

@@ -1,21 +1,23 @@
 //! A set of photos: names, bytes on demand, labels where known. Decoding and caching are the [`Album`](crate::photos::Album)'s.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::PathBuf;
 
-use crate::error::Result;
-use crate::photos::decode::Rgb;
-use crate::photos::decode::{self, Read};
+use crate::error::{Error, Result};
+use crate::photos::decode::{self, Read, Rgb};
 use crate::photos::read::records::RawImage;
 use crate::photos::read::source::Fence;
+use crate::photos::read::tally::Tally;
 
 /// Photos in a fixed order; a photo's index is its id everywhere (queues, batches, logs).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Photos {
-    place: String,
+    pub(super) place: String,
     pub(super) items: Vec<Item>,
     pub(super) classes: Vec<String>,
-    fence: Fence,
+    pub(super) fence: Fence,
     pub(super) warnings: Vec<String>,
 }
 
@@ -53,12 +55,10 @@ impl Item {
         Item { name, origin, labels, difficult: Vec::new(), boxes: Vec::new() }
     }
 
-    /// Labels from objects as (class, whether it is difficult): classes with an object that is not difficult; the others
-    /// are left out of judging.
-    pub(super) fn label(&mut self, objects: &[(usize, bool)]) {
-        let classes = |difficult| objects.iter().filter(move |o| o.1 == difficult).map(|o| o.0);
-        (self.labels, self.difficult) = (classes(false).collect(), classes(true).collect());
-        self.tidy();
+    /// Takes in an object; a class whose objects are all difficult is left out of judging. [`Item::tidy`] goes last.
+    pub(super) fn add(&mut self, class: usize, rect: Option<[f32; 4]>, difficult: bool, crowd: bool) {
+        if difficult { &mut self.difficult } else { &mut self.labels }.push(class);
+        self.boxes.extend(rect.map(|rect| LabelledBox { class, rect, difficult, crowd }));
     }
 
     /// Labels sorted, each once, and none of them also left out.
@@ -71,6 +71,25 @@ impl Item {
     }
 }
 
+/// Names of classes, numbered as they come.
+#[derive(Default)]
+pub(super) struct Classes {
+    pub(super) names: Vec<String>,
+    numbers: HashMap<String, usize>,
+}
+
+impl Classes {
+    /// The number of a class.
+    pub(super) fn number(&mut self, name: &str) -> usize {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        self.names.push(name.to_string());
+        self.numbers.insert(name.to_string(), self.names.len() - 1);
+        self.names.len() - 1
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
     File(PathBuf),
@@ -78,23 +97,49 @@ pub(super) enum Origin {
     Raw(RawImage),
 }
 
+/// What every reader of a form does: it begins with an empty set and fills it.
 impl Photos {
-    pub(super) fn from_items(place: String, items: Vec<Item>, classes: Vec<String>) -> Photos {
-        Photos { place, items, classes, fence: Fence::default(), warnings: Vec::new() }
+    /// A set without photos: where it lies, for messages, and the fence around it.
+    pub(super) fn at(place: impl Display, fence: Fence) -> Photos {
+        Photos { place: place.to_string(), fence, ..Photos::default() }
     }
 
-    /// The same photos, read only if they lie inside a fence.
-    pub(super) fn within(self, fence: Fence) -> Photos {
-        Photos { fence, ..self }
+    /// Adds the images of a file of records, with their labels where there are some.
+    pub(super) fn add(&mut self, file: &str, images: Vec<RawImage>, labels: &[usize]) {
+        let item = |(i, image)| {
+            let label = labels.get(i).copied();
+            Item::new(format!("{file}#{i}"), Origin::Raw(image), label.into_iter().collect())
+        };
+        self.items.extend(images.into_iter().enumerate().map(item));
     }
 
+    /// Adds a warning.
+    pub(super) fn warn(&mut self, what: impl Display) {
+        self.warnings.push(format!("{}: {what}", self.place));
+    }
+
+    /// Adds warnings of the entries, among `of`, that are left out; `most`: the share of them that may be, if not any.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if more of them are, or all.
+    pub(super) fn account(&mut self, tally: &Tally, of: usize, most: Option<f64>) -> Result<()> {
+        self.warnings.extend(tally.told(&self.place, of, most)?);
+        Ok(())
+    }
+
+    /// The error of a set that can't be used.
+    pub(super) fn refused(&self, what: impl Into<String>, advice: impl Into<String>) -> Error {
+        Error::input(what, self.place.as_str(), advice)
+    }
+}
+
+impl Photos {
     /// Photos from encoded bytes in memory, with labels.
     pub fn from_bytes(photos: Vec<(String, Vec<u8>, Vec<usize>)>, classes: Vec<String>) -> Photos {
-        let items = photos
-            .into_iter()
-            .map(|(name, bytes, labels)| Item::new(name, Origin::Bytes(bytes.into()), labels))
-            .collect();
-        Photos::from_items("memory".into(), items, classes)
+        let item =
+            |(name, bytes, labels): (_, Vec<u8>, _)| Item::new(name, Origin::Bytes(bytes.into()), labels);
+        let items = photos.into_iter().map(item).collect();
+        Photos { items, classes, ..Photos::at("memory", Fence::default()) }
     }
 
     /// How many photos there are.

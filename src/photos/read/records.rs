@@ -1,13 +1,14 @@
 //! Files that may be damaged: every length is checked before it is believed, and every error names file and offset.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
 use crate::files::{at_byte, unusable};
 use crate::photos::decode::Rgb;
+use crate::photos::locked;
 use crate::photos::read::source::Fence;
 
 /// What to do about a file that is not as it was published.
@@ -17,8 +18,9 @@ pub(super) const AGAIN: &str = "download the file again";
 #[derive(Debug)]
 pub(super) struct RecordFile {
     path: PathBuf,
-    file: File,
-    length: u64,
+    file: Mutex<File>,
+    /// Bytes.
+    pub(super) length: u64,
 }
 
 impl RecordFile {
@@ -26,43 +28,29 @@ impl RecordFile {
     pub(super) fn open(fence: &Fence, path: PathBuf) -> Result<Arc<RecordFile>> {
         let file = fence.open(&path)?;
         let length = file.metadata().map_err(|e| unusable(&path, &e))?.len();
-        Ok(Arc::new(RecordFile { path, file, length }))
+        Ok(Arc::new(RecordFile { path, file: Mutex::new(file), length }))
     }
 
-    /// How many records of `size` bytes the file holds; `what` names them (`STL-10 images`).
+    /// Labels of `count` images, a byte each, `stride` apart, of ten classes from `first` on; `what` names one.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is none, or if the last one is cut off.
-    pub(super) fn count(&self, what: &str, size: u64) -> Result<u64> {
-        let (whole, rest) = (self.length / size, self.length % size);
-        match (whole, rest) {
-            (_, 1..) => {
-                Err(self.damaged(format!("{what} end in the middle of number {whole}"), whole * size))
-            }
-            (0, 0) => Err(self.damaged(format!("no {what} in an empty file"), 0)),
-            _ => Ok(whole),
-        }
-    }
-
-    /// Fills `bytes` from `offset` on; the reason as a sentence fragment if that fails.
-    pub(super) fn read(&self, bytes: &mut [u8], offset: u64) -> Result<(), String> {
-        read_at(&self.file, bytes, offset)
-            .map_err(|e| format!("{} from byte {offset} on: {e}", self.path.display()))
-    }
-
-    /// The one byte at each of these offsets.
-    pub(super) fn bytes_at(&self, offsets: impl Iterator<Item = u64>) -> Result<Vec<u8>> {
-        let byte = |offset| {
-            let mut byte = [0];
-            read_at(&self.file, &mut byte, offset).map_err(|e| unusable(&self.path, &e))?;
-            Ok(byte[0])
+    /// [`Error::Input`] if a byte can't be read, or is no label.
+    pub(super) fn labels(&self, count: usize, what: &str, stride: u64, first: u8) -> Result<Vec<usize>> {
+        let label = |i: usize| {
+            let (mut byte, at) = ([0], i as u64 * stride);
+            self.read(&mut byte, at).map_err(|e| unusable(&self.path, &e))?;
+            let class = byte[0].checked_sub(first).filter(|&class| class < 10);
+            let wrong = || format!("{what} of {}, not from {first} to {}", byte[0], first + 9);
+            class.map(usize::from).ok_or_else(|| self.damaged(wrong(), at))
         };
-        offsets.map(byte).collect()
+        (0..count).map(label).collect()
     }
 
-    /// The file's length in bytes.
-    pub(super) fn length(&self) -> u64 {
-        self.length
+    /// Fills `bytes` from an offset on.
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut file = locked(&self.file);
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(bytes)
     }
 
     /// An error at a byte of this file.
@@ -71,58 +59,70 @@ impl RecordFile {
     }
 }
 
-/// A read at an offset that leaves no cursor to share, so that threads don't wait for each other.
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+/// How uncompressed square images lie in a file: each behind `head` bytes, as three planes of `side * side` bytes, red,
+/// green, blue.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// What they are: `STL-10 images`.
+    pub(super) what: &'static str,
+    pub(super) side: usize,
+    /// Whether a plane lies column by column: sample (x, y) at `x * side + y`, not at `y * side + x`.
+    pub(super) by_columns: bool,
+    pub(super) head: u64,
 }
 
-/// The same; the cursor that it moves is used by nobody.
-#[cfg(windows)]
-fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                bytes = &mut bytes[read..];
-                offset += read as u64;
-            }
-        }
+impl Layout {
+    /// Bytes of a record.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.head + 3 * (self.side * self.side) as u64
     }
-    Ok(())
+
+    /// The images of a file in a folder, and the file.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is none, or if the last one is cut off.
+    pub(super) fn images(
+        &'static self,
+        fence: &Fence,
+        folder: &Path,
+        name: &str,
+    ) -> Result<(Vec<RawImage>, Arc<RecordFile>)> {
+        let (file, size) = (RecordFile::open(fence, folder.join(name))?, self.bytes());
+        let (whole, what) = (file.length / size, self.what);
+        if !file.length.is_multiple_of(size) {
+            let what = format!("{what} end in the middle of number {whole}");
+            return Err(file.damaged(what, whole * size));
+        }
+        if whole == 0 {
+            return Err(file.damaged(format!("no {what} in an empty file"), 0));
+        }
+        let offsets = (0..whole).map(|i| i * size + self.head);
+        let image = |offset| RawImage { file: file.clone(), offset, layout: self };
+        Ok((offsets.map(image).collect(), file))
+    }
 }
 
-/// In which order the samples of a plane lie.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Order {
-    /// Row by row: sample (x, y) at `y * side + x`.
-    Rows,
-    /// Column by column: sample (x, y) at `x * side + y`.
-    Columns,
-}
-
-/// An uncompressed square image in a file: three planes of `side * side` bytes, red, green, blue.
+/// An image in a file of records.
 #[derive(Clone, Debug)]
 pub(super) struct RawImage {
-    pub(super) file: Arc<RecordFile>,
-    pub(super) offset: u64,
-    pub(super) side: usize,
-    pub(super) order: Order,
+    file: Arc<RecordFile>,
+    offset: u64,
+    layout: &'static Layout,
 }
 
 impl RawImage {
     /// Reads the image.
     pub(super) fn read(&self) -> Result<Rgb, String> {
-        let (side, plane) = (self.side, self.side * self.side);
+        let &Layout { side, by_columns, .. } = self.layout;
+        let plane = side * side;
         let mut planes = vec![0; 3 * plane];
-        self.file.read(&mut planes, self.offset)?;
+        let offset = self.offset;
+        self.file
+            .read(&mut planes, offset)
+            .map_err(|e| format!("{} from byte {offset} on: {e}", self.file.path.display()))?;
         let mut image = Rgb::new(side, side);
         for (i, pixel) in image.data.chunks_exact_mut(3).enumerate() {
-            let (x, y) = (i % side, i / side);
-            let sample = match self.order {
-                Order::Rows => y * side + x,
-                Order::Columns => x * side + y,
-            };
+            let sample = if by_columns { i % side * side + i / side } else { i };
             for (channel, value) in pixel.iter_mut().enumerate() {
                 *value = planes[channel * plane + sample];
             }

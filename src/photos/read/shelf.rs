@@ -1,10 +1,12 @@
 //! Finding the photos that a list names: as written, or as other systems and programs write the same.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::photos::read::endings::is_photo;
+use crate::photos::read::endings::{bare, is_photo};
+use crate::photos::read::photos::{Item, Origin};
 use crate::photos::read::records::stays_inside;
 use crate::photos::read::source::Fence;
 
@@ -45,23 +47,15 @@ impl Shelf {
     ) -> Result<Shelf> {
         let mut shelves: Vec<Shelf> =
             candidates.iter().map(|root| Shelf::new(root.clone(), any_path)).collect();
-        let mut best: Option<(usize, usize, String)> = None;
-        for names in [&names[..names.len().min(FIRST)], names] {
-            for (number, shelf) in shelves.iter_mut().enumerate() {
-                let mut found = names.iter().filter_map(|name| shelf.find(name));
-                let Some(first) = found.next() else { continue };
-                let count = 1 + found.count();
-                if best.as_ref().is_none_or(|(most, ..)| count > *most) {
-                    best = Some((count, number, first));
-                }
-            }
-            if best.is_some() {
-                break;
-            }
-        }
-        if let Some((_, number, first)) = best {
+        let best = [&names[..names.len().min(FIRST)], names].into_iter().find_map(|names| {
+            let found_on = |shelf: &mut Shelf| names.iter().filter_map(|name| shelf.find(name)).collect();
+            let found = shelves.iter_mut().map(found_on).enumerate();
+            let found = found.filter(|(_, found): &(usize, Vec<String>)| !found.is_empty());
+            found.max_by_key(|(number, found)| (found.len(), Reverse(*number)))
+        });
+        if let Some((number, found)) = best {
             let shelf = shelves.swap_remove(number);
-            fence.check(&shelf.root.join(first))?;
+            fence.check(&shelf.root.join(&found[0]))?;
             return Ok(shelf);
         }
         let folder =
@@ -75,16 +69,16 @@ impl Shelf {
         Err(Error::input(what, list.display().to_string(), advice))
     }
 
-    /// A photo's name as it lies on the shelf, with `/`, and its path: the name as written, with `\` read as `/`,
+    /// A photo by its name, which is then that on the shelf, with `/`: the name as written, with `\` read as `/`,
     /// with the percent signs of an address decoded, or, if it leads out of any folder, as much of its end as there
     /// is; with another ending, or in another case, if only that is there. A photo that is not there keeps its name.
     /// `None` if the name leads out and nothing of it is here.
-    pub(super) fn place(&mut self, name: &str) -> Option<(String, PathBuf)> {
+    pub(super) fn place(&mut self, name: &str) -> Option<Item> {
         let written = name.replace('\\', "/");
         let kept = (self.any_path || stays_inside(&written)).then_some(written);
         let name = self.find(name).or(kept)?;
         let path = self.root.join(&name);
-        Some((name, path))
+        Some(Item::new(name, Origin::File(path), Vec::new()))
     }
 
     /// [`Shelf::place`], of a photo that is there.
@@ -114,7 +108,7 @@ impl Folder {
             }
             let name = entry.file_name().to_string_lossy().into_owned();
             if is_photo(Path::new(&name)) {
-                folder.stems.entry(stem(&name).to_lowercase()).or_default().push(name.clone());
+                folder.stems.entry(bare(&name).to_lowercase()).or_default().push(name.clone());
             }
             folder.names.insert(name);
         }
@@ -127,16 +121,10 @@ impl Folder {
         if let Some(name) = self.names.get(name) {
             return Some(name);
         }
-        let wanted = if is_photo(Path::new(name)) { stem(name) } else { name };
-        let near = self.stems.get(&wanted.to_lowercase())?;
-        let same = near.iter().find(|other| stem(other) == wanted);
+        let near = self.stems.get(&bare(name).to_lowercase())?;
+        let same = near.iter().find(|other| bare(other) == bare(name));
         same.or(near.first().filter(|_| near.len() == 1)).map(String::as_str)
     }
-}
-
-/// A name without its ending.
-fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 /// What a written name may mean, inside a folder, the likeliest first.

@@ -1,18 +1,12 @@
 //! STL-10's binary files.
 
-use std::path::Path;
-
 use crate::error::Result;
 use crate::photos::read::part::Split;
 use crate::photos::read::photos::Photos;
-use crate::photos::read::photos::{Item, Origin};
-use crate::photos::read::records::{Order, RawImage, RecordFile, class_names};
-use crate::photos::read::source::Fence;
+use crate::photos::read::records::{Layout, RecordFile, class_names};
 use crate::photos::read::source::Source;
 
-/// Pixels in a row and in a column.
-const SIDE: usize = 96;
-const IMAGE_BYTES: u64 = (3 * SIDE * SIDE) as u64;
+static IMAGES: Layout = Layout { what: "STL-10 images", side: 96, by_columns: true, head: 0 };
 const CLASSES: [&str; 10] =
     ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"];
 
@@ -34,57 +28,32 @@ impl Photos {
     /// pretraining set is S2R2's.
     pub fn stl10(folder: impl Into<Source>, split: Option<Split>) -> Result<Photos> {
         let source = folder.into();
-        let (folder, fence) = (&source.path, source.fence(&source.path)?);
+        let folder = &source.path;
+        let mut photos = Photos::at(folder.display(), source.fence(folder)?);
         let parts = match split {
             None => &["unlabeled", "train"][..],
             Some(Split::Train) => &["train"],
             Some(Split::Test) => &["test"],
         };
-        let classes = class_names(&fence, &folder.join("class_names.txt"), CLASSES)?;
-        let mut items = Vec::new();
+        photos.classes = class_names(&photos.fence, &folder.join("class_names.txt"), CLASSES)?;
         // To pretrain, the unlabelled ones are enough.
         let absent = split.is_none() && !folder.join("train_X.bin").exists();
         for part in parts.iter().filter(|part| !(absent && **part == "train")) {
-            items.extend(part_items(&fence, folder, part)?);
+            let (name, mut labels) = (format!("{part}_X.bin"), Vec::new());
+            let (images, _) = IMAGES.images(&photos.fence, folder, &name)?;
+            if *part != "unlabeled" {
+                let file = RecordFile::open(&photos.fence, folder.join(format!("{part}_y.bin")))?;
+                if file.length != images.len() as u64 {
+                    let what = format!("{} STL-10 labels for {} images", file.length, images.len());
+                    return Err(file.damaged(what, file.length.min(images.len() as u64)));
+                }
+                labels = file.labels(images.len(), "an STL-10 label", 1, 1)?;
+            }
+            photos.add(&name, images, &labels);
         }
-        let mut photos = Photos::from_items(folder.display().to_string(), items, classes);
         if absent {
-            photos
-                .warnings
-                .push(format!("{}: train_X.bin is not there: unlabelled photos alone", photos.place()));
+            photos.warn("train_X.bin is not there: unlabelled photos alone");
         }
         Ok(photos)
     }
-}
-
-/// The images of `PART_X.bin`, with the labels of `PART_y.bin` unless the part is unlabelled.
-fn part_items(fence: &Fence, folder: &Path, part: &str) -> Result<Vec<Item>> {
-    let file_name = format!("{part}_X.bin");
-    let file = RecordFile::open(fence, folder.join(&file_name))?;
-    let count = file.count("STL-10 images", IMAGE_BYTES)?;
-    let labels = match part {
-        "unlabeled" => None,
-        _ => Some(labels(fence, folder, part, count)?),
-    };
-    let item = |i: u64| {
-        let image =
-            RawImage { file: file.clone(), offset: i * IMAGE_BYTES, side: SIDE, order: Order::Columns };
-        let label = labels.as_ref().map(|labels| labels[i as usize]);
-        Item::new(format!("{file_name}#{i}"), Origin::Raw(image), label.into_iter().collect())
-    };
-    Ok((0..count).map(item).collect())
-}
-
-/// The labels of a part, counted from 0.
-fn labels(fence: &Fence, folder: &Path, part: &str, images: u64) -> Result<Vec<usize>> {
-    let file = RecordFile::open(fence, folder.join(format!("{part}_y.bin")))?;
-    if file.length() != images {
-        let what = format!("{} STL-10 labels for {images} images", file.length());
-        return Err(file.damaged(what, file.length().min(images)));
-    }
-    let class = |(i, label): (usize, u8)| match label {
-        1..=10 => Ok(usize::from(label) - 1),
-        _ => Err(file.damaged(format!("an STL-10 label of {label}, not from 1 to 10"), i as u64)),
-    };
-    file.bytes_at(0..images)?.into_iter().enumerate().map(class).collect()
 }

@@ -36,27 +36,22 @@ impl Tally {
         self.reasons.values().map(|(count, _)| count).sum()
     }
 
-    /// A sentence for each reason.
-    pub(super) fn warnings(&self, place: &str, of: usize) -> Vec<String> {
+    /// A sentence for each reason, of entries at a place; `most`: the share of all that may be left out, if not any.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if more of them are, or all.
+    pub(super) fn told(&self, place: &str, of: usize, most: Option<f64>) -> Result<Vec<String>> {
+        let count = self.count();
+        let allowed = most.map_or(usize::MAX, |share| allowed(of, share).min(of.saturating_sub(1)));
+        let most = self.reasons.iter().max_by_key(|(_, (count, _))| *count);
+        if let Some((why, (_, example))) = most.filter(|_| count > allowed) {
+            let what = format!("{count} of {of} {} can't be used, {allowed} may be", self.noun);
+            let advice = format!("remove or repair those that {why}, such as {example}");
+            return Err(Error::input(what, place, advice).see(Topic::Data));
+        }
         let line = |(why, (count, example)): (&&str, &(usize, String))| {
             format!("{place}: {count} of {of} {} {why}: {}, such as {example}", self.noun, self.outcome)
         };
-        self.reasons.iter().map(line).collect()
-    }
-
-    /// # Errors
-    /// [`Error::Input`] if more than the allowed share of `of` entries was counted, or all of them.
-    pub(super) fn check(&self, place: &str, of: usize, share: f64) -> Result<()> {
-        let (count, allowed) = (self.count(), allowed(of, share).min(of.saturating_sub(1)));
-        let most = self.reasons.iter().max_by_key(|(_, (count, _))| *count);
-        match most {
-            Some((why, (_, example))) if count > allowed => Err(Error::input(
-                format!("{count} of {of} {} can't be used, {allowed} may be", self.noun),
-                place,
-                format!("remove or repair those that {why}, such as {example}"),
-            )
-            .see(Topic::Data)),
-            _ => Ok(()),
-        }
+        Ok(self.reasons.iter().map(line).collect())
     }
 }

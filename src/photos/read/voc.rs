@@ -1,21 +1,18 @@
 //! Pascal VOC: an XML file per photo.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::error::{Error, Result};
-use crate::photos::read::endings::is_photo;
+use crate::photos::read::endings::bare;
 use crate::photos::read::loose::truth;
-use crate::photos::read::part::Part;
-use crate::photos::read::part::Split;
-use crate::photos::read::photos::Photos;
-use crate::photos::read::photos::{Item, LabelledBox, Origin};
+use crate::photos::read::part::{Part, Split, names_in};
+use crate::photos::read::photos::{Classes, LabelledBox, Photos};
 use crate::photos::read::records::{AGAIN, stays_inside};
 use crate::photos::read::shelf::Shelf;
-use crate::photos::read::source::Fence;
-use crate::photos::read::source::Source;
+use crate::photos::read::source::{Fence, Source};
 use crate::photos::read::tally::Tally;
 
 /// The published classes.
@@ -52,76 +49,56 @@ impl Photos {
     /// Everingham et al., "The Pascal visual object classes challenge", 2010.
     pub fn voc(root: impl Into<Source>, part: &str) -> Result<Photos> {
         let source = root.into();
-        let (root, fence) = (&source.path, source.fence(&source.path)?);
-        let place = format!("{} ({part})", root.display());
+        let root = &source.path;
+        let mut photos = Photos::at(format_args!("{} ({part})", root.display()), source.fence(root)?);
         let mut missing = Tally::new("photos", "left out");
         let mut nameless = Tally::new("objects", "left out");
         let mut boxless = Tally::new("objects", "only their labels are used");
         let mut odd = Tally::new("objects", "taken as not difficult");
-        let (listed, again) = ids(&fence, root, part, &mut missing)?;
-        let photos = listed.len() + missing.count();
-        let mut annotated = Vec::new();
+        let (listed, again) = ids(&photos.fence, root, part, &mut missing)?;
+        let of = listed.len() + missing.count();
+        let mut shelf = Shelf::new(root.join("JPEGImages"), false);
+        let (mut classes, mut objects) = (Classes::default(), 0);
         for id in &listed {
             let path = root.join("Annotations").join(format!("{id}.xml"));
             if !path.exists() {
                 missing.note("have no annotation", path.display());
                 continue;
             }
-            annotated.push((id, objects(&fence, &path)?));
-        }
-        let all = || annotated.iter().flat_map(|(id, objects)| objects.iter().map(move |o| (id, o)));
-        for (id, object) in all() {
-            let name = object.name.as_deref().unwrap_or("");
-            let example = format_args!("{name:?} of {id}");
-            match object {
-                Object { name: None, .. } => nameless.note("have no name", example),
-                Object { rect: None, .. } => {
-                    boxless.note("have no box whose numbers begin before they end", example)
+            let Some(mut item) = shelf.place(&format!("{id}.jpg")) else { continue };
+            for Object { name, difficult, rect } in objects_of(&photos.fence, &path)? {
+                objects += 1;
+                let example = format_args!("{:?} of {id}", name.as_deref().unwrap_or(""));
+                if name.is_none() {
+                    nameless.note("have no name", example);
+                } else if rect.is_none() {
+                    boxless.note("have no box whose numbers begin before they end", example);
                 }
-                _ => {}
+                if let Err(word) = &difficult {
+                    let why = "are marked difficult by another word than 0 or 1";
+                    odd.note(why, format_args!("{word:?} of {id}"));
+                }
+                if let Some(name) = name {
+                    item.add(classes.number(&name), rect, difficult == Ok(true), false);
+                }
             }
-            if let Difficult::Unknown(word) = &object.difficult {
-                odd.note(
-                    "are marked difficult by another word than 0 or 1",
-                    format_args!("{word:?} of {id}"),
-                );
-            }
+            photos.items.push(item);
         }
-        let objects = all().count();
-        missing.check(&place, photos, source.max_broken)?;
-        nameless.check(&place, objects, source.max_broken)?;
-        let names: BTreeSet<&str> = all().filter_map(|(_, o)| o.name.as_deref()).collect();
-        let published: Vec<&str> = CLASSES.split(' ').collect();
-        let all_published = names.iter().all(|name| published.contains(name));
-        let classes: Vec<&str> = if all_published { published } else { names.into_iter().collect() };
-        let classes: Vec<String> = classes.into_iter().map(String::from).collect();
-        let number: BTreeMap<&str, usize> =
-            classes.iter().enumerate().map(|(i, c)| (c.as_str(), i)).collect();
-        let mut shelf = Shelf::new(root.join("JPEGImages"), false);
-        let mut items = Vec::with_capacity(annotated.len());
-        for (id, objects) in &annotated {
-            let Some((name, path)) = shelf.place(&format!("{id}.jpg")) else { continue };
-            let mut item = Item::new(name, Origin::File(path), Vec::new());
-            let mut labels = Vec::new();
-            for object in objects {
-                let Some(&class) = object.name.as_deref().and_then(|name| number.get(name)) else { continue };
-                let difficult = matches!(object.difficult, Difficult::Yes);
-                labels.push((class, difficult));
-                let boxed = object.rect.map(|rect| LabelledBox { class, rect, difficult, crowd: false });
-                item.boxes.extend(boxed);
-            }
-            item.label(&labels);
-            items.push(item);
-        }
-        let mut found = Photos::from_items(place.clone(), items, classes).within(fence);
-        found.warnings.extend(missing.warnings(&place, photos));
-        for tally in [nameless, boxless, odd] {
-            found.warnings.extend(tally.warnings(&place, objects));
-        }
+        let most = Some(source.max_broken);
+        photos.account(&missing, of, most)?;
+        photos.account(&nameless, objects, most)?;
+        photos.account(&boxless, objects, None)?;
+        photos.account(&odd, objects, None)?;
         if again > 0 {
-            found.warnings.push(format!("{place}: {again} lines of the list name a photo again: left out"));
+            photos.warn(format_args!("{again} lines of the list name a photo again: left out"));
         }
-        Ok(found)
+        let mut names: Vec<String> = CLASSES.split(' ').map(String::from).collect();
+        if classes.names.iter().any(|name| !names.contains(name)) {
+            names = classes.names.clone();
+            names.sort();
+        }
+        photos.classes = classes.names;
+        Ok(photos.only_classes(&names))
     }
 }
 
@@ -147,15 +124,14 @@ fn list_of(root: &Path, part: &str) -> Option<PathBuf> {
         stem.eq_ignore_ascii_case(part)
             || (!whole && Part::of(part).is_some_and(|p| Part::of(stem) == Some(p)))
     };
-    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut lists: Vec<String> = names
+    let mut lists: Vec<String> = names_in(&folder)
+        .into_iter()
         .filter(|name| {
             name.rsplit_once('.')
                 .is_some_and(|(stem, end)| end.eq_ignore_ascii_case("txt") && is_wanted(stem))
         })
         .collect();
-    lists.sort_by_key(|name| (name.strip_suffix(".txt") != Some(part), name.clone()));
+    lists.sort_by_key(|name| name.strip_suffix(".txt") != Some(part));
     lists.into_iter().map(|name| folder.join(name)).find(|list| list.is_file())
 }
 
@@ -197,11 +173,6 @@ fn ids(fence: &Fence, root: &Path, part: &str, missing: &mut Tally) -> Result<(V
     Ok((ids, again))
 }
 
-/// A photo's name without its ending.
-fn bare(name: &str) -> &str {
-    name.rsplit_once('.').filter(|_| is_photo(Path::new(name))).map_or(name, |(stem, _)| stem)
-}
-
 /// The last part of a path, on any system: other programs write paths into lists.
 fn behind_slash(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)
@@ -210,16 +181,9 @@ fn behind_slash(path: &str) -> &str {
 /// An object as far as it is written.
 struct Object {
     name: Option<String>,
-    difficult: Difficult,
+    /// Whether it is hard to recognise; else a word that does not say.
+    difficult: Result<bool, String>,
     rect: Option<[f32; 4]>,
-}
-
-/// Whether an object is hard to recognise.
-enum Difficult {
-    Yes,
-    No,
-    /// Another word.
-    Unknown(String),
 }
 
 /// The box of corners `xmin, ymin, xmax, ymax`, counted from 1, both inside.
@@ -229,7 +193,7 @@ fn rect([x0, y0, x1, y1]: [f32; 4]) -> Option<[f32; 4]> {
 }
 
 /// The objects of an annotation.
-fn objects(fence: &Fence, path: &Path) -> Result<Vec<Object>> {
+fn objects_of(fence: &Fence, path: &Path) -> Result<Vec<Object>> {
     let text = fence.read_text(path, MAX_XML)?;
     let attributes = text.bytes().filter(|&b| b == b'=').count();
     if attributes > MAX_ATTRIBUTES || text.contains("xmlns") {
@@ -257,14 +221,7 @@ fn objects(fence: &Fence, path: &Path) -> Result<Vec<Object>> {
         child.and_then(|child| child.text()).map(str::trim).filter(|text| !text.is_empty()).map(String::from)
     };
     let object = |node: Node| {
-        let difficult = match text_of(node, "difficult") {
-            None => Difficult::No,
-            Some(word) => match truth(&word) {
-                Some(true) => Difficult::Yes,
-                Some(false) => Difficult::No,
-                None => Difficult::Unknown(word),
-            },
-        };
+        let difficult = text_of(node, "difficult").map_or(Ok(false), |word| truth(&word).ok_or(word));
         let bounds = node.children().find(|child| child.has_tag_name("bndbox"));
         let corner = |tag| text_of(bounds?, tag)?.parse::<f32>().ok();
         let corners = || Some([corner("xmin")?, corner("ymin")?, corner("xmax")?, corner("ymax")?]);

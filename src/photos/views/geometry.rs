@@ -67,14 +67,11 @@ pub(super) fn resized_crop_into(resizer: &mut Resizer, image: &Rgb, crop: CropBo
     resizer.resize(&source, &mut target, &options).expect(INSIDE);
 }
 
-/// Mirrors an image left to right.
-pub fn horizontal_flip(image: &Rgb) -> Rgb {
-    let mut out = image.clone();
-    for row in out.data.chunks_exact_mut(image.width * 3) {
-        let (pixels, _) = row.as_chunks_mut::<3>();
-        pixels.reverse();
+/// Mirrors an image, `[height, width, 3]`, left to right.
+pub fn horizontal_flip<T>(image: &mut [T], width: usize) {
+    for row in image.chunks_exact_mut(width * 3) {
+        row.as_chunks_mut::<3>().0.reverse();
     }
-    out
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::photos::views::color_float::{
     grayscale_float, solarize_float,
 };
 use crate::photos::views::config::{Colour, ViewConfig};
-use crate::photos::views::geometry::{CropBox, resized_crop_into};
+use crate::photos::views::geometry::{CropBox, horizontal_flip, resized_crop_into};
 use crate::photos::views::params::{Adjustment, ViewParams};
 
 /// Makes views of one configuration and keeps its buffers between them; one per thread.
@@ -66,37 +66,33 @@ impl ViewMaker {
     pub fn make(&mut self, photo: &Rgb, params: &ViewParams, out: &mut [f32]) {
         resized_crop_into(&mut self.resizer, photo, params.crop, &mut self.view);
         match self.config.colour {
-            Colour::U8 => self.finish_u8(params, out),
-            Colour::Float => self.finish_float(params, out),
-        }
-        if params.flip {
-            for row in out.chunks_exact_mut(self.config.size * 3) {
-                row.as_chunks_mut::<3>().0.reverse();
+            Colour::U8 => adjust(&mut self.view, params),
+            Colour::Float => {
+                self.floats.clear();
+                self.floats.extend(self.view.data.iter().map(|&v| f32::from(v) / 255.0));
+                adjust_floats(&mut self.floats, params);
             }
         }
-    }
-
-    fn finish_u8(&mut self, params: &ViewParams, out: &mut [f32]) {
-        for adjustment in params.jitter.iter().flatten() {
-            match *adjustment {
-                Adjustment::Brightness(factor) => adjust_brightness(&mut self.view, factor),
-                Adjustment::Contrast(factor) => adjust_contrast(&mut self.view, factor),
-                Adjustment::Saturation(factor) => adjust_saturation(&mut self.view, factor),
-                Adjustment::Hue(shift) => adjust_hue(&mut self.view, shift),
+        if let Some(sigma) = params.blur {
+            let (size, radius) = ([self.config.size; 2], self.config.blur_radius(sigma));
+            self.blurred.resize(self.view.data.len(), 0.0);
+            match self.config.colour {
+                Colour::U8 => self.blur.apply(&self.view.data, size, sigma, radius, &mut self.blurred),
+                Colour::Float => self.blur.apply(&self.floats, size, sigma, radius, &mut self.blurred),
             }
         }
-        if params.gray {
-            grayscale(&mut self.view);
-        }
-        match params.blur {
-            Some(sigma) => {
-                let (size, radius) = ([self.config.size; 2], self.config.blur_radius(sigma));
-                self.blurred.resize(self.view.data.len(), 0.0);
-                self.blur.apply(&self.view.data, size, sigma, radius, &mut self.blurred);
+        let white = if self.config.colour == Colour::U8 { 255.0 } else { 1.0 };
+        let floats = match (self.config.colour, params.blur) {
+            (_, Some(_)) => Some(&mut self.blurred),
+            (Colour::Float, None) => Some(&mut self.floats),
+            (Colour::U8, None) => None,
+        };
+        match floats {
+            Some(image) => {
                 if params.solarize {
-                    solarize_float(&mut self.blurred, 255.0);
+                    solarize_float(image, white);
                 }
-                normalize_floats(&self.blurred, 255.0, &self.config, out);
+                normalize_floats(image, white, &self.config, out);
             }
             None => {
                 if params.solarize {
@@ -105,39 +101,8 @@ impl ViewMaker {
                 look_up(&self.view, &self.normal_values, out);
             }
         }
-    }
-
-    fn finish_float(&mut self, params: &ViewParams, out: &mut [f32]) {
-        let image = &mut self.floats;
-        image.clear();
-        image.extend(self.view.data.iter().map(|&v| f32::from(v) / 255.0));
-        for adjustment in params.jitter.iter().flatten() {
-            match *adjustment {
-                Adjustment::Brightness(factor) => adjust_brightness_float(image, factor),
-                Adjustment::Contrast(factor) => adjust_contrast_float(image, factor),
-                Adjustment::Saturation(factor) => adjust_saturation_float(image, factor),
-                Adjustment::Hue(shift) => adjust_hue_float(image, shift),
-            }
-        }
-        if params.gray {
-            grayscale_float(image);
-        }
-        match params.blur {
-            Some(sigma) => {
-                let (size, radius) = ([self.config.size; 2], self.config.blur_radius(sigma));
-                self.blurred.resize(image.len(), 0.0);
-                self.blur.apply(image, size, sigma, radius, &mut self.blurred);
-                if params.solarize {
-                    solarize_float(&mut self.blurred, 1.0);
-                }
-                normalize_floats(&self.blurred, 1.0, &self.config, out);
-            }
-            None => {
-                if params.solarize {
-                    solarize_float(image, 1.0);
-                }
-                normalize_floats(image, 1.0, &self.config, out);
-            }
+        if params.flip {
+            horizontal_flip(out, self.config.size);
         }
     }
 
@@ -148,6 +113,36 @@ impl ViewMaker {
     pub fn center(&mut self, photo: &Rgb, out: &mut [f32]) {
         resized_crop_into(&mut self.resizer, photo, center_box(photo.width, photo.height), &mut self.view);
         look_up(&self.view, &self.normal_values, out);
+    }
+}
+
+/// Jitter and grey, in bytes.
+fn adjust(image: &mut Rgb, params: &ViewParams) {
+    for adjustment in params.jitter.iter().flatten() {
+        match *adjustment {
+            Adjustment::Brightness(factor) => adjust_brightness(image, factor),
+            Adjustment::Contrast(factor) => adjust_contrast(image, factor),
+            Adjustment::Saturation(factor) => adjust_saturation(image, factor),
+            Adjustment::Hue(shift) => adjust_hue(image, shift),
+        }
+    }
+    if params.gray {
+        grayscale(image);
+    }
+}
+
+/// The same in floats.
+fn adjust_floats(image: &mut [f32], params: &ViewParams) {
+    for adjustment in params.jitter.iter().flatten() {
+        match *adjustment {
+            Adjustment::Brightness(factor) => adjust_brightness_float(image, factor),
+            Adjustment::Contrast(factor) => adjust_contrast_float(image, factor),
+            Adjustment::Saturation(factor) => adjust_saturation_float(image, factor),
+            Adjustment::Hue(shift) => adjust_hue_float(image, shift),
+        }
+    }
+    if params.gray {
+        grayscale_float(image);
     }
 }
 

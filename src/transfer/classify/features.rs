@@ -6,16 +6,17 @@ use crate::engine::device::Device;
 use crate::engine::nn::{Mode, ResNet};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::photos::Album;
 use crate::photos::views::ViewConfig;
+use crate::photos::{Album, Rgb};
 use crate::rng::KeyedRng;
+use rayon::prelude::*;
 
-/// Features with their classes.
+/// Features of labelled images.
 #[derive(Clone, Debug, Default)]
 pub struct Features {
-    /// `[labels.len(), C]`.
+    /// `[N, C]`, row-major.
     pub values: Vec<f32>,
-    /// Class of each.
+    /// The class of each image, `[N]`.
     pub labels: Vec<usize>,
 }
 
@@ -26,28 +27,12 @@ impl Features {
         Features { values, labels: [&self.labels[..], &more.labels].concat() }
     }
 
-    /// As the classifiers want them.
-    pub fn labelled(&self) -> Labelled<'_> {
-        Labelled { features: &self.values, labels: &self.labels }
-    }
-}
-
-/// Features of labelled images.
-#[derive(Clone, Copy, Debug)]
-pub struct Labelled<'a> {
-    /// `[N, C]`, row-major.
-    pub features: &'a [f32],
-    /// The class of each image, `[N]`.
-    pub labels: &'a [usize],
-}
-
-impl<'a> Labelled<'a> {
     /// Features per image, C.
     ///
     /// # Errors
     /// [`Error::Input`] if there is no image, or the features do not divide evenly among the labels.
     pub fn width(&self) -> Result<usize> {
-        let (values, images) = (self.features.len(), self.labels.len());
+        let (values, images) = (self.values.len(), self.labels.len());
         if images > 0 && values > 0 && values.is_multiple_of(images) {
             return Ok(values / images);
         }
@@ -65,7 +50,7 @@ impl<'a> Labelled<'a> {
 }
 
 /// The one feature width of both sets.
-pub(super) fn common_width(train: &Labelled, test: &Labelled) -> Result<usize> {
+pub(super) fn common_width(train: &Features, test: &Features) -> Result<usize> {
     let (a, b) = (train.width()?, test.width()?);
     if a == b {
         return Ok(a);
@@ -75,6 +60,19 @@ pub(super) fn common_width(train: &Labelled, test: &Labelled) -> Result<usize> {
         "labelled images",
         "take both from one encoder",
     ))
+}
+
+/// Refuses features of `who` that are not finite.
+pub(super) fn finite(who: &str, values: &[f32], width: usize) -> Result<()> {
+    match values.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let image = at / width;
+            let what =
+                format!("{who}: features of image {image} are not finite: training diverged, lower lr");
+            Err(Error::Run(what))
+        }
+    }
 }
 
 /// Photos that go through the encoder at once.
@@ -131,15 +129,13 @@ pub fn embed(
     let mut all = Embedded::default();
     for (batch, ids) in ids.chunks(BATCH).enumerate() {
         let (images, kept) = album.sound_views(ids, views)?;
-        if kept.is_empty() {
-            watch(batch * BATCH + ids.len());
-            continue;
+        if !kept.is_empty() {
+            let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
+            let tape = Tape::inert(device);
+            let g = backbone.forward(&tape.constant(images), Mode::Eval)?;
+            all.values.extend(g.value().to_vec()?);
+            all.kept.extend(kept);
         }
-        let images = Tensor::new(device, [kept.len(), views.size, views.size, 3], &images)?;
-        let tape = Tape::inert(device);
-        let g = backbone.forward(&tape.constant(images), Mode::Eval)?;
-        all.values.extend(g.value().to_vec()?);
-        all.kept.extend(kept);
         watch(batch * BATCH + ids.len());
     }
     if all.kept.is_empty() && !ids.is_empty() {
@@ -190,16 +186,32 @@ pub fn precise_statistics(
 /// # Errors
 /// [`crate::Error::Input`] if none can be decoded.
 pub fn colour_features(album: &Album) -> Result<Features> {
-    let mut all = Features::default();
-    for id in labelled_photos(album) {
-        let Ok(photo) = album.photo(id) else { continue };
-        all.values.extend(colour::histogram(&photo.image.data));
-        all.labels.extend(album.photos().label(id));
-    }
+    let histogram = |photo: &Rgb| colour::histogram(&photo.data);
+    let all = described(album, &labelled_photos(album), &histogram, &mut |_| ()).labelled(album);
     if all.labels.is_empty() && !album.photos().is_empty() {
         return Err(album.nothing_decodable());
     }
     Ok(all)
+}
+
+/// What `describe` says of some photos of an album; those that can't be decoded are left out. `watch` hears how many are done.
+pub(super) fn described(
+    album: &Album,
+    ids: &[usize],
+    describe: &(dyn Fn(&Rgb) -> Vec<f32> + Sync),
+    watch: &mut dyn FnMut(usize),
+) -> Embedded {
+    let mut all = Embedded::default();
+    for (batch, ids) in ids.chunks(BATCH).enumerate() {
+        let of_one = |&id: &usize| album.photo(id).ok().map(|photo| (id, describe(&photo.image)));
+        let rows: Vec<Option<(usize, Vec<f32>)>> = ids.par_iter().map(of_one).collect();
+        for (id, row) in rows.into_iter().flatten() {
+            all.kept.push(id);
+            all.values.extend(row);
+        }
+        watch(batch * BATCH + ids.len());
+    }
+    all
 }
 
 /// Numbers of the photos with exactly one class.

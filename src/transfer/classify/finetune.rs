@@ -1,14 +1,13 @@
 //! Fine-tuning of a whole network on labelled photos.
 
-use super::features::embed;
+use super::features::features as features_of;
+use super::probe::logits_of;
 use super::supervised::{LabelledAlbums, Logits, Reached, Supervised, cosine};
-use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
-use crate::engine::nn::{Linear, Mode, Module, Param, ResNet};
+use crate::engine::nn::{Linear, Mode, Module, ResNet};
 use crate::engine::optim::SgdConfig;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::photos::Album;
 use crate::photos::views::ViewConfig;
 use crate::transfer::metrics::accuracy::arg_max;
 use crate::transfer::metrics::{accuracy, balanced_accuracy, class_accuracies};
@@ -89,7 +88,7 @@ pub struct FinetuneEpoch {
 }
 
 /// What fine-tuning achieved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FinetuneResult {
     /// Fraction of test photos predicted right after the last epoch: the figure to report.
     pub top1: f64,
@@ -114,19 +113,6 @@ pub struct FinetuneProgress {
     pub total: u64,
     /// The last epoch that is over.
     pub last: Option<FinetuneEpoch>,
-}
-
-/// Backbone and head.
-struct Classifier<'a> {
-    backbone: &'a ResNet,
-    head: Linear,
-}
-
-impl Module for Classifier<'_> {
-    fn visit(&self, f: &mut dyn FnMut(&Param)) {
-        self.backbone.visit(f);
-        self.head.visit(f);
-    }
 }
 
 impl Finetune {
@@ -155,25 +141,20 @@ impl Finetune {
         self.check()?;
         let classes = albums.classes();
         let mut rng = StdRng::seed_from_u64(self.seed);
-        let model = Classifier { backbone, head: Linear::new(device, &mut rng, "fc", [features, classes])? };
-        let params = model.trained();
-        let mut result = FinetuneResult {
-            top1: 0.0,
-            balanced: 0.0,
-            best_on_test: 0.0,
-            classes: Vec::new(),
-            steps: 0,
-            epochs: Vec::new(),
-        };
+        let head = Linear::new(device, &mut rng, "fc", [features, classes])?;
+        let params = [backbone.trained(), head.trained()].concat();
+        let mut result = FinetuneResult::default();
         let logits: &Logits = &|tape, images| {
-            model.head.forward(&backbone.forward(&tape.constant(images), Mode::Train { groups: 1 })?)
+            head.forward(&backbone.forward(&tape.constant(images), Mode::Train { groups: 1 })?)
         };
         let heard = &mut |Reached { step, total, epoch, .. }: Reached| {
             result.steps = step;
             if let Some((epoch, train_loss)) = epoch {
                 let judged = epoch.is_multiple_of(self.judge_every) || epoch == self.epochs;
                 if judged {
-                    result.judge(&model, &albums.test, views, device)?;
+                    let g = features_of(backbone, &albums.test, views, device)?;
+                    let images = Tensor::new(device, [g.labels.len(), g.width()?], &g.values)?;
+                    result.judge(&logits_of(&head, device, images)?, classes, &g.labels);
                 }
                 let top1 = judged.then_some(result.top1);
                 result.epochs.push(FinetuneEpoch { epoch, train_loss, top1 });
@@ -230,21 +211,13 @@ impl Finetune {
 }
 
 impl FinetuneResult {
-    /// Takes in the test photos after an epoch.
-    fn judge(&mut self, model: &Classifier, test: &Album, views: &ViewConfig, device: &Device) -> Result<()> {
-        let ids: Vec<usize> = (0..test.photos().len()).collect();
-        let g = embed(model.backbone, test, &ids, views, device, &mut |_| ())?.labelled(test);
-        let g_width = g.labelled().width()?;
-        let tape = Tape::inert(device);
-        let images = tape.constant(Tensor::new(device, [g.labels.len(), g_width], &g.values)?);
-        let logits = model.head.forward(&images)?.value().to_vec()?; // [N, classes]
-        let classes = test.photos().classes().len();
+    /// Takes in the logits `[N, classes]` of the test photos after an epoch.
+    fn judge(&mut self, logits: &[f32], classes: usize, labels: &[usize]) {
         let predicted: Vec<usize> = logits.chunks(classes).map(arg_max).collect();
-        self.top1 = accuracy(&predicted, &g.labels);
-        self.balanced = balanced_accuracy(&predicted, &g.labels);
+        self.top1 = accuracy(&predicted, labels);
+        self.balanced = balanced_accuracy(&predicted, labels);
         self.best_on_test = self.best_on_test.max(self.top1);
-        self.classes = class_accuracies(&predicted, &g.labels, classes);
-        Ok(())
+        self.classes = class_accuracies(&predicted, labels, classes);
     }
 }
 

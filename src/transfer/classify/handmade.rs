@@ -1,10 +1,9 @@
 //! Hand-made features: what a description of colours and edges alone achieves, a floor for every learned encoder.
 
 use super::colour;
-use super::features::Embedded;
+use super::features::{Embedded, described};
 use crate::photos::views::{CropBox, resized_crop};
 use crate::photos::{Album, Rgb};
-use rayon::prelude::*;
 use std::f32::consts::PI;
 
 /// Side that photos are scaled to before gradients are taken.
@@ -83,21 +82,8 @@ pub fn handmade(photo: &Rgb) -> Vec<f32> {
 /// [`handmade`] of some photos of an album, `[kept.len(), WIDTH]`; those that can't be decoded are left out. `watch`
 /// hears how many photos are done.
 pub fn handmade_features(album: &Album, ids: &[usize], watch: &mut dyn FnMut(usize)) -> Embedded {
-    let mut all = Embedded::default();
-    for (batch, ids) in ids.chunks(BATCH).enumerate() {
-        let of_one = |&id: &usize| album.photo(id).ok().map(|photo| (id, handmade(&photo.image)));
-        let rows: Vec<Option<(usize, Vec<f32>)>> = ids.par_iter().map(of_one).collect();
-        for (id, row) in rows.into_iter().flatten() {
-            all.kept.push(id);
-            all.values.extend(row);
-        }
-        watch(batch * BATCH + ids.len());
-    }
-    all
+    described(album, ids, &handmade, watch)
 }
-
-/// Photos described at once.
-const BATCH: usize = 64;
 
 fn normalize(values: &mut [f32]) {
     let norm = values.iter().map(|v| v * v).sum::<f32>().sqrt();

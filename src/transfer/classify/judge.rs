@@ -24,15 +24,10 @@ pub struct KnnJudge {
     pub views: ViewConfig,
 }
 
-impl From<Votes> for Score {
-    fn from(Votes { predicted, top1, balanced, error, .. }: Votes) -> Score {
-        Score { top1, balanced, photos: predicted.len(), error }
-    }
-}
-
 impl KnnJudge {
     fn score(&self, train: &Features, test: &Features) -> Result<Score> {
-        Ok(self.protocol.votes(&self.knn, train, test)?.into())
+        let Votes { predicted, top1, balanced, error, .. } = self.protocol.votes(&self.knn, train, test)?;
+        Ok(Score { top1, balanced, photos: predicted.len(), error })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Weighted nearest-neighbour classification of frozen features.
 
-use super::features::{Features, Labelled, common_width};
+use super::features::{Features, common_width, finite};
 use super::table::unit;
 use crate::engine::ops::matmul::twin::matmul;
 use crate::engine::ops::top_k::largest;
@@ -64,8 +64,8 @@ impl KnnProtocol {
     /// As [`Knn::classify`].
     pub fn votes(self, knn: &Knn, train: &Features, test: &Features) -> Result<Votes> {
         match self {
-            KnnProtocol::Test => knn.classify(&train.labelled(), &test.labelled()),
-            KnnProtocol::LeaveOneOut => knn.leave_one_out(&train.and(test).labelled()),
+            KnnProtocol::Test => knn.classify(train, test),
+            KnnProtocol::LeaveOneOut => knn.leave_one_out(&train.and(test)),
         }
     }
 
@@ -107,22 +107,22 @@ impl Knn {
     /// [`Error::Run`] if a feature is not finite.
     /// # Source
     /// Wu et al. 2018, Section 3.4.
-    pub fn classify(&self, train: &Labelled, test: &Labelled) -> Result<Votes> {
+    pub fn classify(&self, train: &Features, test: &Features) -> Result<Votes> {
         let width = common_width(train, test)?;
         self.check(train.labels.len())?;
-        let [keys, queries] = [normalized(train.features, width)?, normalized(test.features, width)?];
-        Ok(self.among(&keys, train.labels, &queries, test.labels, false))
+        let [keys, queries] = [normalized(&train.values, width)?, normalized(&test.values, width)?];
+        Ok(self.among(&keys, &train.labels, &queries, &test.labels, false))
     }
 
     /// Classifies each image by its `k` most similar *other* images: leave-one-out, for sets too small to be split.
     ///
     /// # Errors
     /// As [`Knn::classify`]; k is at most the number of other images.
-    pub fn leave_one_out(&self, all: &Labelled) -> Result<Votes> {
+    pub fn leave_one_out(&self, all: &Features) -> Result<Votes> {
         let width = all.width()?;
         self.check(all.labels.len() - 1)?;
-        let rows = normalized(all.features, width)?;
-        Ok(self.among(&rows, all.labels, &rows, all.labels, true))
+        let rows = normalized(&all.values, width)?;
+        Ok(self.among(&rows, &all.labels, &rows, &all.labels, true))
     }
 
     /// Votes of unit rows `keys` on unit rows `queries`. Where both are the `same` images, none votes on itself.
@@ -187,11 +187,7 @@ impl Knn {
 
 /// Rows of length 1, of finite features.
 fn normalized(features: &[f32], width: usize) -> Result<Vec<f32>> {
-    if let Some(at) = features.iter().position(|v| !v.is_finite()) {
-        let image = at / width;
-        let what = format!("knn: features of image {image} are not finite: training diverged, lower lr");
-        return Err(Error::Run(what));
-    }
+    finite("knn", features, width)?;
     Ok(unit(features, width))
 }
 
@@ -199,8 +195,8 @@ fn normalized(features: &[f32], width: usize) -> Result<Vec<f32>> {
 mod tests {
     use super::*;
 
-    fn labelled<'a>(features: &'a [f32], labels: &'a [usize]) -> Labelled<'a> {
-        Labelled { features, labels }
+    fn labelled(values: &[f32], labels: &[usize]) -> Features {
+        Features { values: values.to_vec(), labels: labels.to_vec() }
     }
 
     #[test]
@@ -247,15 +243,17 @@ mod tests {
     fn what_does_not_fit_is_an_error_that_says_what_does() {
         let train = labelled(&[1.0, 0.0, 0.0, 1.0], &[0, 1]);
         let test = labelled(&[1.0, 0.0], &[0]);
-        let message = |knn: Knn, train, test| knn.classify(&train, &test).expect_err("error").to_string();
-        assert!(message(Knn { k: 3, tau: 0.07 }, train, test).contains("from 1 to 2"));
-        assert!(message(Knn { k: 1, tau: 0.0 }, train, test).contains("above 0"));
-        assert!(message(Knn::default(), train, labelled(&[1.0; 3], &[0])).contains("3 per test image"));
-        assert!(message(Knn::default(), labelled(&[], &[]), test).contains("at least one image"));
+        let message = |knn: Knn, train: &Features, test: &Features| {
+            knn.classify(train, test).expect_err("error").to_string()
+        };
+        assert!(message(Knn { k: 3, tau: 0.07 }, &train, &test).contains("from 1 to 2"));
+        assert!(message(Knn { k: 1, tau: 0.0 }, &train, &test).contains("above 0"));
+        assert!(message(Knn::default(), &train, &labelled(&[1.0; 3], &[0])).contains("3 per test image"));
+        assert!(message(Knn::default(), &labelled(&[], &[]), &test).contains("at least one image"));
         let broken = labelled(&[1.0, f32::NAN, 0.0, 1.0], &[0, 1]);
-        assert!(message(Knn { k: 1, tau: 0.07 }, broken, test).contains("image 0"));
-        let alone = |knn: Knn, all| knn.leave_one_out(&all).expect_err("error").to_string();
-        assert!(alone(Knn { k: 2, tau: 0.07 }, train).contains("from 1 to 1"));
-        assert!(alone(Knn::default(), labelled(&[], &[])).contains("at least one image"));
+        assert!(message(Knn { k: 1, tau: 0.07 }, &broken, &test).contains("image 0"));
+        let alone = |knn: Knn, all: &Features| knn.leave_one_out(all).expect_err("error").to_string();
+        assert!(alone(Knn { k: 2, tau: 0.07 }, &train).contains("from 1 to 1"));
+        assert!(alone(Knn::default(), &labelled(&[], &[])).contains("at least one image"));
     }
 }

@@ -36,7 +36,7 @@ pub mod svm;
 mod table;
 pub mod voc;
 
-pub use features::{Embedded, Features, Labelled, colour_features, embed, features, precise_statistics};
+pub use features::{Embedded, Features, colour_features, embed, features, precise_statistics};
 pub use finetune::{Finetune, FinetuneResult};
 pub use handmade::handmade_features;
 pub use judge::KnnJudge;

@@ -1,10 +1,10 @@
 //! Linear classification of frozen features.
 
-use super::features::{Labelled, common_width};
+use super::features::{Features, common_width, finite};
 use super::supervised::{cosine, mean};
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
-use crate::engine::nn::Param;
+use crate::engine::nn::{Linear, Module, Param};
 use crate::engine::ops::{GatherRows, run};
 use crate::engine::optim::{Adam, AdamConfig, Optimizer};
 use crate::engine::tensor::Tensor;
@@ -39,7 +39,7 @@ impl Default for Probe {
 }
 
 /// What a probe found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProbeResult {
     /// Fraction of test images predicted right after the last epoch: the figure to report.
     pub top1: f64,
@@ -52,11 +52,6 @@ pub struct ProbeResult {
 }
 
 impl ProbeResult {
-    /// Nothing judged yet.
-    pub(super) fn new() -> ProbeResult {
-        ProbeResult { top1: 0.0, balanced: 0.0, best_on_test: 0.0, train_loss: 0.0 }
-    }
-
     /// Takes in the logits `[N, classes]` of the test images after an epoch.
     pub(super) fn judge(&mut self, logits: &[f32], classes: usize, labels: &[usize]) {
         let predicted: Vec<usize> = logits.chunks(classes).map(arg_max).collect();
@@ -76,36 +71,27 @@ pub(super) fn at_least_one(epochs: u64, batch: usize) -> Result<()> {
 }
 
 impl Probe {
-    /// Trains on `train` and judges on `test`.
+    /// Trains on `train` and judges on `test`; `watch` hears how many epochs are done.
     ///
     /// # Errors
     /// [`Error::Input`] if the sets do not fit together or a constant is out of range; [`Error::Run`] if a
     /// feature is not finite; the device's.
-    pub fn fit(&self, device: &Device, train: &Labelled, test: &Labelled) -> Result<ProbeResult> {
-        self.fit_watched(device, train, test, &mut |_| ())
-    }
-
-    /// As [`Probe::fit`]; `watch` hears how many epochs are done.
-    ///
-    /// # Errors
-    /// As [`Probe::fit`].
-    pub fn fit_watched(
+    pub fn fit(
         &self,
         device: &Device,
-        train: &Labelled,
-        test: &Labelled,
+        train: &Features,
+        test: &Features,
         watch: &mut dyn FnMut(u64),
     ) -> Result<ProbeResult> {
         let width = common_width(train, test)?;
         at_least_one(self.epochs, self.batch)?;
         let classes = train.classes().max(test.classes());
-        let scaling = Scaling::of(train.features, width)?;
+        let scaling = Scaling::of(&train.values, width);
         let on_device =
-            |set: &Labelled| Tensor::new(device, [set.labels.len(), width], &scaling.apply(set.features)?);
+            |set: &Features| Tensor::new(device, [set.labels.len(), width], &scaling.apply(&set.values)?);
         let (images, test_images) = (on_device(train)?, on_device(test)?);
-        let weight = Param::new("weight", Tensor::full(device, [classes, width], 0.0)?);
-        let bias = Param::new("bias", Tensor::full(device, [classes], 0.0)?);
-        let params = [weight, bias];
+        let head = zero_head(device, width, classes)?;
+        let params = head.trained();
         let count = train.labels.len();
         let steps = count.div_ceil(self.batch) as u64;
         let total = steps * self.epochs;
@@ -113,7 +99,7 @@ impl Probe {
         let mut adam = Adam::new(AdamConfig { weight_decay: self.weight_decay, ..Default::default() });
         let mut rng = StdRng::seed_from_u64(self.seed);
         let mut order: Vec<usize> = (0..count).collect();
-        let mut result = ProbeResult::new();
+        let mut result = ProbeResult::default();
         for epoch in 0..self.epochs {
             order.shuffle(&mut rng);
             let mut losses = Vec::new();
@@ -123,15 +109,11 @@ impl Probe {
                 let labels = tensor(batch.iter().map(|&i| train.labels[i] as f32).collect())?;
                 let tape = Tape::new(device);
                 let x = tape.constant(run(&GatherRows, &[&images, &index])?.swap_remove(0)); // [B, C]
-                let loss =
-                    x.linear(&tape.param(&params[0]), &tape.param(&params[1]))?.cross_entropy(&labels)?;
+                let loss = head.forward(&x)?.cross_entropy(&labels)?;
                 adam.step(&params, &loss.backward()?, schedule.lr(epoch * steps + step as u64))?;
                 losses.push(loss.value().clone());
             }
-            let tape = Tape::inert(device);
-            let x = tape.constant(test_images.clone());
-            let logits = x.linear(&tape.param(&params[0]), &tape.param(&params[1]))?; // [N, classes]
-            result.judge(&logits.value().to_vec()?, classes, test.labels);
+            result.judge(&logits_of(&head, device, test_images.clone())?, classes, &test.labels);
             if epoch + 1 == self.epochs {
                 result.train_loss = mean(&losses)?;
             }
@@ -141,11 +123,22 @@ impl Probe {
     }
 }
 
+/// A linear layer that knows nothing yet.
+pub(super) fn zero_head(device: &Device, width: usize, classes: usize) -> Result<Linear> {
+    let weight = Param::new("weight", Tensor::full(device, [classes, width], 0.0)?);
+    Ok(Linear { weight, bias: Some(Param::new("bias", Tensor::full(device, [classes], 0.0)?)) })
+}
+
+/// Logits `[N, classes]` of features `[N, width]`.
+pub(super) fn logits_of(head: &Linear, device: &Device, features: Tensor) -> Result<Vec<f32>> {
+    head.forward(&Tape::inert(device).constant(features))?.value().to_vec()
+}
+
 /// Mean of each feature and one over its standard deviation.
 pub(super) struct Scaling(Vec<(f64, f64)>);
 
 impl Scaling {
-    pub(super) fn of(features: &[f32], width: usize) -> Result<Scaling> {
+    pub(super) fn of(features: &[f32], width: usize) -> Scaling {
         let count = (features.len() / width) as f64;
         let column_means = |f: &dyn Fn(usize, f64) -> f64| {
             let mut sums = vec![0.0; width];
@@ -160,16 +153,11 @@ impl Scaling {
         let variances = column_means(&|c, v| (v - means[c]).powi(2));
         // A feature that is the same for all images says nothing, whatever it is on others.
         let inverse = |variance: f64| if variance > 1e-12 { variance.sqrt().recip() } else { 0.0 };
-        Ok(Scaling(means.into_iter().zip(variances.into_iter().map(inverse)).collect()))
+        Scaling(means.into_iter().zip(variances.into_iter().map(inverse)).collect())
     }
 
     pub(super) fn apply(&self, features: &[f32]) -> Result<Vec<f32>> {
-        if let Some(at) = features.iter().position(|v| !v.is_finite()) {
-            let image = at / self.0.len();
-            let what =
-                format!("probe: features of image {image} are not finite: training diverged, lower lr");
-            return Err(Error::Run(what));
-        }
+        finite("probe", features, self.0.len())?;
         let scaled = features.iter().zip(self.0.iter().cycle());
         Ok(scaled.map(|(&v, (mean, inverse))| ((f64::from(v) - mean) * inverse) as f32).collect())
     }
@@ -180,7 +168,7 @@ mod tests {
     use super::*;
 
     /// Three Gaussian classes in four dimensions whose scales differ by six orders of magnitude.
-    fn set(seed: u64, count: usize) -> (Vec<f32>, Vec<usize>) {
+    fn set(seed: u64, count: usize) -> Features {
         let mut rng = StdRng::seed_from_u64(seed);
         let noise = crate::engine::tensor::init::normal(&mut rng, 4 * count, 0.3);
         let labels: Vec<usize> = (0..count).map(|i| i % 3).collect();
@@ -189,16 +177,14 @@ mod tests {
             let centre = f32::from(labels[i / 4] == i % 4);
             (centre + noise) * scales[i % 4] + 5.0
         };
-        (noise.iter().enumerate().map(value).collect(), labels)
+        Features { values: noise.iter().enumerate().map(value).collect(), labels }
     }
 
     #[test]
     fn separable_classes_are_learned_whatever_the_scale_of_their_features() {
-        let ((train, train_labels), (test, test_labels)) = (set(1, 150), set(2, 60));
-        let train = Labelled { features: &train, labels: &train_labels };
-        let test = Labelled { features: &test, labels: &test_labels };
+        let (train, test) = (set(1, 150), set(2, 60));
         let probe = Probe { epochs: 30, batch: 32, lr: 0.05, ..Default::default() };
-        let fit = || probe.fit(&Device::cpu(), &train, &test).expect("probe");
+        let fit = || probe.fit(&Device::cpu(), &train, &test, &mut |_| ()).expect("probe");
         let result = fit();
         assert!(result.top1 > 0.85 && result.balanced > 0.85, "{result:?}");
         assert!(result.best_on_test >= result.top1 && result.train_loss < 0.5, "{result:?}");
@@ -207,8 +193,8 @@ mod tests {
 
     #[test]
     fn scaled_features_have_mean_zero_and_deviation_one_and_constant_ones_are_dropped() {
-        let (train, labels) = set(1, 150);
-        let scaled = Scaling::of(&train, 4).expect("scaling").apply(&train).expect("finite");
+        let Features { values, labels } = set(1, 150);
+        let scaled = Scaling::of(&values, 4).apply(&values).expect("finite");
         for c in 0..4 {
             let column: Vec<f64> = scaled.iter().skip(c).step_by(4).map(|&v| f64::from(v)).collect();
             let mean = column.iter().sum::<f64>() / labels.len() as f64;
@@ -221,14 +207,12 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_an_error_that_says_what_does() {
-        let (features, labels) = set(1, 6);
-        let good = Labelled { features: &features, labels: &labels };
-        let message =
-            |probe: Probe, set| probe.fit(&Device::cpu(), &set, &good).expect_err("error").to_string();
-        assert!(message(Probe { batch: 0, ..Default::default() }, good).contains("at least 1"));
-        let broken = [f32::INFINITY; 24];
-        assert!(
-            message(Probe::default(), Labelled { features: &broken, labels: &labels }).contains("image 0")
-        );
+        let good = set(1, 6);
+        let message = |probe: Probe, set| {
+            probe.fit(&Device::cpu(), set, &good, &mut |_| ()).expect_err("error").to_string()
+        };
+        assert!(message(Probe { batch: 0, ..Default::default() }, &good).contains("at least 1"));
+        let broken = Features { values: vec![f32::INFINITY; 24], ..good.clone() };
+        assert!(message(Probe::default(), &broken).contains("image 0"));
     }
 }

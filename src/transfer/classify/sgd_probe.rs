@@ -1,11 +1,11 @@
 //! Linear classification of frozen features of random crops.
 
 use super::features::{Features, embed};
-use super::probe::{ProbeResult, Scaling, at_least_one};
+use super::probe::{ProbeResult, Scaling, at_least_one, logits_of, zero_head};
 use super::supervised::{LabelledAlbums, Logits, Reached, Supervised, cosine};
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
-use crate::engine::nn::{Mode, Param, ResNet};
+use crate::engine::nn::{Mode, Module, ResNet};
 use crate::engine::optim::SgdConfig;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -88,31 +88,24 @@ impl SgdProbe {
             Ok(found.labelled(album))
         };
         let (train, test) = (centre(&albums.train)?, centre(&albums.test)?);
-        let width = train.labelled().width()?;
-        let scaling = Scaling::of(&train.values, width)?;
+        let width = train.width()?;
+        let scaling = Scaling::of(&train.values, width);
         let test_images = Tensor::new(device, [test.labels.len(), width], &scaling.apply(&test.values)?)?;
         let classes = albums.classes();
-        let params = [
-            Param::new("weight", Tensor::full(device, [classes, width], 0.0)?),
-            Param::new("bias", Tensor::full(device, [classes], 0.0)?),
-        ];
-        let head: &Logits = &|tape, x| {
-            tape.constant(x).linear(&tape.param(&params[0]), &tape.param(&params[1])) // [N, classes]
-        };
+        let head = zero_head(device, width, classes)?;
         let logits: &Logits = &|tape, images| {
             let (count, frozen) = (images.shape()[0], Tape::inert(device));
             let g = backbone.forward(&frozen.constant(images), Mode::Eval)?.value().to_vec()?;
-            head(tape, Tensor::new(device, [count, width], &scaling.apply(&g)?)?)
+            let g = Tensor::new(device, [count, width], &scaling.apply(&g)?)?;
+            head.forward(&tape.constant(g))
         };
-        let mut result = ProbeResult::new();
+        let mut result = ProbeResult::default();
         let heard = &mut |reached: Reached| {
             done += reached.photos;
             watch(done);
             if let Some((_, loss)) = reached.epoch {
                 result.train_loss = loss;
-                let tape = Tape::inert(device);
-                let logits = head(&tape, test_images.clone())?;
-                result.judge(&logits.value().to_vec()?, classes, &test.labels);
+                result.judge(&logits_of(&head, device, test_images.clone())?, classes, &test.labels);
             }
             Ok(())
         };
@@ -120,7 +113,7 @@ impl SgdProbe {
         let sgd = SgdConfig { momentum, weight_decay, nesterov: false };
         let drop_last = false;
         Supervised { name: "probe", albums, views, device, crop_scale, batch, epochs, seed, drop_last, sgd }
-            .run(&params, &|step, total| cosine(self.lr, total).lr(step), logits, heard)?;
+            .run(&head.trained(), &|step, total| cosine(self.lr, total).lr(step), logits, heard)?;
         Ok(result)
     }
 
@@ -135,7 +128,7 @@ impl SgdProbe {
 mod tests {
     use super::super::supervised::tests::two_colours;
     use super::*;
-    use crate::engine::nn::{Architecture, Module, ResNetConfig, Stem};
+    use crate::engine::nn::{Architecture, ResNetConfig, Stem};
     use rand::{SeedableRng, rngs::StdRng};
 
     #[test]

@@ -148,18 +148,15 @@ impl Voc {
         let test_rows = Rows::normalized(test.features, width)?;
         let done = AtomicUsize::new(0);
         let tick = || watch(done.fetch_add(1, Ordering::Relaxed) + 1);
-        let columns: Vec<Vec<i8>> = (0..train.classes).map(|c| train.column(c)).collect();
-        let jobs: Vec<(usize, usize)> =
-            (0..train.classes).flat_map(|class| (0..self.folds).map(move |fold| (class, fold))).collect();
-        let judged: Vec<Vec<Option<f64>>> = jobs
-            .par_iter()
-            .map(|&(class, fold)| self.judge_fold(&rows, &columns[class], class, fold, &tick))
-            .collect::<Result<_>>()?;
         let classes = (0..train.classes)
             .into_par_iter()
             .map(|class| {
-                let folds = &judged[class * self.folds..][..self.folds];
-                let found = self.judge_class(&rows, &test_rows, &columns[class], &test.column(class), folds);
+                let labels = train.column(class);
+                let folds = (0..self.folds)
+                    .into_par_iter()
+                    .map(|fold| self.judge_fold(&rows, &labels, class, fold, &tick))
+                    .collect::<Result<Vec<_>>>()?;
+                let found = self.judge_class(&rows, &test_rows, &labels, &test.column(class), &folds);
                 tick();
                 found
             })
@@ -204,18 +201,17 @@ impl Voc {
         let positive: Vec<bool> = kept.iter().map(|&i| labels[i] == 1).collect();
         let held_labels: Vec<i8> = held.iter().map(|&i| labels[i]).collect();
         let mut start: Option<Vec<f64>> = None;
-        let mut all = Vec::with_capacity(self.costs.len());
-        for &cost in &self.costs {
+        let judge = |&cost: &f64| {
             tick();
             if !positive.contains(&true) {
-                all.push(None);
-                continue;
+                return Ok(None);
             }
             let fit = self.svm.fit(rows, &kept, &positive, cost, start.as_deref());
-            all.push(average_precision(&fit.scores(rows, &held), &held_labels, ApKind::Sum)?);
+            let scores = fit.scores(rows, &held);
             start = Some(fit.alpha);
-        }
-        Ok(all)
+            average_precision(&scores, &held_labels, ApKind::Sum)
+        };
+        self.costs.iter().map(judge).collect()
     }
 
     fn judge_class(

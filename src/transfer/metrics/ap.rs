@@ -47,86 +47,47 @@ pub fn average_precision(scores: &[f64], labels: &[i8], kind: ApKind) -> Result<
     if let Some(i) = scores.iter().position(|s| s.is_nan()) {
         return Err(Error::Run(format!("average precision: score {i} is NaN: training diverged, lower lr")));
     }
-    let curve = Curve::of(scores, labels);
-    Ok((curve.positives > 0).then(|| curve.reduce(kind)))
-}
-
-/// Points of a precision-recall curve by falling threshold.
-struct Curve {
-    positives: usize,
-    /// Positives and all images down to each distinct score.
-    points: Vec<(usize, usize)>,
-}
-
-impl Curve {
-    fn of(scores: &[f64], labels: &[i8]) -> Curve {
-        let mut ranked: Vec<(f64, bool)> =
-            scores.iter().zip(labels).filter(|(_, l)| **l >= 0).map(|(&s, &l)| (s, l == 1)).collect();
-        ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (mut hits, mut points) = (0, Vec::new());
-        for (i, &(score, hit)) in ranked.iter().enumerate() {
-            hits += usize::from(hit);
-            if ranked.get(i + 1).is_none_or(|next| next.0 != score) {
-                points.push((hits, i + 1));
-            }
-        }
-        Curve { positives: hits, points }
+    let points = points(scores, labels);
+    let positives = points.last().map_or(0, |(hits, _)| *hits);
+    if positives == 0 {
+        return Ok(None);
     }
-
-    fn reduce(&self, kind: ApKind) -> f64 {
-        let precision = |&(hits, n): &(usize, usize)| hits as f64 / n as f64;
-        if kind == ApKind::ElevenPoint {
-            let best_from = |tenths: usize| {
-                // Whole numbers: a recall of 3 in 10 is 0.3, whatever the rounding of 0.3.
-                let reached = self.points.iter().filter(|(hits, _)| hits * 10 >= tenths * self.positives);
-                reached.map(precision).fold(0.0, f64::max)
-            };
-            return (0..=10).map(best_from).sum::<f64>() / 11.0;
-        }
-        // From the lowest threshold up, so that the running maximum is that over all higher recalls.
-        let (mut sum, mut envelope) = (0.0, 0.0);
-        for (i, point) in self.points.iter().enumerate().rev() {
-            let before = if i == 0 { 0 } else { self.points[i - 1].0 };
-            envelope = if kind == ApKind::Area { precision(point).max(envelope) } else { precision(point) };
-            sum += envelope * (point.0 - before) as f64;
-        }
-        sum / self.positives as f64
+    let precision = |&(hits, n): &(usize, usize)| hits as f64 / n as f64;
+    if kind == ApKind::ElevenPoint {
+        let best_from = |tenths: usize| {
+            // Whole numbers: a recall of 3 in 10 is 0.3, whatever the rounding of 0.3.
+            let reached = points.iter().filter(|(hits, _)| hits * 10 >= tenths * positives);
+            reached.map(precision).fold(0.0, f64::max)
+        };
+        return Ok(Some((0..=10).map(best_from).sum::<f64>() / 11.0));
     }
+    // From the lowest threshold up, so that the running maximum is that over all higher recalls.
+    let (mut sum, mut envelope) = (0.0, 0.0);
+    for (i, point) in points.iter().enumerate().rev() {
+        let before = if i == 0 { 0 } else { points[i - 1].0 };
+        envelope = if kind == ApKind::Area { precision(point).max(envelope) } else { precision(point) };
+        sum += envelope * (point.0 - before) as f64;
+    }
+    Ok(Some(sum / positives as f64))
 }
 
-/// Average precision of every class and the mean over those that have positives.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MeanAp {
-    /// By class; `None` where there is no positive.
-    pub ap: Vec<Option<f64>>,
-    /// Their plain mean; 0 if there is none.
-    pub mean: f64,
-}
-
-/// [`average_precision`] of every column of `[N, classes]` scores and labels.
-///
-/// # Errors
-/// As [`average_precision`], or [`Error::Input`] if the values do not divide into rows of `classes`.
-pub fn mean_average_precision(scores: &[f64], labels: &[i8], classes: usize, kind: ApKind) -> Result<MeanAp> {
-    if classes == 0 || !scores.len().is_multiple_of(classes) || scores.len() != labels.len() {
-        let what = format!("{} scores and {} labels of {classes} classes", scores.len(), labels.len());
-        return Err(Error::input(
-            what,
-            "mean average precision",
-            "give one of each for each image and class",
-        ));
+/// Points of a precision-recall curve by falling threshold: positives and all images down to each distinct score.
+fn points(scores: &[f64], labels: &[i8]) -> Vec<(usize, usize)> {
+    let mut ranked: Vec<(f64, bool)> =
+        scores.iter().zip(labels).filter(|(_, l)| **l >= 0).map(|(&s, &l)| (s, l == 1)).collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut hits, mut points) = (0, Vec::new());
+    for (i, &(score, hit)) in ranked.iter().enumerate() {
+        hits += usize::from(hit);
+        if ranked.get(i + 1).is_none_or(|next| next.0 != score) {
+            points.push((hits, i + 1));
+        }
     }
-    let column = |c: usize| {
-        let scores: Vec<f64> = scores.iter().skip(c).step_by(classes).copied().collect();
-        let labels: Vec<i8> = labels.iter().skip(c).step_by(classes).copied().collect();
-        average_precision(&scores, &labels, kind)
-    };
-    let ap = (0..classes).map(column).collect::<Result<Vec<_>>>()?;
-    Ok(MeanAp { mean: mean_of_known(&ap), ap })
+    points
 }
 
 /// Mean of the known values; 0 if there is none.
-pub(crate) fn mean_of_known(values: &[Option<f64>]) -> f64 {
+pub fn mean_of_known(values: &[Option<f64>]) -> f64 {
     let known: Vec<f64> = values.iter().flatten().copied().collect();
     known.iter().sum::<f64>() / known.len().max(1) as f64
 }
@@ -216,9 +177,10 @@ mod tests {
         let with = ap(&[0.9, 0.8, 0.7, 0.6], &[1, -1, 0, 1], ApKind::Area);
         assert_eq!(with, ap(&[0.9, 0.7, 0.6], &[1, 0, 1], ApKind::Area));
         assert_eq!(average_precision(&[0.3, 0.2], &[0, -1], ApKind::Area).expect("valid"), None);
+        let both = [(&[0.9, 0.2], &[1, 0]), (&[0.1, 0.3], &[0, 0])];
         let both =
-            mean_average_precision(&[0.9, 0.1, 0.2, 0.3], &[1, 0, 0, 0], 2, ApKind::Area).expect("valid");
-        assert_eq!(both, MeanAp { ap: vec![Some(1.0), None], mean: 1.0 });
+            both.map(|(scores, labels)| average_precision(scores, labels, ApKind::Area).expect("valid"));
+        assert_eq!((both, mean_of_known(&both)), ([Some(1.0), None], 1.0));
     }
 
     #[test]
@@ -229,6 +191,5 @@ mod tests {
         assert!(error(&[0.1], &[1, 0]).contains("1 scores for 2 labels"));
         assert!(error(&[0.1], &[2]).contains("label 2"));
         assert!(error(&[f64::NAN], &[1]).contains("NaN"));
-        assert!(mean_average_precision(&[0.1; 3], &[1; 3], 2, ApKind::Area).is_err());
     }
 }

@@ -11,4 +11,4 @@ pub mod accuracy;
 pub mod ap;
 
 pub use accuracy::{accuracy, balanced_accuracy, class_accuracies, standard_error, top_k_accuracy};
-pub use ap::{ApKind, MeanAp, average_precision, mean_average_precision};
+pub use ap::{ApKind, average_precision, mean_of_known};

@@ -2,15 +2,6 @@
 
 use super::idct::inverse;
 
-/// What three or four components mean.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Colours {
-    /// Red, green, blue; of four, inks as they are.
-    Rgb,
-    /// Luma and chroma; the fourth is black ink.
-    Luma,
-}
-
 pub(super) struct Component {
     pub(super) id: u8,
     /// Sampling factors, across and down.

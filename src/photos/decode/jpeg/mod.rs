@@ -10,7 +10,7 @@ mod output;
 mod scan;
 
 use bits::{DAMAGED, Huffman, TRUNCATED, ZIGZAG};
-use frame::{Colours, Component, Frame};
+use frame::{Component, Frame};
 use scan::Scan;
 
 use image::RgbImage;
@@ -21,21 +21,12 @@ use crate::photos::decode::header::believable;
 /// LIMIT: passes over a picture. Encoders make 3 to 20; each may take a few bytes and go over all pixels.
 const MAX_SCANS: usize = 100;
 
-/// A decoded JPEG.
-pub(super) struct Jpeg<'a> {
-    pub(super) image: RgbImage,
-    /// What its first EXIF segment holds.
-    pub(super) exif: Option<&'a [u8]>,
-    /// Whether the end marker is there; all pixels are.
-    pub(super) ended: bool,
-}
-
-/// Reads a JPEG.
+/// Reads a JPEG: its pixels, what its first EXIF segment holds, and whether the end marker is there (all pixels are).
 ///
 /// # Errors
 /// The reason as a sentence fragment: a kind that is not read, truncated, damaged, or more pixels or scans than a file of
 /// this length can be trusted with.
-pub(super) fn read(bytes: &[u8]) -> Result<Jpeg<'_>, String> {
+pub(super) fn read(bytes: &[u8]) -> Result<(RgbImage, Option<&[u8]>, bool), String> {
     let mut reader = Reader { bytes, at: 2, ..Reader::default() };
     while reader.segment()? {}
     let Some(mut frame) = reader.frame else { return Err(TRUNCATED.into()) };
@@ -43,17 +34,17 @@ pub(super) fn read(bytes: &[u8]) -> Result<Jpeg<'_>, String> {
         let why = if reader.ended { "a damaged JPEG: scans are missing" } else { TRUNCATED };
         return Err(why.into());
     }
-    let colours = colours(&frame, reader.jfif, reader.adobe)?;
+    let luma = has_luma(&frame, reader.jfif, reader.adobe)?;
     let data = vectorised(
         #[inline(always)]
         || {
             transform(&mut frame);
-            output::rgb(&frame, colours)
+            output::rgb(&frame, luma)
         },
     );
     let [width, height] = frame.size.map(|side| side as u32);
     let image = RgbImage::from_raw(width, height, data).expect("three bytes a pixel");
-    Ok(Jpeg { image, exif: reader.exif, ended: reader.ended })
+    Ok((image, reader.exif, reader.ended))
 }
 
 /// The planes of a progressive picture from its coefficients.
@@ -67,17 +58,14 @@ fn transform(frame: &mut Frame) {
     }
 }
 
-/// What the components mean, by libjpeg's rules.
-fn colours(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Result<Colours, String> {
+/// Whether the components are luma and chroma (a fourth is black ink), by libjpeg's rules.
+fn has_luma(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Result<bool, String> {
     let ids: Vec<u8> = frame.components.iter().map(|part| part.id).collect();
     match (ids.len(), adobe) {
-        (1, _) => Ok(Colours::Luma),
-        (3, _) if jfif => Ok(Colours::Luma),
-        (3, Some(0)) => Ok(Colours::Rgb),
-        (3, None) if ids == *b"RGB" => Ok(Colours::Rgb),
-        (3, _) => Ok(Colours::Luma),
-        (4, None | Some(0)) => Ok(Colours::Rgb),
-        (4, Some(_)) => Ok(Colours::Luma),
+        (3, Some(0)) => Ok(jfif),
+        (3, None) => Ok(jfif || ids != *b"RGB"),
+        (4, None | Some(0)) => Ok(false),
+        (1 | 3 | 4, _) => Ok(true),
         (n, _) => Err(format!("a JPEG of {n} components, neither grey nor RGB nor CMYK")),
     }
 }
@@ -186,41 +174,39 @@ impl<'a> Reader<'a> {
             return Err(unread(&format!("{precision}-bit")));
         }
         believable(size.map(|side| side as u64), self.bytes.len() as u64)?;
-        if self.frame.is_some() || parts.len() != 3 * usize::from(n) || !(1..=4).contains(&n) {
+        let (parts, rest) = parts.as_chunks::<3>();
+        let factors: Vec<[usize; 2]> =
+            parts.iter().map(|&[_, both, _]| [both >> 4, both & 15].map(usize::from)).collect();
+        let twice = (0..parts.len()).any(|i| parts[..i].iter().any(|other| other[0] == parts[i][0]));
+        let odd = twice || factors.as_flattened().iter().any(|factor| !(1..=4).contains(factor));
+        let many = parts.len() != usize::from(n) || !rest.is_empty() || !(1..=4).contains(&n);
+        if self.frame.is_some() || many || odd {
             return Err(DAMAGED.into());
         }
-        let factors = |part: &[u8]| [part[1] >> 4, part[1] & 15].map(usize::from);
-        let most = [0, 1].map(|axis| parts.chunks_exact(3).map(|p| factors(p)[axis]).max().unwrap_or(1));
-        let mut components = Vec::new();
-        let mcus = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis].max(1)));
-        for part in parts.chunks_exact(3) {
-            let factors = factors(part);
-            if factors.iter().any(|f| !(1..=4).contains(f))
-                || components.iter().any(|c: &Component| c.id == part[0])
-            {
-                return Err(DAMAGED.into());
-            }
-            if (0..2).any(|axis| most[axis] % factors[axis] != 0) {
-                return Err(
-                    "a JPEG with sampling factors in a broken ratio: save it as an ordinary JPEG or PNG"
-                        .into(),
-                );
-            }
+        let most = [0, 1].map(|axis| factors.iter().map(|own| own[axis]).max().unwrap_or(1));
+        if factors.iter().any(|own| (0..2).any(|axis| most[axis] % own[axis] != 0)) {
+            let what = "a JPEG with sampling factors in a broken ratio";
+            return Err(format!("{what}: save it as an ordinary JPEG or PNG"));
+        }
+        let mcus = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis]));
+        let progressive = marker == 0xC2;
+        let component = |(&[id, _, quant_table], &factors): (&[u8; 3], &[usize; 2])| {
             let blocks = [0, 1].map(|axis| mcus[axis] * factors[axis]);
-            let progressive = marker == 0xC2;
-            components.push(Component {
-                id: part[0],
+            let count = blocks[0] * blocks[1];
+            Component {
+                id,
                 factors,
                 size: [0, 1].map(|axis| (size[axis] * factors[axis]).div_ceil(most[axis])),
                 blocks,
-                quant_table: usize::from(part[2]),
+                quant_table: quant_table.into(),
                 quant: [0; 64],
-                plane: vec![0; 64 * blocks[0] * blocks[1]],
-                coefficients: if progressive { vec![[0; 64]; blocks[0] * blocks[1]] } else { Vec::new() },
+                plane: vec![0; 64 * count],
+                coefficients: vec![[0; 64]; if progressive { count } else { 0 }],
                 shifts: [255; 64],
-            });
-        }
-        self.frame = Some(Frame { progressive: marker == 0xC2, size, most, mcus, components });
+            }
+        };
+        let components = parts.iter().zip(&factors).map(component).collect();
+        self.frame = Some(Frame { progressive, size, most, mcus, components });
         Ok(())
     }
 

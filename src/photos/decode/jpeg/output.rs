@@ -1,85 +1,62 @@
 //! From planes of samples to rows of RGB: libjpeg-turbo's upsampling ("fancy") and its colours.
 
-use super::frame::{Colours, Component, Frame};
-
-/// How a component of fewer samples is spread.
-#[derive(Clone, Copy)]
-enum Spread {
-    /// A triangle filter over half the columns, half the rows, or both.
-    Triangle { columns: bool, rows: bool },
-    /// Each sample so many times in a row.
-    Repeated(usize),
-}
-
-impl Spread {
-    fn of(part: &Component, most: [usize; 2]) -> Spread {
-        let [h, v] = [0, 1].map(|axis| most[axis] / part.factors[axis]);
-        match (h, v) {
-            (1, 1) => Spread::Repeated(1),
-            (2, 1 | 2) if part.size[0] > 2 => Spread::Triangle { columns: true, rows: v == 2 },
-            (1, 2) => Spread::Triangle { columns: false, rows: true },
-            _ => Spread::Repeated(h),
-        }
-    }
-}
+use super::frame::{Component, Frame};
 
 /// Rows of a component in full width.
 struct Rows<'a> {
     part: &'a Component,
-    spread: Spread,
-    /// Rows of the picture to one of the component.
-    repeat: usize,
+    /// Columns and rows of the picture to one of the component.
+    times: [usize; 2],
+    /// Whether a triangle filter goes over the columns, and over the rows, that are halved; else samples are repeated.
+    smooth: [bool; 2],
     sums: Vec<u16>,
     row: Vec<u8>,
 }
 
 impl<'a> Rows<'a> {
     fn new(part: &'a Component, most: [usize; 2]) -> Rows<'a> {
-        let columns = part.size[0];
-        let row = vec![0; columns * (most[0] / part.factors[0])];
-        Rows {
-            part,
-            spread: Spread::of(part, most),
-            repeat: most[1] / part.factors[1],
-            sums: vec![0; columns],
-            row,
-        }
+        let (columns, times) = (part.size[0], [0, 1].map(|axis| most[axis] / part.factors[axis]));
+        let smooth = match times {
+            [2, 1 | 2] if columns > 2 => [true, times[1] == 2],
+            _ => [false, times == [1, 2]],
+        };
+        Rows { part, times, smooth, sums: vec![0; columns], row: vec![0; columns * times[0]] }
     }
 
     /// Row `y` of the picture.
     #[inline(always)]
     fn row(&mut self, y: usize) -> &[u8] {
-        let columns = self.part.size[0];
-        let near = self.part.row(y / self.repeat);
-        let (columns_too, rows_too) = match self.spread {
-            Spread::Repeated(1) => return near,
-            Spread::Repeated(times) => {
-                for (spread, &sample) in self.row.chunks_exact_mut(times).zip(near) {
-                    spread.fill(sample);
-                }
-                return &self.row;
+        let near = self.part.row(y / self.times[1]);
+        let [smooth_columns, smooth_rows] = self.smooth;
+        if !smooth_columns && !smooth_rows {
+            if self.times[0] == 1 {
+                return near;
             }
-            Spread::Triangle { columns, rows } => (columns, rows),
-        };
+            for (spread, &sample) in self.row.chunks_exact_mut(self.times[0]).zip(near) {
+                spread.fill(sample);
+            }
+            return &self.row;
+        }
         let lower = y % 2;
-        if rows_too {
+        if smooth_rows {
             let last = self.part.size[1] - 1;
             let far = if lower == 0 { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(last) };
             for ((sum, &near), &far) in self.sums.iter_mut().zip(near).zip(self.part.row(far)) {
                 *sum = 3 * u16::from(near) + u16::from(far);
             }
-        }
-        if !columns_too {
-            for (sample, &sum) in self.row.iter_mut().zip(&self.sums) {
-                *sample = ((sum + 1 + lower as u16) >> 2) as u8;
-            }
-        } else if rows_too {
-            widened(&mut self.row, &self.sums[..columns], 4, [8, 7]);
         } else {
             for (sum, &near) in self.sums.iter_mut().zip(near) {
                 *sum = near.into();
             }
-            widened(&mut self.row, &self.sums[..columns], 2, [1, 2]);
+        }
+        match self.smooth {
+            [true, true] => widened(&mut self.row, &self.sums, 4, [8, 7]),
+            [true, false] => widened(&mut self.row, &self.sums, 2, [1, 2]),
+            _ => {
+                for (sample, &sum) in self.row.iter_mut().zip(&self.sums) {
+                    *sample = ((sum + 1 + lower as u16) >> 2) as u8;
+                }
+            }
         }
         &self.row
     }
@@ -99,47 +76,37 @@ fn widened(out: &mut [u8], x: &[u16], shift: u32, round: [u16; 2]) {
     out[2 * n - 1] = mix(x[n - 1], x[n - 1], round[1]);
 }
 
-/// The picture, `[height, width, 3]`.
+/// The picture, `[height, width, 3]`; `luma`: of luma and chroma, not of red, green and blue. A fourth component is black
+/// ink; without luma, the others are inks too then.
 #[inline(always)]
-pub(super) fn rgb(frame: &Frame, colours: Colours) -> Vec<u8> {
+pub(super) fn rgb(frame: &Frame, luma: bool) -> Vec<u8> {
     let [width, height] = frame.size;
     let mut parts: Vec<Rows> = frame.components.iter().map(|part| Rows::new(part, frame.most)).collect();
     let mut out = vec![0; width * height * 3];
     for (y, line) in out.chunks_exact_mut(width * 3).enumerate() {
-        match (&mut parts[..], colours) {
-            ([grey], _) => {
-                for (pixel, &level) in line.chunks_exact_mut(3).zip(grey.row(y)) {
+        let rows: Vec<&[u8]> = parts.iter_mut().map(|part| &part.row(y)[..width]).collect();
+        match rows[..] {
+            [a, b, c, ..] if luma => from_luma(line, [a, b, c]),
+            [a, b, c, ref black @ ..] => {
+                let flip = if black.is_empty() { 0 } else { 255 };
+                for (i, pixel) in line.chunks_exact_mut(3).enumerate() {
+                    pixel.copy_from_slice(&[a[i] ^ flip, b[i] ^ flip, c[i] ^ flip]);
+                }
+            }
+            [grey, ..] => {
+                for (pixel, &level) in line.chunks_exact_mut(3).zip(grey) {
                     pixel.fill(level);
                 }
             }
-            ([r, g, b], Colours::Rgb) => {
-                let rows = [&r.row(y)[..width], &g.row(y)[..width], &b.row(y)[..width]];
-                for (i, pixel) in line.chunks_exact_mut(3).enumerate() {
-                    pixel.copy_from_slice(&[rows[0][i], rows[1][i], rows[2][i]]);
+            [] => {}
+        }
+        if let [_, _, _, black] = rows[..] {
+            for (pixel, &black) in line.chunks_exact_mut(3).zip(black) {
+                for ink in pixel {
+                    let product = u32::from(*ink) * u32::from(black) + 128;
+                    *ink = black - (((product >> 8) + product) >> 8) as u8;
                 }
             }
-            ([luma, cb, cr], _) => {
-                let rows = [&luma.row(y)[..width], &cb.row(y)[..width], &cr.row(y)[..width]];
-                from_luma(line, rows);
-            }
-            ([a, b, c, black], _) => {
-                let rows = [&a.row(y)[..width], &b.row(y)[..width], &c.row(y)[..width]];
-                if colours == Colours::Luma {
-                    from_luma(line, rows);
-                }
-                for (i, pixel) in line.chunks_exact_mut(3).enumerate() {
-                    if colours != Colours::Luma {
-                        pixel.copy_from_slice(&[255 - rows[0][i], 255 - rows[1][i], 255 - rows[2][i]]);
-                    }
-                }
-                for (pixel, &black) in line.chunks_exact_mut(3).zip(black.row(y)) {
-                    for ink in pixel {
-                        let product = u32::from(*ink) * u32::from(black) + 128;
-                        *ink = black - (((product >> 8) + product) >> 8) as u8;
-                    }
-                }
-            }
-            _ => {}
         }
     }
     out

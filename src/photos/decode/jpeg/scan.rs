@@ -1,7 +1,7 @@
 //! One scan of a JPEG: its blocks in their order, decoded.
 
 use super::bits::{Bits, DAMAGED, Huffman, TRUNCATED, ZIGZAG};
-use super::frame::{Component, Frame};
+use super::frame::Frame;
 
 /// A scan's header: components with their tables, the band of coefficients, and by how many bits they are shifted.
 pub(super) struct Scan<'a> {
@@ -27,51 +27,59 @@ struct State {
     ended: u32,
 }
 
-type Outcome = Result<(), &'static str>;
+type Block = [i16; 64];
+type Outcome<T = ()> = Result<T, &'static str>;
 
 impl Scan<'_> {
     /// Decodes the scan from `at` on into the frame's planes, or its coefficients where it is progressive; where the data
     /// end.
     #[inline(always)]
-    pub(super) fn decode(&self, frame: &mut Frame, data: &[u8], at: usize) -> Result<usize, &'static str> {
+    pub(super) fn decode(&self, frame: &mut Frame, data: &[u8], at: usize) -> Outcome<usize> {
         let mut bits = Bits::new(data, at);
-        let grid = Grid::new(frame, &self.components);
         let parts = &mut frame.components;
-        let restart = self.restart;
-        match (frame.progressive, self.band[0], self.high) {
-            (false, ..) => grid.walk(
+        let grid = match self.components[..] {
+            [one] => Grid { mcus: parts[one].size.map(|side| side.div_ceil(8)), factors: vec![[1, 1]] },
+            _ => {
+                let factors = self.components.iter().map(|&part| parts[part].factors).collect();
+                Grid { mcus: frame.mcus, factors }
+            }
+        };
+        if frame.progressive {
+            grid.walk(
                 &mut bits,
-                restart,
+                self.restart,
                 #[inline(always)]
-                |bits, state, n, x, y| self.sequential(bits, state, n, &mut parts[self.components[n]], x, y),
-            ),
-            (true, 0, 0) => grid.walk(&mut bits, restart, |bits, state, n, x, y| {
-                self.first_dc(bits, state, n, parts[self.components[n]].block(x, y))
-            }),
-            (true, 0, _) => grid.walk(&mut bits, restart, |bits, _, n, x, y| {
-                if bits.flag() {
-                    parts[self.components[n]].block(x, y)[0] |= 1 << self.low;
-                }
-                Ok(())
-            }),
-            (true, _, 0) => grid.walk(
+                |bits, state, n, x, y| {
+                    let block = parts[self.components[n]].block(x, y);
+                    match (self.band[0], self.high) {
+                        (0, 0) => block[0] = (self.dc(bits, state, n)? << self.low) as i16,
+                        (0, _) => block[0] |= i16::from(bits.flag()) << self.low,
+                        (_, 0) if state.ended > 0 => state.ended -= 1,
+                        (_, 0) => _ = self.first_ac::<false>(bits, state, n, block)?,
+                        _ => self.refine_ac(bits, state, block)?,
+                    }
+                    Ok(())
+                },
+            )
+        } else {
+            grid.walk(
                 &mut bits,
-                restart,
+                self.restart,
                 #[inline(always)]
-                |bits, state, n, x, y| self.first_ac(bits, state, parts[self.components[n]].block(x, y)),
-            ),
-            (true, ..) => grid.walk(
-                &mut bits,
-                restart,
-                #[inline(always)]
-                |bits, state, n, x, y| self.refine_ac(bits, state, parts[self.components[n]].block(x, y)),
-            ),
+                |bits, state, n, x, y| {
+                    let mut block = [0; 64];
+                    block[0] = self.dc(bits, state, n)? as i16;
+                    let flat = self.first_ac::<true>(bits, state, n, &mut block)?;
+                    parts[self.components[n]].inverse(&block, flat, x, y);
+                    Ok(())
+                },
+            )
         }?;
         Ok(bits.at())
     }
 
     #[inline(always)]
-    fn dc(&self, bits: &mut Bits, state: &mut State, n: usize) -> Result<i32, &'static str> {
+    fn dc(&self, bits: &mut Bits, state: &mut State, n: usize) -> Outcome<i32> {
         bits.refill();
         let size = self.dc[n].ok_or(DAMAGED)?.symbol(bits)?;
         if size > 15 {
@@ -81,73 +89,42 @@ impl Scan<'_> {
         Ok(state.dc[n])
     }
 
+    /// The coefficients of a band of a block of zeros, or, of a sequential picture, all behind the first; whether they stay 0.
     #[inline(always)]
-    fn sequential(
+    fn first_ac<const SEQUENTIAL: bool>(
         &self,
         bits: &mut Bits,
         state: &mut State,
         n: usize,
-        part: &mut Component,
-        x: usize,
-        y: usize,
-    ) -> Outcome {
-        let mut block = [0; 64];
-        block[0] = self.dc(bits, state, n)? as i16;
+        block: &mut Block,
+    ) -> Outcome<bool> {
         let ac = self.ac[n].ok_or(DAMAGED)?;
-        let (mut k, mut flat) = (1, true);
-        while k < 64 {
+        let ([from, to], low) = if SEQUENTIAL { ([1, 63], 0) } else { (self.band, self.low) };
+        let (mut k, mut flat) = (from, true);
+        while k <= to {
             let (run, value) = ac.run_and_value(bits)?;
-            if value == 0 {
-                match run {
-                    0 => break,
-                    15 => k += 16,
-                    _ => return Err(DAMAGED),
-                }
-                continue;
-            }
-            k += run;
-            block[usize::from(*ZIGZAG.get(k).ok_or(DAMAGED)?)] = value as i16;
-            (k, flat) = (k + 1, false);
-        }
-        part.inverse(&block, flat, x, y);
-        Ok(())
-    }
-
-    fn first_dc(&self, bits: &mut Bits, state: &mut State, n: usize, block: &mut [i16; 64]) -> Outcome {
-        block[0] = (self.dc(bits, state, n)? << self.low) as i16;
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn first_ac(&self, bits: &mut Bits, state: &mut State, block: &mut [i16; 64]) -> Outcome {
-        if state.ended > 0 {
-            state.ended -= 1;
-            return Ok(());
-        }
-        let (ac, mut k) = (self.ac[0].ok_or(DAMAGED)?, self.band[0]);
-        while k <= self.band[1] {
-            let (run, value) = ac.run_and_value(bits)?;
-            if value == 0 {
-                if run < 15 {
+            match (value, run) {
+                (0, 15) => k += 16,
+                (0, 0) if SEQUENTIAL => break,
+                (0, _) if SEQUENTIAL => return Err(DAMAGED),
+                (0, _) => {
                     state.ended = ended(bits, run) - 1;
                     break;
                 }
-                k += 16;
-                continue;
+                _ => {
+                    k += run;
+                    let place = ZIGZAG.get(k).filter(|_| k <= to).ok_or(DAMAGED)?;
+                    block[usize::from(*place)] = (value << low) as i16;
+                    (k, flat) = (k + 1, false);
+                }
             }
-            k += run;
-            if k > self.band[1] {
-                return Err(DAMAGED);
-            }
-            block[usize::from(ZIGZAG[k])] = (value << self.low) as i16;
-            k += 1;
         }
-        Ok(())
+        Ok(flat)
     }
 
     /// One more bit of each coefficient that is not 0, and between them new ones of one bit.
     #[inline(always)]
-    fn refine_ac(&self, bits: &mut Bits, state: &mut State, block: &mut [i16; 64]) -> Outcome {
+    fn refine_ac(&self, bits: &mut Bits, state: &mut State, block: &mut Block) -> Outcome {
         let (one, ac) = (1_i16 << self.low, self.ac[0].ok_or(DAMAGED)?);
         let refine = |bits: &mut Bits, coefficient: &mut i16| {
             if bits.flag() && *coefficient & one == 0 {
@@ -218,19 +195,6 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(frame: &Frame, components: &[usize]) -> Grid {
-        match components {
-            [one] => {
-                let blocks = frame.components[*one].size.map(|side| side.div_ceil(8));
-                Grid { mcus: blocks, factors: vec![[1, 1]] }
-            }
-            _ => {
-                let factors = components.iter().map(|&c| frame.components[c].factors).collect();
-                Grid { mcus: frame.mcus, factors }
-            }
-        }
-    }
-
     /// Calls `block` with number of the component, column and row of each block.
     #[inline(always)]
     fn walk(
