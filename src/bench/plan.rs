@@ -121,27 +121,13 @@ impl fmt::Display for Plan {
                 let (dispatches, ratio) = (dispatches.to_string(), ratio.unwrap_or_default());
                 write!(f, "\n{}", row([name, calls, &dispatches, &least, &giga(moved), &ratio, &flops]))
             };
-        for phase in &self.phases {
-            line(
-                &phase.phase,
-                "",
-                phase.dispatches,
-                Some(phase.least_bytes),
-                phase.moved_bytes,
-                phase.flops,
-            )?;
-            for op in &phase.ops {
+        for PhaseRow { phase, dispatches, least_bytes, moved_bytes, flops, ops, .. } in &self.phases {
+            line(phase, "", *dispatches, Some(*least_bytes), *moved_bytes, *flops)?;
+            for op in ops {
                 let (name, calls) = (format!("  {}", op.op), op.calls.to_string());
                 line(&name, &calls, op.dispatches, Some(op.least_bytes), op.moved_bytes, op.flops)?;
-                for kernel in &op.kernels {
-                    line(
-                        &format!("    {}", kernel.kernel),
-                        "",
-                        kernel.dispatches,
-                        None,
-                        kernel.moved_bytes,
-                        0,
-                    )?;
+                for KernelRow { kernel, dispatches, moved_bytes } in &op.kernels {
+                    line(&format!("    {kernel}"), "", *dispatches, None, *moved_bytes, 0)?;
                 }
             }
         }
@@ -199,29 +185,24 @@ impl PhaseRow {
         };
         let mut ops: Vec<OpRow> = rows.into_iter().map(named).collect();
         ops.sort_by_key(|row| std::cmp::Reverse(row.moved_bytes));
-        let mut row = PhaseRow { phase: phase.to_string(), ops, ..PhaseRow::default() };
-        for op in &row.ops {
+        PhaseRow::sum(phase, ops)
+    }
+
+    fn total(phases: &[PhaseRow]) -> PhaseRow {
+        let ops = phases.iter().flat_map(|phase| phase.ops.iter().cloned()).collect();
+        PhaseRow { ops: Vec::new(), ..PhaseRow::sum("total", ops) }
+    }
+
+    fn sum(phase: &str, ops: Vec<OpRow>) -> PhaseRow {
+        let mut row = PhaseRow { phase: phase.to_string(), ..PhaseRow::default() };
+        for op in &ops {
             row.dispatches += op.dispatches;
             row.least_bytes += op.least_bytes;
             row.moved_bytes += op.moved_bytes;
             row.flops += op.flops;
         }
         row.ratio = row.moved_bytes as f64 / row.least_bytes.max(1) as f64;
-        row
-    }
-
-    fn total(phases: &[PhaseRow]) -> PhaseRow {
-        let sum = |f: fn(&PhaseRow) -> u64| phases.iter().map(f).sum::<u64>();
-        let (least_bytes, moved_bytes) = (sum(|p| p.least_bytes), sum(|p| p.moved_bytes));
-        PhaseRow {
-            phase: "total".into(),
-            dispatches: phases.iter().map(|p| p.dispatches).sum(),
-            least_bytes,
-            moved_bytes,
-            ratio: moved_bytes as f64 / least_bytes.max(1) as f64,
-            flops: sum(|p| p.flops),
-            ops: Vec::new(),
-        }
+        PhaseRow { ops, ..row }
     }
 }
 

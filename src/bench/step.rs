@@ -14,12 +14,9 @@ use rand::{SeedableRng, rngs::StdRng};
 /// # Errors
 /// [`Error::Input`] naming these for any other word.
 pub fn parse_architecture(name: &str) -> Result<Architecture> {
-    match name {
-        "resnet18" => Ok(Architecture::Resnet18),
-        "resnet34" => Ok(Architecture::Resnet34),
-        "resnet50" => Ok(Architecture::Resnet50),
-        _ => Err(Error::input("unknown network", name, "use resnet18, resnet34 or resnet50")),
-    }
+    let known = [Architecture::Resnet18, Architecture::Resnet34, Architecture::Resnet50];
+    let unknown = || Error::input("unknown network", name, "use resnet18, resnet34 or resnet50");
+    known.into_iter().find(|one| one.to_string() == name).ok_or_else(unknown)
 }
 
 /// What a training step is of: a ResNet with torchvision's stem, and square images.
