@@ -7,7 +7,7 @@ use crate::engine::nn::fingerprint;
 use crate::error::{Error, Result};
 use crate::photos::views::CropBox;
 use crate::photos::{Album, AlbumOptions, Photos, decode};
-use crate::show::figures::{BLACK, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
+use crate::show::figures::{BLACK, PNG_MARK, RED, Tile, YELLOW, gone, mosaic, png};
 use crate::transfer::classify::FeatureTable;
 use crate::transfer::classify::Neighbour;
 use std::path::Path;
@@ -77,10 +77,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         ink: BLACK,
     }];
     for Neighbour { key, similarity } in found {
-        let id = kept[key];
-        let photo = album.photos().decode(id).map_err(|why| {
-            Error::input(why, album.photos().name(id), "leave the photos as they are meanwhile")
-        })?;
+        let (photos, id) = (album.photos(), kept[key]);
+        let photo = photos.decode(id).map_err(|why| gone(photos, id, why))?;
         let (crop, text) = (CropBox::whole(&photo), format!("{similarity:.3}"));
         row.push(Tile { photo, crop, color: YELLOW, text, ink: BLACK });
     }

@@ -25,6 +25,7 @@ pub use chart::{Mark, Panel, Series, Unit};
 pub use curves::{course, curves};
 pub use histogram::{BINS, Histogram, Moments, Scores, score_panels};
 pub use mosaic::{BLACK, GREEN, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
+pub(crate) use sample::gone;
 pub use sample::{BATCH, Embedded, Sample, Sampler};
 pub use study::{Drawing, Figure, Study};
 pub use svg::svg;

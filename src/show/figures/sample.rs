@@ -6,15 +6,21 @@ use crate::engine::nn::Mode;
 use crate::engine::ops::{L2Normalize, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::photos::Album;
 use crate::photos::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
+use crate::photos::{Album, Photos};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::encoder::Encoder;
 use crate::rng::KeyedRng;
+use crate::transfer::classify::Points;
 use rayon::prelude::*;
 
 /// Views that go through an encoder, and through its batch norm, together.
 pub const BATCH: usize = 64;
+
+/// The error for a photo that could be decoded before.
+pub(crate) fn gone(photos: &Photos, id: usize, why: String) -> Error {
+    Error::input(why, photos.name(id), "leave the photos as they are meanwhile")
+}
 
 /// Draws photos and crops of an album.
 #[derive(Debug)]
@@ -43,6 +49,13 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// The backbone features g, or the projections z, by one of the encoders.
+    pub fn points(&self, encoder: usize, projected: bool) -> Points<'_> {
+        let Embedded { g, z, g_width, z_width } = &self.embedded[encoder];
+        let (values, width) = if projected { (z, *z_width) } else { (g, *g_width) };
+        Points { values, width, photos: &self.photos }
+    }
+
     /// The crops of the photos that are wanted.
     pub fn only(&self, wanted: &dyn Fn(usize) -> bool) -> Sample {
         let rows: Vec<usize> = (0..self.photos.len()).filter(|&row| wanted(self.photos[row])).collect();
@@ -146,13 +159,7 @@ impl Sampler<'_> {
     fn views(&self, ids: &[usize], view: u64) -> Result<Vec<View>> {
         let maker = ViewMaker::new(self.views.clone())?;
         let make = |maker: &mut ViewMaker, &id: &usize| {
-            let photo = self.album.photo(id).map_err(|why| {
-                Error::input(
-                    why,
-                    self.album.photos().name(id),
-                    "leave the photos alone while figures are made",
-                )
-            })?;
+            let photo = self.album.photo(id).map_err(|why| gone(self.album.photos(), id, why))?;
             let mut rng = KeyedRng::new("view", self.seed, [0, id as u64, view]);
             let params = ViewParams::draw(self.views, photo.image.width, photo.image.height, &mut rng);
             let mut pixels = vec![0.0; maker.len()];
@@ -188,7 +195,7 @@ impl Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::photos::{AlbumOptions, Loader, LoaderOptions, Photos};
+    use crate::photos::{AlbumOptions, Loader, LoaderOptions};
     use crate::pretrain::Config;
     use std::sync::Arc;
 

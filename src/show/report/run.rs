@@ -15,7 +15,8 @@ use std::path::Path;
 pub struct RunFacts {
     /// The folder as it was given.
     pub name: String,
-    json: Value,
+    /// As the page has it: `{name, config, settings, command, facts, warnings, replaced}`.
+    pub json: Value,
     panels: Vec<Panel>,
 }
 
@@ -49,11 +50,6 @@ impl RunFacts {
         });
         let panels = course(&history.terms(), &|field| history.series(field));
         Ok(RunFacts { name, json, panels })
-    }
-
-    /// As the page has it: `{name, config, settings, command, facts, warnings, replaced}`.
-    pub fn json(&self) -> Value {
-        self.json.clone()
     }
 }
 
@@ -189,7 +185,7 @@ mod tests {
         ] {
             assert!(svg.contains(line), "{line}: {svg}");
         }
-        let json = run.json();
+        let json = run.json;
         assert_eq!(json["warnings"][0]["warning"], "all the same");
         assert!(json["settings"].as_array().expect("list").contains(&json!(["seed", "7"])));
         assert!(json["facts"].to_string().contains("2 steps, 16 views, 0.2 minutes"));
