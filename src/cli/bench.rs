@@ -54,8 +54,8 @@ fn kinds() -> String {
 }
 
 pub(super) fn files(args: &Args) -> Files {
-    match args.json.as_ref().filter(|path| !path.is_printed()) {
-        Some(path) => Files::none().file("--json", path, Mark::Words("\"command\": \"bench\"")),
+    match args.json.as_ref().and_then(Output::file) {
+        Some(path) => Files::none().file("--json", path, Mark::Command("bench")),
         None => Files::none(),
     }
 }
@@ -98,8 +98,5 @@ pub(super) fn run(args: &Args) -> Result<()> {
             json!({ "device": device, "threads": rayon::current_num_threads(), key: rows })
         }
     };
-    match &args.json {
-        None => Ok(()),
-        Some(path) => write_json((!path.is_printed()).then_some(&**path), "bench", figures),
-    }
+    args.json.as_ref().map_or(Ok(()), |json| write_json(json.file(), "bench", figures))
 }

@@ -1,6 +1,6 @@
 //! `vista figures`.
 
-use super::judged::{warn, warn_of_undecodable};
+use super::judged::{extend, warn, warn_of_undecodable};
 use super::paths::{Files, Input, Mark, Output, marked};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -9,6 +9,7 @@ use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
 use crate::run::{History, Progress};
 use crate::show::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Draw what a checkpoint's encoder sees: scores, neighbours, purity, and its run's curves.
@@ -63,14 +64,13 @@ pub(super) struct Args {
 /// The figures' names with the endings of their drawings.
 const DRAWINGS: [[&str; 2]; 4] =
     [["fig3_scores", "svg"], ["fig4_neighbours", "png"], ["purity", "svg"], ["curves", "svg"]];
-/// What stands at the beginning of their files.
-const JSON_MARK: &str = "\"command\": \"figures\"";
+/// What stands at the beginning of the SVGs.
 const SVG_MARK: &str = "<!-- vista figures -->";
 
 pub(super) fn files(args: &Args) -> Files {
     let of = |[name, ending]: [&str; 2]| {
         let mark = if ending == "png" { PNG_MARK } else { SVG_MARK };
-        [(format!("{name}.json"), Mark::Words(JSON_MARK)), (format!("{name}.{ending}"), Mark::Words(mark))]
+        [(format!("{name}.json"), Mark::Command("figures")), (format!("{name}.{ending}"), Mark::Words(mark))]
     };
     Files::none().folder("--out", &args.folder(), DRAWINGS.into_iter().flat_map(of))
 }
@@ -179,34 +179,22 @@ impl Args {
             });
         };
         let photos = sampler.photos(slots, &wanted, &mut progress)?;
-        let study = Study::new(sampler, encoders, &photos, queries, &mut progress)?;
-        bar.end();
-        Ok(study)
+        Study::new(sampler, encoders, &photos, queries, &mut progress)
     }
 }
 
 /// Writes the drawing and its numbers, with what was left out of its photos, and says so.
 fn save(out: &Path, figure: &Figure, album: &Album) -> Result<()> {
-    let mut json = serde_json::json!({ "command": "figures" });
-    if let (Some(json), Some(numbers)) = (json.as_object_mut(), figure.json.as_object()) {
-        json.extend(numbers.clone());
-        json.insert("warnings".into(), album.all_left_out().into());
-    }
-    let json = format!("{json:#}");
-    let path = out.join(format!("{}.json", figure.name));
-    std::fs::write(&path, json).map_err(|e| Error::io(&path, e))?;
-    let path = match &figure.drawing {
-        Drawing::Svg(text) => {
-            let path = out.join(format!("{}.svg", figure.name));
-            std::fs::write(&path, marked(text, SVG_MARK)).map_err(|e| Error::io(&path, e))?;
-            path
-        }
-        Drawing::Picture(rgb) => {
-            let path = out.join(format!("{}.png", figure.name));
-            std::fs::write(&path, png(rgb)?).map_err(|e| Error::io(&path, e))?;
-            path
-        }
+    let mut json = json!({ "command": "figures" });
+    extend(&mut json, figure.json.clone());
+    json["warnings"] = album.all_left_out().into();
+    let (ending, drawing) = match &figure.drawing {
+        Drawing::Svg(text) => ("svg", marked(text, SVG_MARK).into_bytes()),
+        Drawing::Picture(rgb) => ("png", png(rgb)?),
     };
+    let [numbers, path] = ["json", ending].map(|ending| out.join(format!("{}.{ending}", figure.name)));
+    std::fs::write(&numbers, format!("{json:#}")).map_err(|e| Error::io(&numbers, e))?;
+    std::fs::write(&path, drawing).map_err(|e| Error::io(&path, e))?;
     println!("{}\n    {}", path.display(), figure.summary);
     Ok(())
 }

@@ -62,18 +62,17 @@ impl Chosen {
 
 impl Judged {
     /// The file of the command's figures.
-    pub(super) fn files(&self, [command, mark]: [&'static str; 2]) -> Result<Files> {
+    pub(super) fn files(&self, command: &'static str) -> Result<Files> {
         let checkpoint = &*self.chosen.checkpoint;
         std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
         let path = self.path(command);
-        Ok(path.map_or(Files::none(), |path| Files::none().file("--json", &path, Mark::Words(mark))))
+        Ok(path.map_or(Files::none(), |path| Files::none().file("--json", &path, Mark::Command(command))))
     }
 
     /// Where the command's figures go; `None` for standard output.
     fn path(&self, command: &str) -> Option<PathBuf> {
         match &self.json {
-            Some(path) if path.is_printed() => None,
-            Some(path) => Some(path.to_path_buf()),
+            Some(json) => json.file().map(Path::to_path_buf),
             None => Some(self.chosen.checkpoint.with_file_name(format!("{command}.json"))),
         }
     }
@@ -81,7 +80,7 @@ impl Judged {
     /// Opens the photos, then the encoder.
     pub(super) fn begin(
         &self,
-        [command, _]: [&'static str; 2],
+        command: &'static str,
         albums: impl FnOnce() -> Result<LabelledAlbums>,
     ) -> Result<Judging> {
         let began = Instant::now();
@@ -184,7 +183,7 @@ pub(super) fn write_json(path: Option<&Path>, command: &str, facts: Value) -> Re
 }
 
 /// Adds the entries of one object to another.
-fn extend(all: &mut Value, more: Value) {
+pub(super) fn extend(all: &mut Value, more: Value) {
     if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
         all.extend(more);
     }
@@ -249,7 +248,7 @@ pub(super) fn warn_of_undecodable<'a>(albums: impl IntoIterator<Item = &'a Album
     albums.into_iter().flat_map(Album::left_out).for_each(|line| eprintln!("warning: {line}"));
 }
 
-/// Progress with the time that is left.
+/// Progress with the time that is left; its bar goes with it.
 pub(super) struct Watch {
     progress: Progress,
     began: Instant,
@@ -267,16 +266,10 @@ impl Watch {
         let message = || format!("{}, {} left", what(), HumanDuration(Duration::from_secs_f64(left)));
         self.progress.at(done, message);
     }
-
-    pub(super) fn end(&self) {
-        self.progress.end();
-    }
 }
 
 /// Does some work on `total` photos with its progress; the work tells how many are done.
 pub(super) fn watched<T>(total: usize, what: &str, work: impl FnOnce(&mut dyn FnMut(usize)) -> T) -> T {
     let mut watch = Watch::new(total as u64);
-    let found = work(&mut |done| watch.at(done as u64, || format!("{what}: {done} of {total}")));
-    watch.end();
-    found
+    work(&mut |done| watch.at(done as u64, || format!("{what}: {done} of {total}")))
 }

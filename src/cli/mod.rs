@@ -97,7 +97,9 @@ pub fn run() -> i32 {
     signals::survive_long_files();
     // A run's product is in its folder; elsewhere it may be what is printed.
     let printed = !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune"));
-    let code = match start_threads().and_then(|()| execute(&matches)) {
+    // The threads that all work shares, where the system may refuse them: without them the first work would panic.
+    let threads = rayon::ThreadPoolBuilder::new().build_global().map_err(no_thread);
+    let code = match threads.and_then(|()| execute(&matches)) {
         Ok(()) => 0,
         Err(Error::Interrupted(what)) => {
             eprintln!("{}", as_called(&what));
@@ -119,11 +121,6 @@ pub fn run() -> i32 {
     }
 }
 
-/// Starts the threads that all work shares, where the system may refuse them: without them the first work would panic.
-fn start_threads() -> Result<()> {
-    rayon::ThreadPoolBuilder::new().build_global().map_err(no_thread)
-}
-
 /// A text whose commands, in backticks or as a page to read, name the program as it was called.
 fn as_called(text: &str) -> String {
     let program = shell::program();
@@ -138,7 +135,7 @@ fn execute(matches: &ArgMatches) -> Result<()> {
         && let Some(definition) = definition.find_subcommand(name)
     {
         let json = matches.try_get_one::<Output>("json").ok().flatten();
-        PRINTS_JSON.store(json.is_some_and(Output::is_printed), Ordering::Relaxed);
+        PRINTS_JSON.store(json.is_some_and(|json| json.file().is_none()), Ordering::Relaxed);
         files(&command)?.with_inputs(definition, matches).check()?;
     }
     match &command {

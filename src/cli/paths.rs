@@ -48,9 +48,9 @@ impl<const WRITTEN: bool> ValueParserFactory for Named<WRITTEN> {
 }
 
 impl Output {
-    /// Whether it stands for standard output.
-    pub(super) fn is_printed(&self) -> bool {
-        self.0.as_os_str() == "-"
+    /// The file that it names; `None` for standard output, `-`.
+    pub(super) fn file(&self) -> Option<&Path> {
+        Some(&*self.0).filter(|path| path.as_os_str() != "-")
     }
 }
 
@@ -59,6 +59,8 @@ impl Output {
 pub(super) enum Mark {
     /// By words at its beginning, in the header if it is safetensors.
     Words(&'static str),
+    /// By the command that its JSON names.
+    Command(&'static str),
     /// By its beginning as a whole.
     Beginning(fn(&[u8]) -> bool),
     /// Whatever it is, it may be replaced.
@@ -210,10 +212,14 @@ fn is_free(path: &Path, mark: Mark) -> bool {
         }
         Ok(bytes)
     };
-    begins().is_ok_and(|bytes| match mark {
-        Mark::Words(words) => bytes.windows(words.len()).any(|window| window == words.as_bytes()),
-        Mark::Beginning(is_ours) => is_ours(&bytes),
-        Mark::Any => true,
+    begins().is_ok_and(|bytes| {
+        let has = |words: &str| bytes.windows(words.len()).any(|window| window == words.as_bytes());
+        match mark {
+            Mark::Words(words) => has(words),
+            Mark::Command(name) => has(&format!("\"command\": \"{name}\"")),
+            Mark::Beginning(is_ours) => is_ours(&bytes),
+            Mark::Any => true,
+        }
     })
 }
 

@@ -17,9 +17,6 @@ enum Protocol {
     Sgd,
 }
 
-/// Its name and the mark of its figures.
-const NAME: [&str; 2] = ["probe", "\"command\": \"probe\""];
-
 /// Judge a checkpoint by a linear classifier on its frozen features.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -48,14 +45,14 @@ pub(super) struct Args {
 }
 
 pub(super) fn files(args: &Args) -> Result<Files> {
-    args.judged.files(NAME)
+    args.judged.files("probe")
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
     if args.lr.is_some_and(|lr| !(lr > 0.0 && lr.is_finite())) {
         return Err(Error::input("a learning rate that is not above 0", "--lr", "choose one such as 0.001"));
     }
-    let judging = args.judged.begin(NAME, || args.photos.open())?;
+    let judging = args.judged.begin("probe", || args.photos.open())?;
     let (views, device) = (&judging.opened.views, &judging.opened.device);
     let Args { epochs, batch, seed, .. } = *args;
     let adam = Probe { epochs, batch, seed, ..Probe::default() };

@@ -4,7 +4,7 @@ use super::paths::{Files, Mark, Output, marked};
 use super::pretrain::{Flags, judge_of, run_files};
 use crate::error::{Error, Result};
 use crate::pretrain::{Outcome, Spread, Sweep, SweepRun};
-use crate::show::figures::{Cell, svg, sweep_panel};
+use crate::show::figures::{svg, sweep_panel};
 use serde_json::json;
 use std::path::Path;
 
@@ -219,13 +219,9 @@ fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<()> {
         ("loss", FIGURES[3].1)
     };
     let groups = groups(runs);
-    let cells: Vec<Cell> = groups
-        .iter()
-        .filter_map(|(values, outcomes)| {
-            let Spread { mean, std, .. } = spread(outcomes, figure)?;
-            Some(Cell { values: values.to_vec(), mean, std })
-        })
-        .collect();
+    let cell =
+        |(values, outcomes): &(&[String], Vec<&Outcome>)| Some((values.to_vec(), spread(outcomes, figure)?));
+    let cells: Vec<_> = groups.iter().filter_map(cell).collect();
     let runs: Vec<_> = done()
         .map(|(run, outcome)| json!({"values": run.values, "folder": run.folder, "outcome": outcome}))
         .collect();

@@ -11,9 +11,6 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Mutex;
 
-/// Its name and the mark of its figures.
-const NAME: [&str; 2] = ["voc", "\"command\": \"voc\""];
-
 /// Judge a checkpoint by multi-label classification of its frozen features: mean average precision.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -47,15 +44,8 @@ pub(super) struct Args {
     floor: bool,
 }
 
-/// The photos and the classes judged.
-struct Task<'a> {
-    judging: &'a Judging,
-    classes: Vec<usize>,
-    voc: Voc,
-}
-
 pub(super) fn files(args: &Args) -> Result<Files> {
-    args.judged.files(NAME)
+    args.judged.files("voc")
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -64,21 +54,22 @@ pub(super) fn run(args: &Args) -> Result<()> {
     costs.sort_by(f64::total_cmp);
     let voc = Voc { costs, seed: args.seed, svm: Svm { seed: args.seed, ..usual.svm }, ..usual };
     let mut classes = Vec::new();
-    let judging = args.judged.begin(NAME, || {
+    let judging = args.judged.begin("voc", || {
         let photos = multi_label_split(Source::from(&*args.labelled).follow_links(args.follow_links))?;
         photos.iter().for_each(warn);
         classes = chosen_classes(args, &photos)?;
         voc.check()?;
         Ok(LabelledAlbums::new(photos))
     })?;
-    let task = Task { judging: &judging, classes, voc };
-    let trained = task.judge(&judging.embed(&judging.opened.encoder.backbone)?)?;
+    let judge = |sets: [Embedded; 2]| judge(&judging, &voc, &classes, &sets);
+    let trained = judge(judging.embed(&judging.opened.encoder.backbone)?)?;
     let mut floors = Vec::new();
     if args.floor {
-        floors.push(("untrained", task.judge(&judging.embed(&judging.untrained()?.backbone)?)?));
-        floors.push(("hand-made", task.judge(&judging.albums.both().map(described))?));
+        floors.push(("untrained", judge(judging.embed(&judging.untrained()?.backbone)?)?));
+        floors.push(("hand-made", judge(judging.albums.both().map(described))?));
     }
-    let names = task.names();
+    let all = judging.albums.train.photos().classes();
+    let names: Vec<&str> = classes.iter().map(|&class| all[class].as_str()).collect();
     let mut lines = table(&trained, &names, &floors);
     lines.push(judging.counts());
     let floors: Value = floors.iter().map(|(name, found)| (name.to_string(), summary(found))).collect();
@@ -92,7 +83,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
                 "min_train": args.min_train,
                 "min_test": args.min_test,
             },
-            "protocol": task.voc,
+            "protocol": voc,
             "results": {
                 "map_area": trained.map_area,
                 "map_11point": trained.map_11point,
@@ -135,54 +126,45 @@ fn described(album: &Album) -> Embedded {
     watched(ids.len(), "hand-made features of photos", |heard| handmade_features(album, &ids, heard))
 }
 
-impl Task<'_> {
-    fn names(&self) -> Vec<&str> {
-        let all = self.judging.albums.train.photos().classes();
-        self.classes.iter().map(|&c| all[c].as_str()).collect()
-    }
-
-    fn judge(&self, [train, test]: &[Embedded; 2]) -> Result<VocResult> {
-        let total = self.voc.fits(self.classes.len());
-        let watch = Mutex::new(Watch::new(total as u64));
-        let heard = |done: usize| {
-            // Another thread may be printing; a later count will follow.
-            if let Ok(mut watch) = watch.try_lock() {
-                watch.at(done as u64, || format!("{done} of {total} machines"));
-            }
-        };
-        let albums = &self.judging.albums;
-        let [train_labels, test_labels] = [(&albums.train, train), (&albums.test, test)]
-            .map(|(album, set)| set.multi_labels(album, &self.classes));
-        let classes = self.classes.len();
-        let train = MultiLabelled { features: &train.values, labels: &train_labels, classes };
-        let test = MultiLabelled { features: &test.values, labels: &test_labels, classes };
-        let found = self.voc.run(&train, &test, &heard);
-        if let Ok(watch) = watch.lock() {
-            watch.end();
+fn judge(
+    judging: &Judging,
+    voc: &Voc,
+    classes: &[usize],
+    [train, test]: &[Embedded; 2],
+) -> Result<VocResult> {
+    let total = voc.fits(classes.len());
+    let watch = Mutex::new(Watch::new(total as u64));
+    let heard = |done: usize| {
+        // Another thread may be printing; a later count will follow.
+        if let Ok(mut watch) = watch.try_lock() {
+            watch.at(done as u64, || format!("{done} of {total} machines"));
         }
-        found
-    }
+    };
+    let albums = &judging.albums;
+    let labels = [train.multi_labels(&albums.train, classes), test.multi_labels(&albums.test, classes)];
+    let classes = classes.len();
+    let train = MultiLabelled { features: &train.values, labels: &labels[0], classes };
+    let test = MultiLabelled { features: &test.values, labels: &labels[1], classes };
+    voc.run(&train, &test, &heard)
 }
 
 /// The classes to judge, as numbers in the list's order.
 fn chosen_classes(args: &Args, [train, test]: &[Photos; 2]) -> Result<Vec<usize>> {
     let all = train.classes();
-    let wanted = match &args.classes {
+    let number = |(name, file): (String, &Input)| {
+        all.iter().position(|class| *class == name).ok_or_else(|| {
+            let what = format!("class {name:?} is not in {}", args.labelled.display());
+            Error::input(what, file.display().to_string(), "name classes of the list")
+        })
+    };
+    let mut wanted: Vec<usize> = match &args.classes {
         None => (0..all.len()).collect(),
         Some(file) => {
-            let mut wanted = Vec::new();
-            for name in class_names(file)? {
-                let Some(class) = all.iter().position(|c| *c == name) else {
-                    let what = format!("class {name:?} is not in {}", args.labelled.display());
-                    return Err(Error::input(what, file.display().to_string(), "name classes of the list"));
-                };
-                wanted.push(class);
-            }
-            wanted.sort_unstable();
-            wanted.dedup();
-            wanted
+            class_names(file)?.into_iter().map(|name| number((name, file))).collect::<Result<_>>()?
         }
     };
+    wanted.sort_unstable();
+    wanted.dedup();
     let chosen = frequent(&wanted, [(train, args.min_train), (test, args.min_test)]);
     if chosen.is_empty() {
         let what = format!("no class with {} train and {} test photos", args.min_train, args.min_test);

@@ -29,4 +29,4 @@ pub(crate) use sample::gone;
 pub use sample::{BATCH, Embedded, Sample, Sampler};
 pub use study::{Drawing, Figure, Study};
 pub use svg::svg;
-pub use sweep::{Cell, sweep_panel};
+pub use sweep::sweep_panel;
