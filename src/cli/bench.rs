@@ -55,8 +55,8 @@ fn kinds() -> String {
 
 pub(super) fn files(args: &Args) -> Files {
     match args.json.as_ref().and_then(Output::file) {
-        Some(path) => Files::none().file("--json", path, Mark::Command("bench")),
-        None => Files::none(),
+        Some(path) => Files::default().file("--json", path, Mark::Command("bench")),
+        None => Files::default(),
     }
 }
 

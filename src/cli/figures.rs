@@ -72,7 +72,7 @@ pub(super) fn files(args: &Args) -> Files {
         let mark = if ending == "png" { PNG_MARK } else { SVG_MARK };
         [(format!("{name}.json"), Mark::Command("figures")), (format!("{name}.{ending}"), Mark::Words(mark))]
     };
-    Files::none().folder("--out", &args.folder(), DRAWINGS.into_iter().flat_map(of))
+    Files::default().folder("--out", &args.folder(), DRAWINGS.into_iter().flat_map(of))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

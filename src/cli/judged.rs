@@ -66,7 +66,8 @@ impl Judged {
         let checkpoint = &*self.chosen.checkpoint;
         std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
         let path = self.path(command);
-        Ok(path.map_or(Files::none(), |path| Files::none().file("--json", &path, Mark::Command(command))))
+        Ok(path
+            .map_or(Files::default(), |path| Files::default().file("--json", &path, Mark::Command(command))))
     }
 
     /// Where the command's figures go; `None` for standard output.

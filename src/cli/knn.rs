@@ -1,7 +1,6 @@
 //! `vista knn`.
 
 use crate::cli::judged::{Judged, LabelledPhotos};
-use crate::cli::paths::Files;
 use crate::error::Result;
 use crate::transfer::classify::{Features, Knn, Votes, colour_features};
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    judged: Judged,
+    pub(super) judged: Judged,
     #[command(flatten)]
     photos: LabelledPhotos,
     /// Neighbours.
@@ -23,10 +22,6 @@ pub(super) struct Args {
     /// and colours alone.
     #[arg(long)]
     floor: bool,
-}
-
-pub(super) fn files(args: &Args) -> Result<Files> {
-    args.judged.files("knn")
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

@@ -90,15 +90,10 @@ pub(super) struct Files {
     /// Folders that are made where they are not there.
     folders: Vec<(&'static str, PathBuf)>,
     /// What else helps against a file that is in the way.
-    remedy: &'static str,
+    pub(super) remedy: &'static str,
 }
 
 impl Files {
-    /// No file at all.
-    pub(super) fn none() -> Files {
-        Files::default()
-    }
-
     /// A file that the command writes into a folder that must be there; it may replace one with this mark.
     pub(super) fn file(mut self, flag: &'static str, path: &Path, mark: Mark) -> Files {
         self.writes.push(Target { flag, path: path.into(), mark });
@@ -126,11 +121,6 @@ impl Files {
             self.reads.extend(path.iter().map(|path| (key.to_string(), path.clone())));
         }
         self
-    }
-
-    /// A further remedy against a file that is in the way.
-    pub(super) fn or(self, remedy: &'static str) -> Files {
-        Files { remedy, ..self }
     }
 
     /// What the arguments of a command name as its inputs is read too.

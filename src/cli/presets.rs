@@ -35,10 +35,6 @@ pub(super) fn list() -> Result<()> {
     Ok(())
 }
 
-fn total(plan: &Plan) -> f64 {
-    plan.phases.last().map_or(0.0, |total| total.flops as f64)
-}
-
 /// FLOPs of a whole run: three passes of every view through the encoder; one, not three, where it is a key.
 fn flops(name: &str, config: &Config, known: &mut BTreeMap<(usize, usize, usize), f64>) -> Result<f64> {
     let (resnet, photos) = (config.resnet(), PHOTOS.iter().find(|(part, _)| name.contains(part)));
@@ -54,7 +50,8 @@ fn flops(name: &str, config: &Config, known: &mut BTreeMap<(usize, usize, usize)
             Some(&step) => step,
             None => {
                 let config = StepConfig::new(resnet.architecture, [2, view.size]);
-                total(&Plan::of(StepConfig { width: resnet.width, ..config })?) / 2.0
+                let plan = Plan::of(StepConfig { width: resnet.width, ..config })?;
+                plan.phases.last().map_or(0.0, |total| total.flops as f64 / 2.0)
             }
         };
         known.insert(key, step);

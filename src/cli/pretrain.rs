@@ -241,21 +241,20 @@ fn is_resolved(text: &[u8]) -> bool {
 
 pub(super) fn files(args: &Args) -> Result<Files> {
     if args.presets || args.dry_run {
-        return Ok(Files::none());
+        return Ok(Files::default());
     }
-    let any = run_files().into_iter().map(|(name, _)| (name, Mark::Any));
-    if args.resume {
-        // A run may go on with the configuration in its folder after a change of it: nothing of that is lost.
-        let config = std::fs::read(args.out.join("config.toml"));
-        let stays = config.is_ok_and(|text| is_resolved(&text));
-        let any = any.filter(|(name, _)| !stays || *name != "config.toml");
-        return Ok(Files::none().folder("--out", &args.out, any));
+    let mut own = run_files();
+    if args.resume || args.overwrite {
+        own.iter_mut().for_each(|(_, mark)| *mark = Mark::Any);
     }
-    if args.overwrite {
-        return Ok(Files::none().folder("--out", &args.out, any).with_config(&args.flags.config()?));
+    // A run may go on with the configuration in its folder after a change of it: nothing of that is lost.
+    if args.resume && std::fs::read(args.out.join("config.toml")).is_ok_and(|text| is_resolved(&text)) {
+        own.retain(|(name, _)| *name != "config.toml");
     }
-    let files = Files::none().folder("--out", &args.out, run_files());
-    Ok(files.with_config(&args.flags.config()?).or(", or replace it by --overwrite"))
+    let mut files = Files::default().folder("--out", &args.out, own);
+    files.remedy = ", or replace it by --overwrite";
+    // A run that goes on reads what its checkpoint says.
+    if args.resume { Ok(files) } else { Ok(files.with_config(&args.flags.config()?)) }
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

@@ -1,7 +1,6 @@
 //! `vista probe`.
 
 use crate::cli::judged::{Judged, LabelledPhotos, best_on_test, watched};
-use crate::cli::paths::Files;
 use crate::engine::nn::ResNet;
 use crate::error::{Error, Result};
 use crate::transfer::classify::{Probe, ProbeResult, SgdProbe};
@@ -21,7 +20,7 @@ enum Protocol {
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    judged: Judged,
+    pub(super) judged: Judged,
     #[command(flatten)]
     photos: LabelledPhotos,
     /// How the classifier is trained.
@@ -42,10 +41,6 @@ pub(super) struct Args {
     /// Also judge the same encoder before training, batch norm with statistics of the train photos.
     #[arg(long)]
     floor: bool,
-}
-
-pub(super) fn files(args: &Args) -> Result<Files> {
-    args.judged.files("probe")
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `vista voc`.
 
 use crate::cli::judged::{Judged, Judging, Watch, warn, watched};
-use crate::cli::paths::{Files, Input};
+use crate::cli::paths::Input;
 use crate::error::{Error, Result};
 use crate::photos::{Album, Photos, Source, multi_label_split};
 use crate::transfer::classify::{
@@ -15,7 +15,7 @@ use std::sync::Mutex;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    judged: Judged,
+    pub(super) judged: Judged,
     /// Csv list of photos: `file`, `labels` (joined by `;`), `split` (`train` and `test`).
     #[arg(long, value_name = "LIST")]
     labelled: Input,
@@ -42,10 +42,6 @@ pub(super) struct Args {
     /// and hand-made features.
     #[arg(long)]
     floor: bool,
-}
-
-pub(super) fn files(args: &Args) -> Result<Files> {
-    args.judged.files("voc")
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -126,12 +122,7 @@ fn described(album: &Album) -> Embedded {
     watched(ids.len(), "hand-made features of photos", |heard| handmade_features(album, &ids, heard))
 }
 
-fn judge(
-    judging: &Judging,
-    voc: &Voc,
-    classes: &[usize],
-    [train, test]: &[Embedded; 2],
-) -> Result<VocResult> {
+fn judge(judging: &Judging, voc: &Voc, classes: &[usize], sets: &[Embedded; 2]) -> Result<VocResult> {
     let total = voc.fits(classes.len());
     let watch = Mutex::new(Watch::new(total as u64));
     let heard = |done: usize| {
@@ -140,28 +131,28 @@ fn judge(
             watch.at(done as u64, || format!("{done} of {total} machines"));
         }
     };
-    let albums = &judging.albums;
-    let labels = [train.multi_labels(&albums.train, classes), test.multi_labels(&albums.test, classes)];
-    let classes = classes.len();
-    let train = MultiLabelled { features: &train.values, labels: &labels[0], classes };
-    let test = MultiLabelled { features: &test.values, labels: &labels[1], classes };
+    let albums = judging.albums.both();
+    let labels = [0, 1].map(|i| sets[i].multi_labels(albums[i], classes));
+    let [train, test] = [0, 1].map(|i| MultiLabelled {
+        features: &sets[i].values,
+        labels: &labels[i],
+        classes: classes.len(),
+    });
     voc.run(&train, &test, &heard)
 }
 
 /// The classes to judge, as numbers in the list's order.
 fn chosen_classes(args: &Args, [train, test]: &[Photos; 2]) -> Result<Vec<usize>> {
     let all = train.classes();
-    let number = |(name, file): (String, &Input)| {
-        all.iter().position(|class| *class == name).ok_or_else(|| {
+    let number = |name: &String, file: &Path| {
+        all.iter().position(|class| class == name).ok_or_else(|| {
             let what = format!("class {name:?} is not in {}", args.labelled.display());
             Error::input(what, file.display().to_string(), "name classes of the list")
         })
     };
     let mut wanted: Vec<usize> = match &args.classes {
         None => (0..all.len()).collect(),
-        Some(file) => {
-            class_names(file)?.into_iter().map(|name| number((name, file))).collect::<Result<_>>()?
-        }
+        Some(file) => class_names(file)?.iter().map(|name| number(name, file)).collect::<Result<_>>()?,
     };
     wanted.sort_unstable();
     wanted.dedup();

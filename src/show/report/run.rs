@@ -64,26 +64,14 @@ fn facts(config: &Config, history: &History) -> Vec<[String; 2]> {
     let photos = config.data.photos.as_ref().map_or("the bundled photos".into(), |p| p.display().to_string());
     let steps = last("step").unwrap_or(0.0);
     let views = history.series("step").last().map_or(0.0, |p| p.0);
+    let (batch, made, size) = (config.train.batch, config.image_views().len(), config.views.size);
+    let minutes = last("seconds").unwrap_or(0.0) / 60.0;
     let mut all = vec![
         ("method", config.method.name().into()),
         ("encoder", format!("{}, width {}", lower(&config.model.backbone), config.model.width)),
         ("photos", photos),
-        (
-            "views",
-            format!(
-                "{} images x {} of {} px a step",
-                config.train.batch,
-                config.image_views().len(),
-                config.views.size
-            ),
-        ),
-        (
-            "done",
-            format!(
-                "{steps:.0} steps, {views:.0} views, {:.1} minutes",
-                last("seconds").unwrap_or(0.0) / 60.0
-            ),
-        ),
+        ("views", format!("{batch} images x {made} of {size} px a step")),
+        ("done", format!("{steps:.0} steps, {views:.0} views, {minutes:.1} minutes")),
         ("seed", config.seed.to_string()),
     ];
     if let Some(path) = &config.init {
