@@ -16,7 +16,7 @@
 //! **FLOPs.** 2 for each multiply-add of a convolution or matrix product, by its definition.
 
 use super::profile::label;
-use super::step::{self, StepConfig, TrainingStep, half_note};
+use super::step::{self, StepConfig, TrainingStep};
 use crate::engine::device::{Device, Events};
 use crate::engine::optim::ema_update;
 use crate::error::{Result, readable_bytes};
@@ -76,14 +76,9 @@ pub struct PhaseRow {
 /// What a training step asks of a GPU.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// The network.
-    pub model: String,
-    /// Images in the step.
-    pub batch: usize,
-    /// Their side, pixels.
-    pub image_size: usize,
-    /// Whether activations are kept as f16.
-    pub half: bool,
+    /// The network and its images.
+    #[serde(flatten)]
+    pub config: StepConfig,
     /// The most bytes of tensors in use at once: parameters, momentum buffers, activations, gradients, key encoder.
     pub peak_tensor_bytes: u64,
     /// In the order of the step; the last is the total.
@@ -93,12 +88,7 @@ pub struct Plan {
 /// What is counted, and a table of phases, their ops and their kernels.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Plan { model, batch, image_size: size, .. } = self;
-        let half = half_note(self.half);
-        writeln!(
-            f,
-            "{model}{half}, {batch} x 3 x {size} x {size}, one training step on a discrete GPU, not run"
-        )?;
+        writeln!(f, "{}, one training step on a discrete GPU, not run", self.config)?;
         writeln!(f, "memory: tensors {}", readable_bytes(self.peak_tensor_bytes))?;
         f.write_str(
             "least: every op reads each input once (backward of batch norm twice) and writes each result once;\n\
@@ -155,9 +145,7 @@ impl Plan {
         ema_update(&key, &training.net, 0.99)?;
         phases.push(PhaseRow::of("ema", &device.take_trace()?));
         phases.push(PhaseRow::total(&phases));
-        let StepConfig { architecture, batch, image_size, half, .. } = config;
-        let model = architecture.to_string();
-        Ok(Plan { model, batch, image_size, half, peak_tensor_bytes: device.usage().1, phases })
+        Ok(Plan { config, peak_tensor_bytes: device.usage().1, phases })
     }
 }
 

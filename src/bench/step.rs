@@ -8,6 +8,8 @@ use crate::engine::optim::{Optimizer, Sgd, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rand::{SeedableRng, rngs::StdRng};
+use serde::Serialize;
+use std::fmt;
 
 /// `resnet18`, `resnet34` or `resnet50`.
 ///
@@ -20,11 +22,13 @@ pub fn parse_architecture(name: &str) -> Result<Architecture> {
 }
 
 /// What a training step is of: a ResNet with torchvision's stem, and square images.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct StepConfig {
     /// The network.
+    #[serde(rename = "model")]
     pub architecture: Architecture,
     /// Channels of its first stage; 64 is usual.
+    #[serde(skip)]
     pub width: usize,
     /// Images in the step.
     pub batch: usize,
@@ -38,6 +42,15 @@ impl StepConfig {
     /// A step of a network of the usual width, in f32.
     pub fn new(architecture: Architecture, [batch, image_size]: [usize; 2]) -> StepConfig {
         StepConfig { architecture, width: 64, batch, image_size, half: false }
+    }
+}
+
+/// `resnet18 with activations in f16, 16 x 3 x 96 x 96`
+impl fmt::Display for StepConfig {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let StepConfig { architecture, batch, image_size: size, .. } = self;
+        let half = if self.half { " with activations in f16" } else { "" };
+        write!(f, "{architecture}{half}, {batch} x 3 x {size} x {size}")
     }
 }
 
@@ -110,9 +123,4 @@ pub(super) fn forward_work(architecture: Architecture, sizes: [usize; 2]) -> Res
     device.start_trace();
     step.loss(&Tape::inert(&device))?;
     Ok(device.take_trace()?.ops.iter().map(|op| op.work).sum())
-}
-
-/// What stands behind a network's name where its activations are f16.
-pub(super) fn half_note(half: bool) -> &'static str {
-    if half { " with activations in f16" } else { "" }
 }

@@ -83,25 +83,23 @@ impl Judged {
         &self,
         command: &'static str,
         albums: impl FnOnce() -> Result<LabelledAlbums>,
-    ) -> Result<Judging> {
+    ) -> Result<Judging<'_>> {
         let began = Instant::now();
         let (albums, opened) = (albums()?, self.chosen.open()?);
-        let checkpoint = self.chosen.checkpoint.display().to_string();
-        Ok(Judging { opened, albums, command, path: self.path(command), checkpoint, began })
+        Ok(Judging { args: self, command, opened, albums, began })
     }
 }
 
 /// A judging command at work: an encoder, labelled photos, and where the figures go.
-pub(super) struct Judging {
+pub(super) struct Judging<'a> {
+    args: &'a Judged,
+    command: &'static str,
     pub(super) opened: Opened,
     pub(super) albums: LabelledAlbums,
-    command: &'static str,
-    path: Option<PathBuf>,
-    checkpoint: String,
     began: Instant,
 }
 
-impl Judging {
+impl Judging<'_> {
     /// Frozen features of the train and the test photos by a backbone of this architecture.
     pub(super) fn embed(&self, backbone: &ResNet) -> Result<[Embedded; 2]> {
         let [train, test] = self.albums.both();
@@ -136,7 +134,7 @@ impl Judging {
         warn_of_undecodable(self.albums.both());
         lines.iter().for_each(|line| say!("{line}"));
         let mut all = json!({
-            "checkpoint": self.checkpoint,
+            "checkpoint": self.args.chosen.checkpoint.display().to_string(),
             "seconds": self.began.elapsed().as_secs_f64(),
             "encoder": self.opened.facts(),
             "dataset": self.dataset(),
@@ -144,8 +142,9 @@ impl Judging {
         let more = facts.as_object_mut().and_then(|facts| facts.remove("dataset"));
         extend(&mut all["dataset"], more.unwrap_or_default());
         extend(&mut all, facts);
-        write_json(self.path.as_deref(), self.command, all)?;
-        self.path.iter().for_each(|path| println!("figures  {}", path.display()));
+        let path = self.args.path(self.command);
+        write_json(path.as_deref(), self.command, all)?;
+        path.iter().for_each(|path| println!("figures  {}", path.display()));
         Ok(())
     }
 

@@ -33,13 +33,6 @@ impl<const WRITTEN: bool> AsRef<Path> for Named<WRITTEN> {
     }
 }
 
-/// A default value.
-impl<const WRITTEN: bool> From<&str> for Named<WRITTEN> {
-    fn from(path: &str) -> Named<WRITTEN> {
-        Named(path.into())
-    }
-}
-
 impl<const WRITTEN: bool> ValueParserFactory for Named<WRITTEN> {
     type Parser = MapValueParser<PathBufValueParser, fn(PathBuf) -> Named<WRITTEN>>;
     fn value_parser() -> Self::Parser {

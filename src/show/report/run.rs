@@ -60,7 +60,6 @@ fn facts(config: &Config, history: &History) -> Vec<[String; 2]> {
         Some((all.first()?.1, all.last()?.1))
     };
     let last = |field: &str| ends(field).map(|(_, last)| last);
-    let lower = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
     let photos = config.data.photos.as_ref().map_or("the bundled photos".into(), |p| p.display().to_string());
     let steps = last("step").unwrap_or(0.0);
     let views = history.series("step").last().map_or(0.0, |p| p.0);
@@ -68,7 +67,7 @@ fn facts(config: &Config, history: &History) -> Vec<[String; 2]> {
     let minutes = last("seconds").unwrap_or(0.0) / 60.0;
     let mut all = vec![
         ("method", config.method.name().into()),
-        ("encoder", format!("{}, width {}", lower(&config.model.backbone), config.model.width)),
+        ("encoder", format!("{}, width {}", config.model.backbone, config.model.width)),
         ("photos", photos),
         ("views", format!("{batch} images x {made} of {size} px a step")),
         ("done", format!("{steps:.0} steps, {views:.0} views, {minutes:.1} minutes")),
