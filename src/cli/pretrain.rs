@@ -126,6 +126,9 @@ pub(super) struct Flags {
     seed: Option<u64>,
 }
 
+/// What `--half` stands for.
+const HALF: &str = "half = { activations = true, queue = true, checkpoint = true }";
+
 impl Flags {
     /// Preset, then file, then flags, then settings.
     pub(super) fn config(&self) -> Result<Config> {
@@ -158,11 +161,8 @@ impl Flags {
         let views = self.views.filter(|_| config.whole("views").is_some());
         if let (None, Some(n)) = (views, self.views.filter(|&n| n != 2)) {
             let what = format!("{n} views of each image, of which {} has two", config.method.name());
-            return Err(Error::input(
-                what,
-                format!("--views {n}"),
-                "leave it out: only some methods have `method.views`",
-            ));
+            let advice = "leave it out: only some methods have `method.views`";
+            return Err(Error::input(what, format!("--views {n}"), advice));
         }
         let path = |p: &Option<Input>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
         let flags = [
@@ -181,11 +181,10 @@ impl Flags {
             number("steps", "train.steps", self.steps.map(|n| n.to_string())),
             number("minutes", "train.minutes", self.minutes.map(|n| format!("{n:?}"))),
             number("seed", "seed", self.seed.map(|n| n.to_string())),
+            self.half.then(|| (HALF.into(), "--half".into())),
+            self.follow_links.then(|| ("data.follow_links = true".into(), "--follow-links".into())),
         ];
-        let half = "half = { activations = true, queue = true, checkpoint = true }";
-        let half = self.half.then(|| (half.to_string(), "--half".to_string()));
-        let links = self.follow_links.then(|| ("data.follow_links = true".into(), "--follow-links".into()));
-        for (line, place) in flags.into_iter().flatten().chain(half).chain(links) {
+        for (line, place) in flags.into_iter().flatten() {
             config = config.merged(&line, &place)?;
         }
         // The demo's time limit is for those who ask for nothing else.
@@ -200,8 +199,9 @@ impl Flags {
 /// kNN on the labelled photos of a configuration, if it has any.
 ///
 /// # Errors
-/// [`Error::Input`] for photos that can't be used.
+/// As [`Config::check`]; [`Error::Input`] for photos that can't be used.
 pub fn judge_of(config: &Config) -> Result<Option<Box<dyn Judge>>> {
+    config.check()?;
     let Some([train, test]) = judge_photos(config)? else { return Ok(None) };
     Ok(Some(Box::new(KnnJudge {
         train: album(config, train),
@@ -265,15 +265,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
         return dry_run(args);
     }
     signals::listen();
-    let mut trainer = match args.resume {
-        true => resumed(args)?,
-        false => {
-            let config = args.flags.config()?;
-            let open = if args.overwrite { Trainer::overwriting } else { Trainer::new };
-            config.check()?;
-            let judge = judge_of(&config)?;
-            open(config, &args.out, judge)?
-        }
+    let mut trainer = if args.resume {
+        resumed(args)?
+    } else {
+        let config = args.flags.config()?;
+        let judge = judge_of(&config)?;
+        let open = if args.overwrite { Trainer::overwriting } else { Trainer::new };
+        open(config, &args.out, judge)?
     };
     if args.quiet {
         trainer.be_quiet();
@@ -296,10 +294,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let protocol = protocol(trainer.config());
     let summary = trainer.run()?;
     if signals::stop_at_once() {
-        let checkpoint = summary.checkpoint.display();
-        return Err(Error::Interrupted(format!(
-            "interrupted after the last step: all is saved in {checkpoint}"
-        )));
+        let saved = summary.checkpoint.display();
+        let what = format!("interrupted after the last step: all is saved in {saved}");
+        return Err(Error::Interrupted(what));
     }
     let page = report::write(&args.out, REPORT_PHOTOS, &summary.device, &mut |_, _| {});
     let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
@@ -322,13 +319,12 @@ fn dry_run(args: &Args) -> Result<()> {
     print!("{}", config.to_toml());
     // A folder of its own: what is measured leaves nothing behind in the run's.
     let folder = std::env::temp_dir().join(format!("vista-dry-run-{}", std::process::id()));
-    let judge = config.check().and_then(|()| judge_of(&config));
-    let measured =
-        judge.and_then(|judge| Trainer::overwriting(config.clone(), &folder, judge)).and_then(|trainer| {
-            println!("\n{}", trainer.describe());
-            trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
-            trainer.rehearse()
-        });
+    let trainer = judge_of(&config).and_then(|judge| Trainer::overwriting(config.clone(), &folder, judge));
+    let measured = trainer.and_then(|trainer| {
+        println!("\n{}", trainer.describe());
+        trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+        trainer.rehearse()
+    });
     let _ = std::fs::remove_dir_all(&folder);
     let (total, seconds) = measured?;
     // The first step also builds kernels and fills pools.
@@ -376,7 +372,6 @@ fn resumed(args: &Args) -> Result<Trainer> {
     if !args.quiet && !args.json {
         println!("resume   step {} of {}", found.step(), found.path().display());
     }
-    config.check()?;
     let judge = judge_of(&config)?;
     Trainer::resume(config, &args.out, judge, found)
 }

@@ -6,7 +6,7 @@ use crate::photos::views::{CropBox, resized_crop};
 use crate::photos::{Album, Rgb};
 use crate::pretrain::{album, checkpoint, pretraining_photos, starting_encoder};
 use crate::show::figures::{Drawing, Figure, Sampler, Study, gone};
-use crate::transfer::classify::{self, nearest, principal, tsne, unit};
+use crate::transfer::classify::{self, Neighbour, nearest, principal, tsne, unit};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -62,26 +62,9 @@ pub fn gallery(
     }
     let [queries, keys] = study.samples();
     let found = nearest(&queries.points(1, false), &keys.points(1, false), NEIGHBOURS);
-    let thumbnails: Vec<Thumbnail> =
-        ids.par_iter().map(|&id| Thumbnail::of(&album, id)).collect::<Result<_>>()?;
-    let photos: Vec<Value> = ids
-        .iter()
-        .zip(&thumbnails)
-        .enumerate()
-        .map(|(row, (&id, thumbnail))| {
-            let near: Vec<Value> =
-                found[row].iter().map(|n| json!([n.key, round(n.similarity, 3)])).collect();
-            json!({
-                "name": album.photos().name(id),
-                "labels": album.photos().labels(id),
-                "jpeg": thumbnail.jpeg,
-                "size": [thumbnail.width, thumbnail.height],
-                "query": thumbnail.share(queries.crops[row]),
-                "key": thumbnail.share(keys.crops[row]),
-                "near": near,
-            })
-        })
-        .collect();
+    let entry =
+        |(row, &id): (usize, &usize)| photo(&album, id, [queries.crops[row], keys.crops[row]], &found[row]);
+    let photos: Vec<Value> = ids.par_iter().enumerate().map(entry).collect::<Result<_>>()?;
     let figures = [study.scores(), study.neighbours(QUERIES)?]
         .into_iter()
         .chain(study.purity(config.whole("k").unwrap_or(20)));
@@ -106,33 +89,29 @@ pub(super) fn checkpoint_of(folder: &Path) -> PathBuf {
     folder.join("checkpoint.safetensors")
 }
 
-/// A small picture of a photo.
-struct Thumbnail {
-    jpeg: String,
-    width: usize,
-    height: usize,
-    /// Sides of the photo itself, in which crops are given.
-    own: [usize; 2],
-}
-
-impl Thumbnail {
-    fn of(album: &Album, id: usize) -> Result<Thumbnail> {
-        let bad = |why: String| gone(album.photos(), id, why);
-        let photo = album.photo(id).map_err(bad)?;
-        let Rgb { width, height, .. } = photo.image;
-        let longer = width.max(height);
-        let side = |x: usize| (x * THUMBNAIL.min(longer) / longer).max(1);
-        let small = resized_crop(&photo.image, CropBox::whole(&photo.image), side(width), side(height));
-        let jpeg = jpeg(&small, QUALITY).map_err(bad)?;
-        Ok(Thumbnail { jpeg, width: small.width, height: small.height, own: [photo.width, photo.height] })
-    }
-
-    /// A box `[x, y, width, height]` in hundredths of the photo.
-    fn share(&self, b: CropBox) -> [f64; 4] {
-        let [w, h] = self.own.map(|side| side as f64);
-        [b.x0 as f64 / w, b.y0 as f64 / h, (b.x1 - b.x0) as f64 / w, (b.y1 - b.y0) as f64 / h]
-            .map(|share| (1e4 * share).round() / 100.0)
-    }
+/// A photo on the page: a thumbnail, its crops as `[x, y, width, height]` in hundredths of it, its neighbours.
+fn photo(album: &Album, id: usize, [query, key]: [CropBox; 2], near: &[Neighbour]) -> Result<Value> {
+    let bad = |why: String| gone(album.photos(), id, why);
+    let photo = album.photo(id).map_err(bad)?;
+    let Rgb { width, height, .. } = photo.image;
+    let longer = width.max(height);
+    let side = |x: usize| (x * THUMBNAIL.min(longer) / longer).max(1);
+    let small = resized_crop(&photo.image, CropBox::whole(&photo.image), side(width), side(height));
+    // Crops are given in the pixels of the photo itself, which may have been shrunk.
+    let [w, h] = [photo.width as f64, photo.height as f64];
+    let share = |b: CropBox| {
+        let area = [b.x0 as f64 / w, b.y0 as f64 / h, b.width() as f64 / w, b.height() as f64 / h];
+        area.map(|share| (1e4 * share).round() / 100.0)
+    };
+    Ok(json!({
+        "name": album.photos().name(id),
+        "labels": album.photos().labels(id),
+        "jpeg": jpeg(&small, QUALITY).map_err(bad)?,
+        "size": [small.width, small.height],
+        "query": share(query),
+        "key": share(key),
+        "near": near.iter().map(|n| json!([n.key, round(n.similarity, 3)])).collect::<Vec<_>>(),
+    }))
 }
 
 /// The planes on which photos are shown: name, caption, `[x, y]` of each photo in 0 to 1.
