@@ -54,10 +54,7 @@ fn kinds() -> String {
 }
 
 pub(super) fn files(args: &Args) -> Files {
-    match args.json.as_ref().and_then(Output::file) {
-        Some(path) => Files::default().file("--json", path, Mark::Command("bench")),
-        None => Files::default(),
-    }
+    Files::default().file("--json", args.json.as_ref().and_then(Output::file), Mark::Command("bench"))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

@@ -60,7 +60,7 @@ impl Args {
 
 pub(super) fn files(args: &Args) -> Files {
     let mark = if args.format == Format::Onnx { ONNX_MARK } else { MARK };
-    Files::default().file("--out", &args.target(), Mark::Words(mark))
+    Files::default().file("--out", Some(&args.target()), Mark::Words(mark))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

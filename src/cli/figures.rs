@@ -4,6 +4,7 @@ use super::judged::{extend, warn, warn_of_undecodable};
 use super::paths::{Files, Input, Mark, Output, marked};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
+use crate::files::identity;
 use crate::photos::{Album, Photos, Source};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
@@ -92,11 +93,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
     let (seed, encoders) = (args.seed.unwrap_or(config.seed), [&before, &after]);
     let photos = album(&config, photos);
-    let main = args.study(
-        &Sampler { album: &photos, views: &config.views, seed, device: &device },
-        encoders,
-        &config,
-    )?;
+    let study = |album| {
+        args.study(&Sampler { album, views: &config.views, seed, device: &device }, encoders, &config)
+    };
+    let main = study(&photos)?;
     let labelled = labelled.map(|photos| album(&config, photos));
     save(&out, &main.scores(), &photos)?;
     save(&out, &main.neighbours(args.queries)?, &photos)?;
@@ -104,10 +104,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let judged = labelled.as_ref().unwrap_or(&photos);
     let purity = match &labelled {
         None => main.purity(k),
-        Some(album) => {
-            let sampler = Sampler { album, views: &config.views, seed, device: &device };
-            args.study(&sampler, encoders, &config)?.purity(k)
-        }
+        Some(album) => study(album)?.purity(k),
     };
     warn_of_undecodable([&photos].into_iter().chain(&labelled));
     match purity {
@@ -147,10 +144,10 @@ impl Args {
                 (judges.map(|[train, _]| train), own.as_ref().map(|own| own.join("train")))
             }
         };
-        let same =
-            |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
         match (labelled, &config.data.photos, place) {
-            (Some(labelled), Some(data), Some(place)) if same(data, &place) => Ok((labelled, None)),
+            (Some(labelled), Some(data), Some(place)) if identity(data) == identity(&place) => {
+                Ok((labelled, None))
+            }
             (labelled, ..) => Ok((photos, labelled)),
         }
     }

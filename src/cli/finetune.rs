@@ -50,10 +50,7 @@ pub(super) struct Args {
 
 pub(super) fn files(args: &Args) -> Result<Files> {
     let files = args.judged.files("finetune")?;
-    Ok(match &args.out {
-        Some(out) => files.file("--out", out, Mark::Words(checkpoint::ENCODER)),
-        None => files,
-    })
+    Ok(files.file("--out", args.out.as_deref(), Mark::Words(checkpoint::ENCODER)))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

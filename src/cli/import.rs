@@ -38,7 +38,7 @@ fn small_stem(name: String) -> Stem {
 }
 
 pub(super) fn files(args: &Args) -> Files {
-    Files::default().file("--out", &args.out, Mark::Words(checkpoint::ENCODER))
+    Files::default().file("--out", Some(&args.out), Mark::Words(checkpoint::ENCODER))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

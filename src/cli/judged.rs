@@ -65,9 +65,7 @@ impl Judged {
     pub(super) fn files(&self, command: &'static str) -> Result<Files> {
         let checkpoint = &*self.chosen.checkpoint;
         std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
-        let path = self.path(command);
-        Ok(path
-            .map_or(Files::default(), |path| Files::default().file("--json", &path, Mark::Command(command))))
+        Ok(Files::default().file("--json", self.path(command).as_deref(), Mark::Command(command)))
     }
 
     /// Where the command's figures go; `None` for standard output.

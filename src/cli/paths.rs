@@ -87,9 +87,9 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// A file that the command writes into a folder that must be there; it may replace one with this mark.
-    pub(super) fn file(mut self, flag: &'static str, path: &Path, mark: Mark) -> Files {
-        self.writes.push(Target { flag, path: path.into(), mark });
+    /// A file that the command writes, if it does, into a folder that must be there; it may replace one with this mark.
+    pub(super) fn file(mut self, flag: &'static str, path: Option<&Path>, mark: Mark) -> Files {
+        self.writes.extend(path.map(|path| Target { flag, path: path.into(), mark }));
         self
     }
 

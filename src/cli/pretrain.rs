@@ -287,7 +287,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     trainer.after_epoch(move |folder| {
         // The page is made of the whole log: often enough to look at, seldom enough to cost nothing.
         if written.elapsed() > REPORT_EVERY {
-            let _ = report::write(folder, 0, &Device::cpu(), &mut |_, _| {}); // the last one tells what is wrong
+            let _ = report::write(folder, 0, &Device::cpu()); // the last one tells what is wrong
             written = Instant::now();
         }
     });
@@ -298,7 +298,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         let what = format!("interrupted after the last step: all is saved in {saved}");
         return Err(Error::Interrupted(what));
     }
-    let page = report::write(&args.out, REPORT_PHOTOS, &summary.device, &mut |_, _| {});
+    let page = report::write(&args.out, REPORT_PHOTOS, &summary.device);
     let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
     match (args.json, args.quiet) {
         (true, _) => println!("{}", as_json(&summary)),

@@ -41,7 +41,7 @@ impl Args {
 }
 
 pub(super) fn files(args: &Args) -> Files {
-    Files::default().file("--out", &args.page(), Mark::Words(report::MARK))
+    Files::default().file("--out", Some(&args.page()), Mark::Words(report::MARK))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

@@ -45,18 +45,12 @@ pub fn page(runs: &[RunFacts], gallery: &Value, live: Option<u64>) -> String {
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) or [`Error::Io`](crate::Error::Io) if the folder holds no run or can't be written.
-pub fn write(
-    folder: &Path,
-    photos: usize,
-    device: &Device,
-    progress: &mut dyn FnMut(usize, usize),
-) -> Result<PathBuf> {
+pub fn write(folder: &Path, photos: usize, device: &Device) -> Result<PathBuf> {
     let run = RunFacts::read(folder)?;
     let gallery = match photos {
         0 => missing("This page was made without photos."),
-        _ => {
-            gallery(folder, photos, device, progress).unwrap_or_else(|e| missing(format!("No photos: {e}.")))
-        }
+        _ => gallery(folder, photos, device, &mut |_, _| {})
+            .unwrap_or_else(|e| missing(format!("No photos: {e}."))),
     };
     let path = folder.join("report.html");
     files::replace(&path, page(&[run], &gallery, None).as_bytes())?;

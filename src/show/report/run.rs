@@ -55,11 +55,7 @@ impl RunFacts {
 
 /// The first things that a person wants to know.
 fn facts(config: &Config, history: &History) -> Vec<[String; 2]> {
-    let ends = |field: &str| {
-        let all = history.series(field);
-        Some((all.first()?.1, all.last()?.1))
-    };
-    let last = |field: &str| ends(field).map(|(_, last)| last);
+    let last = |field: &str| history.series(field).last().map(|point| point.1);
     let photos = config.data.photos.as_ref().map_or("the bundled photos".into(), |p| p.display().to_string());
     let steps = last("step").unwrap_or(0.0);
     let views = history.series("step").last().map_or(0.0, |p| p.0);
