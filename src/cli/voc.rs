@@ -58,17 +58,18 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Ok(LabelledAlbums::new(photos))
     })?;
     let judge = |sets: [Embedded; 2]| judge(&judging, &voc, &classes, &sets);
-    let trained = judge(judging.embed(&judging.opened.encoder.backbone)?)?;
-    let mut floors = Vec::new();
+    let mut found = vec![("this checkpoint", judge(judging.embed(&judging.opened.encoder.backbone)?)?)];
     if args.floor {
-        floors.push(("untrained", judge(judging.embed(&judging.untrained()?.backbone)?)?));
-        floors.push(("hand-made", judge(judging.albums.both().map(described))?));
+        found.push(("untrained", judge(judging.embed(&judging.untrained()?.backbone)?)?));
+        found.push(("hand-made", judge(judging.albums.both().map(described))?));
     }
     let all = judging.albums.train.photos().classes();
     let names: Vec<&str> = classes.iter().map(|&class| all[class].as_str()).collect();
-    let mut lines = table(&trained, &names, &floors);
+    let mut lines = table(&found, &names);
     lines.push(judging.counts());
-    let floors: Value = floors.iter().map(|(name, found)| (name.to_string(), summary(found))).collect();
+    let means = |r: &VocResult| json!({ "map_area": r.map_area, "map_11point": r.map_11point });
+    let floors: Value = found[1..].iter().map(|(name, result)| (name.to_string(), means(result))).collect();
+    let trained = &found[0].1;
     judging.finish(
         &lines,
         json!({
@@ -92,27 +93,22 @@ pub(super) fn run(args: &Args) -> Result<()> {
     )
 }
 
-fn summary(found: &VocResult) -> Value {
-    json!({ "map_area": found.map_area, "map_11point": found.map_11point })
-}
-
-fn table(trained: &VocResult, names: &[&str], floors: &[(&str, VocResult)]) -> Vec<String> {
+/// A line for each class by this checkpoint, then the means by each encoder.
+fn table(found: &[(&str, VocResult)], names: &[&str]) -> Vec<String> {
     let heading =
         format!("{:20} {:>6} {:>5} {:>8}  {:>6} {:>8}", "class", "train", "test", "cost", "area", "11-point");
-    let of_class = names.iter().zip(&trained.classes).map(|(name, c)| {
+    let mut lines = vec![heading];
+    lines.extend(names.iter().zip(&found[0].1.classes).map(|(name, c)| {
         let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
         let (area, eleven) = (number(c.area), number(c.eleven_point));
         let cost = format!("{:.1e}", c.cost);
         format!("{name:20} {:>6} {:>5} {cost:>8}  {area:>6} {eleven:>8}", c.train_positives, c.test_positives)
-    });
-    let mut lines: Vec<String> = std::iter::once(heading).chain(of_class).collect();
+    }));
     lines.push(format!("mean average precision of {} classes   area  11-point", names.len()));
     let means =
-        std::iter::once(("this checkpoint", trained)).chain(floors.iter().map(|(n, found)| (*n, found)));
-    lines.extend(
-        means.map(|(n, found)| format!("{n:36} {:6.4}    {:6.4}", found.map_area, found.map_11point)),
-    );
-    lines.push(format!("{:36} {:6.4}", "random ranking (share of positives)", trained.chance));
+        found.iter().map(|(name, r)| format!("{name:36} {:6.4}    {:6.4}", r.map_area, r.map_11point));
+    lines.extend(means);
+    lines.push(format!("{:36} {:6.4}", "random ranking (share of positives)", found[0].1.chance));
     lines
 }
 
@@ -174,23 +170,19 @@ fn class_names(file: &Path) -> Result<Vec<String>> {
     let text = crate::files::read_text(file, MAX_CLASSES)?;
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let bad = |e: csv::Error| Error::input(format!("not a list ({e})"), place(), "give one class a line");
-    let mut lines = reader.records().collect::<csv::Result<Vec<_>>>().map_err(bad)?;
-    let column = |line: &csv::StringRecord, names: &[&str]| {
-        line.iter().position(|cell| names.iter().any(|n| cell.trim().eq_ignore_ascii_case(n)))
+    let lines = reader.records().collect::<csv::Result<Vec<_>>>().map_err(bad)?;
+    let column = |names: &[&str]| {
+        let is_one = |cell: &str| names.iter().any(|name| cell.trim().eq_ignore_ascii_case(name));
+        lines.first()?.iter().position(is_one)
     };
-    let headings = lines.first().map(|l| (column(l, &["word", "class", "name"]), column(l, &["frequent"])));
-    let (name, frequent) = match headings {
-        Some((Some(name), frequent)) => {
-            lines.remove(0);
-            (name, frequent)
-        }
-        _ => (0, None),
-    };
+    // Without a heading the first column has the names.
+    let heading = column(&["word", "class", "name"]);
+    let frequent = heading.and_then(|_| column(&["frequent"]));
     let cell = |line: &csv::StringRecord, column: usize| line.get(column).unwrap_or("").trim().to_string();
-    let names: Vec<String> = lines
+    let names: Vec<String> = lines[usize::from(heading.is_some())..]
         .iter()
         .filter(|line| frequent.is_none_or(|f| cell(line, f) == "1"))
-        .map(|line| cell(line, name))
+        .map(|line| cell(line, heading.unwrap_or(0)))
         .filter(|name| !name.is_empty())
         .collect();
     if names.is_empty() {
