@@ -165,10 +165,6 @@ fn groups(runs: &[SweepRun]) -> impl Iterator<Item = &[SweepRun]> {
     runs.chunk_by(|a, b| a.values == b.values)
 }
 
-fn finished(runs: &[SweepRun]) -> usize {
-    runs.iter().filter(|run| run.outcome.is_some()).count()
-}
-
 /// A line for each combination of values: means over seeds, with the standard deviation where there are several.
 fn table(keys: &[String], runs: &[SweepRun]) -> String {
     let mut rows = vec![keys.to_vec()];
@@ -176,7 +172,7 @@ fn table(keys: &[String], runs: &[SweepRun]) -> String {
     rows[0].extend(FIGURES.iter().map(|(name, _)| name.to_string()));
     for group in groups(runs) {
         let mut row = group[0].values.clone();
-        row.push(finished(group).to_string());
+        row.push(group.iter().filter(|run| run.outcome.is_some()).count().to_string());
         row.extend(FIGURES.iter().map(|&(name, figure)| match spread(group, figure) {
             None => "-".into(),
             Some(s) if ["steps", "seconds"].contains(&name) => format!("{:.0}", s.mean),
@@ -216,7 +212,7 @@ fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<()> {
     };
     let cell = |group: &[SweepRun]| Some((group[0].values.clone(), spread(group, figure)?));
     let cells: Vec<_> = groups(runs).filter_map(cell).collect();
-    let several = groups(runs).any(|group| finished(group) > 1);
+    let several = cells.iter().any(|(_, spread)| spread.count > 1);
     let means = groups(runs).map(|group| {
         let figures = FIGURES.iter().map(|&(name, f)| (name.to_string(), json!(spread(group, f))));
         json!({"values": group[0].values, "figures": figures.collect::<serde_json::Map<_, _>>()})

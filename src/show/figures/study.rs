@@ -116,7 +116,7 @@ impl<'a> Study<'a> {
     /// g1 . Q_g after training, as rectangles on the whole photos. Which is the worst: see [`worst`].
     ///
     /// # Errors
-    /// [`Error::Input`] if a photo can no longer be decoded.
+    /// [`Error::Input`](crate::Error::Input) if a photo can no longer be decoded.
     /// # Source
     /// MLS, Fig. 4; its authors chose the worst query by hand.
     pub fn neighbours(&self, count: usize) -> Result<Figure> {
