@@ -54,10 +54,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let behind = if prefix.is_empty() { String::new() } else { format!(" behind `{prefix}`") };
     println!("names      {}'s{behind}", source.library.name());
     let random = "so it is random: kNN and probes do not use it";
-    match (&source.head, &source.other_head) {
-        (Some(head), _) => println!("projector  {:?}, from `{}`", head.widths, head.prefix),
-        (None, Some(why)) => println!("projector  that of the file has another form ({why}), {random}"),
-        (None, None) => println!("projector  none in the file, {random}"),
+    match &source.head {
+        Ok(Some(head)) => println!("projector  {:?}, from `{}`", head.widths, head.prefix),
+        Err(why) => println!("projector  that of the file has another form ({why}), {random}"),
+        Ok(None) => println!("projector  none in the file, {random}"),
     }
     if !left_out.is_empty() {
         let shown = left_out.iter().take(3).cloned().collect::<Vec<_>>().join(", ");

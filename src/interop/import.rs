@@ -25,10 +25,8 @@ pub struct Source {
     pub library: Library,
     /// The network.
     pub backbone: ResNetConfig,
-    /// Its head of two layers, if it has one of this crate's form.
-    pub head: Option<Head>,
-    /// What is different about a head of another form.
-    pub other_head: Option<String>,
+    /// Its head of two layers, if it has one; of another form than this crate's what is different about it.
+    pub head: Result<Option<Head>, String>,
 }
 
 /// A head of two linear layers, as MoCo-v2, DenseCL and this crate have it.
@@ -91,11 +89,8 @@ impl Source {
             }
         };
         let backbone = ResNetConfig { architecture, width, stem, zero_init: false };
-        let (head, other_head) = match Head::find(weights, &prefix, backbone.features()) {
-            Ok(head) => (head, None),
-            Err(why) => (None, Some(why)),
-        };
-        Ok(Source { prefix, library, backbone, head, other_head })
+        let head = Head::find(weights, &prefix, backbone.features());
+        Ok(Source { prefix, library, backbone, head })
     }
 
     /// Whether a name behind the prefix is one of the backbone, not of a head.
@@ -145,7 +140,7 @@ impl Source {
             used.push(name);
         }
         self.check_unused(weights, &used, place)?;
-        let Some(head) = &self.head else { return Ok(used) };
+        let Ok(Some(head)) = &self.head else { return Ok(used) };
         let projector = heads.state().into_iter().filter(|param| param.name().starts_with("projector."));
         let named = |param: Param| {
             let name = format!("{}{}", head.prefix, param.name().trim_start_matches("projector."));
