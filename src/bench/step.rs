@@ -59,7 +59,6 @@ impl fmt::Display for StepConfig {
 pub struct TrainingStep {
     /// The network.
     pub net: ResNet,
-    device: Device,
     optimizer: Sgd,
     images: Tensor,
     half: bool,
@@ -75,7 +74,6 @@ impl TrainingStep {
         let images = super::ops::tensors(device, &[Input::normal([batch, size, size, 3])])?.swap_remove(0);
         Ok(TrainingStep {
             net: network(device, architecture, width)?,
-            device: device.clone(),
             optimizer: Sgd::new(SgdConfig::default()),
             images,
             half,
@@ -88,7 +86,8 @@ impl TrainingStep {
     /// # Errors
     /// [`Error::Shape`] if the images are too small for batch statistics; the device's errors; those of `after`.
     pub fn run(&mut self, mut after: impl FnMut(&'static str) -> Result<()>) -> Result<()> {
-        let tape = if self.half { Tape::half(&self.device) } else { Tape::new(&self.device) };
+        let device = self.images.device();
+        let tape = if self.half { Tape::half(device) } else { Tape::new(device) };
         let loss = self.loss(&tape)?;
         after("forward")?;
         let mut grads = loss.backward()?;
