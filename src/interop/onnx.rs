@@ -20,21 +20,17 @@ const EPS: f32 = 1e-5;
 /// # Source
 /// The operators Conv, BatchNormalization, Relu, MaxPool, Add, GlobalAveragePool and Flatten of ONNX, opset 15.
 pub fn onnx(backbone: &ResNetConfig, weights: &Weights, facts: &[(String, String)]) -> Vec<u8> {
-    let mut net = Builder { weights, nodes: Vec::new(), relus: 0 };
+    let mut net = Builder { weights, nodes: Vec::new() };
     let stride = if backbone.stem == Stem::Imagenet { 2 } else { 1 };
     let mut x = net.conv("images", "conv1", "bn1", stride);
     x = net.relu(x);
     if backbone.stem != Stem::Cifar {
         x = net.node("MaxPool", "maxpool", vec![x], window(3, 2));
     }
-    for stage in 1..=4 {
-        for index in 0.. {
-            let block = format!("layer{stage}.{index}");
-            if !net.has(&format!("{block}.conv1")) {
-                break;
-            }
+    for (stage, depth) in (1..).zip(backbone.architecture.depths()) {
+        for index in 0..depth {
             let stride = if stage > 1 && index == 0 { 2 } else { 1 };
-            x = net.block(x, &block, stride);
+            x = net.block(x, &format!("layer{stage}.{index}"), stride);
         }
     }
     // The map is an output: its name is its own.
@@ -43,14 +39,13 @@ pub fn onnx(backbone: &ResNetConfig, weights: &Weights, facts: &[(String, String
     let pooled = net.node("GlobalAveragePool", "avgpool", vec!["map".into()], Vec::new());
     let axis = Attribute { name: "axis".into(), i: 1, kind: 2, ..Attribute::default() };
     net.node("Flatten", "features", vec![pooled], vec![axis]);
-    let Builder { nodes, .. } = net;
     let known = |size: usize| Dimension { size: size as i64, ..Dimension::default() };
     let free = |name: &str| Dimension { name: name.into(), ..Dimension::default() };
     let (n, channels) = (free("batch"), known(backbone.features()));
     let graph = Graph {
         name: "backbone".into(),
-        initializer: initializers(weights, &nodes),
-        node: nodes,
+        initializer: initializers(weights, &net.nodes),
+        node: net.nodes,
         input: vec![value("images", vec![n.clone(), known(3), free("height"), free("width")])],
         output: vec![
             value("features", vec![n.clone(), channels.clone()]),
@@ -72,7 +67,6 @@ pub fn onnx(backbone: &ResNetConfig, weights: &Weights, facts: &[(String, String
 struct Builder<'a> {
     weights: &'a Weights,
     nodes: Vec<Node>,
-    relus: usize,
 }
 
 impl Builder<'_> {
@@ -98,8 +92,7 @@ impl Builder<'_> {
     }
 
     fn relu(&mut self, x: String) -> String {
-        self.relus += 1;
-        self.node("Relu", &format!("relu.{}", self.relus), vec![x], Vec::new())
+        self.node("Relu", &format!("{x}.relu"), vec![x], Vec::new())
     }
 
     /// Convolutions each with its batch norm, relu between them, the shortcut added, relu.

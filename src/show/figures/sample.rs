@@ -44,45 +44,40 @@ pub struct Sample {
     pub crops: Vec<CropBox>,
     /// Whether the view is mirrored.
     pub flips: Vec<bool>,
-    /// For each encoder.
-    pub embedded: Vec<Embedded>,
+    /// For each encoder backbone features g and projections z.
+    pub embedded: Vec<[Embedded; 2]>,
 }
 
 impl Sample {
     /// The backbone features g, or the projections z, by one of the encoders.
     pub fn points(&self, encoder: usize, projected: bool) -> Points<'_> {
-        let Embedded { g, z, g_width, z_width } = &self.embedded[encoder];
-        let (values, width) = if projected { (z, *z_width) } else { (g, *g_width) };
-        Points { values, width, photos: &self.photos }
+        let Embedded { values, width } = &self.embedded[encoder][usize::from(projected)];
+        Points { values, width: *width, photos: &self.photos }
     }
 
     /// The crops of the photos that are wanted.
     pub fn only(&self, wanted: &dyn Fn(usize) -> bool) -> Sample {
         let rows: Vec<usize> = (0..self.photos.len()).filter(|&row| wanted(self.photos[row])).collect();
-        let pick = |values: &[f32], width: usize| -> Vec<f32> {
-            rows.iter().flat_map(|row| &values[row * width..][..width]).copied().collect()
+        let of = |Embedded { values, width }: &Embedded| {
+            let values = rows.iter().flat_map(|row| &values[row * width..][..*width]).copied().collect();
+            Embedded { values, width: *width }
         };
-        let of = |e: &Embedded| Embedded { g: pick(&e.g, e.g_width), z: pick(&e.z, e.z_width), ..*e };
         Sample {
             photos: rows.iter().map(|&row| self.photos[row]).collect(),
             crops: rows.iter().map(|&row| self.crops[row]).collect(),
             flips: rows.iter().map(|&row| self.flips[row]).collect(),
-            embedded: self.embedded.iter().map(of).collect(),
+            embedded: self.embedded.iter().map(|both| both.each_ref().map(of)).collect(),
         }
     }
 }
 
-/// Unit embeddings of crops by one encoder.
+/// Unit embeddings of crops.
 #[derive(Clone, Debug, Default)]
 pub struct Embedded {
-    /// Backbone features, `[N, g_width]`, rows of length 1.
-    pub g: Vec<f32>,
-    /// Projections, `[N, z_width]`, rows of length 1.
-    pub z: Vec<f32>,
-    /// Width of g.
-    pub g_width: usize,
-    /// Width of z.
-    pub z_width: usize,
+    /// `[N, width]`, rows of length 1.
+    pub values: Vec<f32>,
+    /// How long a row is.
+    pub width: usize,
 }
 
 /// A view in the making: crop, flip, pixels.
@@ -135,7 +130,7 @@ impl Sampler<'_> {
         view: u64,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Sample> {
-        let mut sample = Sample { embedded: vec![Embedded::default(); encoders.len()], ..Sample::default() };
+        let mut sample = Sample { embedded: vec![Default::default(); encoders.len()], ..Sample::default() };
         let batch = BATCH.min(photos.len());
         for start in (0..photos.len()).step_by(batch.max(1)) {
             let from = start.min(photos.len() - batch);
@@ -145,7 +140,7 @@ impl Sampler<'_> {
             let shape = [batch, self.views.size, self.views.size, 3];
             let images = Tensor::new(self.device, shape, &pixels)?;
             for (encoder, all) in encoders.iter().zip(&mut sample.embedded) {
-                all.append(encoder, &images, fresh)?;
+                append(all, encoder, &images, fresh)?;
             }
             sample.photos.extend(&ids[fresh..]);
             sample.crops.extend(views[fresh..].iter().map(|(crop, ..)| *crop));
@@ -170,26 +165,21 @@ impl Sampler<'_> {
     }
 }
 
-impl Embedded {
-    /// Adds the unit embeddings of a batch from row `fresh` on.
-    fn append(&mut self, encoder: &ResNetEncoder, images: &Tensor, fresh: usize) -> Result<()> {
-        let tape = Tape::inert(images.device());
-        let images = tape.constant(images.clone());
-        let embedding = encoder.embed(&images, Mode::Train { groups: 1 })?;
-        let (g, z) = (embedding.get("g")?, embedding.get("z")?);
-        for (x, all, width) in [(g, &mut self.g, &mut self.g_width), (z, &mut self.z, &mut self.z_width)] {
-            let unit = run(&L2Normalize, &[x.value()])?.swap_remove(0);
-            *width = unit.shape()[1];
-            let values = unit.to_vec()?;
-            if !values.iter().all(|v| v.is_finite()) {
-                return Err(Error::Run(
-                    "an embedding is not finite: training diverged, lower optimizer.lr".into(),
-                ));
-            }
-            all.extend(&values[fresh * *width..]);
+/// Adds the unit embeddings of a batch from row `fresh` on to those of earlier batches.
+fn append(all: &mut [Embedded; 2], encoder: &ResNetEncoder, images: &Tensor, fresh: usize) -> Result<()> {
+    let tape = Tape::inert(images.device());
+    let embedding = encoder.embed(&tape.constant(images.clone()), Mode::Train { groups: 1 })?;
+    for (name, Embedded { values, width }) in ["g", "z"].into_iter().zip(all) {
+        let unit = run(&L2Normalize, &[embedding.get(name)?.value()])?.swap_remove(0);
+        *width = unit.shape()[1];
+        let rows = unit.to_vec()?;
+        if !rows.iter().all(|v| v.is_finite()) {
+            let why = "an embedding is not finite: training diverged, lower optimizer.lr";
+            return Err(Error::Run(why.into()));
         }
-        Ok(())
+        values.extend(&rows[fresh * *width..]);
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -221,9 +211,9 @@ mod tests {
             let row = photos.iter().position(|p| *p as u64 == *id).expect("every photo");
             assert_eq!((sample.crops[row], sample.flips[row]), (batch.crops[70 + i], batch.flips[70 + i]));
         }
-        let embedded = &sample.embedded[0];
-        assert_eq!((embedded.g_width, embedded.z_width, embedded.z.len()), (32, 8, 560));
-        for row in embedded.g.chunks(32).chain(embedded.z.chunks(8)) {
+        let [g, z] = &sample.embedded[0];
+        assert_eq!((g.width, z.width, z.values.len()), (32, 8, 560));
+        for row in g.values.chunks(32).chain(z.values.chunks(8)) {
             assert!((row.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-4);
         }
     }
@@ -237,8 +227,9 @@ mod tests {
         let encoder = encoder(&device);
         let all = sampler.embed(&[&encoder], &photos, 0, &mut |_| {}).expect("sample");
         let last = sampler.embed(&[&encoder], &photos[2..], 0, &mut |_| {}).expect("sample");
-        assert_eq!(all.embedded[0].g[64 * 32..], last.embedded[0].g[62 * 32..]);
-        assert_eq!(all.embedded[0].g.len(), 66 * 32);
+        let [all, last] = [all, last].map(|sample| sample.points(0, false).values.to_vec());
+        assert_eq!(all[64 * 32..], last[62 * 32..]);
+        assert_eq!(all.len(), 66 * 32);
         let message = sampler.photos(66, &|id| id == 3, &mut |_| {}).unwrap_err().to_string();
         assert!(message.contains("at least two"), "{message}");
     }
