@@ -1,6 +1,6 @@
 //! `vista figures`.
 
-use super::judged::{extend, warn, warn_of_undecodable};
+use super::judged::{embedding, extend, warn, warn_of_undecodable};
 use super::paths::{Files, Input, Mark, Output, marked};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::files::identity;
 use crate::photos::{Album, Photos, Source};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
-use crate::run::{History, Progress};
+use crate::run::History;
 use crate::show::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -167,13 +167,10 @@ impl Args {
         let slots = self.slots.or(config.whole("queue")).unwrap_or(4096).max(2);
         let slots = slots.min((0..count).filter(|&id| wanted(id)).count());
         let queries = if any { slots } else { self.queries.max(BATCH).min(slots) };
-        let (all, mut done) = (2 * slots + queries, 0);
-        let mut bar = Progress::new(all as u64);
+        let (all, mut done, mut heard) = (2 * slots + queries, 0, embedding());
         let mut progress = |views: usize| {
             done += views;
-            bar.at(done as u64, || {
-                format!("{}% of the photos decoded and embedded", 100 * done / all.max(1))
-            });
+            heard(done, all);
         };
         let photos = sampler.photos(slots, &wanted, &mut progress)?;
         Study::new(sampler, encoders, &photos, queries, &mut progress)

@@ -271,3 +271,13 @@ pub(super) fn watched<T>(total: usize, what: &str, work: impl FnOnce(&mut dyn Fn
     let mut watch = Watch::new(total as u64);
     work(&mut |done| watch.at(done as u64, || format!("{what}: {done} of {total}")))
 }
+
+/// What hears how much of some photos is decoded and embedded, and of how much.
+pub(super) fn embedding() -> impl FnMut(usize, usize) {
+    let mut watch = None;
+    move |done, total| {
+        let watch = watch.get_or_insert_with(|| Watch::new(total as u64));
+        let share = 100 * done / total.max(1);
+        watch.at(done as u64, || format!("{share}% of the photos decoded and embedded"));
+    }
+}

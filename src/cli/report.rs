@@ -1,6 +1,6 @@
 //! `vista report`.
 
-use super::judged::Watch;
+use super::judged::embedding;
 use super::paths::{Files, Input, Mark, Output};
 use crate::engine::device::Device;
 use crate::error::{Error, Result, readable_bytes};
@@ -73,13 +73,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 fn embedded(run: &Path, args: &Args) -> Result<Value> {
     let device = Device::open(&args.device)?;
-    let mut watch = None;
-    let gallery = report::gallery(run, args.photos, &device, &mut |done, total| {
-        let watch = watch.get_or_insert_with(|| Watch::new(total as u64));
-        watch
-            .at(done as u64, || format!("{}% of the photos decoded and embedded", 100 * done / total.max(1)));
-    })?;
-    drop(watch);
+    let gallery = report::gallery(run, args.photos, &device, &mut embedding())?;
     let warnings = gallery["warnings"].as_array().into_iter().flatten();
     warnings.filter_map(Value::as_str).for_each(|line| eprintln!("warning: {line}"));
     Ok(gallery)

@@ -33,12 +33,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn files(args: &Args) -> Result<Files> {
-    let picture = args.picture.as_deref();
-    if let Some(path) = picture.filter(|path| path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("png")))
-    {
-        return Err(Error::input("not .png", path.display().to_string(), "name the picture so"));
+    let Some(picture) = &args.picture else { return Ok(Files::default()) };
+    if picture.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("png")) {
+        return Err(Error::input("not .png", picture.display().to_string(), "name the picture so"));
     }
-    Ok(Files::default().file("--picture", picture, Mark::Words(PNG_MARK)))
+    Ok(Files::default().file("--picture", Some(picture), Mark::Words(PNG_MARK)))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
