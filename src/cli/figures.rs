@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Some(figure) => save(&out, &figure, judged)?,
         None => println!("no purity.svg: no labels are known; give --labelled DIR"),
     }
-    match history.and_then(|h| curves(&h.terms(), &|field| h.series(field))) {
+    match history.as_ref().and_then(curves) {
         Some(figure) => save(&out, &figure, &photos)?,
         None => println!("no curves.svg: {} is not there or holds no step; give --log FILE", log.display()),
     }

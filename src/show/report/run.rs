@@ -48,7 +48,7 @@ impl RunFacts {
             "warnings": history.of_kind("warning").cloned().collect::<Vec<Value>>(),
             "replaced": history.of_kind("replaced").cloned().collect::<Vec<Value>>(),
         });
-        let panels = course(&history.terms(), &|field| history.series(field));
+        let panels = course(&history);
         Ok(RunFacts { name, json, panels })
     }
 }
