@@ -122,10 +122,9 @@ fn maps(values: &[f32], width: usize) -> Vec<Value> {
         return Vec::new();
     }
     let first: Vec<f32> = scores.chunks(count).flat_map(|row| [row[0], row[1]]).collect();
+    let [x, y] = [0, 1].map(|axis| format!("{:.0}", 100.0 * shares[axis]));
     let held = format!(
-        "The two directions along which the photos' features differ most: {:.0} and {:.0} % of the variance.",
-        100.0 * shares[0],
-        100.0 * shares[1]
+        "The two directions along which the photos' features differ most: {x} and {y} % of the variance."
     );
     let near = "Photos that are close in all directions lie close; distances between groups mean little.";
     let mut maps = vec![json!({ "name": "PCA", "note": held, "at": framed(&first) })];
