@@ -49,14 +49,12 @@ fn tour(source: &str) -> String {
     lines.map(|line| plain(line.strip_prefix(' ').unwrap_or(line)) + "\n").collect()
 }
 
-/// A section of the documentation with its title.
+/// A section of the documentation with its title, up to the next heading.
 fn section(title: &str) -> String {
-    let lines =
-        DOCS.iter().flat_map(|page| page.lines()).skip_while(|line| line.strip_prefix("## ") != Some(title));
-    let rest = lines
-        .enumerate()
-        .take_while(|(i, line)| *i == 0 || !line.starts_with("# ") && !line.starts_with("## "));
-    rest.map(|(_, line)| plain(line.trim_start_matches("## ")) + "\n").collect()
+    let mut sections = DOCS.iter().flat_map(|page| page.split("\n## "));
+    let section =
+        sections.find(|section| section.lines().next() == Some(title)).expect("a title of the documentation");
+    section.lines().take_while(|line| !line.starts_with("# ")).map(|line| plain(line) + "\n").collect()
 }
 
 /// A line without the marks that only a browser needs: links, and the bars that set words in bold.

@@ -71,14 +71,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
         ..usual
     };
     say!("protocol {}", json!(finetune));
-    let mut watch = None;
+    let mut watch = Watch::new();
     let heard = &mut |p: FinetuneProgress| {
         let last = p.last.map_or(String::new(), |e| {
             let top1 = e.top1.map_or(String::new(), |top1| format!(", test top-1 {top1:.3}"));
             format!(", epoch {} of {}: loss {:.3}{top1}", e.epoch, args.epochs, e.train_loss)
         });
-        let watch = watch.get_or_insert_with(|| Watch::new(p.total));
-        watch.at(p.step, || format!("step {} of {}{last}", p.step, p.total));
+        let what = || format!("step {} of {}{last}", p.step, p.total);
+        watch.at(p.step as usize, p.total as usize, what);
     };
     let features = opened.config.resnet().features();
     let result =

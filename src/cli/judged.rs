@@ -246,38 +246,36 @@ pub(super) fn warn_of_undecodable<'a>(albums: impl IntoIterator<Item = &'a Album
     albums.into_iter().flat_map(Album::left_out).for_each(|line| eprintln!("warning: {line}"));
 }
 
-/// Progress with the time that is left; its bar goes with it.
+/// Progress with the time that is left; its bar comes with the first news and goes with it.
 pub(super) struct Watch {
-    progress: Progress,
+    progress: Option<Progress>,
     began: Instant,
-    total: u64,
 }
 
 impl Watch {
-    pub(super) fn new(total: u64) -> Watch {
-        Watch { progress: Progress::new(total), began: Instant::now(), total }
+    pub(super) fn new() -> Watch {
+        Watch { progress: None, began: Instant::now() }
     }
 
-    pub(super) fn at(&mut self, done: u64, what: impl Fn() -> String) {
+    pub(super) fn at(&mut self, done: usize, total: usize, what: impl Fn() -> String) {
         let left =
-            self.began.elapsed().as_secs_f64() / done.max(1) as f64 * self.total.saturating_sub(done) as f64;
+            self.began.elapsed().as_secs_f64() / done.max(1) as f64 * total.saturating_sub(done) as f64;
         let message = || format!("{}, {} left", what(), HumanDuration(Duration::from_secs_f64(left)));
-        self.progress.at(done, message);
+        self.progress.get_or_insert_with(|| Progress::new(total as u64)).at(done as u64, message);
     }
 }
 
 /// Does some work on `total` photos with its progress; the work tells how many are done.
 pub(super) fn watched<T>(total: usize, what: &str, work: impl FnOnce(&mut dyn FnMut(usize)) -> T) -> T {
-    let mut watch = Watch::new(total as u64);
-    work(&mut |done| watch.at(done as u64, || format!("{what}: {done} of {total}")))
+    let mut watch = Watch::new();
+    work(&mut |done| watch.at(done, total, || format!("{what}: {done} of {total}")))
 }
 
 /// What hears how much of some photos is decoded and embedded, and of how much.
 pub(super) fn embedding() -> impl FnMut(usize, usize) {
-    let mut watch = None;
+    let mut watch = Watch::new();
     move |done, total| {
-        let watch = watch.get_or_insert_with(|| Watch::new(total as u64));
         let share = 100 * done / total.max(1);
-        watch.at(done as u64, || format!("{share}% of the photos decoded and embedded"));
+        watch.at(done, total, || format!("{share}% of the photos decoded and embedded"));
     }
 }

@@ -120,11 +120,11 @@ fn described(album: &Album) -> Embedded {
 
 fn judge(judging: &Judging, voc: &Voc, classes: &[usize], sets: &[Embedded; 2]) -> Result<VocResult> {
     let total = voc.fits(classes.len());
-    let watch = Mutex::new(Watch::new(total as u64));
+    let watch = Mutex::new(Watch::new());
     let heard = |done: usize| {
         // Another thread may be printing; a later count will follow.
         if let Ok(mut watch) = watch.try_lock() {
-            watch.at(done as u64, || format!("{done} of {total} machines"));
+            watch.at(done, total, || format!("{done} of {total} machines"));
         }
     };
     let albums = judging.albums.both();
