@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 /// A page that `vista explain` prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Topic {
     /// Photos and batches.
     Data,
@@ -13,7 +13,7 @@ pub enum Topic {
     Encoder,
     /// Keys of earlier steps.
     Queue,
-    /// Losses.
+    /// Methods and their losses.
     Method,
     /// Optimisers and schedules.
     Optim,
@@ -37,32 +37,9 @@ pub enum Topic {
     Promises,
 }
 
-impl Topic {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Topic::Data => "data",
-            Topic::Views => "views",
-            Topic::Encoder => "encoder",
-            Topic::Queue => "queue",
-            Topic::Method => "method",
-            Topic::Optim => "optim",
-            Topic::Train => "train",
-            Topic::Eval => "eval",
-            Topic::Interop => "interop",
-            Topic::Report => "report",
-            Topic::Devices => "devices",
-            Topic::Memory => "memory",
-            Topic::Half => "half",
-            Topic::Collapse => "collapse",
-            Topic::Promises => "promises",
-        }
-    }
-}
-
 /// The command that prints the page.
 impl Display for Topic {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "vista explain {}", self.name())
+        write!(f, "vista explain {}", format!("{self:?}").to_lowercase())
     }
 }

@@ -6,7 +6,7 @@ use crate::engine::device::Device;
 use crate::engine::nn::Architecture;
 use crate::engine::ops::{
     BatchNorm, BceWithLogits, Coefficients, Conv2d, CrossEntropy, Draw, Input, L2Normalize, Matmul, MaxPool,
-    Update,
+    TopK, Update,
 };
 use crate::error::{Error, Result};
 use std::fmt;
@@ -20,8 +20,11 @@ pub struct Kind {
     pub sizes: &'static str,
     /// What it does.
     pub what: &'static str,
-    prepare: fn(&Device, &[usize]) -> Result<Workload>,
+    prepare: Prepare,
 }
+
+/// Makes the inputs of these sizes on a device.
+type Prepare = fn(&Device, &[usize]) -> Result<Workload>;
 
 impl Kind {
     fn sizes(&self) -> usize {
@@ -36,162 +39,103 @@ impl fmt::Display for Kind {
 }
 
 const CONV: &str = "batch,in,height,width,out,kernel,stride,padding";
+const MAPS: &str = "batch,height,width,channels";
 const BN: BatchNorm = BatchNorm { by: Coefficients::Batch { groups: 1, eps: 1e-5 }, relu: true };
 const POOL: MaxPool = MaxPool { kernel: [3; 2], stride: [2; 2], padding: [1; 2] };
 const BCE: BceWithLogits = BceWithLogits { positives_only: false };
+/// A step after the first, which would only fill the momentum buffer.
+const SGD: Update =
+    Update::Sgd { lr: 1e-3, momentum: 0.9, weight_decay: 1e-4, nesterov: false, first: false };
 
 /// Every kind of work. A `b` at the end: with backward.
 pub const KINDS: &[Kind] = &[
-    Kind {
-        name: "resnet18",
-        sizes: "batch,size",
-        what: "training step: forward, mean of squares of the pooled features, backward, SGD",
-        prepare: |device, s| training(device, Architecture::Resnet18, s),
-    },
-    Kind {
-        name: "resnet50",
-        sizes: "batch,size",
-        what: "the same of a ResNet-50",
-        prepare: |device, s| training(device, Architecture::Resnet50, s),
-    },
-    Kind {
-        name: "matmul",
-        sizes: "N",
-        what: "product of two NxN matrices",
-        prepare: |device, s| ops::forward(device, Matmul::NN, product(s[0], s[0], s[0])),
-    },
-    Kind {
-        name: "matmul",
-        sizes: "M,K,N",
-        what: "product of MxK and KxN",
-        prepare: |device, s| ops::forward(device, Matmul::NN, product(s[0], s[1], s[2])),
-    },
-    Kind {
-        name: "conv",
-        sizes: CONV,
-        what: "convolution",
-        prepare: |device, s| ops::forward(device, Conv2d::new(s[6], s[7]), images_and_filters(s)),
-    },
-    Kind {
-        name: "convb",
-        sizes: CONV,
-        what: "with the gradients of input and weight",
-        prepare: |device, s| {
-            ops::backward(device, Conv2d::new(s[6], s[7]), images_and_filters(s), &[true, true])
-        },
-    },
-    Kind {
-        name: "convw",
-        sizes: CONV,
-        what: "with the gradient of the weight alone, as a network's first layer",
-        prepare: |device, s| {
-            ops::backward(device, Conv2d::new(s[6], s[7]), images_and_filters(s), &[false, true])
-        },
-    },
-    Kind {
-        name: "batch_norm",
-        sizes: "batch,height,width,channels",
-        what: "batch norm and relu by the batch's statistics",
-        prepare: |device, s| ops::forward(device, BN, normed(s)),
-    },
-    Kind {
-        name: "batch_normb",
-        sizes: "batch,height,width,channels",
-        what: "with backward",
-        prepare: |device, s| ops::backward(device, BN, normed(s), &[true; 3]),
-    },
-    Kind {
-        name: "max_pool",
-        sizes: "batch,height,width,channels",
-        what: "3x3 maxima, stride 2",
-        prepare: |device, s| ops::forward(device, POOL, vec![Input::normal(s)]),
-    },
-    Kind {
-        name: "max_poolb",
-        sizes: "batch,height,width,channels",
-        what: "with backward",
-        prepare: |device, s| ops::backward(device, POOL, vec![Input::normal(s)], &[true]),
-    },
-    Kind {
-        name: "l2_normalize",
-        sizes: "rows,width",
-        what: "rows to unit length",
-        prepare: |device, s| ops::forward(device, L2Normalize, vec![Input::normal(s)]),
-    },
-    Kind {
-        name: "l2_normalizeb",
-        sizes: "rows,width",
-        what: "with backward",
-        prepare: |device, s| ops::backward(device, L2Normalize, vec![Input::normal(s)], &[true]),
-    },
-    Kind {
-        name: "bceb",
-        sizes: "batch,slots",
-        what: "mean binary cross-entropy, with backward",
-        prepare: |device, s| {
-            let targets = Input::of(s, Draw::Binary);
-            ops::backward(device, BCE, vec![Input::normal(s), targets], &[true, false])
-        },
-    },
-    Kind {
-        name: "cross_entropyb",
-        sizes: "batch,classes",
-        what: "mean softmax cross-entropy, with backward",
-        prepare: |device, s| {
-            let labels = Input::of([s[0]], Draw::Index(s[1]));
-            ops::backward(device, CrossEntropy, vec![Input::normal(s), labels], &[true, false])
-        },
-    },
-    Kind {
-        name: "smooth_ap",
-        sizes: "images,views,width",
-        what: "S2R2's ranking: cosines of images x views projections, smoothed AP, and back to the projections",
-        prepare: |device, s| ops::ranking(device, s),
-    },
-    Kind {
-        name: "queue",
-        sizes: "batch,slots,width",
-        what: "MLS's pseudo-labels: product with the queue, then the 20 largest of each row",
-        prepare: |device, s| ops::queue(device, s),
-    },
-    Kind {
-        name: "top_k",
-        sizes: "rows,columns,k",
-        what: "the k largest of each row, and labels",
-        prepare: |device, s| ops::top_k(device, s),
-    },
-    Kind {
-        name: "sgd",
-        sizes: "elements",
-        what: "step of SGD with momentum",
-        prepare: |device, s| ops::sgd(device, s[0]),
-    },
-    Kind {
-        name: "ema",
-        sizes: "elements",
-        what: "step of a moving average",
-        prepare: |device, s| {
-            ops::forward(device, Update::Ema { momentum: 0.99 }, vec![Input::normal(s), Input::normal(s)])
-        },
-    },
-    Kind {
-        name: "views",
-        sizes: "WxH,size",
-        what: "MoCo-v2's views of a WxH JPEG, decoded for each, on one thread",
-        prepare: |_, s| views::prepare(s[0], s[1], s[2]),
-    },
+    kind(
+        "resnet18",
+        "batch,size",
+        "training step: forward, mean of squares of the pooled features, backward, SGD",
+        |device, s| training(device, Architecture::Resnet18, [s[0], s[1]]),
+    ),
+    kind("resnet50", "batch,size", "the same of a ResNet-50", |device, s| {
+        training(device, Architecture::Resnet50, [s[0], s[1]])
+    }),
+    kind("matmul", "N", "product of two NxN matrices", |device, s| {
+        ops::forward(device, Matmul::NN, product(s[0], s[0], s[0]))
+    }),
+    kind("matmul", "M,K,N", "product of MxK and KxN", |device, s| {
+        ops::forward(device, Matmul::NN, product(s[0], s[1], s[2]))
+    }),
+    kind("conv", CONV, "convolution", |device, s| {
+        ops::forward(device, Conv2d::new(s[6], s[7]), images_and_filters(s))
+    }),
+    kind("convb", CONV, "with the gradients of input and weight", |device, s| {
+        ops::backward(device, Conv2d::new(s[6], s[7]), images_and_filters(s), &[true, true])
+    }),
+    kind("convw", CONV, "with the gradient of the weight alone, as a network's first layer", |device, s| {
+        ops::backward(device, Conv2d::new(s[6], s[7]), images_and_filters(s), &[false, true])
+    }),
+    kind("batch_norm", MAPS, "batch norm and relu by the batch's statistics", |device, s| {
+        ops::forward(device, BN, normed(s))
+    }),
+    kind("batch_normb", MAPS, "with backward", |device, s| ops::backward(device, BN, normed(s), &[true; 3])),
+    kind("max_pool", MAPS, "3x3 maxima, stride 2", |device, s| {
+        ops::forward(device, POOL, vec![Input::normal(s)])
+    }),
+    kind("max_poolb", MAPS, "with backward", |device, s| {
+        ops::backward(device, POOL, vec![Input::normal(s)], &[true])
+    }),
+    kind("l2_normalize", "rows,width", "rows to unit length", |device, s| {
+        ops::forward(device, L2Normalize, vec![Input::normal(s)])
+    }),
+    kind("l2_normalizeb", "rows,width", "with backward", |device, s| {
+        ops::backward(device, L2Normalize, vec![Input::normal(s)], &[true])
+    }),
+    kind("bceb", "batch,slots", "mean binary cross-entropy, with backward", |device, s| {
+        let targets = Input::of(s, Draw::Binary);
+        ops::backward(device, BCE, vec![Input::normal(s), targets], &[true, false])
+    }),
+    kind("cross_entropyb", "batch,classes", "mean softmax cross-entropy, with backward", |device, s| {
+        let labels = Input::of([s[0]], Draw::Index(s[1]));
+        ops::backward(device, CrossEntropy, vec![Input::normal(s), labels], &[true, false])
+    }),
+    kind(
+        "smooth_ap",
+        "images,views,width",
+        "S2R2's ranking: cosines of images x views projections, smoothed AP, and back to the projections",
+        |device, s| ops::ranking(device, [s[0], s[1], s[2]]),
+    ),
+    kind(
+        "queue",
+        "batch,slots,width",
+        "MLS's pseudo-labels: product with the queue, then the 20 largest of each row",
+        |device, s| ops::queue(device, [s[0], s[1], s[2]]),
+    ),
+    kind("top_k", "rows,columns,k", "the k largest of each row, and labels", |device, s| {
+        ops::forward(device, TopK { k: s[2], labels: true }, vec![Input::normal([s[0], s[1]])])
+    }),
+    kind("sgd", "elements", "step of SGD with momentum", |device, s| {
+        ops::forward(device, SGD, vec![Input::normal(s); 3])
+    }),
+    kind("ema", "elements", "step of a moving average", |device, s| {
+        ops::forward(device, Update::Ema { momentum: 0.99 }, vec![Input::normal(s); 2])
+    }),
+    kind("views", "WxH,size", "MoCo-v2's views of a WxH JPEG, decoded for each, on one thread", |_, s| {
+        views::prepare(s[0], s[1], s[2])
+    }),
 ];
 
-fn training(device: &Device, architecture: Architecture, sizes: &[usize]) -> Result<Workload> {
-    let sizes = [sizes[0], sizes[1]];
+/// A row of the table.
+const fn kind(name: &'static str, sizes: &'static str, what: &'static str, prepare: Prepare) -> Kind {
+    Kind { name, sizes, what, prepare }
+}
+
+fn training(device: &Device, architecture: Architecture, sizes: [usize; 2]) -> Result<Workload> {
     let work = 3 * step::forward_work(architecture, sizes)?;
     let mut step = step::TrainingStep::new(device, step::StepConfig::new(architecture, sizes))?;
     let device = device.clone();
-    Ok(Workload::new(move || {
+    Ok(Workload::new(work, move || {
         step.run(|_| Ok(()))?;
         device.wait()
-    })
-    .work(work))
+    }))
 }
 
 fn product(m: usize, k: usize, n: usize) -> Vec<Input> {

@@ -34,7 +34,7 @@ impl Measured {
         let views = workload.views as f64 * 1e3 / timing.median_ms;
         Ok(Measured {
             test: name.to_string(),
-            gflops: (workload.work > 0).then(|| timing.giga(2 * workload.work)),
+            gflops: (workload.work > 0).then(|| 2.0 * workload.work as f64 / 1e6 / timing.median_ms),
             views_per_second_and_core: (workload.views > 0).then_some(views),
             peak_resident_bytes: peak_resident(),
             timing,

@@ -3,7 +3,7 @@
 use super::workload::Workload;
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
-use crate::engine::ops::{Differentiable, Input, Kernel, Matmul, Op, TopK, Update, run};
+use crate::engine::ops::{Differentiable, Input, Kernel, Matmul, Op, TopK, run};
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::{Error, Result};
 use rand::{SeedableRng, rngs::StdRng};
@@ -42,11 +42,10 @@ fn checked<K: Kernel>(op: &K, inputs: &[Input]) -> Result<u64> {
 pub(super) fn forward<K: Kernel>(device: &Device, op: K, inputs: Vec<Input>) -> Result<Workload> {
     let work = checked(&op, &inputs)?;
     let (device, x) = (device.clone(), tensors(device, &inputs)?);
-    Ok(Workload::new(move || {
+    Ok(Workload::new(work, move || {
         std::hint::black_box(run(&op, &x.iter().collect::<Vec<_>>())?);
         device.wait()
-    })
-    .work(work))
+    }))
 }
 
 /// The value of an op and its gradients with respect to the wanted inputs.
@@ -61,22 +60,20 @@ pub(super) fn backward<K: Differentiable>(
     let dy = tensors(device, &[Input::normal(&op.shapes(&shapes)?[0])])?.swap_remove(0);
     let (device, x) = (device.clone(), tensors(device, &inputs)?);
     let gradients = wants.iter().filter(|want| **want).count() as u64;
-    Ok(Workload::new(move || {
+    Ok(Workload::new(work * (1 + gradients), move || {
         let (_, saved) = op.forward(&x.iter().collect::<Vec<_>>())?;
         std::hint::black_box(op.backward(&saved, &dy, wants)?);
         device.wait()
-    })
-    .work(work * (1 + gradients)))
+    }))
 }
 
-/// `[images, views, width]`: cosines of all projections, smoothed average precision, gradients of the projections.
-pub(super) fn ranking(device: &Device, sizes: &[usize]) -> Result<Workload> {
-    let &[images, views, width] = sizes else { unreachable!("three sizes") };
+/// Cosines of all projections, smoothed average precision, gradients of the projections.
+pub(super) fn ranking(device: &Device, [images, views, width]: [usize; 3]) -> Result<Workload> {
     let rows = images * views;
     check(&Shape::from([rows, rows]))?;
     let z = tensors(device, &[Input::normal([rows, width])])?.swap_remove(0);
     let device = device.clone();
-    Ok(Workload::new(move || {
+    Ok(Workload::new(0, move || {
         let tape = Tape::new(&device);
         let z = tape.leaf(z.clone()).l2_normalize()?;
         let (loss, _) = z.matmul_nt(&z)?.smooth_ap(views, 0.05)?;
@@ -85,30 +82,16 @@ pub(super) fn ranking(device: &Device, sizes: &[usize]) -> Result<Workload> {
     }))
 }
 
-/// `[batch, slots, width]`: scores of the batch against the queue, and the 20 best slots of each row with labels.
-pub(super) fn queue(device: &Device, sizes: &[usize]) -> Result<Workload> {
-    let &[batch, slots, width] = sizes else { unreachable!("three sizes") };
+/// Scores of the batch against the queue, and the 20 best slots of each row with labels.
+pub(super) fn queue(device: &Device, [batch, slots, width]: [usize; 3]) -> Result<Workload> {
     let inputs = [Input::normal([batch, width]), Input::normal([slots, width])];
     let top_k = TopK { k: 20.min(slots), labels: true };
     let work = checked(&Matmul::NT, &inputs)?;
     checked(&top_k, &[Input::normal([batch, slots])])?;
     let (device, x) = (device.clone(), tensors(device, &inputs)?);
-    Ok(Workload::new(move || {
+    Ok(Workload::new(work, move || {
         let scores = run(&Matmul::NT, &[&x[0], &x[1]])?;
         std::hint::black_box(run(&top_k, &[&scores[0]])?);
         device.wait()
-    })
-    .work(work))
-}
-
-/// `[rows, columns, k]`
-pub(super) fn top_k(device: &Device, sizes: &[usize]) -> Result<Workload> {
-    let &[rows, columns, k] = sizes else { unreachable!("three sizes") };
-    forward(device, TopK { k, labels: true }, vec![Input::normal([rows, columns])])
-}
-
-/// Steps after the first, of one parameter.
-pub(super) fn sgd(device: &Device, elements: usize) -> Result<Workload> {
-    let op = Update::Sgd { lr: 1e-3, momentum: 0.9, weight_decay: 1e-4, nesterov: false, first: false };
-    forward(device, op, vec![Input::normal([elements]); 3])
+    }))
 }

@@ -16,7 +16,7 @@
 //! **FLOPs.** 2 for each multiply-add of a convolution or matrix product, by its definition.
 
 use super::profile::label;
-use super::step::{self, StepConfig, TrainingStep, half_note};
+use super::step::{self, StepConfig, TrainingStep};
 use crate::engine::device::{Device, Events};
 use crate::engine::optim::ema_update;
 use crate::error::{Result, readable_bytes};
@@ -76,14 +76,9 @@ pub struct PhaseRow {
 /// What a training step asks of a GPU.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// The network.
-    pub model: String,
-    /// Images in the step.
-    pub batch: usize,
-    /// Their side, pixels.
-    pub image_size: usize,
-    /// Whether activations are kept as f16.
-    pub half: bool,
+    /// The network and its images.
+    #[serde(flatten)]
+    pub config: StepConfig,
     /// The most bytes of tensors in use at once: parameters, momentum buffers, activations, gradients, key encoder.
     pub peak_tensor_bytes: u64,
     /// In the order of the step; the last is the total.
@@ -93,12 +88,7 @@ pub struct Plan {
 /// What is counted, and a table of phases, their ops and their kernels.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Plan { model, batch, image_size: size, .. } = self;
-        let half = half_note(self.half);
-        writeln!(
-            f,
-            "{model}{half}, {batch} x 3 x {size} x {size}, one training step on a discrete GPU, not run"
-        )?;
+        writeln!(f, "{}, one training step on a discrete GPU, not run", self.config)?;
         writeln!(f, "memory: tensors {}", readable_bytes(self.peak_tensor_bytes))?;
         f.write_str(
             "least: every op reads each input once (backward of batch norm twice) and writes each result once;\n\
@@ -121,27 +111,13 @@ impl fmt::Display for Plan {
                 let (dispatches, ratio) = (dispatches.to_string(), ratio.unwrap_or_default());
                 write!(f, "\n{}", row([name, calls, &dispatches, &least, &giga(moved), &ratio, &flops]))
             };
-        for phase in &self.phases {
-            line(
-                &phase.phase,
-                "",
-                phase.dispatches,
-                Some(phase.least_bytes),
-                phase.moved_bytes,
-                phase.flops,
-            )?;
-            for op in &phase.ops {
+        for PhaseRow { phase, dispatches, least_bytes, moved_bytes, flops, ops, .. } in &self.phases {
+            line(phase, "", *dispatches, Some(*least_bytes), *moved_bytes, *flops)?;
+            for op in ops {
                 let (name, calls) = (format!("  {}", op.op), op.calls.to_string());
                 line(&name, &calls, op.dispatches, Some(op.least_bytes), op.moved_bytes, op.flops)?;
-                for kernel in &op.kernels {
-                    line(
-                        &format!("    {}", kernel.kernel),
-                        "",
-                        kernel.dispatches,
-                        None,
-                        kernel.moved_bytes,
-                        0,
-                    )?;
+                for KernelRow { kernel, dispatches, moved_bytes } in &op.kernels {
+                    line(&format!("    {kernel}"), "", *dispatches, None, *moved_bytes, 0)?;
                 }
             }
         }
@@ -169,9 +145,7 @@ impl Plan {
         ema_update(&key, &training.net, 0.99)?;
         phases.push(PhaseRow::of("ema", &device.take_trace()?));
         phases.push(PhaseRow::total(&phases));
-        let StepConfig { architecture, batch, image_size, half, .. } = config;
-        let model = architecture.to_string();
-        Ok(Plan { model, batch, image_size, half, peak_tensor_bytes: device.usage().1, phases })
+        Ok(Plan { config, peak_tensor_bytes: device.usage().1, phases })
     }
 }
 
@@ -199,29 +173,24 @@ impl PhaseRow {
         };
         let mut ops: Vec<OpRow> = rows.into_iter().map(named).collect();
         ops.sort_by_key(|row| std::cmp::Reverse(row.moved_bytes));
-        let mut row = PhaseRow { phase: phase.to_string(), ops, ..PhaseRow::default() };
-        for op in &row.ops {
+        PhaseRow::sum(phase, ops)
+    }
+
+    fn total(phases: &[PhaseRow]) -> PhaseRow {
+        let ops = phases.iter().flat_map(|phase| phase.ops.iter().cloned()).collect();
+        PhaseRow { ops: Vec::new(), ..PhaseRow::sum("total", ops) }
+    }
+
+    fn sum(phase: &str, ops: Vec<OpRow>) -> PhaseRow {
+        let mut row = PhaseRow { phase: phase.to_string(), ..PhaseRow::default() };
+        for op in &ops {
             row.dispatches += op.dispatches;
             row.least_bytes += op.least_bytes;
             row.moved_bytes += op.moved_bytes;
             row.flops += op.flops;
         }
         row.ratio = row.moved_bytes as f64 / row.least_bytes.max(1) as f64;
-        row
-    }
-
-    fn total(phases: &[PhaseRow]) -> PhaseRow {
-        let sum = |f: fn(&PhaseRow) -> u64| phases.iter().map(f).sum::<u64>();
-        let (least_bytes, moved_bytes) = (sum(|p| p.least_bytes), sum(|p| p.moved_bytes));
-        PhaseRow {
-            phase: "total".into(),
-            dispatches: phases.iter().map(|p| p.dispatches).sum(),
-            least_bytes,
-            moved_bytes,
-            ratio: moved_bytes as f64 / least_bytes.max(1) as f64,
-            flops: sum(|p| p.flops),
-            ops: Vec::new(),
-        }
+        PhaseRow { ops, ..row }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A training step by op: time, share, rates.
 
-use super::step::{StepConfig, TrainingStep, half_note};
+use super::step::{StepConfig, TrainingStep};
 use super::timing::{Timing, figure, peak_in_words, peak_resident, reset_peak_resident};
 use crate::engine::device::{Device, Events, OpRun};
 use crate::error::{Result, readable_bytes};
@@ -28,14 +28,9 @@ pub struct OpTime {
 /// A training step of a ResNet, whole and by op.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Profile {
-    /// The network.
-    pub model: String,
-    /// Images in the step.
-    pub batch: usize,
-    /// Their side, pixels.
-    pub image_size: usize,
-    /// Whether activations are kept as f16.
-    pub half: bool,
+    /// The network and its images.
+    #[serde(flatten)]
+    pub config: StepConfig,
     /// Whole steps, without a trace.
     pub step: Timing,
     /// Images in a second.
@@ -69,13 +64,9 @@ impl Profile {
         let events = traced?;
         let steps = step.repeats as f64;
         let forward: u64 = events.ops.iter().filter(|op| !op.backward).map(|op| op.work).sum();
-        let StepConfig { architecture, batch, image_size, half, .. } = config;
         Ok(Profile {
-            model: architecture.to_string(),
-            batch,
-            image_size,
-            half,
-            images_per_second: batch as f64 * 1e3 / step.median_ms,
+            config,
+            images_per_second: config.batch as f64 * 1e3 / step.median_ms,
             gflops: 6.0 * forward as f64 / steps / 1e6 / step.median_ms,
             step,
             peak_tensor_bytes: device.usage().1,
@@ -93,13 +84,12 @@ impl Profile {
 /// A line of the step, one of its memory, and a table of its ops.
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Profile { model, batch, image_size: size, images_per_second, gflops, .. } = self;
+        let Profile { config, images_per_second, gflops, .. } = self;
         let Timing { median_ms, least_ms, most_ms, .. } = self.step;
         writeln!(
             f,
-            "{model}{}, {batch} x 3 x {size} x {size}: {median_ms:.1} ms ({least_ms:.1} - {most_ms:.1}), \
+            "{config}: {median_ms:.1} ms ({least_ms:.1} - {most_ms:.1}), \
              {images_per_second:.1} images/s, {gflops:.1} GFLOP/s",
-            half_note(self.half),
         )?;
         let [tensors, process] =
             [readable_bytes(self.peak_tensor_bytes), peak_in_words(self.peak_resident_bytes)];

@@ -9,26 +9,27 @@ use crate::engine::optim::{Optimizer, Sgd, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rand::{SeedableRng, rngs::StdRng};
+use serde::Serialize;
+use std::fmt;
 
 /// `resnet18`, `resnet34` or `resnet50`.
 ///
 /// # Errors
 /// [`Error::Input`] naming these for any other word.
 pub fn parse_architecture(name: &str) -> Result<Architecture> {
-    match name {
-        "resnet18" => Ok(Architecture::Resnet18),
-        "resnet34" => Ok(Architecture::Resnet34),
-        "resnet50" => Ok(Architecture::Resnet50),
-        _ => Err(Error::input("unknown network", name, "use resnet18, resnet34 or resnet50")),
-    }
+    let known = [Architecture::Resnet18, Architecture::Resnet34, Architecture::Resnet50];
+    let unknown = || Error::input("unknown network", name, "use resnet18, resnet34 or resnet50");
+    known.into_iter().find(|one| one.to_string() == name).ok_or_else(unknown)
 }
 
 /// What a training step is of: a ResNet with torchvision's stem, and square images.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct StepConfig {
     /// The network.
+    #[serde(rename = "model")]
     pub architecture: Architecture,
     /// Channels of its first stage; 64 is usual.
+    #[serde(skip)]
     pub width: usize,
     /// Images in the step.
     pub batch: usize,
@@ -45,12 +46,20 @@ impl StepConfig {
     }
 }
 
+/// `resnet18 with activations in f16, 16 x 3 x 96 x 96`
+impl fmt::Display for StepConfig {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let StepConfig { architecture, batch, image_size: size, .. } = self;
+        let half = if self.half { " with activations in f16" } else { "" };
+        write!(f, "{architecture}{half}, {batch} x 3 x {size} x {size}")
+    }
+}
+
 /// Forward, mean of squares of the pooled features, backward, running statistics, SGD with momentum; random images.
 #[derive(Debug)]
 pub struct TrainingStep {
     /// The network.
     pub net: ResNet,
-    device: Device,
     optimizer: Sgd,
     images: Tensor,
     half: bool,
@@ -66,7 +75,6 @@ impl TrainingStep {
         let images = super::ops::tensors(device, &[Input::normal([batch, size, size, 3])])?.swap_remove(0);
         Ok(TrainingStep {
             net: network(device, architecture, width)?,
-            device: device.clone(),
             optimizer: Sgd::new(SgdConfig::default()),
             images,
             half,
@@ -79,7 +87,8 @@ impl TrainingStep {
     /// # Errors
     /// [`Error::Shape`] if the images are too small for batch statistics; the device's errors; those of `after`.
     pub fn run(&mut self, mut after: impl FnMut(&'static str) -> Result<()>) -> Result<()> {
-        let tape = if self.half { Tape::half(&self.device) } else { Tape::new(&self.device) };
+        let device = self.images.device();
+        let tape = if self.half { Tape::half(device) } else { Tape::new(device) };
         let loss = self.loss(&tape)?;
         after("forward")?;
         let mut grads = loss.backward()?;
@@ -114,9 +123,4 @@ pub(super) fn forward_work(architecture: Architecture, sizes: [usize; 2]) -> Res
     device.start_trace();
     step.loss(&Tape::inert(&device))?;
     Ok(device.take_trace()?.ops.iter().map(|op| op.work).sum())
-}
-
-/// What stands behind a network's name where its activations are f16.
-pub(super) fn half_note(half: bool) -> &'static str {
-    if half { " with activations in f16" } else { "" }
 }

@@ -37,11 +37,6 @@ impl Timing {
         let median_ms = (times[(repeats - 1) / 2] + times[repeats / 2]) / 2.0;
         Ok(Timing { warmup, repeats, median_ms, least_ms: times[0], most_ms: times[repeats - 1] })
     }
-
-    /// Billions of `count` a second, in the median.
-    pub fn giga(&self, count: u64) -> f64 {
-        count as f64 / 1e6 / self.median_ms
-    }
 }
 
 /// The most bytes of memory that this process has held (VmHWM); `None` where the system is not Linux.

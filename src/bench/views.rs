@@ -18,7 +18,7 @@ pub(super) fn prepare(width: usize, height: usize, size: usize) -> Result<Worklo
     let config = ViewConfig::moco_v2(size);
     let mut maker = ViewMaker::new(config.clone())?;
     let mut view = vec![0.0; maker.len()];
-    Ok(Workload::new(move || {
+    let mut workload = Workload::new(0, move || {
         for number in 0..VIEWS {
             let photo = decode(&bytes).map_err(Error::Run)?;
             let mut rng = KeyedRng::new("bench", 0, [0, 0, number]);
@@ -27,8 +27,9 @@ pub(super) fn prepare(width: usize, height: usize, size: usize) -> Result<Worklo
         }
         std::hint::black_box(&view);
         Ok(())
-    })
-    .views(VIEWS))
+    });
+    workload.views = VIEWS;
+    Ok(workload)
 }
 
 fn jpeg(width: u32, height: u32) -> Result<Vec<u8>> {

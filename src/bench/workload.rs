@@ -12,16 +12,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    pub(super) fn new(run: impl FnMut() -> Result<()> + 'static) -> Workload {
-        Workload { work: 0, views: 0, run: Box::new(run) }
-    }
-
-    pub(super) fn work(self, work: u64) -> Workload {
-        Workload { work, ..self }
-    }
-
-    pub(super) fn views(self, views: u64) -> Workload {
-        Workload { views, ..self }
+    pub(super) fn new(work: u64, run: impl FnMut() -> Result<()> + 'static) -> Workload {
+        Workload { work, views: 0, run: Box::new(run) }
     }
 
     /// Runs it once, to the end.

@@ -54,10 +54,7 @@ fn kinds() -> String {
 }
 
 pub(super) fn files(args: &Args) -> Files {
-    match args.json.as_ref().filter(|path| !path.is_printed()) {
-        Some(path) => Files::none().file("--json", path, Mark::Words("\"command\": \"bench\"")),
-        None => Files::none(),
-    }
+    Files::default().file("--json", args.json.as_ref().and_then(Output::file), Mark::Command("bench"))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -98,8 +95,5 @@ pub(super) fn run(args: &Args) -> Result<()> {
             json!({ "device": device, "threads": rayon::current_num_threads(), key: rows })
         }
     };
-    match &args.json {
-        None => Ok(()),
-        Some(path) => write_json((!path.is_printed()).then_some(&**path), "bench", figures),
-    }
+    args.json.as_ref().map_or(Ok(()), |json| write_json(json.file(), "bench", figures))
 }

@@ -1,22 +1,17 @@
 //! `vista devices`: what there is, which one `auto` takes, and why.
 
-use crate::engine::device::adapter::adapters;
+use crate::engine::device::adapter::{AdapterSummary, adapters};
 use crate::error::{Result, readable_bytes};
 
 pub(super) fn run() -> Result<()> {
     let adapters = adapters();
     let chosen = adapters.iter().position(|a| a.is_real());
     for (i, adapter) in adapters.iter().enumerate() {
-        println!(
-            "{} gpu:{i}  {}, {:?}, {:?}, {}, {} a binding{}",
-            if chosen == Some(i) { "*" } else { " " },
-            adapter.name,
-            adapter.kind,
-            adapter.backend,
-            adapter.driver,
-            readable_bytes(adapter.max_binding),
-            if adapter.is_real() { "" } else { "; a software driver, taken only when asked for" },
-        );
+        let AdapterSummary { name, kind, backend, driver, max_binding, .. } = adapter;
+        let mark = if chosen == Some(i) { "*" } else { " " };
+        let binding = readable_bytes(*max_binding);
+        let note = if adapter.is_real() { "" } else { "; a software driver, taken only when asked for" };
+        println!("{mark} gpu:{i}  {name}, {kind:?}, {backend:?}, {driver}, {binding} a binding{note}");
     }
     let mark = if chosen.is_none() { "*" } else { " " };
     println!("{mark} cpu  {} threads, no driver needed", rayon::current_num_threads());

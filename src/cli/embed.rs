@@ -52,7 +52,7 @@ pub(super) struct Args {
 
 pub(super) fn files(args: &Args) -> Result<Files> {
     let mark = if args.is_list()? { "file,f0" } else { "\"features\":{" };
-    Ok(Files::none().file("--out", &args.out, Mark::Words(mark)))
+    Ok(Files::default().file("--out", Some(&args.out), Mark::Words(mark)))
 }
 
 impl Args {

@@ -3,8 +3,6 @@
 use crate::error::Result;
 use crate::topic::Topic;
 use clap::ValueEnum;
-use clap::builder::PossibleValue;
-use std::sync::LazyLock;
 
 /// Print the page that teaches a topic: formula, reason, the trap in it. Errors name the page that has their reason.
 #[derive(Debug, clap::Args)]
@@ -13,69 +11,35 @@ pub(super) struct Args {
     topic: Option<Topic>,
 }
 
-/// Where a page is written, once, where it is needed.
-enum Page {
-    /// At the head of a source file.
-    Tour(&'static str),
-    /// Under a title of the documentation.
-    Section(&'static str),
-}
-
 const DOCS: [&str; 2] = [include_str!("../../docs/GUIDE.md"), include_str!("../../docs/TESTING.md")];
 
-/// Every topic in the order of the tour: what it is about, and its page.
-const PAGES: [(Topic, &str, Page); 15] = [
-    (Topic::Data, "Photos and batches", Page::Tour(include_str!("../photos/mod.rs"))),
-    (Topic::Views, "Crops and colours", Page::Tour(include_str!("../photos/views/mod.rs"))),
-    (
-        Topic::Encoder,
-        "Features, projections, the momentum copy",
-        Page::Tour(include_str!("../pretrain/encoder.rs")),
-    ),
-    (Topic::Queue, "Keys of earlier steps", Page::Tour(include_str!("../pretrain/queue.rs"))),
-    (Topic::Method, "Methods and their losses", Page::Tour(include_str!("../pretrain/method.rs"))),
-    (Topic::Optim, "Optimisers and schedules", Page::Tour(include_str!("../engine/optim/mod.rs"))),
-    (Topic::Train, "The order of a step", Page::Tour(include_str!("../pretrain/mod.rs"))),
-    (Topic::Eval, "Judging frozen features", Page::Tour(include_str!("../transfer/classify/mod.rs"))),
-    (Topic::Interop, "Other libraries' encoders", Page::Tour(include_str!("../interop/mod.rs"))),
-    (Topic::Report, "A run as one page", Page::Tour(include_str!("../show/report/mod.rs"))),
-    (Topic::Devices, "GPUs, the CPU, and which one is taken", Page::Section("Two devices, one definition")),
-    (
-        Topic::Memory,
-        "Batches larger than memory",
-        Page::Section("Gradient caching: batches larger than memory"),
-    ),
-    (Topic::Half, "Values kept as f16", Page::Section("Mixed-precision storage")),
-    (Topic::Collapse, "Encoders that stop telling photos apart", Page::Section("Collapse")),
-    (Topic::Promises, "What holds when something goes wrong", Page::Section("What Vista promises")),
-];
-
-impl ValueEnum for Topic {
-    fn value_variants<'a>() -> &'a [Topic] {
-        static ALL: LazyLock<Vec<Topic>> = LazyLock::new(|| PAGES.iter().map(|page| page.0).collect());
-        &ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()).help(page(*self).1))
-    }
-}
-
 pub(super) fn run(args: &Args) -> Result<()> {
-    let line = |(topic, about, _): &(Topic, &str, Page)| format!("{:23}  {about}\n", topic.to_string());
-    print!("{}", args.topic.map_or_else(|| PAGES.iter().map(line).collect(), text));
+    let line = |topic: &Topic| {
+        let about = topic.to_possible_value().and_then(|value| value.get_help().cloned()).unwrap_or_default();
+        format!("{:23}  {about}\n", topic.to_string())
+    };
+    print!("{}", args.topic.map_or_else(|| Topic::value_variants().iter().map(line).collect(), page));
     Ok(())
 }
 
-fn page(topic: Topic) -> &'static (Topic, &'static str, Page) {
-    PAGES.iter().find(|page| page.0 == topic).expect("every topic has a page")
-}
-
-/// The page of a topic.
-fn text(topic: Topic) -> String {
-    match page(topic).2 {
-        Page::Tour(source) => tour(source),
-        Page::Section(title) => section(title),
+/// The page of a topic, written once, where it is needed.
+fn page(topic: Topic) -> String {
+    match topic {
+        Topic::Data => tour(include_str!("../photos/mod.rs")),
+        Topic::Views => tour(include_str!("../photos/views/mod.rs")),
+        Topic::Encoder => tour(include_str!("../pretrain/encoder.rs")),
+        Topic::Queue => tour(include_str!("../pretrain/queue.rs")),
+        Topic::Method => tour(include_str!("../pretrain/method.rs")),
+        Topic::Optim => tour(include_str!("../engine/optim/mod.rs")),
+        Topic::Train => tour(include_str!("../pretrain/mod.rs")),
+        Topic::Eval => tour(include_str!("../transfer/classify/mod.rs")),
+        Topic::Interop => tour(include_str!("../interop/mod.rs")),
+        Topic::Report => tour(include_str!("../show/report/mod.rs")),
+        Topic::Devices => section("Two devices, one definition"),
+        Topic::Memory => section("Gradient caching: batches larger than memory"),
+        Topic::Half => section("Mixed-precision storage"),
+        Topic::Collapse => section("Collapse"),
+        Topic::Promises => section("What Vista promises"),
     }
 }
 
@@ -85,14 +49,12 @@ fn tour(source: &str) -> String {
     lines.map(|line| plain(line.strip_prefix(' ').unwrap_or(line)) + "\n").collect()
 }
 
-/// A section of the documentation with its title.
+/// A section of the documentation with its title, up to the next heading.
 fn section(title: &str) -> String {
-    let lines =
-        DOCS.iter().flat_map(|page| page.lines()).skip_while(|line| line.strip_prefix("## ") != Some(title));
-    let rest = lines
-        .enumerate()
-        .take_while(|(i, line)| *i == 0 || !line.starts_with("# ") && !line.starts_with("## "));
-    rest.map(|(_, line)| plain(line.trim_start_matches("## ")) + "\n").collect()
+    let mut sections = DOCS.iter().flat_map(|page| page.split("\n## "));
+    let section =
+        sections.find(|section| section.lines().next() == Some(title)).expect("a title of the documentation");
+    section.lines().take_while(|line| !line.starts_with("# ")).map(|line| plain(line) + "\n").collect()
 }
 
 /// A line without the marks that only a browser needs: links, and the bars that set words in bold.
@@ -115,15 +77,15 @@ mod tests {
     #[test]
     fn every_topic_has_a_page_without_marks() {
         for &topic in Topic::value_variants() {
-            let text = text(topic);
+            let text = page(topic);
             assert!(text.lines().filter(|line| !line.trim().is_empty()).count() > 3, "{topic}: {text}");
             for mark in ["**", "[`", "](", "//!"] {
                 assert!(!text.contains(mark), "{topic} has {mark}: {text}");
             }
         }
-        assert!(text(Topic::Queue).starts_with("Stage 4: the dictionary of keys."));
-        assert!(text(Topic::Collapse).starts_with("Collapse\n"));
-        assert!(!text(Topic::Collapse).contains("Two devices"), "a section ends where the next begins");
+        assert!(page(Topic::Queue).starts_with("Stage 4: the dictionary of keys."));
+        assert!(page(Topic::Collapse).starts_with("Collapse\n"));
+        assert!(!page(Topic::Collapse).contains("Two devices"), "a section ends where the next begins");
     }
 
     /// `vista explain NAME`, wherever it is written, names a topic.

@@ -60,21 +60,21 @@ impl Args {
 
 pub(super) fn files(args: &Args) -> Files {
     let mark = if args.format == Format::Onnx { ONNX_MARK } else { MARK };
-    Files::none().file("--out", &args.target(), Mark::Words(mark))
+    Files::default().file("--out", Some(&args.target()), Mark::Words(mark))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let (library, out) = (args.format.library(), args.target());
     let opened = args.chosen.open()?;
     let resnet = opened.config.resnet();
-    let architecture = format!("{:?}", resnet.architecture).to_lowercase();
+    let architecture = resnet.architecture;
     let change = library.map_or(Ok(None), |library| library.fit(&resnet)).map_err(|why| {
         let advice = "use --format onnx, which brings its own network";
         Error::input(why, args.chosen.checkpoint.display().to_string(), advice)
     })?;
     let weights = Weights::of(&opened.encoder.backbone)?;
     let facts = [
-        ("architecture".to_string(), architecture.clone()),
+        ("architecture".to_string(), architecture.to_string()),
         ("features".to_string(), resnet.features().to_string()),
         ("channels".to_string(), "RGB, values in [0, 1]".to_string()),
         ("mean".to_string(), format!("{:?}", opened.views.mean)),
@@ -97,26 +97,20 @@ pub(super) fn run(args: &Args) -> Result<()> {
     println!("network  {architecture}, {} features", resnet.features());
     println!("images   RGB in [0, 1], mean {:?}, deviation {:?}", opened.views.mean, opened.views.std);
     println!("load");
-    for line in loading(args.format, resnet.architecture, &architecture, change, &out.display().to_string()) {
+    for line in loading(args.format, architecture, change, &out.display().to_string()) {
         println!("  {line}");
     }
     Ok(())
 }
 
 /// The lines of Python (of a configuration for detectron2) that load it.
-fn loading(
-    format: Format,
-    architecture: Architecture,
-    name: &str,
-    change: Option<&str>,
-    file: &str,
-) -> Vec<String> {
+fn loading(format: Format, network: Architecture, change: Option<&str>, file: &str) -> Vec<String> {
     let load = format!("net.load_state_dict(safetensors.torch.load_file({file:?}))");
-    let lines = match format {
+    let mut lines = match format {
         Format::Torchvision => {
-            vec![format!("net = torchvision.models.{name}()"), "net.fc = torch.nn.Identity()".into(), load]
+            vec![format!("net = torchvision.models.{network}()"), "net.fc = torch.nn.Identity()".into(), load]
         }
-        Format::Timm => vec![format!("net = timm.create_model({name:?}, num_classes=0)"), load],
+        Format::Timm => vec![format!("net = timm.create_model(\"{network}\", num_classes=0)"), load],
         Format::Onnx => vec![
             format!("net = onnxruntime.InferenceSession({file:?})"),
             "features, map = net.run([\"features\", \"map\"], {\"images\": images})".into(),
@@ -128,14 +122,14 @@ fn loading(
             "pickle.dump(model, open(\"backbone.pkl\", \"wb\"))".into(),
             format!(
                 "# MODEL.WEIGHTS backbone.pkl  MODEL.RESNETS.DEPTH {}  MODEL.RESNETS.STRIDE_IN_1X1 False",
-                name.trim_start_matches("resnet"),
+                network.to_string().trim_start_matches("resnet"),
             ),
             "# INPUT.FORMAT RGB  MODEL.PIXEL_MEAN 255 x mean  MODEL.PIXEL_STD 255 x deviation".into(),
         ],
     };
-    let narrow = format == Format::Detectron2 && architecture != Architecture::Resnet50;
-    let narrow = narrow.then(|| "# MODEL.RESNETS.RES2_OUT_CHANNELS 64".to_string());
-    let mut lines: Vec<String> = lines.into_iter().chain(narrow).collect();
+    if format == Format::Detectron2 && network != Architecture::Resnet50 {
+        lines.push("# MODEL.RESNETS.RES2_OUT_CHANNELS 64".into());
+    }
     if let Some(change) = change {
         lines.insert(lines.len() - 1, change.into());
     }

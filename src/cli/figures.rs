@@ -1,14 +1,16 @@
 //! `vista figures`.
 
-use super::judged::{warn, warn_of_undecodable};
+use super::judged::{embedding, extend, warn, warn_of_undecodable};
 use super::paths::{Files, Input, Mark, Output, marked};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
+use crate::files::identity;
 use crate::photos::{Album, Photos, Source};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
-use crate::run::{History, Progress};
+use crate::run::History;
 use crate::show::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Draw what a checkpoint's encoder sees: scores, neighbours, purity, and its run's curves.
@@ -63,16 +65,15 @@ pub(super) struct Args {
 /// The figures' names with the endings of their drawings.
 const DRAWINGS: [[&str; 2]; 4] =
     [["fig3_scores", "svg"], ["fig4_neighbours", "png"], ["purity", "svg"], ["curves", "svg"]];
-/// What stands at the beginning of their files.
-const JSON_MARK: &str = "\"command\": \"figures\"";
+/// What stands at the beginning of the SVGs.
 const SVG_MARK: &str = "<!-- vista figures -->";
 
 pub(super) fn files(args: &Args) -> Files {
     let of = |[name, ending]: [&str; 2]| {
         let mark = if ending == "png" { PNG_MARK } else { SVG_MARK };
-        [(format!("{name}.json"), Mark::Words(JSON_MARK)), (format!("{name}.{ending}"), Mark::Words(mark))]
+        [(format!("{name}.json"), Mark::Command("figures")), (format!("{name}.{ending}"), Mark::Words(mark))]
     };
-    Files::none().folder("--out", &args.folder(), DRAWINGS.into_iter().flat_map(of))
+    Files::default().folder("--out", &args.folder(), DRAWINGS.into_iter().flat_map(of))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -92,11 +93,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
     let (seed, encoders) = (args.seed.unwrap_or(config.seed), [&before, &after]);
     let photos = album(&config, photos);
-    let main = args.study(
-        &Sampler { album: &photos, views: &config.views, seed, device: &device },
-        encoders,
-        &config,
-    )?;
+    let study = |album| {
+        args.study(&Sampler { album, views: &config.views, seed, device: &device }, encoders, &config)
+    };
+    let main = study(&photos)?;
     let labelled = labelled.map(|photos| album(&config, photos));
     save(&out, &main.scores(), &photos)?;
     save(&out, &main.neighbours(args.queries)?, &photos)?;
@@ -104,17 +104,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let judged = labelled.as_ref().unwrap_or(&photos);
     let purity = match &labelled {
         None => main.purity(k),
-        Some(album) => {
-            let sampler = Sampler { album, views: &config.views, seed, device: &device };
-            args.study(&sampler, encoders, &config)?.purity(k)
-        }
+        Some(album) => study(album)?.purity(k),
     };
     warn_of_undecodable([&photos].into_iter().chain(&labelled));
     match purity {
         Some(figure) => save(&out, &figure, judged)?,
         None => println!("no purity.svg: no labels are known; give --labelled DIR"),
     }
-    match history.and_then(|h| curves(&h.terms(), &|field| h.series(field))) {
+    match history.as_ref().and_then(curves) {
         Some(figure) => save(&out, &figure, &photos)?,
         None => println!("no curves.svg: {} is not there or holds no step; give --log FILE", log.display()),
     }
@@ -147,10 +144,10 @@ impl Args {
                 (judges.map(|[train, _]| train), own.as_ref().map(|own| own.join("train")))
             }
         };
-        let same =
-            |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
         match (labelled, &config.data.photos, place) {
-            (Some(labelled), Some(data), Some(place)) if same(data, &place) => Ok((labelled, None)),
+            (Some(labelled), Some(data), Some(place)) if identity(data) == identity(&place) => {
+                Ok((labelled, None))
+            }
             (labelled, ..) => Ok((photos, labelled)),
         }
     }
@@ -170,43 +167,28 @@ impl Args {
         let slots = self.slots.or(config.whole("queue")).unwrap_or(4096).max(2);
         let slots = slots.min((0..count).filter(|&id| wanted(id)).count());
         let queries = if any { slots } else { self.queries.max(BATCH).min(slots) };
-        let (all, mut done) = (2 * slots + queries, 0);
-        let mut bar = Progress::new(all as u64);
+        let (all, mut done, mut heard) = (2 * slots + queries, 0, embedding());
         let mut progress = |views: usize| {
             done += views;
-            bar.at(done as u64, || {
-                format!("{}% of the photos decoded and embedded", 100 * done / all.max(1))
-            });
+            heard(done, all);
         };
         let photos = sampler.photos(slots, &wanted, &mut progress)?;
-        let study = Study::new(sampler, encoders, &photos, queries, &mut progress)?;
-        bar.end();
-        Ok(study)
+        Study::new(sampler, encoders, &photos, queries, &mut progress)
     }
 }
 
 /// Writes the drawing and its numbers, with what was left out of its photos, and says so.
 fn save(out: &Path, figure: &Figure, album: &Album) -> Result<()> {
-    let mut json = serde_json::json!({ "command": "figures" });
-    if let (Some(json), Some(numbers)) = (json.as_object_mut(), figure.json.as_object()) {
-        json.extend(numbers.clone());
-        json.insert("warnings".into(), album.all_left_out().into());
-    }
-    let json = format!("{json:#}");
-    let path = out.join(format!("{}.json", figure.name));
-    std::fs::write(&path, json).map_err(|e| Error::io(&path, e))?;
-    let path = match &figure.drawing {
-        Drawing::Svg(text) => {
-            let path = out.join(format!("{}.svg", figure.name));
-            std::fs::write(&path, marked(text, SVG_MARK)).map_err(|e| Error::io(&path, e))?;
-            path
-        }
-        Drawing::Picture(rgb) => {
-            let path = out.join(format!("{}.png", figure.name));
-            std::fs::write(&path, png(rgb)?).map_err(|e| Error::io(&path, e))?;
-            path
-        }
+    let mut json = json!({ "command": "figures" });
+    extend(&mut json, figure.json.clone());
+    json["warnings"] = album.all_left_out().into();
+    let (ending, drawing) = match &figure.drawing {
+        Drawing::Svg(text) => ("svg", marked(text, SVG_MARK).into_bytes()),
+        Drawing::Picture(rgb) => ("png", png(rgb)?),
     };
+    let [numbers, path] = ["json", ending].map(|ending| out.join(format!("{}.{ending}", figure.name)));
+    std::fs::write(&numbers, format!("{json:#}")).map_err(|e| Error::io(&numbers, e))?;
+    std::fs::write(&path, drawing).map_err(|e| Error::io(&path, e))?;
     println!("{}\n    {}", path.display(), figure.summary);
     Ok(())
 }

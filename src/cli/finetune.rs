@@ -8,18 +8,6 @@ use crate::pretrain::momentum::copy_state;
 use crate::transfer::classify::finetune::{Finetune, FinetuneProgress, FinetuneSchedule};
 use serde_json::json;
 
-/// Course of the learning rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Schedule {
-    /// To 0 along half a cosine.
-    Cosine,
-    /// A tenth after each third.
-    Step,
-}
-
-/// Its name and the mark of its figures.
-const NAME: [&str; 2] = ["finetune", "\"command\": \"finetune\""];
-
 /// Fine-tune the whole network of a checkpoint on labelled photos.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -41,8 +29,8 @@ pub(super) struct Args {
     #[arg(long)]
     lr: Option<f64>,
     /// Course of the learning rate.
-    #[arg(long, value_enum, default_value_t = Schedule::Cosine)]
-    schedule: Schedule,
+    #[arg(long, value_enum, default_value_t = FinetuneSchedule::Cosine)]
+    schedule: FinetuneSchedule,
     /// L2 decay of all parameters.
     #[arg(long, default_value_t = 5e-4)]
     weight_decay: f64,
@@ -61,15 +49,12 @@ pub(super) struct Args {
 }
 
 pub(super) fn files(args: &Args) -> Result<Files> {
-    let files = args.judged.files(NAME)?;
-    Ok(match &args.out {
-        Some(out) => files.file("--out", out, Mark::Words(checkpoint::ENCODER)),
-        None => files,
-    })
+    let files = args.judged.files("finetune")?;
+    Ok(files.file("--out", args.out.as_deref(), Mark::Words(checkpoint::ENCODER)))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let judging = args.judged.begin(NAME, || args.photos.open())?;
+    let judging = args.judged.begin("finetune", || args.photos.open())?;
     let (opened, albums) = (&judging.opened, &judging.albums);
     if args.random_init {
         copy_state(&opened.encoder, &judging.untrained()?)?;
@@ -79,31 +64,26 @@ pub(super) fn run(args: &Args) -> Result<()> {
         epochs: args.epochs,
         lr: args.lr.unwrap_or(usual.lr),
         weight_decay: args.weight_decay,
-        schedule: match args.schedule {
-            Schedule::Cosine => FinetuneSchedule::Cosine,
-            Schedule::Step => FinetuneSchedule::Step,
-        },
+        schedule: args.schedule,
         crop_scale: [args.crop_min, 1.0],
         judge_every: args.judge_every,
         seed: args.seed,
         ..usual
     };
     say!("protocol {}", json!(finetune));
-    let mut watch: Option<Watch> = None;
+    let mut watch = Watch::new();
     let heard = &mut |p: FinetuneProgress| {
         let last = p.last.map_or(String::new(), |e| {
             let top1 = e.top1.map_or(String::new(), |top1| format!(", test top-1 {top1:.3}"));
             format!(", epoch {} of {}: loss {:.3}{top1}", e.epoch, args.epochs, e.train_loss)
         });
-        let watch = watch.get_or_insert_with(|| Watch::new(p.total));
-        watch.at(p.step, || format!("step {} of {}{last}", p.step, p.total));
+        let what = || format!("step {} of {}{last}", p.step, p.total);
+        watch.at(p.step as usize, p.total as usize, what);
     };
     let features = opened.config.resnet().features();
     let result =
         finetune.fit(&opened.encoder.backbone, features, albums, &opened.views, &opened.device, heard)?;
-    if let Some(watch) = watch {
-        watch.end();
-    }
+    drop(watch);
     let classes = albums.test.photos().classes().iter().zip(&result.classes).map(|(class, right)| {
         let right = right.map_or("no test photo".into(), |r| format!("{r:.3}"));
         format!("  {class:24} {right}")

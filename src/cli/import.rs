@@ -4,8 +4,10 @@ use super::paths::{Files, Input, Mark, Output};
 use crate::engine::device::Device;
 use crate::engine::nn::Stem;
 use crate::error::Result;
+use crate::photos::views::ViewConfig;
 use crate::pretrain::Imported;
 use crate::pretrain::checkpoint::{self, Progress};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// Make a checkpoint of another library's ResNet, for `vista knn`, `probe`, `voc`, `finetune`, `embed` and `pretrain --init`.
 ///
@@ -24,29 +26,23 @@ pub(super) struct Args {
     #[arg(long)]
     prefix: Option<String>,
     /// What follows a 3x3 first convolution: nothing (cifar) or pooling (small).
-    #[arg(long, value_enum)]
-    stem: Option<Small>,
+    #[arg(long, value_parser = PossibleValuesParser::new(["cifar", "small"]).map(small_stem))]
+    stem: Option<Stem>,
     /// Side of a view in pixels; 224, or 32 with a 3x3 stem, if absent.
     #[arg(long, value_name = "N")]
     image_size: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Small {
-    Cifar,
-    Small,
+fn small_stem(name: String) -> Stem {
+    if name == "cifar" { Stem::Cifar } else { Stem::Small }
 }
 
 pub(super) fn files(args: &Args) -> Files {
-    Files::none().file("--out", &args.out, Mark::Words(checkpoint::ENCODER))
+    Files::default().file("--out", Some(&args.out), Mark::Words(checkpoint::ENCODER))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let stem = args.stem.map(|stem| match stem {
-        Small::Cifar => Stem::Cifar,
-        Small::Small => Stem::Small,
-    });
-    let mut found = Imported::from_file(&args.file, args.prefix.as_deref(), stem, &Device::cpu())?;
+    let mut found = Imported::from_file(&args.file, args.prefix.as_deref(), args.stem, &Device::cpu())?;
     if let Some(size) = args.image_size {
         found.config.views.size = size;
         found.config.check()?;
@@ -55,19 +51,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let Imported { config, source, left_out, .. } = found;
     let (net, prefix) = (source.backbone, &source.prefix);
     println!("backbone   {:?}, width {}, stem {:?}", net.architecture, net.width, net.stem);
-    println!(
-        "names      {}'s{}",
-        source.library.name(),
-        match prefix.as_str() {
-            "" => String::new(),
-            prefix => format!(" behind `{prefix}`"),
-        }
-    );
+    let behind = if prefix.is_empty() { String::new() } else { format!(" behind `{prefix}`") };
+    println!("names      {}'s{behind}", source.library.name());
     let random = "so it is random: kNN and probes do not use it";
-    match (&source.head, &source.other_head) {
-        (Some(head), _) => println!("projector  {:?}, from `{}`", head.widths, head.prefix),
-        (None, Some(why)) => println!("projector  that of the file has another form ({why}), {random}"),
-        (None, None) => println!("projector  none in the file, {random}"),
+    match &source.head {
+        Ok(Some(head)) => println!("projector  {:?}, from `{}`", head.widths, head.prefix),
+        Err(why) => println!("projector  that of the file has another form ({why}), {random}"),
+        Ok(None) => println!("projector  none in the file, {random}"),
     }
     if !left_out.is_empty() {
         let shown = left_out.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
@@ -75,10 +65,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         println!("left out   {shown}{more}");
     }
-    println!(
-        "views      {} px, mean {:?}, deviation {:?}",
-        config.views.size, config.views.mean, config.views.std
-    );
+    let ViewConfig { size, mean, std, .. } = config.views;
+    println!("views      {size} px, mean {mean:?}, deviation {std:?}");
     println!("checkpoint {}", args.out.display());
     Ok(())
 }

@@ -62,18 +62,16 @@ impl Chosen {
 
 impl Judged {
     /// The file of the command's figures.
-    pub(super) fn files(&self, [command, mark]: [&'static str; 2]) -> Result<Files> {
+    pub(super) fn files(&self, command: &'static str) -> Result<Files> {
         let checkpoint = &*self.chosen.checkpoint;
         std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
-        let path = self.path(command);
-        Ok(path.map_or(Files::none(), |path| Files::none().file("--json", &path, Mark::Words(mark))))
+        Ok(Files::default().file("--json", self.path(command).as_deref(), Mark::Command(command)))
     }
 
     /// Where the command's figures go; `None` for standard output.
     fn path(&self, command: &str) -> Option<PathBuf> {
         match &self.json {
-            Some(path) if path.is_printed() => None,
-            Some(path) => Some(path.to_path_buf()),
+            Some(json) => json.file().map(Path::to_path_buf),
             None => Some(self.chosen.checkpoint.with_file_name(format!("{command}.json"))),
         }
     }
@@ -81,27 +79,25 @@ impl Judged {
     /// Opens the photos, then the encoder.
     pub(super) fn begin(
         &self,
-        [command, _]: [&'static str; 2],
+        command: &'static str,
         albums: impl FnOnce() -> Result<LabelledAlbums>,
-    ) -> Result<Judging> {
+    ) -> Result<Judging<'_>> {
         let began = Instant::now();
         let (albums, opened) = (albums()?, self.chosen.open()?);
-        let checkpoint = self.chosen.checkpoint.display().to_string();
-        Ok(Judging { opened, albums, command, path: self.path(command), checkpoint, began })
+        Ok(Judging { args: self, command, opened, albums, began })
     }
 }
 
 /// A judging command at work: an encoder, labelled photos, and where the figures go.
-pub(super) struct Judging {
+pub(super) struct Judging<'a> {
+    args: &'a Judged,
+    command: &'static str,
     pub(super) opened: Opened,
     pub(super) albums: LabelledAlbums,
-    command: &'static str,
-    path: Option<PathBuf>,
-    checkpoint: String,
     began: Instant,
 }
 
-impl Judging {
+impl Judging<'_> {
     /// Frozen features of the train and the test photos by a backbone of this architecture.
     pub(super) fn embed(&self, backbone: &ResNet) -> Result<[Embedded; 2]> {
         let [train, test] = self.albums.both();
@@ -136,7 +132,7 @@ impl Judging {
         warn_of_undecodable(self.albums.both());
         lines.iter().for_each(|line| say!("{line}"));
         let mut all = json!({
-            "checkpoint": self.checkpoint,
+            "checkpoint": self.args.chosen.checkpoint.display().to_string(),
             "seconds": self.began.elapsed().as_secs_f64(),
             "encoder": self.opened.facts(),
             "dataset": self.dataset(),
@@ -144,8 +140,9 @@ impl Judging {
         let more = facts.as_object_mut().and_then(|facts| facts.remove("dataset"));
         extend(&mut all["dataset"], more.unwrap_or_default());
         extend(&mut all, facts);
-        write_json(self.path.as_deref(), self.command, all)?;
-        self.path.iter().for_each(|path| println!("figures  {}", path.display()));
+        let path = self.args.path(self.command);
+        write_json(path.as_deref(), self.command, all)?;
+        path.iter().for_each(|path| println!("figures  {}", path.display()));
         Ok(())
     }
 
@@ -184,7 +181,7 @@ pub(super) fn write_json(path: Option<&Path>, command: &str, facts: Value) -> Re
 }
 
 /// Adds the entries of one object to another.
-fn extend(all: &mut Value, more: Value) {
+pub(super) fn extend(all: &mut Value, more: Value) {
     if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
         all.extend(more);
     }
@@ -249,34 +246,36 @@ pub(super) fn warn_of_undecodable<'a>(albums: impl IntoIterator<Item = &'a Album
     albums.into_iter().flat_map(Album::left_out).for_each(|line| eprintln!("warning: {line}"));
 }
 
-/// Progress with the time that is left.
+/// Progress with the time that is left; its bar comes with the first news and goes with it.
 pub(super) struct Watch {
-    progress: Progress,
+    progress: Option<Progress>,
     began: Instant,
-    total: u64,
 }
 
 impl Watch {
-    pub(super) fn new(total: u64) -> Watch {
-        Watch { progress: Progress::new(total), began: Instant::now(), total }
+    pub(super) fn new() -> Watch {
+        Watch { progress: None, began: Instant::now() }
     }
 
-    pub(super) fn at(&mut self, done: u64, what: impl Fn() -> String) {
+    pub(super) fn at(&mut self, done: usize, total: usize, what: impl Fn() -> String) {
         let left =
-            self.began.elapsed().as_secs_f64() / done.max(1) as f64 * self.total.saturating_sub(done) as f64;
+            self.began.elapsed().as_secs_f64() / done.max(1) as f64 * total.saturating_sub(done) as f64;
         let message = || format!("{}, {} left", what(), HumanDuration(Duration::from_secs_f64(left)));
-        self.progress.at(done, message);
-    }
-
-    pub(super) fn end(&self) {
-        self.progress.end();
+        self.progress.get_or_insert_with(|| Progress::new(total as u64)).at(done as u64, message);
     }
 }
 
 /// Does some work on `total` photos with its progress; the work tells how many are done.
 pub(super) fn watched<T>(total: usize, what: &str, work: impl FnOnce(&mut dyn FnMut(usize)) -> T) -> T {
-    let mut watch = Watch::new(total as u64);
-    let found = work(&mut |done| watch.at(done as u64, || format!("{what}: {done} of {total}")));
-    watch.end();
-    found
+    let mut watch = Watch::new();
+    work(&mut |done| watch.at(done, total, || format!("{what}: {done} of {total}")))
+}
+
+/// What hears how much of some photos is decoded and embedded, and of how much.
+pub(super) fn embedding() -> impl FnMut(usize, usize) {
+    let mut watch = Watch::new();
+    move |done, total| {
+        let share = 100 * done / total.max(1);
+        watch.at(done, total, || format!("{share}% of the photos decoded and embedded"));
+    }
 }

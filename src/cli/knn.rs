@@ -1,19 +1,15 @@
 //! `vista knn`.
 
 use crate::cli::judged::{Judged, LabelledPhotos};
-use crate::cli::paths::Files;
 use crate::error::Result;
 use crate::transfer::classify::{Features, Knn, Votes, colour_features};
 use serde_json::{Value, json};
-
-/// Its name and the mark of its figures.
-const NAME: [&str; 2] = ["knn", "\"command\": \"knn\""];
 
 /// Judge a checkpoint by weighted kNN on labelled photos.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    judged: Judged,
+    pub(super) judged: Judged,
     #[command(flatten)]
     photos: LabelledPhotos,
     /// Neighbours.
@@ -28,13 +24,9 @@ pub(super) struct Args {
     floor: bool,
 }
 
-pub(super) fn files(args: &Args) -> Result<Files> {
-    args.judged.files(NAME)
-}
-
 pub(super) fn run(args: &Args) -> Result<()> {
     let (knn, protocol) = (Knn { k: args.k, tau: args.tau }, args.photos.knn_protocol());
-    let judging = args.judged.begin(NAME, || {
+    let judging = args.judged.begin("knn", || {
         let albums = args.photos.open()?;
         // Before the features, which may take long.
         knn.check(protocol.voters(albums.train.photos().len(), albums.test.photos().len()))?;

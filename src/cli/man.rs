@@ -23,7 +23,7 @@ pub(super) struct CompletionArgs {
 pub(super) fn files(args: &ManArgs, command: &Command) -> Files {
     let inner = command.get_subcommands().map(|sub| format!("vista-{}.1", sub.get_name()));
     let pages = inner.chain(["vista.1".to_string(), "vista-help.1".into()]);
-    Files::none().folder("--out", &args.out, pages.map(|page| (page, Mark::Words(".TH vista"))))
+    Files::default().folder("--out", &args.out, pages.map(|page| (page, Mark::Words(".TH vista"))))
 }
 
 pub(super) fn man(args: &ManArgs, command: Command) -> Result<()> {

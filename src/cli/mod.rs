@@ -97,7 +97,9 @@ pub fn run() -> i32 {
     signals::survive_long_files();
     // A run's product is in its folder; elsewhere it may be what is printed.
     let printed = !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune"));
-    let code = match start_threads().and_then(|()| execute(&matches)) {
+    // The threads that all work shares, where the system may refuse them: without them the first work would panic.
+    let threads = rayon::ThreadPoolBuilder::new().build_global().map_err(no_thread);
+    let code = match threads.and_then(|()| execute(&matches)) {
         Ok(()) => 0,
         Err(Error::Interrupted(what)) => {
             eprintln!("{}", as_called(&what));
@@ -119,11 +121,6 @@ pub fn run() -> i32 {
     }
 }
 
-/// Starts the threads that all work shares, where the system may refuse them: without them the first work would panic.
-fn start_threads() -> Result<()> {
-    rayon::ThreadPoolBuilder::new().build_global().map_err(no_thread)
-}
-
 /// A text whose commands, in backticks or as a page to read, name the program as it was called.
 fn as_called(text: &str) -> String {
     let program = shell::program();
@@ -133,60 +130,46 @@ fn as_called(text: &str) -> String {
 /// Runs a command, if its outputs spare its inputs and whatever else is there.
 fn execute(matches: &ArgMatches) -> Result<()> {
     let command = Cli::from_arg_matches(matches).unwrap_or_else(|e| e.exit()).command;
+    let (files, work) = prepared(&command)?;
     let definition = Cli::command();
     if let Some((name, matches)) = matches.subcommand()
         && let Some(definition) = definition.find_subcommand(name)
     {
         let json = matches.try_get_one::<Output>("json").ok().flatten();
-        PRINTS_JSON.store(json.is_some_and(Output::is_printed), Ordering::Relaxed);
-        files(&command)?.with_inputs(definition, matches).check()?;
+        PRINTS_JSON.store(json.is_some_and(|json| json.file().is_none()), Ordering::Relaxed);
+        files.with_inputs(definition, matches).check()?;
     }
-    match &command {
-        Command::Pretrain(args) => pretrain::run(args),
-        Command::Knn(args) => knn::run(args),
-        Command::Probe(args) => probe::run(args),
-        Command::Figures(args) => figures::run(args),
-        Command::Sweep(args) => sweep::run(args),
-        Command::Voc(args) => voc::run(args),
-        Command::Finetune(args) => finetune::run(args),
-        Command::Export(args) => export::run(args),
-        Command::Import(args) => import::run(args),
-        Command::Embed(args) => embed::run(args),
-        Command::Search(args) => search::run(args),
-        Command::Report(args) => report::run(args),
-        Command::Watch(args) => watch::run(args),
-        Command::Bench(args) => bench::run(args),
-        Command::Devices => devices::run(),
-        Command::Tune(args) => tune::run(args),
-        Command::Doctor(args) => doctor::run(args),
-        Command::Explain(args) => explain::run(args),
-        Command::Man(args) => man::man(args, Cli::command()),
-        Command::Completions(args) => man::completions(args, Cli::command()),
-    }
+    work()
 }
 
-/// The files that a command writes.
-fn files(command: &Command) -> Result<Files> {
-    Ok(match command {
-        Command::Pretrain(args) => pretrain::files(args)?,
-        Command::Knn(args) => knn::files(args)?,
-        Command::Probe(args) => probe::files(args)?,
-        Command::Figures(args) => figures::files(args),
-        Command::Sweep(args) => sweep::files(args)?,
-        Command::Voc(args) => voc::files(args)?,
-        Command::Finetune(args) => finetune::files(args)?,
-        Command::Export(args) => export::files(args),
-        Command::Import(args) => import::files(args),
-        Command::Embed(args) => embed::files(args)?,
-        Command::Search(args) => search::files(args)?,
-        Command::Report(args) => report::files(args),
-        Command::Bench(args) => bench::files(args),
-        Command::Man(args) => man::files(args, &Cli::command()),
-        Command::Watch(_)
-        | Command::Devices
-        | Command::Tune(_)
-        | Command::Doctor(_)
-        | Command::Explain(_)
-        | Command::Completions(_) => Files::none(),
-    })
+/// The files that a command writes, and its work.
+type Prepared<'a> = (Files, Box<dyn FnOnce() -> Result<()> + 'a>);
+
+fn prepared(command: &Command) -> Result<Prepared<'_>> {
+    let none = Files::default();
+    let prepared: Prepared = match command {
+        Command::Pretrain(args) => (pretrain::files(args)?, Box::new(|| pretrain::run(args))),
+        Command::Knn(args) => (args.judged.files("knn")?, Box::new(|| knn::run(args))),
+        Command::Probe(args) => (args.judged.files("probe")?, Box::new(|| probe::run(args))),
+        Command::Figures(args) => (figures::files(args), Box::new(|| figures::run(args))),
+        Command::Sweep(args) => (sweep::files(args)?, Box::new(|| sweep::run(args))),
+        Command::Voc(args) => (args.judged.files("voc")?, Box::new(|| voc::run(args))),
+        Command::Finetune(args) => (finetune::files(args)?, Box::new(|| finetune::run(args))),
+        Command::Export(args) => (export::files(args), Box::new(|| export::run(args))),
+        Command::Import(args) => (import::files(args), Box::new(|| import::run(args))),
+        Command::Embed(args) => (embed::files(args)?, Box::new(|| embed::run(args))),
+        Command::Search(args) => (search::files(args)?, Box::new(|| search::run(args))),
+        Command::Report(args) => (report::files(args), Box::new(|| report::run(args))),
+        Command::Watch(args) => (none, Box::new(|| watch::run(args))),
+        Command::Bench(args) => (bench::files(args), Box::new(|| bench::run(args))),
+        Command::Devices => (none, Box::new(devices::run)),
+        Command::Tune(args) => (none, Box::new(|| tune::run(args))),
+        Command::Doctor(args) => (none, Box::new(|| doctor::run(args))),
+        Command::Explain(args) => (none, Box::new(|| explain::run(args))),
+        Command::Man(args) => {
+            (man::files(args, &Cli::command()), Box::new(|| man::man(args, Cli::command())))
+        }
+        Command::Completions(args) => (none, Box::new(|| man::completions(args, Cli::command()))),
+    };
+    Ok(prepared)
 }

@@ -33,13 +33,6 @@ impl<const WRITTEN: bool> AsRef<Path> for Named<WRITTEN> {
     }
 }
 
-/// A default value.
-impl<const WRITTEN: bool> From<&str> for Named<WRITTEN> {
-    fn from(path: &str) -> Named<WRITTEN> {
-        Named(path.into())
-    }
-}
-
 impl<const WRITTEN: bool> ValueParserFactory for Named<WRITTEN> {
     type Parser = MapValueParser<PathBufValueParser, fn(PathBuf) -> Named<WRITTEN>>;
     fn value_parser() -> Self::Parser {
@@ -48,9 +41,9 @@ impl<const WRITTEN: bool> ValueParserFactory for Named<WRITTEN> {
 }
 
 impl Output {
-    /// Whether it stands for standard output.
-    pub(super) fn is_printed(&self) -> bool {
-        self.0.as_os_str() == "-"
+    /// The file that it names; `None` for standard output, `-`.
+    pub(super) fn file(&self) -> Option<&Path> {
+        Some(&*self.0).filter(|path| path.as_os_str() != "-")
     }
 }
 
@@ -59,6 +52,8 @@ impl Output {
 pub(super) enum Mark {
     /// By words at its beginning, in the header if it is safetensors.
     Words(&'static str),
+    /// By the command that its JSON names.
+    Command(&'static str),
     /// By its beginning as a whole.
     Beginning(fn(&[u8]) -> bool),
     /// Whatever it is, it may be replaced.
@@ -88,18 +83,13 @@ pub(super) struct Files {
     /// Folders that are made where they are not there.
     folders: Vec<(&'static str, PathBuf)>,
     /// What else helps against a file that is in the way.
-    remedy: &'static str,
+    pub(super) remedy: &'static str,
 }
 
 impl Files {
-    /// No file at all.
-    pub(super) fn none() -> Files {
-        Files::default()
-    }
-
-    /// A file that the command writes into a folder that must be there; it may replace one with this mark.
-    pub(super) fn file(mut self, flag: &'static str, path: &Path, mark: Mark) -> Files {
-        self.writes.push(Target { flag, path: path.into(), mark });
+    /// A file that the command writes, if it does, into a folder that must be there; it may replace one with this mark.
+    pub(super) fn file(mut self, flag: &'static str, path: Option<&Path>, mark: Mark) -> Files {
+        self.writes.extend(path.map(|path| Target { flag, path: path.into(), mark }));
         self
     }
 
@@ -124,11 +114,6 @@ impl Files {
             self.reads.extend(path.iter().map(|path| (key.to_string(), path.clone())));
         }
         self
-    }
-
-    /// A further remedy against a file that is in the way.
-    pub(super) fn or(self, remedy: &'static str) -> Files {
-        Files { remedy, ..self }
     }
 
     /// What the arguments of a command name as its inputs is read too.
@@ -210,10 +195,14 @@ fn is_free(path: &Path, mark: Mark) -> bool {
         }
         Ok(bytes)
     };
-    begins().is_ok_and(|bytes| match mark {
-        Mark::Words(words) => bytes.windows(words.len()).any(|window| window == words.as_bytes()),
-        Mark::Beginning(is_ours) => is_ours(&bytes),
-        Mark::Any => true,
+    begins().is_ok_and(|bytes| {
+        let has = |words: &str| bytes.windows(words.len()).any(|window| window == words.as_bytes());
+        match mark {
+            Mark::Words(words) => has(words),
+            Mark::Command(name) => has(&format!("\"command\": \"{name}\"")),
+            Mark::Beginning(is_ours) => is_ours(&bytes),
+            Mark::Any => true,
+        }
     })
 }
 

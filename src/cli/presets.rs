@@ -1,8 +1,7 @@
 //! `vista pretrain --presets`: each setting with its source, and how long it would take on this machine.
 
-use crate::bench::{Plan, StepConfig, Timing, TrainingStep};
+use crate::bench::{Measured, Name, Plan, StepConfig};
 use crate::engine::device::Device;
-use crate::engine::nn::Architecture;
 use crate::error::Result;
 use crate::pretrain::Config;
 use crate::pretrain::method::KeyViews;
@@ -15,7 +14,9 @@ use std::time::Duration;
 const PHOTOS: [(&str, u64); 3] = [("stl10", 105_000), ("coco-val", 5_000), ("coco", 118_287)];
 
 pub(super) fn list() -> Result<()> {
-    let speed = speed()?;
+    let device = Device::open("auto")?;
+    let step = Measured::of(&device, &Name::parse("resnet18:16,64")?, [1, 3])?;
+    let speed = 1e9 * step.gflops.expect("a training step counts its work");
     let mut known = BTreeMap::new();
     for preset in methods::presets() {
         let (name, what, config) = (preset.name, preset.about, (preset.config)());
@@ -28,26 +29,10 @@ pub(super) fn list() -> Result<()> {
     }
     eprintln!(
         "the times are estimates for {}, from one small step: {:.0} GFLOP/s.",
-        Device::open("auto")?.name(),
+        device.name(),
         speed / 1e9
     );
     Ok(())
-}
-
-/// FLOPs a second of a training step here.
-fn speed() -> Result<f64> {
-    let device = Device::open("auto")?;
-    let config = StepConfig::new(Architecture::Resnet18, [16, 64]);
-    let mut step = TrainingStep::new(&device, config)?;
-    let timing = Timing::of(1, 3, || {
-        step.run(|_| Ok(()))?;
-        device.wait()
-    })?;
-    Ok(total(&Plan::of(config)?) / (timing.median_ms / 1e3))
-}
-
-fn total(plan: &Plan) -> f64 {
-    plan.phases.last().map_or(0.0, |total| total.flops as f64)
 }
 
 /// FLOPs of a whole run: three passes of every view through the encoder; one, not three, where it is a key.
@@ -65,7 +50,8 @@ fn flops(name: &str, config: &Config, known: &mut BTreeMap<(usize, usize, usize)
             Some(&step) => step,
             None => {
                 let config = StepConfig::new(resnet.architecture, [2, view.size]);
-                total(&Plan::of(StepConfig { width: resnet.width, ..config })?) / 2.0
+                let plan = Plan::of(StepConfig { width: resnet.width, ..config })?;
+                plan.phases.last().map_or(0.0, |total| total.flops as f64 / 2.0)
             }
         };
         known.insert(key, step);

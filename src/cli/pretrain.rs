@@ -127,6 +127,9 @@ pub(super) struct Flags {
     seed: Option<u64>,
 }
 
+/// What `--half` stands for.
+const HALF: &str = "half = { activations = true, queue = true, checkpoint = true }";
+
 impl Flags {
     /// Preset, then file, then flags, then settings.
     pub(super) fn config(&self) -> Result<Config> {
@@ -159,11 +162,8 @@ impl Flags {
         let views = self.views.filter(|_| config.whole("views").is_some());
         if let (None, Some(n)) = (views, self.views.filter(|&n| n != 2)) {
             let what = format!("{n} views of each image, of which {} has two", config.method.name());
-            return Err(Error::input(
-                what,
-                format!("--views {n}"),
-                "leave it out: only some methods have `method.views`",
-            ));
+            let advice = "leave it out: only some methods have `method.views`";
+            return Err(Error::input(what, format!("--views {n}"), advice));
         }
         let path = |p: &Option<Input>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
         let flags = [
@@ -182,11 +182,10 @@ impl Flags {
             number("steps", "train.steps", self.steps.map(|n| n.to_string())),
             number("minutes", "train.minutes", self.minutes.map(|n| format!("{n:?}"))),
             number("seed", "seed", self.seed.map(|n| n.to_string())),
+            self.half.then(|| (HALF.into(), "--half".into())),
+            self.follow_links.then(|| ("data.follow_links = true".into(), "--follow-links".into())),
         ];
-        let half = "half = { activations = true, queue = true, checkpoint = true }";
-        let half = self.half.then(|| (half.to_string(), "--half".to_string()));
-        let links = self.follow_links.then(|| ("data.follow_links = true".into(), "--follow-links".into()));
-        for (line, place) in flags.into_iter().flatten().chain(half).chain(links) {
+        for (line, place) in flags.into_iter().flatten() {
             config = config.merged(&line, &place)?;
         }
         // The demo's time limit is for those who ask for nothing else.
@@ -201,8 +200,9 @@ impl Flags {
 /// kNN on the labelled photos of a configuration, if it has any.
 ///
 /// # Errors
-/// [`Error::Input`] for photos that can't be used.
+/// As [`Config::check`]; [`Error::Input`] for photos that can't be used.
 pub fn judge_of(config: &Config) -> Result<Option<Box<dyn Judge>>> {
+    config.check()?;
     let Some([train, test]) = judge_photos(config)? else { return Ok(None) };
     Ok(Some(Box::new(KnnJudge {
         train: album(config, train),
@@ -242,21 +242,20 @@ fn is_resolved(text: &[u8]) -> bool {
 
 pub(super) fn files(args: &Args) -> Result<Files> {
     if args.presets || args.dry_run {
-        return Ok(Files::none());
+        return Ok(Files::default());
     }
-    let any = run_files().into_iter().map(|(name, _)| (name, Mark::Any));
-    if args.resume {
-        // A run may go on with the configuration in its folder after a change of it: nothing of that is lost.
-        let config = std::fs::read(args.out.join("config.toml"));
-        let stays = config.is_ok_and(|text| is_resolved(&text));
-        let any = any.filter(|(name, _)| !stays || *name != "config.toml");
-        return Ok(Files::none().folder("--out", &args.out, any));
+    let mut own = run_files();
+    if args.resume || args.overwrite {
+        own.iter_mut().for_each(|(_, mark)| *mark = Mark::Any);
     }
-    if args.overwrite {
-        return Ok(Files::none().folder("--out", &args.out, any).with_config(&args.flags.config()?));
+    // A run may go on with the configuration in its folder after a change of it: nothing of that is lost.
+    if args.resume && std::fs::read(args.out.join("config.toml")).is_ok_and(|text| is_resolved(&text)) {
+        own.retain(|(name, _)| *name != "config.toml");
     }
-    let files = Files::none().folder("--out", &args.out, run_files());
-    Ok(files.with_config(&args.flags.config()?).or(", or replace it by --overwrite"))
+    let mut files = Files::default().folder("--out", &args.out, own);
+    files.remedy = ", or replace it by --overwrite";
+    // A run that goes on reads what its checkpoint says.
+    if args.resume { Ok(files) } else { Ok(files.with_config(&args.flags.config()?)) }
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -267,15 +266,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
         return dry_run(args);
     }
     signals::listen();
-    let mut trainer = match args.resume {
-        true => resumed(args)?,
-        false => {
-            let config = args.flags.config()?;
-            let open = if args.overwrite { Trainer::overwriting } else { Trainer::new };
-            config.check()?;
-            let judge = judge_of(&config)?;
-            open(config, &args.out, judge)?
-        }
+    let mut trainer = if args.resume {
+        resumed(args)?
+    } else {
+        let config = args.flags.config()?;
+        let judge = judge_of(&config)?;
+        let open = if args.overwrite { Trainer::overwriting } else { Trainer::new };
+        open(config, &args.out, judge)?
     };
     if args.quiet {
         trainer.be_quiet();
@@ -291,19 +288,18 @@ pub(super) fn run(args: &Args) -> Result<()> {
     trainer.after_epoch(move |folder| {
         // The page is made of the whole log: often enough to look at, seldom enough to cost nothing.
         if written.elapsed() > REPORT_EVERY {
-            let _ = report::write(folder, 0, &Device::cpu(), &mut |_, _| {}); // the last one tells what is wrong
+            let _ = report::write(folder, 0, &Device::cpu()); // the last one tells what is wrong
             written = Instant::now();
         }
     });
     let protocol = protocol(trainer.config());
     let summary = trainer.run()?;
     if signals::stop_at_once() {
-        let checkpoint = summary.checkpoint.display();
-        return Err(Error::Interrupted(format!(
-            "interrupted after the last step: all is saved in {checkpoint}"
-        )));
+        let saved = summary.checkpoint.display();
+        let what = format!("interrupted after the last step: all is saved in {saved}");
+        return Err(Error::Interrupted(what));
     }
-    let page = report::write(&args.out, REPORT_PHOTOS, &summary.device, &mut |_, _| {});
+    let page = report::write(&args.out, REPORT_PHOTOS, &summary.device);
     let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
     match (args.json, args.quiet) {
         (true, _) => println!("{}", as_json(&summary)),
@@ -324,13 +320,12 @@ fn dry_run(args: &Args) -> Result<()> {
     print!("{}", config.to_toml());
     // A folder of its own: what is measured leaves nothing behind in the run's.
     let folder = std::env::temp_dir().join(format!("vista-dry-run-{}", std::process::id()));
-    let judge = config.check().and_then(|()| judge_of(&config));
-    let measured =
-        judge.and_then(|judge| Trainer::overwriting(config.clone(), &folder, judge)).and_then(|trainer| {
-            println!("\n{}", trainer.describe());
-            trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
-            trainer.rehearse()
-        });
+    let trainer = judge_of(&config).and_then(|judge| Trainer::overwriting(config.clone(), &folder, judge));
+    let measured = trainer.and_then(|trainer| {
+        println!("\n{}", trainer.describe());
+        trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+        trainer.rehearse()
+    });
     let _ = std::fs::remove_dir_all(&folder);
     let (total, seconds) = measured?;
     // The first step also builds kernels and fills pools.
@@ -378,7 +373,6 @@ fn resumed(args: &Args) -> Result<Trainer> {
     if !args.quiet && !args.json {
         println!("resume   step {} of {}", found.step(), found.path().display());
     }
-    config.check()?;
     let judge = judge_of(&config)?;
     Trainer::resume(config, &args.out, judge, found)
 }

@@ -1,7 +1,6 @@
 //! `vista probe`.
 
 use crate::cli::judged::{Judged, LabelledPhotos, best_on_test, watched};
-use crate::cli::paths::Files;
 use crate::engine::nn::ResNet;
 use crate::error::{Error, Result};
 use crate::transfer::classify::{Probe, ProbeResult, SgdProbe};
@@ -17,14 +16,11 @@ enum Protocol {
     Sgd,
 }
 
-/// Its name and the mark of its figures.
-const NAME: [&str; 2] = ["probe", "\"command\": \"probe\""];
-
 /// Judge a checkpoint by a linear classifier on its frozen features.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    judged: Judged,
+    pub(super) judged: Judged,
     #[command(flatten)]
     photos: LabelledPhotos,
     /// How the classifier is trained.
@@ -47,15 +43,11 @@ pub(super) struct Args {
     floor: bool,
 }
 
-pub(super) fn files(args: &Args) -> Result<Files> {
-    args.judged.files(NAME)
-}
-
 pub(super) fn run(args: &Args) -> Result<()> {
     if args.lr.is_some_and(|lr| !(lr > 0.0 && lr.is_finite())) {
         return Err(Error::input("a learning rate that is not above 0", "--lr", "choose one such as 0.001"));
     }
-    let judging = args.judged.begin(NAME, || args.photos.open())?;
+    let judging = args.judged.begin("probe", || args.photos.open())?;
     let (views, device) = (&judging.opened.views, &judging.opened.device);
     let Args { epochs, batch, seed, .. } = *args;
     let adam = Probe { epochs, batch, seed, ..Probe::default() };

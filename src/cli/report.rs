@@ -1,11 +1,12 @@
 //! `vista report`.
 
-use super::judged::Watch;
+use super::judged::embedding;
 use super::paths::{Files, Input, Mark, Output};
 use crate::engine::device::Device;
 use crate::error::{Error, Result, readable_bytes};
 use crate::files;
 use crate::show::report::{self, RunFacts};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Make a page of a run, or of several to compare, that opens in any browser without a network.
@@ -40,16 +41,16 @@ impl Args {
 }
 
 pub(super) fn files(args: &Args) -> Files {
-    Files::none().file("--out", &args.page(), Mark::Words(report::MARK))
+    Files::default().file("--out", Some(&args.page()), Mark::Words(report::MARK))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let out = args.page();
     let runs = args.runs.iter().map(|run| RunFacts::read(run)).collect::<Result<Vec<_>>>()?;
     let gallery = match args.runs.as_slice() {
-        [_, _, ..] => Err("A comparison has no photos: make each run's own report.".to_string()),
+        [_, _, ..] => report::missing("A comparison has no photos: make each run's own report."),
         [run] if args.photos > 0 => match embedded(run, args) {
-            Ok(gallery) => Ok(gallery),
+            Ok(gallery) => gallery,
             // What can't be made again is not replaced by less.
             Err(e) if report::has_photos(&out) => {
                 let what = format!("the page that is there has photos, and a new one would have none ({e})");
@@ -59,10 +60,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
             }
             Err(e) => {
                 eprintln!("warning: the page has no photos: {e}");
-                Err(format!("No photos: {e}."))
+                report::missing(format!("No photos: {e}."))
             }
         },
-        _ => Err("This page was made without photos.".to_string()),
+        _ => report::missing("This page was made without photos."),
     };
     let page = report::page(&runs, &gallery, None);
     files::replace(&out, page.as_bytes())?;
@@ -70,18 +71,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn embedded(run: &Path, args: &Args) -> Result<report::Gallery> {
+fn embedded(run: &Path, args: &Args) -> Result<Value> {
     let device = Device::open(&args.device)?;
-    let mut watch: Option<Watch> = None;
-    let gallery = report::gallery(run, args.photos, &device, &mut |done, total| {
-        let watch = watch.get_or_insert_with(|| Watch::new(total as u64));
-        watch
-            .at(done as u64, || format!("{}% of the photos decoded and embedded", 100 * done / total.max(1)));
-    });
-    if let Some(watch) = watch {
-        watch.end();
-    }
-    let warnings = gallery.as_ref().ok().and_then(|gallery| gallery.json()["warnings"].as_array());
-    warnings.into_iter().flatten().filter_map(|w| w.as_str()).for_each(|line| eprintln!("warning: {line}"));
-    gallery
+    let gallery = report::gallery(run, args.photos, &device, &mut embedding())?;
+    let warnings = gallery["warnings"].as_array().into_iter().flatten();
+    warnings.filter_map(Value::as_str).for_each(|line| eprintln!("warning: {line}"));
+    Ok(gallery)
 }

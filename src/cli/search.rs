@@ -6,10 +6,9 @@ use super::paths::{Files, Input, Mark, Output};
 use crate::engine::nn::fingerprint;
 use crate::error::{Error, Result};
 use crate::photos::views::CropBox;
-use crate::photos::{Album, AlbumOptions, Photos, decode};
-use crate::show::figures::{BLACK, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
-use crate::transfer::classify::FeatureTable;
-use crate::transfer::classify::Neighbour;
+use crate::photos::{Album, AlbumOptions, Photos, Rgb, decode};
+use crate::show::figures::{BLACK, PNG_MARK, RED, Tile, YELLOW, gone, mosaic, png};
+use crate::transfer::classify::{FeatureTable, Neighbour};
 use std::path::Path;
 
 /// Find the photos that are nearest to one photo by the cosine of their features.
@@ -34,11 +33,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn files(args: &Args) -> Result<Files> {
-    let Some(picture) = &args.picture else { return Ok(Files::none()) };
+    let Some(picture) = &args.picture else { return Ok(Files::default()) };
     if picture.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("png")) {
         return Err(Error::input("not .png", picture.display().to_string(), "name the picture so"));
     }
-    Ok(Files::none().file("--picture", picture, Mark::Words(PNG_MARK)))
+    Ok(Files::default().file("--picture", Some(picture), Mark::Words(PNG_MARK)))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -69,20 +68,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
         println!("{similarity:6.3}  {}", all.names[*key]);
     }
     let (Some(path), Some((album, kept))) = (&args.picture, photos) else { return Ok(()) };
-    let mut row = vec![Tile {
-        crop: CropBox::whole(&query),
-        photo: query,
-        color: RED,
-        text: String::new(),
-        ink: BLACK,
-    }];
+    let tile =
+        |photo: Rgb, color, text| Tile { crop: CropBox::whole(&photo), photo, color, text, ink: BLACK };
+    let mut row = vec![tile(query, RED, String::new())];
     for Neighbour { key, similarity } in found {
-        let id = kept[key];
-        let photo = album.photos().decode(id).map_err(|why| {
-            Error::input(why, album.photos().name(id), "leave the photos as they are meanwhile")
-        })?;
-        let (crop, text) = (CropBox::whole(&photo), format!("{similarity:.3}"));
-        row.push(Tile { photo, crop, color: YELLOW, text, ink: BLACK });
+        let (photos, id) = (album.photos(), kept[key]);
+        let photo = photos.decode(id).map_err(|why| gone(photos, id, why))?;
+        row.push(tile(photo, YELLOW, format!("{similarity:.3}")));
     }
     let picture = mosaic(&[row]);
     std::fs::write(path, png(&picture)?).map_err(|e| Error::io(path, e))?;

@@ -4,7 +4,7 @@ use super::paths::{Files, Mark, Output, marked};
 use super::pretrain::{Flags, judge_of, run_files};
 use crate::error::{Error, Result};
 use crate::pretrain::{Outcome, Spread, Sweep, SweepRun};
-use crate::show::figures::{Cell, svg, sweep_panel};
+use crate::show::figures::{svg, sweep_panel};
 use serde_json::json;
 use std::path::Path;
 
@@ -54,7 +54,7 @@ pub(super) fn files(args: &Args) -> Result<Files> {
     let config = args.flags.config()?;
     let tables = [("sweep.csv", ",seed,top1,"), ("sweep.json", "\"plotted\": "), ("sweep.svg", SVG_MARK)];
     let tables = tables.map(|(name, mark)| (name, Mark::Words(mark)));
-    let mut files = Files::none().folder("--out", &args.out, tables);
+    let mut files = Files::default().folder("--out", &args.out, tables);
     for run in args.sweep()?.plan(&config, &args.out)?.iter().filter(|run| run.outcome.is_none()) {
         // What a run that was cut off has left is replaced, as are its checkpoints.
         let result = [("result.json", Mark::Any)];
@@ -143,20 +143,6 @@ fn settings(keys: &[String], run: &SweepRun) -> String {
     pairs.join(", ")
 }
 
-/// Finished runs of the same values, in order; the values of all runs, finished or not.
-fn groups(runs: &[SweepRun]) -> Vec<(&[String], Vec<&Outcome>)> {
-    let mut groups: Vec<(&[String], Vec<&Outcome>)> = Vec::new();
-    for run in runs {
-        if groups.last().is_none_or(|(values, _)| *values != run.values) {
-            groups.push((&run.values, Vec::new()));
-        }
-        if let (Some((_, outcomes)), Some(outcome)) = (groups.last_mut(), &run.outcome) {
-            outcomes.push(outcome);
-        }
-    }
-    groups
-}
-
 /// A figure of an outcome, and its name.
 type Figure = (&'static str, fn(&Outcome) -> Option<f64>);
 
@@ -169,8 +155,14 @@ const FIGURES: [Figure; 6] = [
     ("seconds", |o| Some(o.seconds)),
 ];
 
-fn spread(outcomes: &[&Outcome], figure: fn(&Outcome) -> Option<f64>) -> Option<Spread> {
-    Spread::of(&outcomes.iter().filter_map(|o| figure(o)).collect::<Vec<_>>())
+/// A figure of the finished ones of some runs.
+fn spread(runs: &[SweepRun], figure: fn(&Outcome) -> Option<f64>) -> Option<Spread> {
+    Spread::of(&runs.iter().filter_map(|run| figure(run.outcome.as_ref()?)).collect::<Vec<_>>())
+}
+
+/// Runs of the same values, seed by seed.
+fn groups(runs: &[SweepRun]) -> impl Iterator<Item = &[SweepRun]> {
+    runs.chunk_by(|a, b| a.values == b.values)
 }
 
 /// A line for each combination of values: means over seeds, with the standard deviation where there are several.
@@ -178,10 +170,10 @@ fn table(keys: &[String], runs: &[SweepRun]) -> String {
     let mut rows = vec![keys.to_vec()];
     rows[0].push("runs".into());
     rows[0].extend(FIGURES.iter().map(|(name, _)| name.to_string()));
-    for (values, outcomes) in groups(runs) {
-        let mut row = values.to_vec();
-        row.push(outcomes.len().to_string());
-        row.extend(FIGURES.iter().map(|&(name, figure)| match spread(&outcomes, figure) {
+    for group in groups(runs) {
+        let mut row = group[0].values.clone();
+        row.push(group.iter().filter(|run| run.outcome.is_some()).count().to_string());
+        row.extend(FIGURES.iter().map(|&(name, figure)| match spread(group, figure) {
             None => "-".into(),
             Some(s) if ["steps", "seconds"].contains(&name) => format!("{:.0}", s.mean),
             Some(s) if s.count == 1 => format!("{:.4}", s.mean),
@@ -218,24 +210,18 @@ fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<()> {
     } else {
         ("loss", FIGURES[3].1)
     };
-    let groups = groups(runs);
-    let cells: Vec<Cell> = groups
-        .iter()
-        .filter_map(|(values, outcomes)| {
-            let Spread { mean, std, .. } = spread(outcomes, figure)?;
-            Some(Cell { values: values.to_vec(), mean, std })
-        })
-        .collect();
+    let cell = |group: &[SweepRun]| Some((group[0].values.clone(), spread(group, figure)?));
+    let cells: Vec<_> = groups(runs).filter_map(cell).collect();
+    let several = cells.iter().any(|(_, spread)| spread.count > 1);
+    let means = groups(runs).map(|group| {
+        let figures = FIGURES.iter().map(|&(name, f)| (name.to_string(), json!(spread(group, f))));
+        json!({"values": group[0].values, "figures": figures.collect::<serde_json::Map<_, _>>()})
+    });
     let runs: Vec<_> = done()
         .map(|(run, outcome)| json!({"values": run.values, "folder": run.folder, "outcome": outcome}))
         .collect();
-    let means = groups.iter().map(|(values, outcomes)| {
-        let figures = FIGURES.iter().map(|&(name, f)| (name.to_string(), json!(spread(outcomes, f))));
-        json!({"values": values, "figures": figures.collect::<serde_json::Map<_, _>>()})
-    });
     let json = json!({"keys": keys, "plotted": name, "runs": runs, "means": means.collect::<Vec<_>>()});
     let json = serde_json::to_string_pretty(&json).map_err(|e| bad(&e))?;
-    let several = groups.iter().any(|(_, outcomes)| outcomes.len() > 1);
     let y = if several { format!("{name}, mean ± std of seeds") } else { name.to_string() };
     let svg = svg(&[sweep_panel(keys, &y, &cells)], 1);
     for (file, bytes) in [

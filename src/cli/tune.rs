@@ -39,17 +39,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     for (i, product) in all.iter().enumerate() {
         let timings = product.tune(&device, gpu, args.repeats as usize)?;
         for timing in &timings {
-            println!(
-                "{:2}/{} {:11} {:?}: {} {:.2} ms, built in {} {:.2} ms",
-                i + 1,
-                all.len(),
-                format!("{:?}", product.pass),
-                product.sizes(),
-                timing.best(),
-                timing.time(timing.best()).as_secs_f64() * 1e3,
-                timing.built_in,
-                timing.time(timing.built_in).as_secs_f64() * 1e3,
-            );
+            let [best, built_in] = [timing.best(), timing.built_in]
+                .map(|choice| format!("{choice} {:.2} ms", timing.time(choice).as_secs_f64() * 1e3));
+            let (at, pass, sizes) = (i + 1, format!("{:?}", product.pass), product.sizes());
+            println!("{at:2}/{} {pass:11} {sizes:?}: {best}, built in {built_in}", all.len());
         }
         if let (Some(first), Some(last)) = (timings.first(), timings.last()) {
             usual += first.time(first.built_in);

@@ -1,7 +1,7 @@
 //! `vista voc`.
 
 use crate::cli::judged::{Judged, Judging, Watch, warn, watched};
-use crate::cli::paths::{Files, Input};
+use crate::cli::paths::Input;
 use crate::error::{Error, Result};
 use crate::photos::{Album, Photos, Source, multi_label_split};
 use crate::transfer::classify::{
@@ -11,14 +11,11 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Mutex;
 
-/// Its name and the mark of its figures.
-const NAME: [&str; 2] = ["voc", "\"command\": \"voc\""];
-
 /// Judge a checkpoint by multi-label classification of its frozen features: mean average precision.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    judged: Judged,
+    pub(super) judged: Judged,
     /// Csv list of photos: `file`, `labels` (joined by `;`), `split` (`train` and `test`).
     #[arg(long, value_name = "LIST")]
     labelled: Input,
@@ -47,41 +44,32 @@ pub(super) struct Args {
     floor: bool,
 }
 
-/// The photos and the classes judged.
-struct Task<'a> {
-    judging: &'a Judging,
-    classes: Vec<usize>,
-    voc: Voc,
-}
-
-pub(super) fn files(args: &Args) -> Result<Files> {
-    args.judged.files(NAME)
-}
-
 pub(super) fn run(args: &Args) -> Result<()> {
     let usual = Voc::default();
     let mut costs = if args.costs.is_empty() { usual.costs } else { args.costs.clone() };
     costs.sort_by(f64::total_cmp);
     let voc = Voc { costs, seed: args.seed, svm: Svm { seed: args.seed, ..usual.svm }, ..usual };
     let mut classes = Vec::new();
-    let judging = args.judged.begin(NAME, || {
+    let judging = args.judged.begin("voc", || {
         let photos = multi_label_split(Source::from(&*args.labelled).follow_links(args.follow_links))?;
         photos.iter().for_each(warn);
         classes = chosen_classes(args, &photos)?;
         voc.check()?;
         Ok(LabelledAlbums::new(photos))
     })?;
-    let task = Task { judging: &judging, classes, voc };
-    let trained = task.judge(&judging.embed(&judging.opened.encoder.backbone)?)?;
-    let mut floors = Vec::new();
+    let judge = |sets: [Embedded; 2]| judge(&judging, &voc, &classes, &sets);
+    let mut found = vec![("this checkpoint", judge(judging.embed(&judging.opened.encoder.backbone)?)?)];
     if args.floor {
-        floors.push(("untrained", task.judge(&judging.embed(&judging.untrained()?.backbone)?)?));
-        floors.push(("hand-made", task.judge(&judging.albums.both().map(described))?));
+        found.push(("untrained", judge(judging.embed(&judging.untrained()?.backbone)?)?));
+        found.push(("hand-made", judge(judging.albums.both().map(described))?));
     }
-    let names = task.names();
-    let mut lines = table(&trained, &names, &floors);
+    let all = judging.albums.train.photos().classes();
+    let names: Vec<&str> = classes.iter().map(|&class| all[class].as_str()).collect();
+    let mut lines = table(&found, &names);
     lines.push(judging.counts());
-    let floors: Value = floors.iter().map(|(name, found)| (name.to_string(), summary(found))).collect();
+    let means = |r: &VocResult| json!({ "map_area": r.map_area, "map_11point": r.map_11point });
+    let floors: Value = found[1..].iter().map(|(name, result)| (name.to_string(), means(result))).collect();
+    let trained = &found[0].1;
     judging.finish(
         &lines,
         json!({
@@ -92,7 +80,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
                 "min_train": args.min_train,
                 "min_test": args.min_test,
             },
-            "protocol": task.voc,
+            "protocol": voc,
             "results": {
                 "map_area": trained.map_area,
                 "map_11point": trained.map_11point,
@@ -105,27 +93,22 @@ pub(super) fn run(args: &Args) -> Result<()> {
     )
 }
 
-fn summary(found: &VocResult) -> Value {
-    json!({ "map_area": found.map_area, "map_11point": found.map_11point })
-}
-
-fn table(trained: &VocResult, names: &[&str], floors: &[(&str, VocResult)]) -> Vec<String> {
+/// A line for each class by this checkpoint, then the means by each encoder.
+fn table(found: &[(&str, VocResult)], names: &[&str]) -> Vec<String> {
     let heading =
         format!("{:20} {:>6} {:>5} {:>8}  {:>6} {:>8}", "class", "train", "test", "cost", "area", "11-point");
-    let of_class = names.iter().zip(&trained.classes).map(|(name, c)| {
+    let mut lines = vec![heading];
+    lines.extend(names.iter().zip(&found[0].1.classes).map(|(name, c)| {
         let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
         let (area, eleven) = (number(c.area), number(c.eleven_point));
         let cost = format!("{:.1e}", c.cost);
         format!("{name:20} {:>6} {:>5} {cost:>8}  {area:>6} {eleven:>8}", c.train_positives, c.test_positives)
-    });
-    let mut lines: Vec<String> = std::iter::once(heading).chain(of_class).collect();
+    }));
     lines.push(format!("mean average precision of {} classes   area  11-point", names.len()));
     let means =
-        std::iter::once(("this checkpoint", trained)).chain(floors.iter().map(|(n, found)| (*n, found)));
-    lines.extend(
-        means.map(|(n, found)| format!("{n:36} {:6.4}    {:6.4}", found.map_area, found.map_11point)),
-    );
-    lines.push(format!("{:36} {:6.4}", "random ranking (share of positives)", trained.chance));
+        found.iter().map(|(name, r)| format!("{name:36} {:6.4}    {:6.4}", r.map_area, r.map_11point));
+    lines.extend(means);
+    lines.push(format!("{:36} {:6.4}", "random ranking (share of positives)", found[0].1.chance));
     lines
 }
 
@@ -135,54 +118,40 @@ fn described(album: &Album) -> Embedded {
     watched(ids.len(), "hand-made features of photos", |heard| handmade_features(album, &ids, heard))
 }
 
-impl Task<'_> {
-    fn names(&self) -> Vec<&str> {
-        let all = self.judging.albums.train.photos().classes();
-        self.classes.iter().map(|&c| all[c].as_str()).collect()
-    }
-
-    fn judge(&self, [train, test]: &[Embedded; 2]) -> Result<VocResult> {
-        let total = self.voc.fits(self.classes.len());
-        let watch = Mutex::new(Watch::new(total as u64));
-        let heard = |done: usize| {
-            // Another thread may be printing; a later count will follow.
-            if let Ok(mut watch) = watch.try_lock() {
-                watch.at(done as u64, || format!("{done} of {total} machines"));
-            }
-        };
-        let albums = &self.judging.albums;
-        let [train_labels, test_labels] = [(&albums.train, train), (&albums.test, test)]
-            .map(|(album, set)| set.multi_labels(album, &self.classes));
-        let classes = self.classes.len();
-        let train = MultiLabelled { features: &train.values, labels: &train_labels, classes };
-        let test = MultiLabelled { features: &test.values, labels: &test_labels, classes };
-        let found = self.voc.run(&train, &test, &heard);
-        if let Ok(watch) = watch.lock() {
-            watch.end();
+fn judge(judging: &Judging, voc: &Voc, classes: &[usize], sets: &[Embedded; 2]) -> Result<VocResult> {
+    let total = voc.fits(classes.len());
+    let watch = Mutex::new(Watch::new());
+    let heard = |done: usize| {
+        // Another thread may be printing; a later count will follow.
+        if let Ok(mut watch) = watch.try_lock() {
+            watch.at(done, total, || format!("{done} of {total} machines"));
         }
-        found
-    }
+    };
+    let albums = judging.albums.both();
+    let labels = [0, 1].map(|i| sets[i].multi_labels(albums[i], classes));
+    let [train, test] = [0, 1].map(|i| MultiLabelled {
+        features: &sets[i].values,
+        labels: &labels[i],
+        classes: classes.len(),
+    });
+    voc.run(&train, &test, &heard)
 }
 
 /// The classes to judge, as numbers in the list's order.
 fn chosen_classes(args: &Args, [train, test]: &[Photos; 2]) -> Result<Vec<usize>> {
     let all = train.classes();
-    let wanted = match &args.classes {
-        None => (0..all.len()).collect(),
-        Some(file) => {
-            let mut wanted = Vec::new();
-            for name in class_names(file)? {
-                let Some(class) = all.iter().position(|c| *c == name) else {
-                    let what = format!("class {name:?} is not in {}", args.labelled.display());
-                    return Err(Error::input(what, file.display().to_string(), "name classes of the list"));
-                };
-                wanted.push(class);
-            }
-            wanted.sort_unstable();
-            wanted.dedup();
-            wanted
-        }
+    let number = |name: &String, file: &Path| {
+        all.iter().position(|class| class == name).ok_or_else(|| {
+            let what = format!("class {name:?} is not in {}", args.labelled.display());
+            Error::input(what, file.display().to_string(), "name classes of the list")
+        })
     };
+    let mut wanted: Vec<usize> = match &args.classes {
+        None => (0..all.len()).collect(),
+        Some(file) => class_names(file)?.iter().map(|name| number(name, file)).collect::<Result<_>>()?,
+    };
+    wanted.sort_unstable();
+    wanted.dedup();
     let chosen = frequent(&wanted, [(train, args.min_train), (test, args.min_test)]);
     if chosen.is_empty() {
         let what = format!("no class with {} train and {} test photos", args.min_train, args.min_test);
@@ -201,23 +170,19 @@ fn class_names(file: &Path) -> Result<Vec<String>> {
     let text = crate::files::read_text(file, MAX_CLASSES)?;
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let bad = |e: csv::Error| Error::input(format!("not a list ({e})"), place(), "give one class a line");
-    let mut lines = reader.records().collect::<csv::Result<Vec<_>>>().map_err(bad)?;
-    let column = |line: &csv::StringRecord, names: &[&str]| {
-        line.iter().position(|cell| names.iter().any(|n| cell.trim().eq_ignore_ascii_case(n)))
+    let lines = reader.records().collect::<csv::Result<Vec<_>>>().map_err(bad)?;
+    let column = |names: &[&str]| {
+        let is_one = |cell: &str| names.iter().any(|name| cell.trim().eq_ignore_ascii_case(name));
+        lines.first()?.iter().position(is_one)
     };
-    let headings = lines.first().map(|l| (column(l, &["word", "class", "name"]), column(l, &["frequent"])));
-    let (name, frequent) = match headings {
-        Some((Some(name), frequent)) => {
-            lines.remove(0);
-            (name, frequent)
-        }
-        _ => (0, None),
-    };
+    // Without a heading the first column has the names.
+    let heading = column(&["word", "class", "name"]);
+    let frequent = heading.and_then(|_| column(&["frequent"]));
     let cell = |line: &csv::StringRecord, column: usize| line.get(column).unwrap_or("").trim().to_string();
-    let names: Vec<String> = lines
+    let names: Vec<String> = lines[usize::from(heading.is_some())..]
         .iter()
         .filter(|line| frequent.is_none_or(|f| cell(line, f) == "1"))
-        .map(|line| cell(line, name))
+        .map(|line| cell(line, heading.unwrap_or(0)))
         .filter(|name| !name.is_empty())
         .collect();
     if names.is_empty() {

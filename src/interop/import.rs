@@ -25,10 +25,8 @@ pub struct Source {
     pub library: Library,
     /// The network.
     pub backbone: ResNetConfig,
-    /// Its head of two layers, if it has one of this crate's form.
-    pub head: Option<Head>,
-    /// What is different about a head of another form.
-    pub other_head: Option<String>,
+    /// Its head of two layers, if it has one; of another form than this crate's what is different about it.
+    pub head: Result<Option<Head>, String>,
 }
 
 /// A head of two linear layers, as MoCo-v2, DenseCL and this crate have it.
@@ -75,15 +73,12 @@ impl Source {
         };
         let depths = [1, 2, 3, 4].map(depth);
         let bottleneck = shape("layer1.0.conv3.weight").is_some();
-        let architecture = match (depths, bottleneck) {
-            ([2, 2, 2, 2], false) => Architecture::Resnet18,
-            ([3, 4, 6, 3], false) => Architecture::Resnet34,
-            ([3, 4, 6, 3], true) => Architecture::Resnet50,
-            _ => {
-                let kind = if bottleneck { "bottlenecks" } else { "basic blocks" };
-                return Err(bad(format!("a ResNet of {depths:?} {kind}")));
-            }
-        };
+        let known = [Architecture::Resnet18, Architecture::Resnet34, Architecture::Resnet50];
+        let is_it = |a: &Architecture| a.depths() == depths && (a.expansion() > 1) == bottleneck;
+        let architecture = known.into_iter().find(is_it).ok_or_else(|| {
+            let kind = if bottleneck { "bottlenecks" } else { "basic blocks" };
+            bad(format!("a ResNet of {depths:?} {kind}"))
+        })?;
         let (width, stem) = match shape("conv1.weight") {
             Some(&[width, 3, 7, 7]) => (width, Stem::Imagenet),
             Some(&[width, 3, 3, 3]) => (width, stem.unwrap_or(Stem::Cifar)),
@@ -94,11 +89,8 @@ impl Source {
             }
         };
         let backbone = ResNetConfig { architecture, width, stem, zero_init: false };
-        let (head, other_head) = match Head::find(weights, &prefix, backbone.features()) {
-            Ok(head) => (head, None),
-            Err(why) => (None, Some(why)),
-        };
-        Ok(Source { prefix, library, backbone, head, other_head })
+        let head = Head::find(weights, &prefix, backbone.features());
+        Ok(Source { prefix, library, backbone, head })
     }
 
     /// Whether a name behind the prefix is one of the backbone, not of a head.
@@ -142,19 +134,17 @@ impl Source {
         let mut used = Vec::new();
         for param in backbone.state() {
             let name = self.prefix.clone() + &self.library.rename(param.name());
-            let value = weights
-                .tensor(&name, &param, param.get().device())
-                .map_err(|why| Error::input(why, place, PLAIN))?;
+            let value = weights.tensor(&name, &param).map_err(|why| Error::input(why, place, PLAIN))?;
             weights.check_finite(&name, place)?;
             param.set(value)?;
             used.push(name);
         }
         self.check_unused(weights, &used, place)?;
-        let Some(head) = &self.head else { return Ok(used) };
+        let Ok(Some(head)) = &self.head else { return Ok(used) };
         let projector = heads.state().into_iter().filter(|param| param.name().starts_with("projector."));
         let named = |param: Param| {
             let name = format!("{}{}", head.prefix, param.name().trim_start_matches("projector."));
-            let value = weights.tensor(&name, &param, param.get().device()).ok()?;
+            let value = weights.tensor(&name, &param).ok()?;
             Some((param, name, value))
         };
         // All of it or nothing.
@@ -185,19 +175,12 @@ impl Head {
         };
         let there: BTreeSet<&str> = weights.0.keys().filter_map(|name| name.strip_prefix(&prefix)).collect();
         let batch_norm = there.contains("1.running_mean");
-        let wanted: &[&str] = match batch_norm {
-            false => &["0.weight", "0.bias", "2.weight", "2.bias"],
-            true => &[
-                "0.weight",
-                "0.bias",
-                "1.weight",
-                "1.bias",
-                "1.running_mean",
-                "1.running_var",
-                "3.weight",
-                "3.bias",
-            ],
+        let norm: &[&str] = match batch_norm {
+            false => &[],
+            true => &["1.weight", "1.bias", "1.running_mean", "1.running_var"],
         };
+        let last = if batch_norm { ["3.weight", "3.bias"] } else { ["2.weight", "2.bias"] };
+        let wanted = [&["0.weight", "0.bias"][..], norm, &last].concat();
         let missing: Vec<&str> = wanted.iter().copied().filter(|name| !there.contains(name)).collect();
         let more: Vec<&str> = there
             .into_iter()
@@ -210,7 +193,7 @@ impl Head {
             (missing, _) => return Err(format!("`{prefix}`: no {}", missing.join(", "))),
         }
         let shape = |name: &str| weights.0[&format!("{prefix}{name}")].shape.as_slice();
-        match (shape("0.weight"), shape(if batch_norm { "3.weight" } else { "2.weight" })) {
+        match (shape("0.weight"), shape(last[0])) {
             (&[hidden, inputs], &[outputs, between]) if inputs == features && between == hidden => {
                 Ok(Some(Head { prefix, widths: [hidden, outputs], batch_norm }))
             }

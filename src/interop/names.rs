@@ -43,24 +43,9 @@ impl Library {
             Library::Numbered(first) => return numbered(name, first),
             Library::Detectron2 => {}
         }
-        let mut parts: Vec<String> = Vec::new();
-        let mut rest = name.split('.').peekable();
-        if !name.starts_with("layer") {
-            parts.push("stem".into());
-        }
-        while let Some(part) = rest.next() {
-            let stage = part.strip_prefix("layer").and_then(|s| s.parse::<usize>().ok());
-            match (part, stage, part.strip_prefix("bn")) {
-                (_, Some(stage), _) => parts.push(format!("res{}", stage + 1)),
-                (_, _, Some(number)) => parts.extend([format!("conv{number}"), "norm".into()]),
-                ("downsample", ..) => {
-                    parts.push("shortcut".into());
-                    parts.extend((rest.next() == Some("1")).then(|| "norm".into()));
-                }
-                _ => parts.push(part.into()),
-            }
-        }
-        parts.join(".")
+        let renamed =
+            DETECTRON2.iter().fold(name.to_string(), |name, (ours, theirs)| name.replace(ours, theirs));
+        if name.starts_with("layer") { renamed } else { format!("stem.{renamed}") }
     }
 
     /// What must be changed in the library's own network so that it can hold this backbone: nothing (`Ok(None)`), a
@@ -80,6 +65,19 @@ impl Library {
         }
     }
 }
+
+/// Parts of torchvision's names and what detectron2 has in their place.
+const DETECTRON2: [(&str, &str); 9] = [
+    ("downsample.0", "shortcut"),
+    ("downsample.1", "shortcut.norm"),
+    ("bn1", "conv1.norm"),
+    ("bn2", "conv2.norm"),
+    ("bn3", "conv3.norm"),
+    ("layer4", "res5"),
+    ("layer3", "res4"),
+    ("layer2", "res3"),
+    ("layer1", "res2"),
+];
 
 /// `layer2.0.conv1.weight` -> `5.0.conv1.weight` where the first stage is 4.
 fn numbered(name: &str, first: usize) -> String {

@@ -2,8 +2,7 @@
 
 use super::Weights;
 use super::proto::{
-    Attribute, Dimension, Entry, Graph, Initializer, Model, Node, Opset, Size, TensorShape, TensorType, Type,
-    ValueInfo,
+    Attribute, Dimension, Graph, Initializer, Model, Node, Opset, TensorShape, TensorType, Type, ValueInfo,
 };
 use crate::engine::nn::{ResNetConfig, Stem};
 use prost::Message;
@@ -21,51 +20,45 @@ const EPS: f32 = 1e-5;
 /// # Source
 /// The operators Conv, BatchNormalization, Relu, MaxPool, Add, GlobalAveragePool and Flatten of ONNX, opset 15.
 pub fn onnx(backbone: &ResNetConfig, weights: &Weights, facts: &[(String, String)]) -> Vec<u8> {
-    let mut net = Builder { weights, nodes: Vec::new(), relus: 0 };
+    let mut net = Builder { weights, nodes: Vec::new() };
     let stride = if backbone.stem == Stem::Imagenet { 2 } else { 1 };
     let mut x = net.conv("images", "conv1", "bn1", stride);
     x = net.relu(x);
     if backbone.stem != Stem::Cifar {
-        let window = [ints("kernel_shape", &[3, 3]), ints("strides", &[2, 2]), ints("pads", &[1; 4])];
-        x = net.node("MaxPool", "maxpool", vec![x], window.into());
+        x = net.node("MaxPool", "maxpool", vec![x], window(3, 2));
     }
-    for stage in 1..=4 {
-        for index in 0.. {
-            let block = format!("layer{stage}.{index}");
-            if !net.has(&format!("{block}.conv1")) {
-                break;
-            }
+    for (stage, depth) in (1..).zip(backbone.architecture.depths()) {
+        for index in 0..depth {
             let stride = if stage > 1 && index == 0 { 2 } else { 1 };
-            x = net.block(x, &block, stride);
+            x = net.block(x, &format!("layer{stage}.{index}"), stride);
         }
     }
     // The map is an output: its name is its own.
     let map = net.nodes.last_mut().expect("a network has layers");
     map.output = vec!["map".into()];
     let pooled = net.node("GlobalAveragePool", "avgpool", vec!["map".into()], Vec::new());
-    net.node("Flatten", "features", vec![pooled], vec![int("axis", 1)]);
-    let Builder { nodes, .. } = net;
-    let channels = Size::Value(backbone.features() as i64);
-    let [n, h, w] = ["batch", "height", "width"].map(|name| Size::Name(name.into()));
-    let [small_h, small_w] = ["map_height", "map_width"].map(|name| Size::Name(name.into()));
+    let axis = Attribute { name: "axis".into(), i: 1, kind: 2, ..Attribute::default() };
+    net.node("Flatten", "features", vec![pooled], vec![axis]);
+    let known = |size: usize| Dimension { size: size as i64, ..Dimension::default() };
+    let free = |name: &str| Dimension { name: name.into(), ..Dimension::default() };
+    let (n, channels) = (free("batch"), known(backbone.features()));
     let graph = Graph {
         name: "backbone".into(),
-        initializer: initializers(weights, &nodes),
-        node: nodes,
-        input: vec![value("images", [n.clone(), Size::Value(3), h, w])],
+        initializer: initializers(weights, &net.nodes),
+        node: net.nodes,
+        input: vec![value("images", vec![n.clone(), known(3), free("height"), free("width")])],
         output: vec![
-            value("features", [n.clone(), channels.clone()]),
-            value("map", [n, channels, small_h, small_w]),
+            value("features", vec![n.clone(), channels.clone()]),
+            value("map", vec![n, channels, free("map_height"), free("map_width")]),
         ],
     };
-    let entry = |(key, value): &(String, String)| Entry { key: key.clone(), value: value.clone() };
     let model = Model {
         ir_version: IR_VERSION,
         producer_name: "vista".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(graph),
-        opset_import: vec![Opset { domain: String::new(), version: OPSET }],
-        metadata_props: facts.iter().map(entry).collect(),
+        opset_import: vec![Opset { version: OPSET }],
+        metadata_props: facts.iter().cloned().collect(),
     };
     model.encode_to_vec()
 }
@@ -74,7 +67,6 @@ pub fn onnx(backbone: &ResNetConfig, weights: &Weights, facts: &[(String, String
 struct Builder<'a> {
     weights: &'a Weights,
     nodes: Vec<Node>,
-    relus: usize,
 }
 
 impl Builder<'_> {
@@ -93,20 +85,14 @@ impl Builder<'_> {
     fn conv(&mut self, x: &str, conv: &str, norm: &str, stride: i64) -> String {
         let weight = format!("{conv}.weight");
         let kernel = self.weights.0[&weight].shape[2] as i64;
-        let window = [
-            ints("kernel_shape", &[kernel; 2]),
-            ints("strides", &[stride; 2]),
-            ints("pads", &[kernel / 2; 4]),
-        ];
-        let y = self.node("Conv", conv, vec![x.into(), weight], window.into());
+        let y = self.node("Conv", conv, vec![x.into(), weight], window(kernel, stride));
         let inputs = ["weight", "bias", "running_mean", "running_var"].map(|p| format!("{norm}.{p}"));
         let epsilon = Attribute { name: "epsilon".into(), f: EPS, kind: 1, ..Attribute::default() };
         self.node("BatchNormalization", norm, [vec![y], inputs.into()].concat(), vec![epsilon])
     }
 
     fn relu(&mut self, x: String) -> String {
-        self.relus += 1;
-        self.node("Relu", &format!("relu.{}", self.relus), vec![x], Vec::new())
+        self.node("Relu", &format!("{x}.relu"), vec![x], Vec::new())
     }
 
     /// Convolutions each with its batch norm, relu between them, the shortcut added, relu.
@@ -144,17 +130,18 @@ fn initializers(weights: &Weights, nodes: &[Node]) -> Vec<Initializer> {
     names.filter_map(array).collect()
 }
 
-fn ints(name: &str, values: &[i64]) -> Attribute {
-    Attribute { name: name.into(), ints: values.to_vec(), kind: 7, ..Attribute::default() }
-}
-
-fn int(name: &str, value: i64) -> Attribute {
-    Attribute { name: name.into(), i: value, kind: 2, ..Attribute::default() }
+/// A square window that keeps the size at stride 1.
+fn window(kernel: i64, stride: i64) -> Vec<Attribute> {
+    let ints = |name: &str, ints| Attribute { name: name.into(), ints, kind: 7, ..Attribute::default() };
+    vec![
+        ints("kernel_shape", vec![kernel; 2]),
+        ints("strides", vec![stride; 2]),
+        ints("pads", vec![kernel / 2; 4]),
+    ]
 }
 
 /// A tensor of f32 that goes in or comes out.
-fn value<const N: usize>(name: &str, sizes: [Size; N]) -> ValueInfo {
-    let dim = sizes.into_iter().map(|size| Dimension { size: Some(size) }).collect();
+fn value(name: &str, dim: Vec<Dimension>) -> ValueInfo {
     let tensor = TensorType { elem_type: 1, shape: Some(TensorShape { dim }) };
     ValueInfo { name: name.into(), kind: Some(Type { tensor_type: Some(tensor) }) }
 }
@@ -173,7 +160,7 @@ mod tests {
         let bytes = onnx(&config, &Weights::of(&net).expect("weights"), &[("a".into(), "b".into())]);
         let model = Model::decode(&bytes[..]).expect("it reads what it wrote");
         assert_eq!((model.ir_version, model.opset_import[0].version), (8, 15));
-        assert_eq!(model.metadata_props[0].value, "b");
+        assert_eq!(model.metadata_props["a"], "b");
         model.graph.expect("a graph")
     }
 

@@ -4,6 +4,7 @@
 //! onnx.proto3 of ONNX: the field numbers below. What is not written has its default and takes no bytes.
 
 use prost::Message;
+use std::collections::BTreeMap;
 
 /// A graph with its versions and facts.
 #[derive(Clone, PartialEq, Message)]
@@ -18,26 +19,16 @@ pub(super) struct Model {
     pub graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<Opset>,
-    #[prost(message, repeated, tag = "14")]
-    pub metadata_props: Vec<Entry>,
+    /// On the wire a list of keys with their values.
+    #[prost(btree_map = "string, string", tag = "14")]
+    pub metadata_props: BTreeMap<String, String>,
 }
 
-/// A set of operators; the default domain is ONNX's own.
+/// A version of ONNX's own operators, which are the default domain.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Opset {
-    #[prost(string, tag = "1")]
-    pub domain: String,
     #[prost(int64, tag = "2")]
     pub version: i64,
-}
-
-/// A key with its value.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Entry {
-    #[prost(string, tag = "1")]
-    pub key: String,
-    #[prost(string, tag = "2")]
-    pub value: String,
 }
 
 /// Nodes in the order in which they run, with the constants that they read.
@@ -130,18 +121,11 @@ pub(super) struct TensorShape {
     pub dim: Vec<Dimension>,
 }
 
-/// A size, or the name of one that is only known when the graph runs.
+/// A size, or the name of one that is only known when the graph runs; the other keeps its default.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Dimension {
-    #[prost(oneof = "Size", tags = "1, 2")]
-    pub size: Option<Size>,
-}
-
-/// See [`Dimension`].
-#[derive(Clone, PartialEq, prost::Oneof)]
-pub(super) enum Size {
     #[prost(int64, tag = "1")]
-    Value(i64),
+    pub size: i64,
     #[prost(string, tag = "2")]
-    Name(String),
+    pub name: String,
 }

@@ -1,6 +1,5 @@
 //! Named arrays as other libraries keep them: row-major, convolution weights `[O, I, H, W]`.
 
-use crate::engine::device::Device;
 use crate::engine::nn::{Module, Param};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -97,11 +96,11 @@ impl Weights {
             .map_err(|e| Error::io(path, std::io::Error::other(e)))
     }
 
-    /// The array of a parameter, `[O, H, W, I]` as this crate keeps it.
+    /// The array of a parameter, `[O, H, W, I]` as this crate keeps it, on the parameter's device.
     ///
     /// # Errors
     /// What is wrong, in words, if it is missing or has another shape.
-    pub fn tensor(&self, name: &str, param: &Param, device: &Device) -> Result<Tensor, String> {
+    pub fn tensor(&self, name: &str, param: &Param) -> Result<Tensor, String> {
         let array = self.0.get(name).ok_or_else(|| format!("{name} is missing"))?;
         let ours = param.shape();
         let (wanted, values) = match ours[..] {
@@ -113,7 +112,7 @@ impl Weights {
         if array.shape != wanted && (trimmed(&array.shape) != trimmed(&wanted) || wanted.len() == 4) {
             return Err(format!("{name} is {:?}, not {wanted:?}", array.shape));
         }
-        Tensor::new(device, ours, &values).map_err(|e| e.to_string())
+        Tensor::new(param.get().device(), ours, &values).map_err(|e| e.to_string())
     }
 }
 
@@ -155,6 +154,7 @@ fn floats(view: &TensorView) -> Option<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::device::Device;
 
     #[test]
     fn a_convolution_goes_out_channels_first_and_comes_back_to_the_bit() {
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(array.shape, [2, 4, 3, 3]);
         // OIHW [1, 2, 0, 1] is OHWI [1, 0, 1, 2].
         assert_eq!(array.values[((4 + 2) * 3) * 3 + 1], values[((3 * 3) + 1) * 4 + 2]);
-        let back = weights.tensor("conv", &param, &device).expect("fits").to_vec().expect("values");
+        let back = weights.tensor("conv", &param).expect("fits").to_vec().expect("values");
         assert_eq!(back, values);
     }
 

@@ -92,7 +92,7 @@ impl Imported {
         let ResNetConfig { architecture: backbone, width, stem, .. } = source.backbone;
         config.views.size = if stem == Stem::Imagenet { 224 } else { 32 };
         config.model = ModelConfig { backbone, width, stem, ..config.model };
-        if let Some(Head { widths: [hidden, projection], batch_norm, .. }) = source.head {
+        if let Ok(Some(Head { widths: [hidden, projection], batch_norm, .. })) = source.head {
             // SimCLR's projector may have batch norm, MoCo's has none.
             let method = if batch_norm { "simclr" } else { "moco" };
             let head =
@@ -105,9 +105,9 @@ impl Imported {
         let used = source.load(&weights, [&encoder.backbone, &encoder.method], &place)?;
         // What is told of must be what was loaded.
         if used.len() == encoder.backbone.state().len()
-            && let Some(head) = source.head.take()
+            && let Ok(Some(head)) = &source.head
         {
-            source.other_head = Some(format!("`{}`: biases or norms of other sizes", head.prefix));
+            source.head = Err(format!("`{}`: biases or norms of other sizes", head.prefix));
         }
         for name in used {
             weights.0.remove(&name);

@@ -1,6 +1,6 @@
 //! Every argument of every command, as clap has it: a new one is in these tests by itself.
 
-use super::super::{Cli, execute, files};
+use super::super::{Cli, execute, prepared};
 use super::{Input, Output, Target};
 use crate::error::Result;
 use crate::files::identity;
@@ -49,7 +49,7 @@ fn call(command: &Command, given: &[(&Arg, &Path)], other: &Path) -> Option<ArgM
 
 fn targets(matches: &ArgMatches) -> Result<Vec<PathBuf>> {
     let command = Cli::from_arg_matches(matches).expect("parsed").command;
-    Ok(files(&command)?.writes.into_iter().map(|Target { path, .. }| path).collect())
+    Ok(prepared(&command)?.0.writes.into_iter().map(|Target { path, .. }| path).collect())
 }
 
 /// An output's value that its command takes.
@@ -160,7 +160,7 @@ fn no_command_replaces_a_file_that_it_did_not_write() {
             let Some(matches) = call(command, &given, &other) else { continue };
             let check = || {
                 let parsed = Cli::from_arg_matches(&matches).expect("parsed").command;
-                files(&parsed).and_then(|files| files.check())
+                prepared(&parsed).and_then(|(files, _)| files.check())
             };
             check().expect("nothing is in the way");
             for target in targets(&matches).expect("targets").iter().filter(|t| t.starts_with(work.path())) {

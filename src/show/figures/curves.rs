@@ -3,6 +3,7 @@
 use super::chart::{Mark, Panel, Series, Unit, thinned};
 use super::study::{Drawing, Figure};
 use super::svg::svg;
+use crate::run::History;
 use serde_json::json;
 
 /// The most points of a line.
@@ -38,26 +39,20 @@ const CHARTS: [Chart; 10] = [
     ("Memory", "Tensors in use on the device.", &[("tensors", "bytes_in_use")]),
 ];
 
-/// The charts of a run of which something was logged.
-///
-/// `series(field)` gives a field of the run's log over views, such as `loss`, `terms.NAME` for the loss's `terms`,
-/// `top1`, `balanced`, `purity`. Longer series are drawn as means of neighbouring points.
-pub fn course(terms: &[String], series: &dyn Fn(&str) -> Vec<(f64, f64)>) -> Vec<Panel> {
-    CHARTS.iter().filter_map(|chart| panel(chart, terms, series)).collect()
+/// The charts of a run of which something was logged; longer series are drawn as means of neighbouring points.
+pub fn course(history: &History) -> Vec<Panel> {
+    CHARTS.iter().filter_map(|chart| panel(chart, history)).collect()
 }
 
-fn panel(
-    &(title, note, fields): &Chart,
-    terms: &[String],
-    series: &dyn Fn(&str) -> Vec<(f64, f64)>,
-) -> Option<Panel> {
+fn panel(&(title, note, fields): &Chart, history: &History) -> Option<Panel> {
     let mut lines: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
     for &(name, field) in fields {
         match field.strip_suffix('*') {
-            None => lines.push((name.to_string(), series(field))),
-            Some(prefix) => {
-                lines.extend(terms.iter().map(|term| (term.clone(), series(&format!("{prefix}{term}")))));
-            }
+            None => lines.push((name.to_string(), history.series(field))),
+            Some(prefix) => lines.extend(history.terms().into_iter().map(|term| {
+                let points = history.series(&format!("{prefix}{term}"));
+                (term, points)
+            })),
         }
     }
     // A loss of one term is that term.
@@ -95,8 +90,8 @@ fn panel(
 }
 
 /// [`course`] as a figure; `None` if there is nothing to draw.
-pub fn curves(terms: &[String], series: &dyn Fn(&str) -> Vec<(f64, f64)>) -> Option<Figure> {
-    let panels = course(terms, series);
+pub fn curves(history: &History) -> Option<Figure> {
+    let panels = course(history);
     let numbers = panels.iter().map(|panel| {
         let series = panel.series.iter().map(|s| json!({"name": s.name, "points": s.points}));
         json!({"title": panel.title, "series": series.collect::<Vec<_>>()})
@@ -115,15 +110,21 @@ pub fn curves(terms: &[String], series: &dyn Fn(&str) -> Vec<(f64, f64)>) -> Opt
 mod tests {
     use super::*;
 
+    fn history(records: impl IntoIterator<Item = serde_json::Value>) -> History {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("log.jsonl");
+        let log: String = records.into_iter().map(|record| format!("{record}\n")).collect();
+        std::fs::write(&path, log).expect("written");
+        History::read(&path).expect("a log")
+    }
+
     #[test]
     fn there_is_a_panel_for_each_thing_that_was_logged() {
-        let steps = |field: &str| match field {
-            "loss" => (0..1000).map(|i| (f64::from(i), 2.0)).collect(),
-            "terms.a" | "terms.b" => (0..1000).map(|i| (f64::from(i), 1.0)).collect(),
-            "top1" => vec![(0.0, 0.1), (999.0, 0.2)],
-            _ => Vec::new(),
-        };
-        let figure = curves(&["a".into(), "b".into()], &steps).expect("a figure");
+        let steps = (0..1000)
+            .map(|i| json!({"kind": "step", "views": i, "loss": 2.0, "terms": {"a": 1.0, "b": 1.0}}));
+        let judged =
+            [(0, 0.1), (999, 0.2)].map(|(views, top1)| json!({"kind": "knn", "views": views, "top1": top1}));
+        let figure = curves(&history(steps.chain(judged))).expect("a figure");
         assert_eq!(figure.summary, "Loss, kNN accuracy");
         let names = |panel: usize| -> Vec<&str> {
             let series = figure.json["panels"][panel]["series"].as_array().expect("series");
@@ -131,18 +132,19 @@ mod tests {
         };
         assert_eq!((names(0), names(1)), (vec!["loss", "a", "b"], vec!["top-1"]));
         assert!(figure.json["panels"][0]["series"][2]["points"].as_array().expect("points").len() <= POINTS);
-        let one = |field: &str| if field == "loss" { steps("terms.a") } else { steps(field) };
-        let panels = course(&["a".into()], &one);
+        let one = (0..1000).map(|i| json!({"kind": "step", "views": i, "loss": 1.0, "terms": {"a": 1.0}}));
+        let panels = course(&history(one));
         assert_eq!(panels[0].series.len(), 1, "a single term is the loss itself");
-        assert!(curves(&[], &|_| Vec::new()).is_none());
+        assert!(curves(&History::default()).is_none());
     }
 
     #[test]
     fn a_collapse_has_its_limit_beside_the_curve() {
-        let panel = |title: &str| {
-            let logged = |_: &str| vec![(0.0, 1.0), (8.0, 10.0), (16.0, 4.0)];
-            course(&[], &logged).into_iter().find(|p| p.title == title).expect("a panel")
-        };
+        let logged = [(0, 1.0), (8, 10.0), (16, 4.0)].map(|(views, value)| {
+            json!({"kind": "step", "views": views, "cosine": value, "effective_rank": value, "gradient_norm": value})
+        });
+        let panels = course(&history(logged));
+        let panel = |title: &str| panels.iter().find(|p| p.title == title).expect("a panel");
         assert_eq!((panel("Mean cosine").limit, panel("Effective rank").limit), (Some(0.99), Some(2.0)));
         assert!(panel("Effective rank").card().contains("class=\"limit\""));
         assert!(!panel("Gradient norm").card().contains("class=\"limit\""));

@@ -100,14 +100,11 @@ pub fn score_panels(stages: &[Scores]) -> Vec<Panel> {
         [low - margin, high + margin]
     });
     let panel = |stage: &str, name: &str, values: &[f32], range| {
-        let (bins, moments) = (Histogram::new(values, BINS), Moments::of(values));
+        let (bins, Moments { count, mean, std, .. }) = (Histogram::new(values, BINS), Moments::of(values));
         let left = |i: usize| bins.low + i as f64 * bins.width;
         let points = bins.counts.iter().enumerate().map(|(i, &count)| (left(i), count as f64)).collect();
         Panel {
-            title: format!(
-                "{stage}: mean {:.3}, std {:.4}, {} keys",
-                moments.mean, moments.std, moments.count
-            ),
+            title: format!("{stage}: mean {mean:.3}, std {std:.4}, {count} keys"),
             x: name.into(),
             y: "keys in a bin".into(),
             x_range: Some(range),

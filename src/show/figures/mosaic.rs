@@ -64,15 +64,6 @@ pub struct Tile {
     pub ink: [u8; 3],
 }
 
-/// A tile's place in the picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    x: usize,
-    y: usize,
-    width: usize,
-    height: usize,
-}
-
 impl Tile {
     /// Width and height in the picture.
     fn size(&self) -> [usize; 2] {
@@ -81,31 +72,25 @@ impl Tile {
         if width <= WIDEST { [width, HEIGHT] } else { [WIDEST, ((h * WIDEST + w / 2) / w).max(1)] }
     }
 
-    fn draw(&self, image: &mut Rgb, at: Place) {
-        let small = resized_crop(&self.photo, CropBox::whole(&self.photo), at.width, at.height);
-        for y in 0..at.height {
-            for x in 0..at.width {
-                let pixel = &small.data[(y * at.width + x) * 3..][..3];
-                image.put(at.x + x, at.y + y, [pixel[0], pixel[1], pixel[2]]);
-            }
+    /// Draws it at its place in the picture.
+    fn draw(&self, image: &mut Rgb, at: CropBox) {
+        let (width, height) = (at.width(), at.height());
+        let small = resized_crop(&self.photo, CropBox::whole(&self.photo), width, height);
+        for (i, pixel) in small.data.as_chunks::<3>().0.iter().enumerate() {
+            image.put(at.x0 + i % width, at.y0 + i / width, *pixel);
         }
-        let around = Place {
-            x: at.x - FRAME,
-            y: at.y - FRAME,
-            width: at.width + 2 * FRAME,
-            height: at.height + 2 * FRAME,
-        };
+        let around = CropBox::at(at.x0 - FRAME, at.y0 - FRAME, width + 2 * FRAME, height + 2 * FRAME);
         outline(image, around, FRAME, [90; 3]);
         outline(image, self.rectangle(at), LINE, self.color);
-        glyphs::write(image, at.x, at.y + at.height + 5, &self.text, self.ink);
+        glyphs::write(image, at.x0, at.y1 + 5, &self.text, self.ink);
     }
 
     /// Where the crop's rectangle lies in the picture.
-    fn rectangle(&self, at: Place) -> Place {
-        let x = |x: usize| (x * at.width + self.photo.width / 2) / self.photo.width;
-        let y = |y: usize| (y * at.height + self.photo.height / 2) / self.photo.height;
+    fn rectangle(&self, at: CropBox) -> CropBox {
+        let x = |x: usize| (x * at.width() + self.photo.width / 2) / self.photo.width;
+        let y = |y: usize| (y * at.height() + self.photo.height / 2) / self.photo.height;
         let (x0, y0, x1, y1) = (x(self.crop.x0), y(self.crop.y0), x(self.crop.x1), y(self.crop.y1));
-        Place { x: at.x + x0, y: at.y + y0, width: (x1 - x0).max(1), height: (y1 - y0).max(1) }
+        CropBox::at(at.x0 + x0, at.y0 + y0, (x1 - x0).max(1), (y1 - y0).max(1))
     }
 }
 
@@ -121,7 +106,7 @@ pub fn mosaic(rows: &[Vec<Tile>]) -> Rgb {
 }
 
 /// Every tile's place, and the picture's size.
-fn layout(rows: &[Vec<Tile>]) -> (Vec<Vec<Place>>, usize, usize) {
+fn layout(rows: &[Vec<Tile>]) -> (Vec<Vec<CropBox>>, usize, usize) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width_of = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|t| t.size()[0]).max();
     let mut lefts = vec![GAP];
@@ -133,7 +118,7 @@ fn layout(rows: &[Vec<Tile>]) -> (Vec<Vec<Place>>, usize, usize) {
     let place = |(i, row): (usize, &Vec<Tile>)| {
         let tiles = row.iter().enumerate().map(|(column, tile)| {
             let [width, height] = tile.size();
-            Place { x: lefts[column], y: GAP + i * below + (HEIGHT - height) / 2, width, height }
+            CropBox::at(lefts[column], GAP + i * below + (HEIGHT - height) / 2, width, height)
         });
         tiles.collect()
     };
@@ -142,11 +127,11 @@ fn layout(rows: &[Vec<Tile>]) -> (Vec<Vec<Place>>, usize, usize) {
 }
 
 /// The frame of a box, drawn inwards.
-fn outline(image: &mut Rgb, at: Place, line: usize, color: [u8; 3]) {
-    for y in 0..at.height {
-        for x in 0..at.width {
-            if x < line || y < line || x + line >= at.width || y + line >= at.height {
-                image.put(at.x + x, at.y + y, color);
+fn outline(image: &mut Rgb, at: CropBox, line: usize, color: [u8; 3]) {
+    for y in at.y0..at.y1 {
+        for x in at.x0..at.x1 {
+            if x < at.x0 + line || y < at.y0 + line || x + line >= at.x1 || y + line >= at.y1 {
+                image.put(x, y, color);
             }
         }
     }

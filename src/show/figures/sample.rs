@@ -6,15 +6,21 @@ use crate::engine::nn::Mode;
 use crate::engine::ops::{L2Normalize, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::photos::Album;
 use crate::photos::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
+use crate::photos::{Album, Photos};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::encoder::Encoder;
 use crate::rng::KeyedRng;
+use crate::transfer::classify::Points;
 use rayon::prelude::*;
 
 /// Views that go through an encoder, and through its batch norm, together.
 pub const BATCH: usize = 64;
+
+/// The error for a photo that could be decoded before.
+pub(crate) fn gone(photos: &Photos, id: usize, why: String) -> Error {
+    Error::input(why, photos.name(id), "leave the photos as they are meanwhile")
+}
 
 /// Draws photos and crops of an album.
 #[derive(Debug)]
@@ -38,38 +44,40 @@ pub struct Sample {
     pub crops: Vec<CropBox>,
     /// Whether the view is mirrored.
     pub flips: Vec<bool>,
-    /// For each encoder.
-    pub embedded: Vec<Embedded>,
+    /// For each encoder backbone features g and projections z.
+    pub embedded: Vec<[Embedded; 2]>,
 }
 
 impl Sample {
+    /// The backbone features g, or the projections z, by one of the encoders.
+    pub fn points(&self, encoder: usize, projected: bool) -> Points<'_> {
+        let Embedded { values, width } = &self.embedded[encoder][usize::from(projected)];
+        Points { values, width: *width, photos: &self.photos }
+    }
+
     /// The crops of the photos that are wanted.
     pub fn only(&self, wanted: &dyn Fn(usize) -> bool) -> Sample {
         let rows: Vec<usize> = (0..self.photos.len()).filter(|&row| wanted(self.photos[row])).collect();
-        let pick = |values: &[f32], width: usize| -> Vec<f32> {
-            rows.iter().flat_map(|row| &values[row * width..][..width]).copied().collect()
+        let of = |Embedded { values, width }: &Embedded| {
+            let values = rows.iter().flat_map(|row| &values[row * width..][..*width]).copied().collect();
+            Embedded { values, width: *width }
         };
-        let of = |e: &Embedded| Embedded { g: pick(&e.g, e.g_width), z: pick(&e.z, e.z_width), ..*e };
         Sample {
             photos: rows.iter().map(|&row| self.photos[row]).collect(),
             crops: rows.iter().map(|&row| self.crops[row]).collect(),
             flips: rows.iter().map(|&row| self.flips[row]).collect(),
-            embedded: self.embedded.iter().map(of).collect(),
+            embedded: self.embedded.iter().map(|both| both.each_ref().map(of)).collect(),
         }
     }
 }
 
-/// Unit embeddings of crops by one encoder.
+/// Unit embeddings of crops.
 #[derive(Clone, Debug, Default)]
 pub struct Embedded {
-    /// Backbone features, `[N, g_width]`, rows of length 1.
-    pub g: Vec<f32>,
-    /// Projections, `[N, z_width]`, rows of length 1.
-    pub z: Vec<f32>,
-    /// Width of g.
-    pub g_width: usize,
-    /// Width of z.
-    pub z_width: usize,
+    /// `[N, width]`, rows of length 1.
+    pub values: Vec<f32>,
+    /// How long a row is.
+    pub width: usize,
 }
 
 /// A view in the making: crop, flip, pixels.
@@ -122,7 +130,7 @@ impl Sampler<'_> {
         view: u64,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Sample> {
-        let mut sample = Sample { embedded: vec![Embedded::default(); encoders.len()], ..Sample::default() };
+        let mut sample = Sample { embedded: vec![Default::default(); encoders.len()], ..Sample::default() };
         let batch = BATCH.min(photos.len());
         for start in (0..photos.len()).step_by(batch.max(1)) {
             let from = start.min(photos.len() - batch);
@@ -132,7 +140,7 @@ impl Sampler<'_> {
             let shape = [batch, self.views.size, self.views.size, 3];
             let images = Tensor::new(self.device, shape, &pixels)?;
             for (encoder, all) in encoders.iter().zip(&mut sample.embedded) {
-                all.append(encoder, &images, fresh)?;
+                append(all, encoder, &images, fresh)?;
             }
             sample.photos.extend(&ids[fresh..]);
             sample.crops.extend(views[fresh..].iter().map(|(crop, ..)| *crop));
@@ -146,13 +154,7 @@ impl Sampler<'_> {
     fn views(&self, ids: &[usize], view: u64) -> Result<Vec<View>> {
         let maker = ViewMaker::new(self.views.clone())?;
         let make = |maker: &mut ViewMaker, &id: &usize| {
-            let photo = self.album.photo(id).map_err(|why| {
-                Error::input(
-                    why,
-                    self.album.photos().name(id),
-                    "leave the photos alone while figures are made",
-                )
-            })?;
+            let photo = self.album.photo(id).map_err(|why| gone(self.album.photos(), id, why))?;
             let mut rng = KeyedRng::new("view", self.seed, [0, id as u64, view]);
             let params = ViewParams::draw(self.views, photo.image.width, photo.image.height, &mut rng);
             let mut pixels = vec![0.0; maker.len()];
@@ -163,32 +165,27 @@ impl Sampler<'_> {
     }
 }
 
-impl Embedded {
-    /// Adds the unit embeddings of a batch from row `fresh` on.
-    fn append(&mut self, encoder: &ResNetEncoder, images: &Tensor, fresh: usize) -> Result<()> {
-        let tape = Tape::inert(images.device());
-        let images = tape.constant(images.clone());
-        let embedding = encoder.embed(&images, Mode::Train { groups: 1 })?;
-        let (g, z) = (embedding.get("g")?, embedding.get("z")?);
-        for (x, all, width) in [(g, &mut self.g, &mut self.g_width), (z, &mut self.z, &mut self.z_width)] {
-            let unit = run(&L2Normalize, &[x.value()])?.swap_remove(0);
-            *width = unit.shape()[1];
-            let values = unit.to_vec()?;
-            if !values.iter().all(|v| v.is_finite()) {
-                return Err(Error::Run(
-                    "an embedding is not finite: training diverged, lower optimizer.lr".into(),
-                ));
-            }
-            all.extend(&values[fresh * *width..]);
+/// Adds the unit embeddings of a batch from row `fresh` on to those of earlier batches.
+fn append(all: &mut [Embedded; 2], encoder: &ResNetEncoder, images: &Tensor, fresh: usize) -> Result<()> {
+    let tape = Tape::inert(images.device());
+    let embedding = encoder.embed(&tape.constant(images.clone()), Mode::Train { groups: 1 })?;
+    for (name, Embedded { values, width }) in ["g", "z"].into_iter().zip(all) {
+        let unit = run(&L2Normalize, &[embedding.get(name)?.value()])?.swap_remove(0);
+        *width = unit.shape()[1];
+        let rows = unit.to_vec()?;
+        if !rows.iter().all(|v| v.is_finite()) {
+            let why = "an embedding is not finite: training diverged, lower optimizer.lr";
+            return Err(Error::Run(why.into()));
         }
-        Ok(())
+        values.extend(&rows[fresh * *width..]);
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::photos::{AlbumOptions, Loader, LoaderOptions, Photos};
+    use crate::photos::{AlbumOptions, Loader, LoaderOptions};
     use crate::pretrain::Config;
     use std::sync::Arc;
 
@@ -214,9 +211,9 @@ mod tests {
             let row = photos.iter().position(|p| *p as u64 == *id).expect("every photo");
             assert_eq!((sample.crops[row], sample.flips[row]), (batch.crops[70 + i], batch.flips[70 + i]));
         }
-        let embedded = &sample.embedded[0];
-        assert_eq!((embedded.g_width, embedded.z_width, embedded.z.len()), (32, 8, 560));
-        for row in embedded.g.chunks(32).chain(embedded.z.chunks(8)) {
+        let [g, z] = &sample.embedded[0];
+        assert_eq!((g.width, z.width, z.values.len()), (32, 8, 560));
+        for row in g.values.chunks(32).chain(z.values.chunks(8)) {
             assert!((row.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-4);
         }
     }
@@ -230,8 +227,9 @@ mod tests {
         let encoder = encoder(&device);
         let all = sampler.embed(&[&encoder], &photos, 0, &mut |_| {}).expect("sample");
         let last = sampler.embed(&[&encoder], &photos[2..], 0, &mut |_| {}).expect("sample");
-        assert_eq!(all.embedded[0].g[64 * 32..], last.embedded[0].g[62 * 32..]);
-        assert_eq!(all.embedded[0].g.len(), 66 * 32);
+        let [all, last] = [all, last].map(|sample| sample.points(0, false).values.to_vec());
+        assert_eq!(all[64 * 32..], last[62 * 32..]);
+        assert_eq!(all.len(), 66 * 32);
         let message = sampler.photos(66, &|id| id == 3, &mut |_| {}).unwrap_err().to_string();
         assert!(message.contains("at least two"), "{message}");
     }

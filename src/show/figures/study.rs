@@ -3,9 +3,9 @@
 use super::chart::{Mark, Panel, Series};
 use super::histogram::{BINS, Histogram, Moments, Scores, score_panels};
 use super::mosaic::{BLACK, GREEN, RED, Tile, YELLOW, mosaic};
-use super::sample::{BATCH, Embedded, Sample, Sampler};
+use super::sample::{BATCH, Sample, Sampler, gone};
 use super::svg::svg;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::photos::{Album, Rgb};
 use crate::pretrain::ResNetEncoder;
 use crate::rng::KeyedRng;
@@ -85,7 +85,7 @@ impl<'a> Study<'a> {
     pub fn scores(&self) -> Figure {
         let photo = self.name(self.queries.photos[0]);
         let against = |stage: usize, projected: bool| {
-            let [queries, keys] = [&self.queries, &self.keys].map(|s| points(s, stage, projected));
+            let [queries, keys] = self.samples().map(|s| s.points(stage, projected));
             scores(0, &queries, &keys).into_iter().map(|(_, cosine)| cosine).collect()
         };
         let stages = [0, 1].map(|stage| Scores {
@@ -116,17 +116,17 @@ impl<'a> Study<'a> {
     /// g1 . Q_g after training, as rectangles on the whole photos. Which is the worst: see [`worst`].
     ///
     /// # Errors
-    /// [`Error::Input`] if a photo can no longer be decoded.
+    /// [`Error::Input`](crate::Error::Input) if a photo can no longer be decoded.
     /// # Source
     /// MLS, Fig. 4; its authors chose the worst query by hand.
     pub fn neighbours(&self, count: usize) -> Result<Figure> {
-        let all = points(&self.queries, 1, false);
+        let all = self.queries.points(1, false);
         let count = count.min(all.photos.len());
         let queries =
             Points { values: &all.values[..count * all.width], photos: &all.photos[..count], ..all };
-        let found = nearest(&queries, &points(&self.keys, 1, false), SHOWN);
+        let found = nearest(&queries, &self.keys.points(1, false), SHOWN);
         let labels = queries.photos.iter().all(|&photo| !self.labels(photo).is_empty());
-        let related = |query: usize, key: usize| self.related(query, key);
+        let related = self.related(&self.queries, &self.keys);
         let worst = worst(&found, labels.then_some(&related)).unwrap_or(0);
         let order = KeyedRng::new("rows", self.seed, [0; 3]).permutation(count);
         let random = order.into_iter().filter(|&query| query != worst).take(ROWS);
@@ -183,12 +183,10 @@ impl<'a> Study<'a> {
         if queries.photos.is_empty() || keys.photos.len() < 2 {
             return None;
         }
-        let related = |query: usize, key: usize| {
-            share_a_label(self.labels(queries.photos[query]), self.labels(keys.photos[key]))
-        };
+        let related = self.related(&queries, &keys);
         let curve = |stage: usize| {
-            let [queries, keys] = [&queries, &keys].map(|sample| points(sample, stage, false));
-            purity(&nearest(&queries, &keys, LONGEST), &related)
+            let near = nearest(&queries.points(stage, false), &keys.points(stage, false), LONGEST);
+            purity(&near, &related)
         };
         let chance = chance(&queries.photos, &keys.photos, &related);
         let curves = PurityCurves { before: curve(0), after: curve(1), chance };
@@ -205,9 +203,24 @@ impl<'a> Study<'a> {
         let said = |curve: &[f64]| at(curve).map_or("-".to_string(), |p| format!("{p:.3}"));
         let (count, place) = (queries.photos.len(), self.album.photos().place());
         let (before, after) = (said(&curves.before), said(&curves.after));
+        let points = |curve: &[f64]| curve.iter().enumerate().map(|(i, &p)| ((i + 1) as f64, p)).collect();
+        let end = curves.after.len().max(2) as f64;
+        let ticks = [1, 5, 10, 20, 30, 40, 50, 64].into_iter().filter(|&k| f64::from(k) <= end);
+        let panel = Panel {
+            title: format!("purity at k = {k}: before {before}, after {after}"),
+            x: "k nearest keys by g1 . Qg".into(),
+            y: "share a label with the query".into(),
+            ticks: Some(ticks.map(|k| (f64::from(k), k.to_string())).collect()),
+            series: vec![
+                Series::new("before", Mark::Line, points(&curves.before)),
+                Series::new("after", Mark::Line, points(&curves.after)),
+                Series::new("chance", Mark::Dashed, vec![(1.0, chance), (end, chance)]),
+            ],
+            ..Panel::default()
+        };
         Some(Figure {
             name: "purity",
-            drawing: Drawing::Svg(svg(&[curves.panel(k)], 1)),
+            drawing: Drawing::Svg(svg(&[panel], 1)),
             json: self.with_facts(caption, numbers),
             summary: format!(
                 "{count} photos of {place}, k {k}: {before} before, {after} after, {chance:.3} by chance"
@@ -224,8 +237,8 @@ impl<'a> Study<'a> {
     }
 
     /// Whether a query and a key share a label.
-    fn related(&self, query: usize, key: usize) -> bool {
-        share_a_label(self.labels(self.queries.photos[query]), self.labels(self.keys.photos[key]))
+    fn related(&self, queries: &Sample, keys: &Sample) -> impl Fn(usize, usize) -> bool {
+        move |query, key| share_a_label(self.labels(queries.photos[query]), self.labels(keys.photos[key]))
     }
 
     /// The facts that belong in every figure's json, then its own numbers.
@@ -246,9 +259,8 @@ impl<'a> Study<'a> {
     /// A crop on its whole photo.
     fn tile(&self, sample: &Sample, row: usize, color: [u8; 3], text: String, ink: [u8; 3]) -> Result<Tile> {
         let id = sample.photos[row];
-        let photo = self.album.photos().decode(id);
-        let photo = photo
-            .map_err(|why| Error::input(why, self.name(id), "leave the photos as they are meanwhile"))?;
+        let photos = self.album.photos();
+        let photo = photos.decode(id).map_err(|why| gone(photos, id, why))?;
         Ok(Tile { photo, crop: sample.crops[row], color, text, ink })
     }
 
@@ -259,38 +271,5 @@ impl<'a> Study<'a> {
         let labels: Vec<&String> = self.labels(id).iter().filter_map(|&label| classes.get(label)).collect();
         let area = [crop.x0, crop.y0, crop.x1, crop.y1];
         json!({"photo": self.name(id), "crop": area, "flip": sample.flips[row], "labels": labels})
-    }
-}
-
-/// A sample's backbone features or projections by one of its encoders.
-fn points(sample: &Sample, stage: usize, projected: bool) -> Points<'_> {
-    let Embedded { g, z, g_width, z_width } = &sample.embedded[stage];
-    let (values, width) = if projected { (z, *z_width) } else { (g, *g_width) };
-    Points { values, width, photos: &sample.photos }
-}
-impl PurityCurves {
-    /// The chart, with `k`, the run's own number of pseudo-positives, in its title.
-    pub fn panel(&self, k: usize) -> Panel {
-        let at = |curve: &[f64]| curve.get(k.saturating_sub(1)).map_or("-".into(), |p| format!("{p:.3}"));
-        let points = |curve: &[f64]| curve.iter().enumerate().map(|(i, &p)| ((i + 1) as f64, p)).collect();
-        let end = self.after.len().max(2) as f64;
-        Panel {
-            title: format!("purity at k = {k}: before {}, after {}", at(&self.before), at(&self.after)),
-            x: "k nearest keys by g1 . Qg".into(),
-            y: "share a label with the query".into(),
-            ticks: Some(
-                [1, 5, 10, 20, 30, 40, 50, 64]
-                    .iter()
-                    .filter(|&&k| f64::from(k) <= end)
-                    .map(|&k| (f64::from(k), k.to_string()))
-                    .collect(),
-            ),
-            series: vec![
-                Series::new("before", Mark::Line, points(&self.before)),
-                Series::new("after", Mark::Line, points(&self.after)),
-                Series::new("chance", Mark::Dashed, vec![(1.0, self.chance), (end, self.chance)]),
-            ],
-            ..Panel::default()
-        }
     }
 }

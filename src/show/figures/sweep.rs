@@ -1,29 +1,19 @@
 //! A figure of merit against a setting: MLS, Table 8 and Fig. 5; S2R2, Fig. 1.
 
 use super::chart::{Mark, Panel, Series};
-
-/// One combination of values and what it came to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
-    /// A value of each key.
-    pub values: Vec<String>,
-    /// Mean over seeds.
-    pub mean: f64,
-    /// Standard deviation over seeds; 0 of one.
-    pub std: f64,
-}
+use crate::pretrain::Spread;
 
 /// Values that span more than this go on a logarithmic axis.
 const LOG_FROM: f64 = 20.0;
 
 /// The first key's values on x (logarithmic if they are above 0 and span more than 20 times; in the given order if
-/// they are no numbers), a line for each combination of the other keys' values.
-pub fn sweep_panel(keys: &[String], y: &str, cells: &[Cell]) -> Panel {
-    let first = |cell: &Cell| cell.values.first().cloned().unwrap_or_default();
+/// they are no numbers), a line for each combination of the other keys' values. A cell is a value of each key and what came
+/// of it over seeds.
+pub fn sweep_panel(keys: &[String], y: &str, cells: &[(Vec<String>, Spread)]) -> Panel {
     let mut labels: Vec<String> = Vec::new();
-    for cell in cells {
-        if !labels.contains(&first(cell)) {
-            labels.push(first(cell));
+    for (values, _) in cells {
+        if !labels.contains(&values[0]) {
+            labels.push(values[0].clone());
         }
     }
     let numbers: Option<Vec<f64>> =
@@ -35,30 +25,30 @@ pub fn sweep_panel(keys: &[String], y: &str, cells: &[Cell]) -> Panel {
         Some(_) => label.parse().map_or(f64::NAN, |x: f64| if log { x.log10() } else { x }),
         None => labels.iter().position(|l| l == label).map_or(f64::NAN, |i| i as f64),
     };
-    let line = |cell: &Cell| {
-        let others = keys.iter().zip(&cell.values).skip(1);
+    let line = |values: &[String]| {
+        let others = keys.iter().zip(values).skip(1);
         others.map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ")
     };
     let mut series: Vec<Series> = Vec::new();
-    for cell in cells {
-        let (name, point) = (line(cell), (place(&first(cell)), cell.mean));
+    for (values, Spread { mean, std, .. }) in cells {
+        let (name, point) = (line(values), (place(&values[0]), *mean));
         match series.iter_mut().find(|s| s.name == name) {
             Some(Series { mark: Mark::Dots { spread }, points, .. }) => {
-                spread.push(cell.std);
+                spread.push(*std);
                 points.push(point);
             }
             _ => {
-                let mark = Mark::Dots { spread: vec![cell.std] };
+                let mark = Mark::Dots { spread: vec![*std] };
                 series.push(Series::new(name, mark, vec![point]));
             }
         }
     }
-    let key = keys.first().cloned().unwrap_or_default();
+    let key = &keys[0];
     let mut ticks: Vec<(f64, String)> = labels.iter().map(|l| (place(l), l.clone())).collect();
     ticks.sort_by(|a, b| a.0.total_cmp(&b.0));
     Panel {
         title: format!("{y} against {key}"),
-        x: if log { format!("{key} (logarithmic)") } else { key },
+        x: if log { format!("{key} (logarithmic)") } else { key.clone() },
         y: y.into(),
         ticks: Some(ticks),
         series,
@@ -70,11 +60,9 @@ pub fn sweep_panel(keys: &[String], y: &str, cells: &[Cell]) -> Panel {
 mod tests {
     use super::*;
 
-    fn cells(rows: &[(&str, f64)]) -> Vec<Cell> {
-        let cell = |&(values, mean): &(&str, f64)| Cell {
-            values: values.split(' ').map(String::from).collect(),
-            mean,
-            std: 0.01,
+    fn cells(rows: &[(&str, f64)]) -> Vec<(Vec<String>, Spread)> {
+        let cell = |&(values, mean): &(&str, f64)| {
+            (values.split(' ').map(String::from).collect(), Spread { count: 2, mean, std: 0.01 })
         };
         rows.iter().map(cell).collect()
     }

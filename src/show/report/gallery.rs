@@ -4,13 +4,13 @@ use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::photos::views::{CropBox, resized_crop};
 use crate::photos::{Album, Rgb};
-use crate::pretrain::ResNetEncoder;
-use crate::pretrain::{Config, album, pretraining_photos};
-use crate::show::figures::{Drawing, Figure, Sample, Sampler, Study};
-use crate::transfer::classify::{self, Points, nearest, principal, tsne, unit};
+use crate::pretrain::{album, checkpoint, pretraining_photos, starting_encoder};
+use crate::show::figures::{Drawing, Figure, Sampler, Study, gone};
+use crate::transfer::classify::{self, Neighbour, nearest, principal, tsne, unit};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rayon::prelude::*;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 /// The longer side of a thumbnail in pixels, and the quality of its JPEG.
 const THUMBNAIL: usize = 128;
@@ -22,125 +22,96 @@ const QUERIES: usize = 60;
 /// Principal components that t-SNE starts from.
 const COMPONENTS: usize = 30;
 
-/// Photos with thumbnails, crops, neighbours, maps and figures.
-#[derive(Clone, Debug)]
-pub struct Gallery {
-    json: Value,
+/// The photos of a run's page, at most `count` of them (at least two), drawn by its seed, by its encoder before training
+/// and as the checkpoint in its folder holds it: `{place, of, warnings, classes, photos, maps, figures}`. `progress` hears
+/// how much of the work is done, and of how much.
+///
+/// Neighbours are those of MLS, Fig. 4: a crop of each photo against another crop of every other one, by the features g. The
+/// maps are of the features of whole photos, as kNN and probes see them.
+///
+/// # Errors
+/// [`Error::Input`] or [`Error::Io`] if there is no checkpoint, the run's photos are no longer there, or fewer than two can be
+/// decoded; the device's.
+pub fn gallery(
+    folder: &Path,
+    count: usize,
+    device: &Device,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Value> {
+    let (after, config) = checkpoint::load(&checkpoint_of(folder), device)?;
+    let before = starting_encoder(&config, device)?;
+    let album = album(&config, pretraining_photos(&config)?);
+    let count = count.max(2).min(album.photos().len());
+    // Photos decoded, queries and keys embedded, whole photos embedded.
+    let (total, mut done) = (4 * count, 0);
+    let mut more = |n: usize| {
+        done += n;
+        progress(done, total);
+    };
+    let sampler = Sampler { album: &album, views: &config.views, seed: config.seed, device };
+    let ids = sampler.photos(count, &|_| true, &mut more)?;
+    let study = Study::new(&sampler, [&before, &after], &ids, ids.len(), &mut more)?;
+    let mut embedded = 0;
+    let whole = classify::embed(&after.backbone, &album, &ids, &config.views, device, &mut |n| {
+        more(n - embedded);
+        embedded = n;
+    })?;
+    if whole.kept != ids {
+        let place = album.photos().place();
+        return Err(Error::input("photos changed while they were read", place, "leave them meanwhile"));
+    }
+    let [queries, keys] = study.samples();
+    let found = nearest(&queries.points(1, false), &keys.points(1, false), NEIGHBOURS);
+    let entry =
+        |(row, &id): (usize, &usize)| photo(&album, id, [queries.crops[row], keys.crops[row]], &found[row]);
+    let photos: Vec<Value> = ids.par_iter().enumerate().map(entry).collect::<Result<_>>()?;
+    let figures = [study.scores(), study.neighbours(QUERIES)?]
+        .into_iter()
+        .chain(study.purity(config.whole("k").unwrap_or(20)));
+    Ok(json!({
+        "place": album.photos().place(),
+        "of": album.used(),
+        "warnings": album.all_left_out(),
+        "classes": album.photos().classes(),
+        "photos": photos,
+        "maps": maps(&whole.values, whole.values.len() / ids.len()),
+        "figures": figures.map(|figure| drawn(&figure)).collect::<Result<Vec<_>>>()?,
+    }))
 }
 
-impl Gallery {
-    /// At most `count` of a run's photos (at least two), drawn by its seed, by its encoder before and after training.
-    /// `progress` hears how much of the work is done, and of how much.
-    ///
-    /// Neighbours are those of MLS, Fig. 4: a crop of each photo against another crop of every other one, by the features
-    /// g. The maps are of the features of whole photos, as kNN and probes see them.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if there are no photos, or fewer than two can be decoded; the device's.
-    pub fn new(
-        config: &Config,
-        encoders: [&ResNetEncoder; 2],
-        device: &Device,
-        count: usize,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Gallery> {
-        let album = album(config, pretraining_photos(config)?);
-        let count = count.max(2).min(album.photos().len());
-        // Photos decoded, queries and keys embedded, whole photos embedded.
-        let (total, mut done) = (4 * count, 0);
-        let mut more = |n: usize| {
-            done += n;
-            progress(done, total);
-        };
-        let sampler = Sampler { album: &album, views: &config.views, seed: config.seed, device };
-        let ids = sampler.photos(count, &|_| true, &mut more)?;
-        let study = Study::new(&sampler, encoders, &ids, ids.len(), &mut more)?;
-        let mut before = 0;
-        let whole = classify::embed(&encoders[1].backbone, &album, &ids, &config.views, device, &mut |n| {
-            more(n - before);
-            before = n;
-        })?;
-        if whole.kept != ids {
-            let place = album.photos().place();
-            return Err(Error::input("photos changed while they were read", place, "leave them meanwhile"));
-        }
-        let [queries, keys] = study.samples();
-        let found = nearest(&points(queries), &points(keys), NEIGHBOURS);
-        let thumbnails: Vec<Thumbnail> =
-            ids.par_iter().map(|&id| Thumbnail::of(&album, id)).collect::<Result<_>>()?;
-        let photos: Vec<Value> = ids
-            .iter()
-            .zip(&thumbnails)
-            .enumerate()
-            .map(|(row, (&id, thumbnail))| {
-                let near: Vec<Value> =
-                    found[row].iter().map(|n| json!([n.key, round(n.similarity, 3)])).collect();
-                json!({
-                    "name": album.photos().name(id),
-                    "labels": album.photos().labels(id),
-                    "jpeg": thumbnail.jpeg,
-                    "size": [thumbnail.width, thumbnail.height],
-                    "query": thumbnail.share(queries.crops[row]),
-                    "key": thumbnail.share(keys.crops[row]),
-                    "near": near,
-                })
-            })
-            .collect();
-        let figures = [study.scores(), study.neighbours(QUERIES)?]
-            .into_iter()
-            .chain(study.purity(config.whole("k").unwrap_or(20)));
-        let json = json!({
-            "place": album.photos().place(),
-            "of": album.used(),
-            "warnings": album.all_left_out(),
-            "classes": album.photos().classes(),
-            "photos": photos,
-            "maps": maps(&whole.values, whole.values.len() / ids.len()),
-            "figures": figures.map(|figure| drawn(&figure)).collect::<Result<Vec<_>>>()?,
-        });
-        Ok(Gallery { json })
-    }
-
-    /// `{place, of, warnings, classes, photos, maps, figures}`, as the page reads it.
-    pub fn json(&self) -> &Value {
-        &self.json
-    }
+/// In place of the photos: why there are none.
+pub fn missing(why: impl Into<String>) -> Value {
+    json!({ "missing": why.into() })
 }
 
-/// A small picture of a photo.
-struct Thumbnail {
-    jpeg: String,
-    width: usize,
-    height: usize,
-    /// Sides of the photo itself, in which crops are given.
-    own: [usize; 2],
+/// The encoder of a run.
+pub(super) fn checkpoint_of(folder: &Path) -> PathBuf {
+    folder.join("checkpoint.safetensors")
 }
 
-impl Thumbnail {
-    fn of(album: &Album, id: usize) -> Result<Thumbnail> {
-        let bad = |why: String| {
-            Error::input(why, album.photos().name(id), "leave the photos as they are meanwhile")
-        };
-        let photo = album.photo(id).map_err(bad)?;
-        let Rgb { width, height, .. } = photo.image;
-        let longer = width.max(height);
-        let side = |x: usize| (x * THUMBNAIL.min(longer) / longer).max(1);
-        let small = resized_crop(&photo.image, CropBox::whole(&photo.image), side(width), side(height));
-        let jpeg = jpeg(&small, QUALITY).map_err(bad)?;
-        Ok(Thumbnail { jpeg, width: small.width, height: small.height, own: [photo.width, photo.height] })
-    }
-
-    /// A box `[x, y, width, height]` in hundredths of the photo.
-    fn share(&self, b: CropBox) -> [f64; 4] {
-        let [w, h] = self.own.map(|side| side as f64);
-        [b.x0 as f64 / w, b.y0 as f64 / h, (b.x1 - b.x0) as f64 / w, (b.y1 - b.y0) as f64 / h]
-            .map(|share| (1e4 * share).round() / 100.0)
-    }
-}
-
-fn points(sample: &Sample) -> Points<'_> {
-    let after = &sample.embedded[1];
-    Points { values: &after.g, width: after.g_width, photos: &sample.photos }
+/// A photo on the page: a thumbnail, its crops as `[x, y, width, height]` in hundredths of it, its neighbours.
+fn photo(album: &Album, id: usize, [query, key]: [CropBox; 2], near: &[Neighbour]) -> Result<Value> {
+    let bad = |why: String| gone(album.photos(), id, why);
+    let photo = album.photo(id).map_err(bad)?;
+    let Rgb { width, height, .. } = photo.image;
+    let longer = width.max(height);
+    let side = |x: usize| (x * THUMBNAIL.min(longer) / longer).max(1);
+    let small = resized_crop(&photo.image, CropBox::whole(&photo.image), side(width), side(height));
+    // Crops are given in the pixels of the photo itself, which may have been shrunk.
+    let [w, h] = [photo.width as f64, photo.height as f64];
+    let share = |b: CropBox| {
+        let area = [b.x0 as f64 / w, b.y0 as f64 / h, b.width() as f64 / w, b.height() as f64 / h];
+        area.map(|share| (1e4 * share).round() / 100.0)
+    };
+    Ok(json!({
+        "name": album.photos().name(id),
+        "labels": album.photos().labels(id),
+        "jpeg": jpeg(&small, QUALITY).map_err(bad)?,
+        "size": [small.width, small.height],
+        "query": share(query),
+        "key": share(key),
+        "near": near.iter().map(|n| json!([n.key, round(n.similarity, 3)])).collect::<Vec<_>>(),
+    }))
 }
 
 /// The planes on which photos are shown: name, caption, `[x, y]` of each photo in 0 to 1.
@@ -151,10 +122,9 @@ fn maps(values: &[f32], width: usize) -> Vec<Value> {
         return Vec::new();
     }
     let first: Vec<f32> = scores.chunks(count).flat_map(|row| [row[0], row[1]]).collect();
+    let [x, y] = [0, 1].map(|axis| format!("{:.0}", 100.0 * shares[axis]));
     let held = format!(
-        "The two directions along which the photos' features differ most: {:.0} and {:.0} % of the variance.",
-        100.0 * shares[0],
-        100.0 * shares[1]
+        "The two directions along which the photos' features differ most: {x} and {y} % of the variance."
     );
     let near = "Photos that are close in all directions lie close; distances between groups mean little.";
     let mut maps = vec![json!({ "name": "PCA", "note": held, "at": framed(&first) })];

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! RunFacts   config.toml + log.jsonl     -> settings, curves, warnings, the command to repeat it     run.rs, repeat.rs
-//! Gallery    the encoder + the photos    -> thumbnails, crops, neighbours, figures, maps             gallery.rs
+//! gallery()  the encoder + the photos    -> thumbnails, crops, neighbours, figures, maps             gallery.rs
 //! page()     both as JSON in assets/     -> report.html                                              page.rs
 //! serve      the page while the run goes on, on loopback                                             serve.rs
 //! ```
@@ -16,9 +16,9 @@ mod repeat;
 mod run;
 mod serve;
 
-pub use gallery::Gallery;
+pub use gallery::{gallery, missing};
 pub(crate) use page::{MARK, has_photos};
-pub use page::{gallery, page, write};
+pub use page::{page, write};
 pub use repeat::command;
 pub use run::RunFacts;
 pub use serve::{Live, listen, serve};

@@ -1,11 +1,10 @@
 //! The page: a template filled with what a run's folder and its photos say.
 
-use super::gallery::Gallery;
+use super::gallery::{gallery, missing};
 use super::run::{RunFacts, charts};
 use crate::engine::device::Device;
 use crate::error::Result;
 use crate::files;
-use crate::pretrain::{checkpoint, starting_encoder};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -15,17 +14,12 @@ const PAGE: &str = include_str!("assets/page.html");
 const STYLE: &str = include_str!("assets/style.css");
 const SCRIPTS: [&str; 2] = [include_str!("assets/charts.js"), include_str!("assets/photos.js")];
 
-/// The page of one run, or of several that are compared, as HTML. `gallery` is [`Gallery::json`], or a sentence in
-/// its place. A `live` page asks its server for news; the number is the version of its photos.
-pub fn page(runs: &[RunFacts], gallery: &Result<Gallery, String>, live: Option<u64>) -> String {
-    let gallery = match gallery {
-        Ok(gallery) => gallery.json().clone(),
-        Err(why) => json!({ "missing": why }),
-    };
+/// The page of one run, or of several that are compared, as HTML, with the photos of [`gallery`] or what is [`missing`]. A `live` page asks its server for news; the number is the version of its photos.
+pub fn page(runs: &[RunFacts], gallery: &Value, live: Option<u64>) -> String {
     let title = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ");
     let data = json!({
         "vista": env!("CARGO_PKG_VERSION"),
-        "runs": runs.iter().map(RunFacts::json).collect::<Vec<Value>>(),
+        "runs": runs.iter().map(|run| &run.json).collect::<Vec<_>>(),
         "charts": charts(runs),
         "gallery": gallery,
         "live": live,
@@ -46,36 +40,17 @@ pub fn page(runs: &[RunFacts], gallery: &Result<Gallery, String>, live: Option<u
     page + rest
 }
 
-/// The photos of a run's page by the checkpoint in its folder, at most `photos` of them.
-///
-/// # Errors
-/// [`Error::Input`](crate::Error::Input) or [`Error::Io`](crate::Error::Io) if there is no checkpoint or the run's photos are no longer there; the device's.
-pub fn gallery(
-    folder: &Path,
-    photos: usize,
-    device: &Device,
-    progress: &mut dyn FnMut(usize, usize),
-) -> Result<Gallery> {
-    let (after, config) = checkpoint::load(&checkpoint_of(folder), device)?;
-    let before = starting_encoder(&config, device)?;
-    Gallery::new(&config, [&before, &after], device, photos, progress)
-}
-
 /// Writes `report.html` into a run's folder: curves, and `photos` of its photos by its checkpoint (0 for none). If the
 /// photos can't be shown the page says why.
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) or [`Error::Io`](crate::Error::Io) if the folder holds no run or can't be written.
-pub fn write(
-    folder: &Path,
-    photos: usize,
-    device: &Device,
-    progress: &mut dyn FnMut(usize, usize),
-) -> Result<PathBuf> {
+pub fn write(folder: &Path, photos: usize, device: &Device) -> Result<PathBuf> {
     let run = RunFacts::read(folder)?;
     let gallery = match photos {
-        0 => Err("This page was made without photos.".into()),
-        _ => gallery(folder, photos, device, progress).map_err(|e| format!("No photos: {e}.")),
+        0 => missing("This page was made without photos."),
+        _ => gallery(folder, photos, device, &mut |_, _| {})
+            .unwrap_or_else(|e| missing(format!("No photos: {e}."))),
     };
     let path = folder.join("report.html");
     files::replace(&path, page(&[run], &gallery, None).as_bytes())?;
@@ -88,9 +63,4 @@ pub(crate) fn has_photos(page: &Path) -> bool {
         let text = String::from_utf8_lossy(&bytes);
         text.contains(r#""gallery":{"#) && !text.contains(r#""gallery":{"missing":"#)
     })
-}
-
-/// The encoder of a run.
-pub(super) fn checkpoint_of(folder: &Path) -> PathBuf {
-    folder.join("checkpoint.safetensors")
 }

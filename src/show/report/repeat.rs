@@ -4,7 +4,6 @@ use crate::pretrain::{Config, methods};
 use crate::run::settings::{Difference, differences};
 use crate::shell;
 use std::path::Path;
-use toml::Value;
 
 /// The shortest `vista pretrain` that has exactly this configuration: the nearest preset, and `--set` for each key that
 /// differs from it.
@@ -30,20 +29,9 @@ fn changes(mut preset: Config, wanted: &Config) -> Option<Vec<String>> {
         preset = preset.with(&all[0]).ok()?;
     }
     for Difference { key, is, .. } in differences(&preset, wanted) {
-        all.push(format!("{key}={}", literal(&is?)));
+        all.push(format!("{key}={}", is?));
     }
     Some(all)
-}
-
-/// A value on one line, tables too.
-fn literal(value: &Value) -> String {
-    match value {
-        Value::Table(table) => {
-            let inner = table.iter().map(|(key, value)| format!("{key} = {}", literal(value)));
-            format!("{{ {} }}", inner.collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use std::path::Path;
 pub struct RunFacts {
     /// The folder as it was given.
     pub name: String,
-    json: Value,
+    /// As the page has it: `{name, config, settings, command, facts, warnings, replaced}`.
+    pub json: Value,
     panels: Vec<Panel>,
 }
 
@@ -47,47 +48,25 @@ impl RunFacts {
             "warnings": history.of_kind("warning").cloned().collect::<Vec<Value>>(),
             "replaced": history.of_kind("replaced").cloned().collect::<Vec<Value>>(),
         });
-        let panels = course(&history.terms(), &|field| history.series(field));
+        let panels = course(&history);
         Ok(RunFacts { name, json, panels })
-    }
-
-    /// As the page has it: `{name, config, settings, command, facts, warnings, replaced}`.
-    pub fn json(&self) -> Value {
-        self.json.clone()
     }
 }
 
 /// The first things that a person wants to know.
 fn facts(config: &Config, history: &History) -> Vec<[String; 2]> {
-    let ends = |field: &str| {
-        let all = history.series(field);
-        Some((all.first()?.1, all.last()?.1))
-    };
-    let last = |field: &str| ends(field).map(|(_, last)| last);
-    let lower = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+    let last = |field: &str| history.series(field).last().map(|point| point.1);
     let photos = config.data.photos.as_ref().map_or("the bundled photos".into(), |p| p.display().to_string());
     let steps = last("step").unwrap_or(0.0);
     let views = history.series("step").last().map_or(0.0, |p| p.0);
+    let (batch, made, size) = (config.train.batch, config.image_views().len(), config.views.size);
+    let minutes = last("seconds").unwrap_or(0.0) / 60.0;
     let mut all = vec![
         ("method", config.method.name().into()),
-        ("encoder", format!("{}, width {}", lower(&config.model.backbone), config.model.width)),
+        ("encoder", format!("{}, width {}", config.model.backbone, config.model.width)),
         ("photos", photos),
-        (
-            "views",
-            format!(
-                "{} images x {} of {} px a step",
-                config.train.batch,
-                config.image_views().len(),
-                config.views.size
-            ),
-        ),
-        (
-            "done",
-            format!(
-                "{steps:.0} steps, {views:.0} views, {:.1} minutes",
-                last("seconds").unwrap_or(0.0) / 60.0
-            ),
-        ),
+        ("views", format!("{batch} images x {made} of {size} px a step")),
+        ("done", format!("{steps:.0} steps, {views:.0} views, {minutes:.1} minutes")),
         ("seed", config.seed.to_string()),
     ];
     if let Some(path) = &config.init {
@@ -189,7 +168,7 @@ mod tests {
         ] {
             assert!(svg.contains(line), "{line}: {svg}");
         }
-        let json = run.json();
+        let json = run.json;
         assert_eq!(json["warnings"][0]["warning"], "all the same");
         assert!(json["settings"].as_array().expect("list").contains(&json!(["seed", "7"])));
         assert!(json["facts"].to_string().contains("2 steps, 16 views, 0.2 minutes"));

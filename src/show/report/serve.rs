@@ -1,7 +1,7 @@
 //! The page of a run while it goes on, served on loopback.
 
-use super::gallery::Gallery;
-use super::page::{checkpoint_of, gallery, page};
+use super::gallery::{checkpoint_of, gallery, missing};
+use super::page::page;
 use super::run::{RunFacts, charts};
 use crate::engine::device::Device;
 use crate::error::{Error, Result, no_thread};
@@ -22,7 +22,7 @@ const LONGEST: u64 = 16 * 1024;
 /// The photos as they were last embedded, and how often that happened.
 #[derive(Debug)]
 struct Shown {
-    gallery: Result<Gallery, String>,
+    gallery: Value,
     version: u64,
 }
 
@@ -41,9 +41,9 @@ impl Live {
     /// As [`RunFacts::read`]; [`Error::Run`] if no thread can be started.
     pub fn new(folder: &Path, photos: usize) -> Result<Live> {
         RunFacts::read(folder)?;
-        let missing =
+        let why =
             if photos == 0 { "Watched without photos." } else { "Photos come with the first checkpoint." };
-        let shown = Arc::new(Mutex::new(Shown { gallery: Err(missing.into()), version: 0 }));
+        let shown = Arc::new(Mutex::new(Shown { gallery: missing(why), version: 0 }));
         if photos > 0 {
             let (folder, shown) = (folder.to_path_buf(), shown.clone());
             let follower = move || follow(&folder, photos, &shown);
@@ -58,21 +58,15 @@ impl Live {
     /// As [`RunFacts::read`].
     pub fn answer(&self, path: &str) -> Result<Option<(&'static str, String)>> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = |value: Value| ("application/json", value.to_string());
+        let run = || Ok([RunFacts::read(&self.folder)?]);
         Ok(match path {
-            "/" => Some((
-                "text/html",
-                page(&[RunFacts::read(&self.folder)?], &shown.gallery, Some(shown.version)),
-            )),
+            "/" => Some(("text/html", page(&run()?, &shown.gallery, Some(shown.version)))),
             "/run.json" => {
-                let run = [RunFacts::read(&self.folder)?];
-                let charts = charts(&run);
-                Some(news(json!({ "run": run[0].json(), "charts": charts, "photos": shown.version })))
+                let run = run()?;
+                let news = json!({ "run": run[0].json, "charts": charts(&run), "photos": shown.version });
+                Some(("application/json", news.to_string()))
             }
-            "/photos.json" => Some(news(match &shown.gallery {
-                Ok(gallery) => gallery.json().clone(),
-                Err(why) => json!({ "missing": why }),
-            })),
+            "/photos.json" => Some(("application/json", shown.gallery.to_string())),
             _ => None,
         })
     }
@@ -89,7 +83,8 @@ fn follow(folder: &Path, photos: usize, shown: &Mutex<Shown>) {
             let found = gallery(folder, photos, &Device::cpu(), &mut |_, _| ());
             let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
             let version = shown.version + 1;
-            *shown = Shown { gallery: found.map_err(|e| format!("No photos: {e}.")), version };
+            let gallery = found.unwrap_or_else(|e| missing(format!("No photos: {e}.")));
+            *shown = Shown { gallery, version };
         }
         std::thread::sleep(LOOK);
     }
