@@ -9,16 +9,14 @@ use super::cache;
 use super::deferred::{Deferred, Job};
 use super::kernel::Dispatch;
 use super::params::Param;
-use super::pool::{Usage, size_class};
+use super::pool::{Buffer, Pool, size_class};
 use super::recorder::Recorder;
 use super::trace::{self, KernelRun, Trace};
 use super::tuned::{Choice, Class, Tuned};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result, readable_bytes};
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// How to open a GPU.
@@ -34,71 +32,13 @@ pub struct GpuOptions {
     pub cache: Option<PathBuf>,
 }
 
-/// A pooled GPU buffer: goes back to its pool when dropped.
-#[derive(Debug)]
-pub struct GpuBuffer {
-    raw: Option<Raw>,
-    pool: Arc<GpuPool>,
-}
-
-#[derive(Debug)]
-struct Raw {
-    /// `None` in a plan.
-    buffer: Option<wgpu::Buffer>,
-    id: u64,
-    class: usize,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct GpuPool {
-    /// Freed buffers by class and id.
-    free: Mutex<BTreeMap<(usize, u64), Raw>>,
-    usage: Usage,
-    next_id: AtomicU64,
-}
-
-/// Bytes of a buffer of this class: one vec4 is spare, so that kernels may read and write whole ones past an odd end.
-fn class_bytes(class: usize) -> u64 {
-    4 * (class as u64 + 4)
-}
-
-impl GpuPool {
-    /// The freed buffer of a class with the lowest id, so that a step that asks for what the last one asked for gets the
-    /// same buffers, whose bind groups are there.
-    fn take(&self, class: usize) -> Option<Raw> {
-        let mut free = self.free.lock().expect("free lock");
-        let key = free.range((class, 0)..=(class, u64::MAX)).next().map(|(key, _)| *key)?;
-        free.remove(&key)
-    }
-
-    fn put(&self, raw: Raw) {
-        self.free.lock().expect("free lock").insert((raw.class, raw.id), raw);
-    }
-
-    /// Bytes in use, now and at most.
-    pub fn usage(&self) -> (u64, u64) {
-        (self.usage.bytes(), self.usage.peak())
-    }
-}
+/// A pooled buffer of a GPU; `None` in a plan.
+pub(crate) type GpuBuffer = Buffer<Option<wgpu::Buffer>>;
+pub(super) type GpuPool = Pool<Option<wgpu::Buffer>>;
 
 impl GpuBuffer {
-    fn kept(&self) -> &Raw {
-        self.raw.as_ref().expect("a buffer keeps its memory until dropped")
-    }
     pub(super) fn raw(&self) -> &wgpu::Buffer {
-        self.kept().buffer.as_ref().expect("an adapter's buffer has memory")
-    }
-    pub(super) fn id(&self) -> u64 {
-        self.kept().id
-    }
-}
-
-impl Drop for GpuBuffer {
-    fn drop(&mut self) {
-        if let Some(raw) = self.raw.take() {
-            self.pool.usage.sub(class_bytes(raw.class));
-            self.pool.put(raw);
-        }
+        self.as_ref().expect("an adapter's buffer has memory")
     }
 }
 
@@ -346,26 +286,22 @@ impl Gpu {
         Ok(())
     }
 
-    /// Records a copy of `count` elements.
-    pub(crate) fn copy(
-        &self,
-        from: &GpuBuffer,
-        from_at: usize,
-        into: &GpuBuffer,
-        into_at: usize,
-        count: usize,
-    ) -> Result<()> {
+    /// Records a copy of all elements to those of another tensor from `at` on.
+    pub(crate) fn copy(&self, from: &Tensor, into: &Tensor, at: usize) -> Result<()> {
         self.settle()?;
         if let Some(recorder) = &self.recorder {
-            recorder.copy(from, 4 * from_at as u64, into, 4 * into_at as u64, 4 * count as u64);
+            let [from_at, into_at] = [from.start(), into.start() + at].map(|at| 4 * at as u64);
+            let (source, target) = (from.gpu_buffer(), into.gpu_buffer());
+            recorder.copy(source, from_at, target, into_at, 4 * from.elements() as u64);
         }
         Ok(())
     }
 
-    /// Records zeroing of elements.
-    pub(crate) fn clear(&self, buffer: &GpuBuffer, elements: Range<usize>) {
+    /// Records zeroing of some elements.
+    pub(crate) fn clear(&self, tensor: &Tensor, elements: Range<usize>) {
         if let (Some(recorder), false) = (&self.recorder, elements.is_empty()) {
-            recorder.clear(buffer, 4 * elements.start as u64, 4 * elements.len() as u64);
+            let at = 4 * (tensor.start() + elements.start) as u64;
+            recorder.clear(tensor.gpu_buffer(), at, 4 * elements.len() as u64);
         }
     }
 
@@ -375,7 +311,8 @@ impl Gpu {
     /// [`Error::Limit`] if it is larger than the adapter's largest buffer; [`Error::Device`] if there is no memory for it.
     pub(crate) fn take(&self, count: usize) -> Result<GpuBuffer> {
         let class = size_class(count);
-        let bytes = class_bytes(class);
+        // One vec4 is spare, so that kernels may read and write whole ones past an odd end.
+        let bytes = 4 * (class as u64 + 4);
         if bytes > self.summary.max_buffer {
             return Err(Error::Limit {
                 op: "tensor",
@@ -384,16 +321,8 @@ impl Gpu {
                 available: readable_bytes(self.summary.max_buffer),
             });
         }
-        let raw = match self.pool.take(class) {
-            Some(raw) => raw,
-            None => Raw {
-                buffer: self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)).transpose()?,
-                id: self.pool.next_id.fetch_add(1, Ordering::Relaxed),
-                class,
-            },
-        };
-        self.pool.usage.add(bytes);
-        Ok(GpuBuffer { raw: Some(raw), pool: self.pool.clone() })
+        let make = || self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)).transpose();
+        self.pool.take(class, bytes, make)
     }
 
     /// A buffer holding `values`.

@@ -181,11 +181,4 @@ impl Device {
     pub fn stop_trace(&self) {
         self.trace().stop();
     }
-
-    pub(crate) fn gpu(&self) -> &Arc<Gpu> {
-        match self {
-            Device::Gpu(gpu) => gpu,
-            Device::Cpu(_) => panic!("a GPU device was expected"),
-        }
-    }
 }

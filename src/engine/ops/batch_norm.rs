@@ -189,7 +189,7 @@ impl Differentiable for BatchNorm {
         let (x, gamma, coefficients) = (saved[0], saved[1], saved[2]);
         let (vectors, residual) = dx.split_at(1 + self.by.vectors());
         for constant in vectors[3..].iter().flatten() {
-            gpu.clear(constant.gpu_buffer(), constant.start()..constant.start() + constant.elements());
+            gpu.clear(constant, 0..constant.elements());
         }
         let mask = Mask::Y(saved.get(3).copied().unwrap_or(dy));
         let grads = [&dx[0], &dx[1], &dx[2]];

@@ -272,7 +272,7 @@ impl Differentiable for NormConv2d {
         let &[x, w, gamma, coefficients] = saved else { unreachable!("four saved tensors") };
         let [dx, dw, dgamma, dbeta, given @ ..] = dx else { unreachable!("four inputs at least") };
         for constant in given.iter().flatten() {
-            gpu.clear(constant.gpu_buffer(), constant.start()..constant.start() + constant.elements());
+            gpu.clear(constant, 0..constant.elements());
         }
         let g = self.conv.known(x.shape(), w.shape());
         if let Some(dw) = dw {

@@ -113,18 +113,18 @@ pub fn run<K: Kernel>(op: &K, x: &[&Tensor]) -> Result<Vec<Tensor>> {
         bytes: again + distinct_bytes(x) + written,
         milliseconds: None,
     };
-    device.trace().op(describe, || match device {
-        Device::Cpu(cpu) => match cpu.precision {
-            Precision::F32 => run_twin::<K, f32>(op, device, x, shapes),
-            Precision::F64 => run_twin::<K, f64>(op, device, x, shapes),
-        },
-        Device::Gpu(gpu) => {
-            let y = shapes.into_iter().map(|s| Tensor::uninit(device, s)).collect::<Result<Vec<_>>>()?;
-            if gpu.records() {
-                op.gpu(gpu, x, &y)?;
-            }
-            Ok(y)
+    device.trace().op(describe, || {
+        let y = shapes.iter().map(|s| Tensor::uninit(device, s.clone()));
+        let mut y = y.collect::<Result<Vec<_>>>()?;
+        match device {
+            Device::Cpu(cpu) => match cpu.precision {
+                Precision::F32 => run_twin::<K, f32>(op, x, &mut y),
+                Precision::F64 => run_twin::<K, f64>(op, x, &mut y),
+            },
+            Device::Gpu(gpu) if gpu.records() => op.gpu(gpu, x, &y)?,
+            Device::Gpu(_) => {}
         }
+        Ok(y)
     })
 }
 
@@ -139,19 +139,10 @@ fn distinct_bytes(x: &[&Tensor]) -> u64 {
     bytes((0..x.len()).filter(|&i| first(i)).map(|i| x[i].shape()))
 }
 
-fn run_twin<K: Kernel, T: Real>(
-    op: &K,
-    device: &Device,
-    x: &[&Tensor],
-    shapes: Vec<Shape>,
-) -> Result<Vec<Tensor>> {
-    let Device::Cpu(cpu) = device else { unreachable!("twins run on the CPU") };
-    let views: Vec<View<T>> = x.iter().map(|t| t.view()).collect();
-    let mut buffers: Vec<_> = shapes.iter().map(|s| cpu.take::<T>(s.elements())).collect();
-    let mut outputs: Vec<ViewMut<T>> =
-        shapes.iter().zip(&mut buffers).map(|(shape, data)| ViewMut { shape, data }).collect();
-    op.twin(&views, &mut outputs);
-    Ok(shapes.into_iter().zip(buffers).map(|(s, b)| Tensor::from_buffer(device, s, b)).collect())
+fn run_twin<K: Kernel, T: Real>(op: &K, x: &[&Tensor], y: &mut [Tensor]) {
+    let x: Vec<View<T>> = x.iter().map(|t| t.view()).collect();
+    let mut y: Vec<ViewMut<T>> = y.iter_mut().map(Tensor::view_mut).collect();
+    op.twin(&x, &mut y);
 }
 
 fn common_device<'a, K: Kernel>(x: &[&'a Tensor]) -> Result<&'a Device> {
@@ -330,68 +321,45 @@ impl<K: Differentiable> Op for K {
         };
         let mut wants = wants.to_vec();
         wants[0] &= onto.is_none();
-        let mut dx = device.trace().op(describe, || match device {
-            Device::Cpu(cpu) => match cpu.precision {
-                Precision::F32 => backward_twin::<K, f32>(self, &tensors, shapes, dy, &wants, onto),
-                Precision::F64 => backward_twin::<K, f64>(self, &tensors, shapes, dy, &wants, onto),
-            },
-            Device::Gpu(gpu) => backward_gpu(self, gpu, &tensors, shapes, dy, &wants, onto),
+        let mut dx = device.trace().op(describe, || {
+            let wanted = shapes.iter().zip(&wants);
+            let dx = wanted.map(|(s, want)| want.then(|| Tensor::uninit(device, s.clone())).transpose());
+            let mut dx = dx.collect::<Result<Vec<_>>>()?;
+            let sum = match device {
+                Device::Cpu(cpu) => match cpu.precision {
+                    Precision::F32 => backward_twin::<K, f32>(self, &tensors, dy, &mut dx, onto),
+                    Precision::F64 => backward_twin::<K, f64>(self, &tensors, dy, &mut dx, onto),
+                },
+                Device::Gpu(gpu) if gpu.records() => {
+                    self.gpu_backward(gpu, &tensors, dy, &dx)?;
+                    onto.map(|sum| self.gpu_add(gpu, &tensors, dy, sum)).transpose()?
+                }
+                Device::Gpu(_) => onto,
+            };
+            if sum.is_some() {
+                dx[0] = sum;
+            }
+            Ok::<_, Error>(dx)
         })?;
         add_to_first(&mut dx, aside)?;
         Ok(dx)
     }
 }
 
-fn backward_gpu<K: Differentiable>(
-    op: &K,
-    gpu: &Gpu,
-    saved: &[&Tensor],
-    shapes: &[Shape],
-    dy: &Tensor,
-    wants: &[bool],
-    sum: Option<Tensor>,
-) -> Result<Vec<Option<Tensor>>> {
-    let wanted = shapes.iter().zip(wants);
-    let mut dx = wanted
-        .map(|(s, want)| want.then(|| Tensor::uninit(dy.device(), s.clone())).transpose())
-        .collect::<Result<Vec<_>>>()?;
-    if gpu.records() {
-        op.gpu_backward(gpu, saved, dy, &dx)?;
-    }
-    match sum {
-        Some(sum) if gpu.records() => dx[0] = Some(op.gpu_add(gpu, saved, dy, sum)?),
-        Some(sum) => dx[0] = Some(sum),
-        None => {}
-    }
-    Ok(dx)
-}
-
+/// Writes the gradients, and adds that of the first input to the sum.
 fn backward_twin<K: Differentiable, T: Real>(
     op: &K,
     saved: &[&Tensor],
-    shapes: &[Shape],
     dy: &Tensor,
-    wants: &[bool],
-    sum: Option<Tensor>,
-) -> Result<Vec<Option<Tensor>>> {
-    let device = dy.device();
-    let Device::Cpu(cpu) = device else { unreachable!("twins run on the CPU") };
+    dx: &mut [Option<Tensor>],
+    mut sum: Option<Tensor>,
+) -> Option<Tensor> {
     let views: Vec<View<T>> = saved.iter().map(|t| t.view()).collect();
-    let mut buffers: Vec<_> =
-        shapes.iter().zip(wants).map(|(s, want)| want.then(|| cpu.take::<T>(s.elements()))).collect();
-    let mut dx: Vec<Option<ViewMut<T>>> = shapes
-        .iter()
-        .zip(&mut buffers)
-        .map(|(shape, buffer)| buffer.as_mut().map(|data| ViewMut { shape, data: &mut data[..] }))
-        .collect();
+    let mut dx: Vec<Option<ViewMut<T>>> =
+        dx.iter_mut().map(|dx| dx.as_mut().map(Tensor::view_mut)).collect();
     op.twin_backward(&views, dy.view(), &mut dx);
-    drop(dx);
-    let tensors = shapes.iter().zip(buffers);
-    let mut dx: Vec<Option<Tensor>> =
-        tensors.map(|(s, b)| b.map(|b| Tensor::from_buffer(device, s.clone(), b))).collect();
-    if let Some(mut sum) = sum {
-        op.twin_add(&views, dy.view(), sum.view_mut().expect("the only holder of a sum"));
-        dx[0] = Some(sum);
+    if let Some(sum) = &mut sum {
+        op.twin_add(&views, dy.view(), sum.view_mut().data);
     }
-    Ok(dx)
+    sum
 }

@@ -337,9 +337,10 @@ mod tests {
         let g = plain.geometry(&x, &[o, 3, 3, x[3]]).expect("geometry");
         for as_real in [false, true] {
             let device = device(as_real);
+            let Device::Gpu(gpu) = &device else { unreachable!("a GPU was asked for") };
             for side in [1, 2, 4] {
-                device.gpu().set_tuned(class(&g, false), Choice::Side(side));
-                device.gpu().set_tuned(class(&g, true), Choice::Side(side));
+                gpu.set_tuned(class(&g, false), Choice::Side(side));
+                gpu.set_tuned(class(&g, true), Choice::Side(side));
                 device.start_trace();
                 let got = both(&plain, &device, x, o);
                 let kernels = device.take_trace().expect("trace").kernels;
@@ -379,9 +380,10 @@ mod tests {
             assert_eq!(choose(&Gpu::plan(), &large, back), None);
         }
         let device = device(false);
-        if device.gpu().is_cpu() {
-            assert_eq!(choose(device.gpu(), &large, false), Some(Winograd::F2));
-            assert_eq!(choose(device.gpu(), &g([1, 3, 3, 512], 512), false), None, "weights for one tile");
+        let Device::Gpu(gpu) = &device else { unreachable!("a GPU was asked for") };
+        if gpu.is_cpu() {
+            assert_eq!(choose(gpu, &large, false), Some(Winograd::F2));
+            assert_eq!(choose(gpu, &g([1, 3, 3, 512], 512), false), None, "weights for one tile");
         }
     }
 }

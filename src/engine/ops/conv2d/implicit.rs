@@ -264,7 +264,7 @@ pub(in crate::engine::ops) fn grad_input(
     let (from, to) = (g.oh * g.ow * g.o, g.h * g.w * g.c);
     let reached: usize = phases.iter().map(|[v, h]| v.count * h.count).sum();
     if reached < g.h * g.w && !add {
-        gpu.clear(dx.gpu_buffer(), dx.start()..dx.start() + dx.elements());
+        gpu.clear(dx, 0..dx.elements());
     }
     for phase in &phases {
         let [v, h] = phase;
