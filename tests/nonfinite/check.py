@@ -232,7 +232,8 @@ def forward(op, text, x):
             "Clamp": lambda: x[0].clamp(c[0], c[1]),
         }[kind]()]
     if op == "reduce":
-        over = {"All": None, "Row": -1, "Channel": list(range(x[0].dim() - 1))}[a["over"]]
+        between = list(range(1, x[0].dim() - 1))
+        over = {"All": None, "Row": -1, "Channel": [0, *between][: x[0].dim() - 1], "Pixels": between}[a["over"]]
         if over == []:
             return [x[0] * 1.0]
         reduce = torch.mean if a["mean"] else torch.sum
@@ -270,8 +271,6 @@ def forward(op, text, x):
     if op == "max_pool":
         y = F.max_pool2d(x[0].permute(0, 3, 1, 2), a["kernel"], a["stride"], a["padding"])
         return [y.permute(0, 2, 3, 1)]
-    if op == "avg_pool":
-        return [x[0].mean((1, 2))]
     if op == "l2_normalize":
         return [l2_normalize(x[0])]
     if op == "gather_rows":

@@ -2,8 +2,8 @@
 
 use super::{Grads, Tape};
 use crate::engine::ops::{
-    AvgPool, BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, GatherRows, KnnSoftmax,
-    L2Normalize, Map, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
+    BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, GatherRows, KnnSoftmax, L2Normalize, Map,
+    Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
 };
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::Result;
@@ -212,7 +212,8 @@ impl<'t> Var<'t> {
         self.apply(L2Normalize, &[])
     }
 
-    /// The sum over everything (`[]`), over each row (`[.., C] -> [..]`) or each channel (`[.., C] -> [C]`)
+    /// The sum over everything (`[]`), each row (`[.., C] -> [..]`), each channel (`[.., C] -> [C]`) or the pixels of each image
+    /// (`[n, .., C] -> [n, C]`)
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if there is nothing to add up.
@@ -220,7 +221,8 @@ impl<'t> Var<'t> {
         self.apply(Reduce { over, mean: false }, &[])
     }
 
-    /// The mean over everything (`[]`), over each row (`[.., C] -> [..]`) or each channel (`[.., C] -> [C]`)
+    /// The mean over everything (`[]`), each row (`[.., C] -> [..]`), each channel (`[.., C] -> [C]`) or the pixels of each image
+    /// (`[n, .., C] -> [n, C]`)
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if there is nothing to add up.
@@ -336,7 +338,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// [`crate::Error::Shape`] if there are none.
     pub fn global_avg_pool(&self) -> Result<Var<'t>> {
-        self.apply(AvgPool, &[])
+        self.mean(Over::Pixels)
     }
 
     /// `[N, H, W, C]` at another height and width, by bilinear interpolation without antialiasing

@@ -8,7 +8,6 @@ use super::adapter::{self, AdapterSummary};
 use super::cache;
 use super::deferred::{Deferred, Job};
 use super::kernel::Dispatch;
-use super::params::Param;
 use super::pool::{Buffer, Pool, size_class};
 use super::recorder::Recorder;
 use super::trace::{self, KernelRun, Trace};
@@ -261,29 +260,26 @@ impl Gpu {
         self.recorder.as_ref().map_or(Ok(()), |recorder| recorder.run(&dispatch, traced))
     }
 
-    /// Records a kernel that treats elements on their own, one thread per vec4 in workgroups of 256, in chunks
-    /// that one binding holds. `params` are without the number of vec4s, which is the member `vec4s`.
+    /// Records a kernel over rows that it treats on their own, as many at once as a binding holds and may begin with. Each tensor is
+    /// given with its elements a row (the last row may have fewer); one with 0 is bound whole. `of` makes the dispatch of some rows,
+    /// without its tensors.
     ///
     /// # Errors
-    /// [`Error::Device`] if the kernel can't be built.
-    pub fn run_flat(
+    /// As [`Gpu::run`].
+    pub fn run_rows<'a>(
         &self,
-        shader: &'static str,
-        entry: &'static str,
-        constants: &[(&'static str, f64)],
-        tensors: &[&Tensor],
-        params: &[Param],
+        rows: usize,
+        tensors: &[(&'a Tensor, usize)],
+        of: impl Fn(&Range<usize>) -> Dispatch<'a>,
     ) -> Result<()> {
-        for range in self.row_chunks(tensors[0].elements(), 1) {
-            let vec4s = range.len().div_ceil(4);
-            let params = [params, &[("vec4s", vec4s.into())]].concat();
-            self.run(Dispatch {
-                constants: constants.to_vec(),
-                tensors: tensors.iter().map(|t| (*t, Some(range.clone()))).collect(),
-                ..Dispatch::new(shader, entry, &params, &[], vec4s.div_ceil(256))
-            })?;
-        }
-        Ok(())
+        let sizes: Vec<usize> = tensors.iter().map(|(_, size)| *size).collect();
+        self.batches(rows, &sizes).into_iter().try_for_each(|rows| {
+            let part = |tensor: &Tensor, size: usize| {
+                (size > 0).then(|| rows.start * size..tensor.elements().min(rows.end * size))
+            };
+            let tensors = tensors.iter().map(|&(tensor, size)| (tensor, part(tensor, size))).collect();
+            self.run(Dispatch { tensors, ..of(&rows) })
+        })
     }
 
     /// Records a copy of all elements to those of another tensor from `at` on.

@@ -11,7 +11,7 @@ pub(super) use implicit::{forward, forward_with_statistics, grad_input, grad_wei
 pub use winograd::Winograd;
 
 use super::kernel::{Differentiable, Kernel};
-use super::matmul::{sum_rows, sum_rows_twin};
+use super::reduce::{sum_axis, sum_axis_twin};
 use super::{Case, Input, Map};
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
@@ -146,7 +146,7 @@ impl Differentiable for Conv2d {
             match input {
                 0 => twin::grad_input(&g, w.data, dy.data, dx.data, false),
                 1 => twin::grad_weight(&g, x.data, dy.data, dx.data),
-                _ => sum_rows_twin(dy.data, dx.data),
+                _ => dx.data.copy_from_slice(&sum_axis_twin(dy.data, [1, g.pixels(), g.o])),
             }
         }
     }
@@ -159,7 +159,7 @@ impl Differentiable for Conv2d {
             match input {
                 0 => grad_input(gpu, &g, [w, dy, dx], false)?,
                 1 => grad_weight(gpu, &g, x.into(), [dy, dx])?,
-                _ => sum_rows(gpu, dy, dx)?,
+                _ => sum_axis(gpu, dy, [1, g.pixels(), g.o], 1.0, 0.0, dx)?,
             }
         }
         Ok(())

@@ -117,6 +117,8 @@ impl Kernel for GatherRows {
 }
 
 impl Differentiable for GatherRows {
+    const VARIABLES: usize = 1;
+
     fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
         vec![x[1].clone()]
     }

@@ -53,6 +53,9 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
 
 /// An op with a gradient: that of `sum(dy * y)` for its value `y`, with respect to each input.
 pub trait Differentiable: Kernel {
+    /// Inputs from this one on are constants, which get no gradient.
+    const VARIABLES: usize = usize::MAX;
+
     /// Whether the gradient of the first input can be added to what is there: [`Differentiable::twin_add`] and
     /// [`Differentiable::gpu_add`].
     const ADDS: bool = false;
@@ -321,6 +324,7 @@ impl<K: Differentiable> Op for K {
         };
         let mut wants = wants.to_vec();
         wants[0] &= onto.is_none();
+        wants.iter_mut().skip(K::VARIABLES).for_each(|want| *want = false);
         let mut dx = device.trace().op(describe, || {
             let wanted = shapes.iter().zip(&wants);
             let dx = wanted.map(|(s, want)| want.then(|| Tensor::uninit(device, s.clone())).transpose());
@@ -355,8 +359,7 @@ fn backward_twin<K: Differentiable, T: Real>(
     mut sum: Option<Tensor>,
 ) -> Option<Tensor> {
     let views: Vec<View<T>> = saved.iter().map(|t| t.view()).collect();
-    let mut dx: Vec<Option<ViewMut<T>>> =
-        dx.iter_mut().map(|dx| dx.as_mut().map(Tensor::view_mut)).collect();
+    let mut dx: Vec<Option<ViewMut<T>>> = dx.iter_mut().map(|dx| dx.as_mut().map(Tensor::view_mut)).collect();
     op.twin_backward(&views, dy.view(), &mut dx);
     if let Some(sum) = &mut sum {
         op.twin_add(&views, dy.view(), sum.view_mut().data);

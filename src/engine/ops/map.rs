@@ -109,13 +109,13 @@ impl Map {
 
 /// Runs an entry point over the elements of `shape`, the last tensor being written. Of the operands a and b, which come
 /// first, either may be repeated.
-fn dispatch<'t>(
+fn dispatch(
     op: Map,
     gpu: &Gpu,
     entries: [&'static str; 2],
     second: bool,
     shape: &Shape,
-    tensors: &[&'t Tensor],
+    tensors: &[&Tensor],
 ) -> Result<()> {
     let repeat =
         Broadcast::of(shape, [tensors[0].shape(), tensors[1].shape()]).expect("shapes was asked first");
@@ -127,7 +127,12 @@ fn dispatch<'t>(
         _ => (0.0, 0.0),
     };
     let place = |operand: Operand| operand as u32 as f64;
-    for range in gpu.row_chunks(shape.elements(), 1) {
+    let size = |i: usize| match operands.get(i) {
+        Some(Operand::One | Operand::Strided) => 0,
+        _ => 1,
+    };
+    let tensors: Vec<_> = tensors.iter().enumerate().map(|(i, tensor)| (*tensor, size(i))).collect();
+    gpu.run_rows(shape.elements(), &tensors, |range| {
         let threads = if strided { range.len() } else { range.len().div_ceil(4) };
         let params = [
             ("count", threads.into()),
@@ -138,22 +143,16 @@ fn dispatch<'t>(
             ("a_strides", repeat.strides[0].into()),
             ("b_strides", repeat.strides[1].into()),
         ];
-        let bind = |(i, tensor): (usize, &'t Tensor)| match operands.get(i) {
-            Some(Operand::One | Operand::Strided) => (tensor, None),
-            _ => (tensor, Some(range.clone())),
-        };
-        gpu.run(Dispatch {
+        Dispatch {
             constants: vec![
                 ("KIND", op.kind()),
                 ("SECOND", f64::from(u8::from(second))),
                 ("A", place(operands[0])),
                 ("B", place(operands[1])),
             ],
-            tensors: tensors.iter().copied().enumerate().map(bind).collect(),
-            ..Dispatch::new(Map::NAME, entries[usize::from(strided)], &params, &[], threads.div_ceil(256))
-        })?;
-    }
-    Ok(())
+            ..Dispatch::new(Map::NAME, entries[usize::from(strided)], params, &[], threads.div_ceil(256))
+        }
+    })
 }
 
 impl Kernel for Map {
@@ -281,8 +280,8 @@ fn sum_axes(gpu: &Gpu, mut x: Tensor, axes: &[[usize; 3]], y: &Tensor) -> Result
     let (last, first) = axes.split_last().expect("an axis");
     for axis in first {
         let sums = Tensor::uninit(x.device(), Shape::from([axis[0], axis[2]]))?;
-        sum_axis(gpu, &x, *axis, 1.0, &sums)?;
+        sum_axis(gpu, &x, *axis, 1.0, 0.0, &sums)?;
         x = sums;
     }
-    sum_axis(gpu, &x, *last, 1.0, y)
+    sum_axis(gpu, &x, *last, 1.0, 0.0, y)
 }

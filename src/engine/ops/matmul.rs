@@ -5,6 +5,7 @@ pub mod tiling;
 pub mod twin;
 
 use super::kernel::{Differentiable, Kernel};
+use super::reduce::{sum_axis, sum_axis_twin};
 use super::{Case, Input};
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
@@ -185,46 +186,6 @@ pub(crate) fn part_products(
     })
 }
 
-/// `sums_j = sum_i x_ij` on a GPU: the gradient of a bias. Blocks of rows, then blocks of those sums, and so on.
-pub(crate) fn sum_rows(gpu: &Gpu, x: &Tensor, sums: &Tensor) -> Result<()> {
-    const BLOCK: usize = 64;
-    let n = sums.elements();
-    let mut from = x.clone();
-    let mut m = x.elements() / n.max(1);
-    loop {
-        let blocks = m.div_ceil(BLOCK).max(1);
-        let into =
-            if blocks == 1 { sums.clone() } else { Tensor::uninit(x.device(), Shape::from([blocks, n]))? };
-        for rows in gpu.row_chunks(m, n) {
-            let params = [
-                ("m", rows.len().into()),
-                ("n", n.into()),
-                ("block", BLOCK.into()),
-                ("sums_at", (rows.start / BLOCK * n).into()),
-            ];
-            let groups = (rows.len().div_ceil(BLOCK) * n).div_ceil(256);
-            gpu.run(Dispatch {
-                tensors: vec![(&from, Some(rows.start * n..rows.end * n)), (&into, None)],
-                ..Dispatch::new(Matmul::NAME, "sum_rows", &params, &[], groups)
-            })?;
-        }
-        if blocks == 1 {
-            return Ok(());
-        }
-        (from, m) = (into, blocks);
-    }
-}
-
-/// The twin of [`sum_rows`].
-pub(crate) fn sum_rows_twin<T: Real>(x: &[T], sums: &mut [T]) {
-    sums.fill(T::zero());
-    for row in x.chunks_exact(sums.len().max(1)) {
-        for (sum, &x) in sums.iter_mut().zip(row) {
-            *sum += x;
-        }
-    }
-}
-
 impl Kernel for Matmul {
     const NAME: &'static str = "matmul";
 
@@ -299,7 +260,7 @@ impl Differentiable for Matmul {
         for (input, dx) in dx.iter_mut().enumerate() {
             let Some(dx) = dx else { continue };
             if input == 2 {
-                sum_rows_twin(dy.data, dx.data);
+                dx.data.copy_from_slice(&sum_axis_twin(dy.data, [1, dy.shape[0], dy.shape[1]]));
                 continue;
             }
             let (op, operands) = self.gradient(input == 1);
@@ -313,7 +274,7 @@ impl Differentiable for Matmul {
         for (input, dx) in dx.iter().enumerate() {
             let Some(dx) = dx else { continue };
             if input == 2 {
-                sum_rows(gpu, dy, dx)?;
+                sum_axis(gpu, dy, [1, dy.shape()[0], dy.shape()[1]], 1.0, 0.0, dx)?;
                 continue;
             }
             let (op, operands) = self.gradient(input == 1);

@@ -123,8 +123,8 @@ fn dispatch(
     tensors: &[(&Tensor, usize)],
     written: usize,
 ) -> Result<()> {
-    let sizes: Vec<usize> = tensors.iter().map(|(_, size)| *size).collect();
-    for images in gpu.batches(tensors[0].0.shape()[0], &sizes) {
+    gpu.run_rows(tensors[0].0.shape()[0], tensors, |images| {
+        let count = images.len() * written;
         let params = [
             ("h", p.h.into()),
             ("w", p.w.into()),
@@ -137,13 +137,8 @@ fn dispatch(
             ("stride_x", p.stride[1].into()),
             ("pad_y", p.padding[0].into()),
             ("pad_x", p.padding[1].into()),
-            ("count", (images.len() * written).into()),
+            ("count", count.into()),
         ];
-        let bind = |(t, size): &(_, usize)| (*t, Some(images.start * size..images.end * size));
-        gpu.run(Dispatch {
-            tensors: tensors.iter().map(bind).collect(),
-            ..Dispatch::new(MaxPool::NAME, entry, &params, &[], (images.len() * written).div_ceil(256))
-        })?;
-    }
-    Ok(())
+        Dispatch::new(MaxPool::NAME, entry, params, &[], count.div_ceil(256))
+    })
 }

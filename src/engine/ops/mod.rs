@@ -5,7 +5,6 @@
 //! though the f64 definition holds it: a variance of 1e39, say, normalises to beta. A convolution by Winograd's algorithm
 //! spreads a NaN or an infinity over its tile.
 
-pub mod avg_pool;
 pub mod batch_norm;
 pub mod bilinear_resize;
 pub mod case;
@@ -32,7 +31,6 @@ pub mod update;
 pub mod winograd;
 
 pub use self::half::{Half, Packed};
-pub use avg_pool::AvgPool;
 pub use batch_norm::{BatchNorm, Coefficients, Normalize, Norms, Ranks, over_ranks};
 pub use bilinear_resize::BilinearResize;
 pub use case::{AnyCase, Case, Draw, Input, relative_l2};
@@ -73,7 +71,6 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<BatchNorm>(),
         AnyCase::differentiable::<NormConv2d>(),
         AnyCase::differentiable::<MaxPool>(),
-        AnyCase::differentiable::<AvgPool>(),
         AnyCase::differentiable::<L2Normalize>(),
         AnyCase::differentiable::<GatherRows>(),
         AnyCase::differentiable::<Concat>(),

@@ -8,6 +8,8 @@ mod running;
 
 use super::kernel::Kernel;
 use super::{Case, Draw, Input};
+use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::params::Param;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -130,6 +132,25 @@ fn descend<T: Real>(
     }
 }
 
+/// Records a kernel of one thread for each vec4 of the elements, which it treats on their own; a tensor that does not have as many
+/// is read whole. `params` are without the number of vec4s.
+fn flat(
+    gpu: &Gpu,
+    entry: &'static str,
+    constants: &[(&'static str, f64)],
+    tensors: &[&Tensor],
+    params: &[Param],
+) -> Result<()> {
+    let count = tensors[0].elements();
+    let tensors: Vec<_> = tensors.iter().map(|t| (*t, usize::from(t.elements() == count))).collect();
+    gpu.run_rows(count, &tensors, |range| {
+        let vec4s = range.len().div_ceil(4);
+        let params = [params, &[("vec4s", vec4s.into())]].concat();
+        let dispatch = Dispatch::new(Update::NAME, entry, params, &[], vec4s.div_ceil(256));
+        Dispatch { constants: constants.to_vec(), ..dispatch }
+    })
+}
+
 impl Kernel for Update {
     const NAME: &'static str = "update";
 
@@ -194,18 +215,18 @@ impl Kernel for Update {
         let flag = |on: bool| f64::from(u8::from(on));
         let float = |x: f64| (x as f32).into();
         match self {
-            &Update::Sgd { lr, momentum, weight_decay, nesterov, first } => gpu.run_flat(
-                Self::NAME,
-                "sgd",
-                &[("NESTEROV", flag(nesterov)), ("FIRST", flag(first))],
-                &tensors,
-                &[("lr", float(lr)), ("momentum", float(momentum)), ("weight_decay", float(weight_decay))],
-            ),
+            &Update::Sgd { lr, momentum, weight_decay, nesterov, first } => {
+                let constants = [("NESTEROV", flag(nesterov)), ("FIRST", flag(first))];
+                let params =
+                    [("lr", float(lr)), ("momentum", float(momentum)), ("weight_decay", float(weight_decay))];
+                flat(gpu, "sgd", &constants, &tensors, &params)
+            }
             &Update::Lars { lr, momentum, weight_decay, trust, eps, first } => {
                 lars::gpu_factor(gpu, [x[0], x[1], &y[2]], [trust, weight_decay, eps])?;
                 let params =
                     [("lr", float(lr)), ("momentum", float(momentum)), ("weight_decay", float(weight_decay))];
-                lars::gpu_step(gpu, x, y, ("FIRST", flag(first)), &params)
+                let tensors = [x[0], x[1], x[2], &y[2], &y[0], &y[1]];
+                flat(gpu, "lars", &[("FIRST", flag(first))], &tensors, &params)
             }
             &Update::Adam { lr, beta1, beta2, eps, weight_decay, step } => {
                 let [correct_m, correct_root] = corrections([beta1, beta2], step).map(float);
@@ -220,11 +241,11 @@ impl Kernel for Update {
                     ("correct_m", correct_m),
                     ("correct_root", correct_root),
                 ];
-                gpu.run_flat(Self::NAME, "adam", &[], &tensors, &params)
+                flat(gpu, "adam", &[], &tensors, &params)
             }
             &Update::Ema { momentum } => {
                 let params = [("keep", float(momentum)), ("take", float(1.0 - momentum))];
-                gpu.run_flat(Self::NAME, "ema", &[], &tensors, &params)
+                flat(gpu, "ema", &[], &tensors, &params)
             }
             Update::Running { momentum, counts } => running::gpu(gpu, *momentum, counts, x, &y[0]),
         }

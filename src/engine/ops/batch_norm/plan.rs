@@ -128,7 +128,7 @@ impl Plan {
                 ..Dispatch::new(
                     NAME,
                     entry,
-                    &self.params(first, base, count),
+                    self.params(first, base, count),
                     &[],
                     count * self.channels.div_ceil(32),
                 )
@@ -140,7 +140,7 @@ impl Plan {
     /// Writes the coefficients `[4, 1, C]` of mean, gamma, beta and variance, each `[C]`.
     pub fn given(&self, gpu: &Gpu, tensors: &[&Tensor; 5]) -> Result<()> {
         let groups = self.channels.div_ceil(256);
-        gpu.run(Dispatch::new(NAME, "given", &self.params(0, 0, 0), tensors, groups))
+        gpu.run(Dispatch::new(NAME, "given", self.params(0, 0, 0), tensors, groups))
     }
 
     /// Writes the coefficients `[4, groups, C]` of the groups, from the statistics of their blocks.
@@ -151,7 +151,7 @@ impl Plan {
             ..Dispatch::new(
                 NAME,
                 "merge_blocks",
-                &self.params(0, 0, 0),
+                self.params(0, 0, 0),
                 &[blocks, gamma, beta, coefficients],
                 self.groups * self.channels.div_ceil(4),
             )

@@ -150,12 +150,12 @@ impl Product<'_> {
             constants: constants(self.kind, &tiling, &images, self.vec),
             tensors,
             work: (m * n * k) as u64,
-            ..Dispatch::new(Conv2d::NAME, entry, &params, &[], tiling.groups(m, n))
+            ..Dispatch::new(Conv2d::NAME, entry, params.clone(), &[], tiling.groups(m, n))
         })?;
         let Some(parts) = &part_sums else { return Ok(()) };
         gpu.run(Dispatch {
             tensors: vec![(parts, None), (bias.unwrap_or(parts), None), y],
-            ..Dispatch::new(Conv2d::NAME, "sum_parts", &params, &[], (m * n).div_ceil(256))
+            ..Dispatch::new(Conv2d::NAME, "sum_parts", params, &[], (m * n).div_ceil(256))
         })
     }
 }
@@ -347,7 +347,7 @@ fn weight_products(gpu: &Gpu, g: &Geometry, images: Images, [dy, dw]: [&Tensor; 
                 images.coefficients.map_or(x, |coefficients| (coefficients, None)),
             ],
             work: sizes.iter().product::<usize>() as u64,
-            ..Dispatch::new(Conv2d::NAME, tiling.entry, &params, &[], tiling.groups(m, n))
+            ..Dispatch::new(Conv2d::NAME, tiling.entry, params, &[], tiling.groups(m, n))
         })?;
     }
     // No one reads a weight's gradient before the others are there too.

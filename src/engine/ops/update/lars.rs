@@ -2,7 +2,6 @@
 
 use super::{Case, Draw, Gpu, Input, Kernel, Real, Result, Shape, Tensor, Update};
 use crate::engine::device::kernel::Dispatch;
-use crate::engine::device::params::Param;
 use crate::engine::ops::rows::sum_of;
 
 /// Elements whose squares one workgroup adds up.
@@ -50,27 +49,6 @@ pub(super) fn gpu_factor(
         })?;
     }
     gpu.run(Dispatch::new(Update::NAME, "trust", &params(count, 0), &[&sums, factor], 1))
-}
-
-/// The step along the factor's gradient.
-pub(super) fn gpu_step(
-    gpu: &Gpu,
-    x: &[&Tensor],
-    y: &[Tensor],
-    first: (&'static str, f64),
-    params: &[Param],
-) -> Result<()> {
-    for range in gpu.row_chunks(x[0].elements(), 1) {
-        let vec4s = range.len().div_ceil(4);
-        let params = [params, &[("vec4s", vec4s.into())]].concat();
-        let part = |t| (t, Some(range.clone()));
-        gpu.run(Dispatch {
-            constants: vec![first],
-            tensors: vec![part(x[0]), part(x[1]), part(x[2]), (&y[2], None), part(&y[0]), part(&y[1])],
-            ..Dispatch::new(Update::NAME, "lars", &params, &[], vec4s.div_ceil(256))
-        })?;
-    }
-    Ok(())
 }
 
 pub(super) fn cases() -> Vec<Case<Update>> {

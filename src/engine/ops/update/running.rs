@@ -68,7 +68,7 @@ pub(super) fn gpu(gpu: &Gpu, momentum: f32, counts: &[usize], x: &[&Tensor], mov
         let statistics = (0..NORMS.len()).map(|i| *some.get(i).map_or(&norms[0], |((s, _), _)| s));
         let tensors: Vec<&Tensor> = [running].into_iter().chain(statistics).chain([moved]).collect();
         let groups = some.iter().map(|((s, _), _)| s.shape()[2].div_ceil(64)).sum();
-        gpu.run(Dispatch::new(Update::NAME, "running", &params, &tensors, groups))?;
+        gpu.run(Dispatch::new(Update::NAME, "running", params, &tensors, groups))?;
     }
     Ok(())
 }
