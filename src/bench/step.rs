@@ -4,7 +4,7 @@ use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
 use crate::engine::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
 use crate::engine::ops::{Input, Over};
-use crate::engine::optim::{Optimizer, Sgd, SgdConfig};
+use crate::engine::optim::{OptimConfig, Optimizer, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rand::{SeedableRng, rngs::StdRng};
@@ -50,7 +50,7 @@ pub struct TrainingStep {
     /// The network.
     pub net: ResNet,
     device: Device,
-    optimizer: Sgd,
+    optimizer: Optimizer,
     images: Tensor,
     half: bool,
 }
@@ -66,7 +66,7 @@ impl TrainingStep {
         Ok(TrainingStep {
             net: network(device, architecture, width)?,
             device: device.clone(),
-            optimizer: Sgd::new(SgdConfig::default()),
+            optimizer: OptimConfig::Sgd(SgdConfig::default()).build(),
             images,
             half,
         })

@@ -27,7 +27,7 @@ pub use coefficients::Coefficients;
 pub use normalize::Normalize;
 pub use ranks::{Norms, Ranks, over_ranks};
 
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::{Case, Draw, Input};
 use crate::engine::device::scratch::with_scratch;
 use crate::engine::device::{Gpu, real::Real};
@@ -163,14 +163,10 @@ impl Kernel for BatchNorm {
 }
 
 impl Differentiable for BatchNorm {
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        let mut saved = vec![x[0].clone(), x[1].clone(), y[1].clone()];
-        saved.extend(self.relu.then(|| y[0].clone()));
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
+        let mut saved = vec![Keep::Activation(x[0].clone()), x[1].into(), (&y[1]).into()];
+        saved.extend(self.relu.then(|| Keep::Activation(y[0].clone())));
         saved
-    }
-
-    fn activations(&self) -> &'static [usize] {
-        &[0, 3]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

@@ -177,10 +177,6 @@ impl Kernel for BilinearResize {
 }
 
 impl Differentiable for BilinearResize {
-    fn save(&self, _x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        Vec::new()
-    }
-
     fn twin_backward<T: Real>(&self, _saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let Some(dx) = &mut dx[0] else { return };
         let channels = dx.shape[3].max(1);

@@ -88,10 +88,6 @@ impl Kernel for Concat {
 }
 
 impl Differentiable for Concat {
-    fn save(&self, _x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        Vec::new()
-    }
-
     fn twin_backward<T: Real>(&self, _saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let all = columns(dy.shape);
         for (input, dx) in dx.iter_mut().enumerate() {

@@ -10,7 +10,7 @@ mod winograd;
 pub(super) use implicit::{forward, forward_with_statistics, grad_input, grad_weight, rows_of_statistics};
 pub use winograd::Winograd;
 
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::reduce::{sum_axis, sum_axis_twin};
 use super::{Case, Input, Map};
 use crate::engine::device::{Gpu, real::Real};
@@ -130,12 +130,8 @@ impl Kernel for Conv2d {
 impl Differentiable for Conv2d {
     const ADDS: bool = true;
 
-    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone()]
-    }
-
-    fn activations(&self) -> &'static [usize] {
-        &[0]
+    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Keep> {
+        vec![Keep::Activation(x[0].clone()), x[1].into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

@@ -9,7 +9,7 @@
 //! and relu are applied as it is read where that is faster; else, and on the CPU, in a pass into memory that is free again at once.
 
 use super::batch_norm::{self, Waiting};
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::{BatchNorm, Case, Coefficients, Conv2d, Draw, Input, conv2d};
 use crate::engine::device::scratch::with_scratch;
 use crate::engine::device::{Gpu, real::Real};
@@ -236,16 +236,9 @@ impl Kernel for NormConv2d {
 impl Differentiable for NormConv2d {
     const VARIABLES: usize = 4;
 
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone(), x[2].clone(), y[1].clone()]
-    }
-
-    fn activations(&self) -> &'static [usize] {
-        &[0]
-    }
-
-    fn before_relu(&self) -> Option<usize> {
-        Some(3)
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
+        let images = Keep::BeforeRelu(x[0].clone(), y[1].clone());
+        vec![images, x[1].into(), x[2].into(), (&y[1]).into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

@@ -60,19 +60,9 @@ pub trait Differentiable: Kernel {
     /// [`Differentiable::gpu_add`].
     const ADDS: bool = false;
 
-    /// What backward needs, picked from inputs and outputs.
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor>;
-
-    /// Which of those a tape may keep as f16 ([`super::half`]): activations, and whole numbers up to 2048. Never
-    /// parameters, statistics, or what a loss is made of.
-    fn activations(&self) -> &'static [usize] {
-        &[]
-    }
-
-    /// Which of those holds the coefficients by which the first activation is normalised before a relu, so that its f16
-    /// copy stays [on the same side](Packed::before_relu).
-    fn before_relu(&self) -> Option<usize> {
-        None
+    /// What backward needs, picked from inputs and outputs; nothing by default.
+    fn save(&self, _x: &[&Tensor], _y: &[Tensor]) -> Vec<Keep> {
+        Vec::new()
     }
 
     /// The twin's backward: writes every element of every wanted `dx[i]`.
@@ -157,46 +147,47 @@ fn common_device<'a, K: Kernel>(x: &[&'a Tensor]) -> Result<&'a Device> {
     Err(Error::shape(K::NAME, format!("inputs are on different devices: {}", names.join(", "))))
 }
 
-/// What the tape keeps of one op for its backward.
-#[derive(Debug)]
-pub struct Saved {
-    tensors: Vec<Kept>,
-    pub(in crate::engine::ops) input_shapes: Vec<Shape>,
-    activations: &'static [usize],
-    before_relu: Option<usize>,
-}
-
-#[derive(Debug)]
-enum Kept {
+/// A tensor that an op's backward needs, and how a tape may keep it.
+#[derive(Clone, Debug)]
+pub enum Keep {
+    /// As it is: a parameter, a statistic, what a loss is made of.
     Whole(Tensor),
+    /// Perhaps as f16 ([`super::half`]): an activation, or whole numbers up to 2048.
+    Activation(Tensor),
+    /// Likewise, an activation that is normalised by the second tensor, coefficients, before a relu: its f16 copy stays
+    /// [on the same side](Packed::before_relu).
+    BeforeRelu(Tensor, Tensor),
+    /// As f16.
     Half(Packed),
 }
 
-impl Saved {
-    pub(in crate::engine::ops) fn new(
-        tensors: Vec<Tensor>,
-        input_shapes: Vec<Shape>,
-        activations: &'static [usize],
-    ) -> Saved {
-        let tensors = tensors.into_iter().map(Kept::Whole).collect();
-        Saved { tensors, input_shapes, activations, before_relu: None }
+impl From<&Tensor> for Keep {
+    fn from(x: &Tensor) -> Keep {
+        Keep::Whole(x.clone())
     }
+}
 
+/// What the tape keeps of one op for its backward.
+#[derive(Debug)]
+pub struct Saved {
+    pub(in crate::engine::ops) kept: Vec<Keep>,
+    pub(in crate::engine::ops) input_shapes: Vec<Shape>,
+}
+
+impl Saved {
     /// Keeps activations as f16 where `pack` gives a copy of them, which it is to make with these coefficients.
     pub(crate) fn halve(
         &mut self,
         mut pack: impl FnMut(&Tensor, Option<&Tensor>) -> Result<Option<Packed>>,
     ) -> Result<()> {
-        let whole = |tensors: &[Kept], place: usize| match tensors.get(place) {
-            Some(Kept::Whole(x)) => Some(x.clone()),
-            _ => None,
-        };
-        for (i, &place) in self.activations.iter().enumerate() {
-            let coefficients = self.before_relu.filter(|_| i == 0).and_then(|at| whole(&self.tensors, at));
-            if let Some(x) = whole(&self.tensors, place)
-                && let Some(packed) = pack(&x, coefficients.as_ref())?
-            {
-                self.tensors[place] = Kept::Half(packed);
+        for kept in &mut self.kept {
+            let packed = match kept {
+                Keep::Activation(x) => pack(x, None)?,
+                Keep::BeforeRelu(x, coefficients) => pack(x, Some(coefficients))?,
+                Keep::Whole(_) | Keep::Half(_) => None,
+            };
+            if let Some(packed) = packed {
+                *kept = Keep::Half(packed);
             }
         }
         Ok(())
@@ -204,11 +195,11 @@ impl Saved {
 
     /// What was saved, in f32 again.
     pub(in crate::engine::ops) fn tensors(&self) -> Result<Vec<Tensor>> {
-        let whole = |kept: &Kept| match kept {
-            Kept::Whole(x) => Ok(x.clone()),
-            Kept::Half(packed) => packed.unpack(),
+        let whole = |kept: &Keep| match kept {
+            Keep::Whole(x) | Keep::Activation(x) | Keep::BeforeRelu(x, _) => Ok(x.clone()),
+            Keep::Half(packed) => packed.unpack(),
         };
-        self.tensors.iter().map(whole).collect()
+        self.kept.iter().map(whole).collect()
     }
 }
 
@@ -280,8 +271,7 @@ impl<K: Differentiable> Op for K {
 
     fn saved(&self, x: &[&Tensor], y: &[Tensor]) -> Saved {
         let input_shapes = x.iter().map(|t| t.shape().clone()).collect();
-        let saved = Saved::new(self.save(x, y), input_shapes, self.activations());
-        Saved { before_relu: self.before_relu(), ..saved }
+        Saved { kept: self.save(x, y), input_shapes }
     }
 
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {

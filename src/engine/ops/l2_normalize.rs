@@ -8,7 +8,7 @@
 //! | `x`, `y`, `dx` | `[.., C]` |
 //! | by-product: length of each row | `[..]` |
 
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::rows::sum_of;
 use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
@@ -99,8 +99,8 @@ impl Kernel for L2Normalize {
 }
 
 impl Differentiable for L2Normalize {
-    fn save(&self, _: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        y.to_vec()
+    fn save(&self, _: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
+        y.iter().map(Keep::from).collect()
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

@@ -26,7 +26,7 @@
 mod broadcast;
 mod table;
 
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::reduce::{sum_axis, sum_axis_twin};
 use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
@@ -213,16 +213,13 @@ impl Kernel for Map {
 }
 
 impl Differentiable for Map {
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
         match self.reads() {
             Reads::Nothing => vec![],
-            Reads::Inputs => x.iter().map(|x| (*x).clone()).collect(),
-            Reads::Value => vec![y[0].clone()],
+            Reads::Inputs => x.iter().map(|x| Keep::from(*x)).collect(),
+            Reads::Value if *self == Relu => vec![Keep::Activation(y[0].clone())],
+            Reads::Value => vec![(&y[0]).into()],
         }
-    }
-
-    fn activations(&self) -> &'static [usize] {
-        if *self == Relu { &[0] } else { &[] }
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

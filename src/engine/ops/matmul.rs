@@ -4,7 +4,7 @@ mod blocks;
 pub mod tiling;
 pub mod twin;
 
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::reduce::{sum_axis, sum_axis_twin};
 use super::{Case, Input};
 use crate::engine::device::kernel::Dispatch;
@@ -252,8 +252,8 @@ impl Kernel for Matmul {
 }
 
 impl Differentiable for Matmul {
-    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone()]
+    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Keep> {
+        vec![x[0].into(), x[1].into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

@@ -6,7 +6,7 @@
 
 pub mod twin;
 
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
@@ -91,13 +91,10 @@ impl Kernel for MaxPool {
 }
 
 impl Differentiable for MaxPool {
-    fn save(&self, _x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        vec![y[1].clone()]
-    }
-
-    fn activations(&self) -> &'static [usize] {
+    fn save(&self, _x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
         // Whole numbers up to 2048 are exact.
-        if self.kernel[0] * self.kernel[1] <= 2048 { &[0] } else { &[] }
+        let exact = self.kernel[0] * self.kernel[1] <= 2048;
+        vec![if exact { Keep::Activation(y[1].clone()) } else { Keep::Whole(y[1].clone()) }]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

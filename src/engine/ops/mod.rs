@@ -42,7 +42,7 @@ pub use fused::cross_entropy::CrossEntropy;
 pub use fused::knn_softmax::KnnSoftmax;
 pub use fused::smooth_ap::SmoothAp;
 pub use gather_rows::GatherRows;
-pub use kernel::{Differentiable, Kernel, Op, Saved, run};
+pub use kernel::{Differentiable, Keep, Kernel, Op, Saved, run};
 pub use l2_normalize::L2Normalize;
 pub use map::Map;
 pub use match_cells::MatchCells;

@@ -27,7 +27,7 @@ impl Op for PackedProduct {
     }
 
     fn saved(&self, x: &[&Tensor], _y: &[Tensor]) -> Saved {
-        Saved::new(Vec::new(), vec![x[0].shape().clone()], &[])
+        Saved { kept: Vec::new(), input_shapes: vec![x[0].shape().clone()] }
     }
 
     fn backward(&self, _saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {

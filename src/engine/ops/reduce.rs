@@ -197,10 +197,6 @@ fn column_sums<T: Real>(x: &[T], columns: usize) -> Vec<T> {
 }
 
 impl Differentiable for Reduce {
-    fn save(&self, _: &[&Tensor], _: &[Tensor]) -> Vec<Tensor> {
-        Vec::new()
-    }
-
     fn twin_backward<T: Real>(&self, _: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let [Some(dx)] = dx else { return };
         let factor = T::of(self.factor(dx.shape));

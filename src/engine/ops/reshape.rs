@@ -18,7 +18,7 @@ impl Op for Reshape {
     }
 
     fn saved(&self, x: &[&Tensor], _y: &[Tensor]) -> Saved {
-        Saved::new(Vec::new(), vec![x[0].shape().clone()], &[])
+        Saved { kept: Vec::new(), input_shapes: vec![x[0].shape().clone()] }
     }
 
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {

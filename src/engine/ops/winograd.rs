@@ -12,7 +12,7 @@
 
 use super::conv2d::geometry::Geometry;
 use super::conv2d::{Conv2d, Winograd};
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::matmul::{part_products, tiling::STEP};
 use super::{Case, Input};
 use crate::engine::device::kernel::Dispatch;
@@ -281,12 +281,8 @@ impl Kernel for WinogradConv2d {
 }
 
 impl Differentiable for WinogradConv2d {
-    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone()]
-    }
-
-    fn activations(&self) -> &'static [usize] {
-        &[0]
+    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Keep> {
+        vec![Keep::Activation(x[0].clone()), x[1].into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

@@ -3,7 +3,7 @@
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
 use crate::engine::nn::Param;
-use crate::engine::optim::{CosineSchedule, Optimizer, Sgd, SgdConfig};
+use crate::engine::optim::{CosineSchedule, OptimConfig, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
@@ -124,7 +124,7 @@ impl Course<'_> {
         let album = &self.albums.train;
         let mut loader = Loader::new(album.clone(), options)?;
         let total = loader.batches_per_epoch() * self.epochs;
-        let mut sgd = Sgd::new(self.sgd.clone());
+        let mut sgd = OptimConfig::Sgd(self.sgd.clone()).build();
         let (mut step, mut losses) = (0, Vec::new());
         while let Some(batch) = loader.next() {
             let batch = batch?;

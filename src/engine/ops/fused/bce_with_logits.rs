@@ -19,7 +19,7 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::device::vector::vectorised;
 use crate::engine::device::{Gpu, real::Real};
-use crate::engine::ops::kernel::{Differentiable, Kernel};
+use crate::engine::ops::kernel::{Differentiable, Keep, Kernel};
 use crate::engine::ops::reduce::sum_axis;
 use crate::engine::ops::rows::sum_of;
 use crate::engine::ops::{Case, Draw, Input};
@@ -111,8 +111,8 @@ impl Kernel for BceWithLogits {
 impl Differentiable for BceWithLogits {
     const VARIABLES: usize = 1;
 
-    fn save(&self, x: &[&Tensor], _: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone()]
+    fn save(&self, x: &[&Tensor], _: &[Tensor]) -> Vec<Keep> {
+        vec![x[0].into(), x[1].into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

@@ -18,7 +18,7 @@ use crate::engine::device::params::Param;
 use crate::engine::device::vector::vectorised;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::ops::gather_rows::row_of;
-use crate::engine::ops::kernel::{Differentiable, Kernel};
+use crate::engine::ops::kernel::{Differentiable, Keep, Kernel};
 use crate::engine::ops::reduce::sum_axis;
 use crate::engine::ops::rows::sum_of;
 use crate::engine::ops::{Case, Draw, Input};
@@ -94,8 +94,8 @@ impl Kernel for CrossEntropy {
 impl Differentiable for CrossEntropy {
     const VARIABLES: usize = 1;
 
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone(), y[2].clone()]
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
+        vec![x[0].into(), x[1].into(), (&y[2]).into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
