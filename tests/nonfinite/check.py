@@ -29,7 +29,7 @@ KNOWN = {
     r"bce_with_logits/.* input[01] -?inf": "infinite logits and targets: PyTorch adds (1 - y) x and a softplus",
     r"bce_with_logits/large logits dy -?inf": "sigmoid(x) - 1 cancels to 0, which PyTorch multiplies by infinity",
     r"bilinear_resize/": "a pixel of weight 0 is not read: a resize to the same size changes no bit",
-    r"(conv2d|norm_conv2d|winograd)/.* input1 (NaN|-?inf)": "zeros around dy are multiplied by the weight here",
+    r"(conv2d|norm_conv2d)/.* input1 (NaN|-?inf)": "zeros around dy are multiplied by the weight here",
     r"knn_softmax/.* (input0|dy) ": "rows of one kind alone and infinite negatives, until it is a composition",
     r"smooth_ap/.* dy -?inf": "s (1 - s) of a sigmoid cancels to 0, which PyTorch multiplies by infinity",
     r"top_k/.* NaN": "NaN ranks below everything here, above everything there",
@@ -243,8 +243,6 @@ def forward(op, text, x):
         return [y + x[2] if len(x) > 2 else y]
     if op == "conv2d":
         return [conv(x[0], x[1], a, *x[2:])]
-    if op == "winograd":
-        return [conv(x[0], x[1], {"stride": 1, "padding": a["padding"], "dilation": 1}, *x[2:])]
     if op == "smooth_ap":
         return [smooth_ap(x[0], a["views"], a["tau"])]
     if op == "coefficients":

@@ -322,7 +322,7 @@ impl<'t> Var<'t> {
         padding: [usize; 2],
         dilation: [usize; 2],
     ) -> Result<Var<'t>> {
-        self.apply(Conv2d { stride, padding, dilation }, &[weight])
+        self.apply(Conv2d { stride, padding, dilation, algorithm: None }, &[weight])
     }
 
     /// Maximum over square windows of `[N, H, W, C]`, padded with minus infinity.

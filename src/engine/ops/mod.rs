@@ -54,7 +54,6 @@ pub use reshape::Reshape;
 pub use sum_parts::SumParts;
 pub use top_k::TopK;
 pub use update::Update;
-pub use winograd::WinogradConv2d;
 
 /// The cases of every op.
 pub fn all_cases() -> Vec<AnyCase> {
@@ -66,7 +65,6 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<Reduce>(),
         AnyCase::differentiable::<Matmul>(),
         AnyCase::differentiable::<Conv2d>(),
-        AnyCase::differentiable::<WinogradConv2d>(),
         AnyCase::differentiable::<SmoothAp>(),
         AnyCase::differentiable::<BatchNorm>(),
         AnyCase::differentiable::<NormConv2d>(),

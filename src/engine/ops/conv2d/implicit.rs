@@ -1,6 +1,5 @@
 //! Convolution on a GPU as implicit matrix products: what `shaders/conv2d.wgsl` is given for each of the three passes.
 
-use super::Conv2d;
 use super::gather::Axis;
 use super::geometry::Geometry;
 use crate::engine::device::Gpu;
@@ -8,12 +7,14 @@ use crate::engine::device::deferred::Job;
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::ops::batch_norm::Waiting;
-use crate::engine::ops::kernel::Kernel;
 use crate::engine::ops::matmul::tiling::Tiling;
 use crate::engine::ops::{SumParts, winograd as on_gpu};
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::Result;
 use std::ops::Range;
+
+/// The name of the op and of its shader.
+pub(super) const NAME: &str = "conv2d";
 
 /// What a convolution reads.
 type Images<'a> = Waiting<&'a Tensor>;
@@ -150,12 +151,12 @@ impl Product<'_> {
             constants: constants(self.kind, &tiling, &images, self.vec),
             tensors,
             work: (m * n * k) as u64,
-            ..Dispatch::new(Conv2d::NAME, entry, params.clone(), &[], tiling.groups(m, n))
+            ..Dispatch::new(NAME, entry, params.clone(), &[], tiling.groups(m, n))
         })?;
         let Some(parts) = &part_sums else { return Ok(()) };
         gpu.run(Dispatch {
             tensors: vec![(parts, None), (bias.unwrap_or(parts), None), y],
-            ..Dispatch::new(Conv2d::NAME, "sum_parts", params, &[], (m * n).div_ceil(256))
+            ..Dispatch::new(NAME, "sum_parts", params, &[], (m * n).div_ceil(256))
         })
     }
 }
@@ -170,7 +171,7 @@ pub(in crate::engine::ops) fn forward(
     let algorithm = on_gpu::choose(gpu, g, false);
     let on_load = algorithm.is_none() && suits_loading(gpu, g);
     images.read(gpu, on_load, |images| match algorithm {
-        Some(algorithm) => on_gpu::forward(gpu, algorithm, g, [images.x, w], bias, y),
+        Some(algorithm) => on_gpu::record(gpu, algorithm, g, false, [images.x, w, y], bias),
         None => products(gpu, g, images, [w, y], Ending::Write(bias)),
     })
 }
@@ -258,7 +259,7 @@ pub(in crate::engine::ops) fn grad_input(
 ) -> Result<()> {
     if let Some(algorithm) = on_gpu::choose(gpu, g, true) {
         assert!(!add, "Winograd's algorithm writes: ask `adds` first");
-        return on_gpu::grad_input(gpu, algorithm, g, [w, dy], dx);
+        return on_gpu::record(gpu, algorithm, g, true, [dy, w, dx], None);
     }
     let phases = phases(g);
     let (from, to) = (g.oh * g.ow * g.o, g.h * g.w * g.c);
@@ -347,7 +348,7 @@ fn weight_products(gpu: &Gpu, g: &Geometry, images: Images, [dy, dw]: [&Tensor; 
                 images.coefficients.map_or(x, |coefficients| (coefficients, None)),
             ],
             work: sizes.iter().product::<usize>() as u64,
-            ..Dispatch::new(Conv2d::NAME, tiling.entry, params, &[], tiling.groups(m, n))
+            ..Dispatch::new(NAME, tiling.entry, params, &[], tiling.groups(m, n))
         })?;
     }
     // No one reads a weight's gradient before the others are there too.
