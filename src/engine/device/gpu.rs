@@ -6,12 +6,12 @@
 
 use super::adapter::{self, AdapterSummary};
 use super::cache;
-use super::deferred::{Deferred, Job};
+use super::deferred::{self, Deferred, Sum};
 use super::kernel::Dispatch;
 use super::pool::{Buffer, Pool, size_class};
 use super::recorder::Recorder;
 use super::trace::{self, KernelRun, Trace};
-use super::tuned::{Choice, Class, Tuned};
+use super::tuned::{self, Choice, Class, Tuned};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result, readable_bytes};
 use std::ops::Range;
@@ -84,7 +84,7 @@ impl Gpu {
         let recorder = Some(Recorder::open(&adapter, &summary, checked, work_budget, kept, shared)?);
         let file = cache::file_name("tuned", &summary.name, &summary.driver);
         let tuned_path = options.cache.map(|folder| folder.join(file));
-        let tuned = Mutex::new(tuned_path.as_deref().map(Tuned::read).unwrap_or_default());
+        let tuned = Mutex::new(tuned_path.as_deref().map(tuned::read).unwrap_or_default());
         let deferred = Deferred::default();
         Ok(Gpu {
             summary,
@@ -194,12 +194,12 @@ impl Gpu {
 
     /// The tuned choice for a class, if there is one.
     pub fn tuned(&self, class: Class) -> Option<Choice> {
-        self.tuned.lock().expect("tuned lock").get(class)
+        self.tuned.lock().expect("tuned lock").get(&class).copied()
     }
 
     /// Sets the choice for a class until the adapter is closed.
     pub fn set_tuned(&self, class: Class, choice: Choice) {
-        self.tuned.lock().expect("tuned lock").set(class, choice);
+        self.tuned.lock().expect("tuned lock").insert(class, choice);
     }
 
     /// Keeps the choices for later openings of this adapter with this driver; returns the file.
@@ -210,24 +210,25 @@ impl Gpu {
         let Some(path) = &self.tuned_path else {
             return Err(Error::Device("no cache folder: set VISTA_CACHE to one that can be written".into()));
         };
-        self.tuned.lock().expect("tuned lock").write(path)?;
+        tuned::write(&self.tuned.lock().expect("tuned lock"), path)?;
         Ok(path.clone())
     }
 
-    /// Records a job together with later ones of its kind, but before anything that needs what it writes.
-    pub(crate) fn defer(&self, job: Job) -> Result<()> {
-        self.record_jobs(&self.deferred.add(job))
+    /// Records the sum over the first dimension of `parts`, together with later ones but before anything that needs it.
+    pub(crate) fn sum_parts(&self, parts: Tensor, sum: Tensor) -> Result<()> {
+        self.record_sums(&self.deferred.add([parts, sum]))
     }
 
-    fn record_jobs(&self, jobs: &[Job]) -> Result<()> {
-        let Some(Job { record, .. }) = jobs.first() else { return Ok(()) };
-        let tensors: Vec<[Tensor; 2]> = jobs.iter().map(|job| job.tensors.clone()).collect();
-        self.trace.aside(|| record(self, &tensors))
+    fn record_sums(&self, sums: &[Sum]) -> Result<()> {
+        if sums.is_empty() {
+            return Ok(());
+        }
+        self.trace.aside(|| deferred::record(self, sums))
     }
 
-    /// Records all jobs that wait.
+    /// Records all sums that wait.
     fn settle(&self) -> Result<()> {
-        self.record_jobs(&self.deferred.due(|_| true))
+        self.record_sums(&self.deferred.due(|_| true))
     }
 
     /// Records one kernel over the given tensors.
@@ -252,7 +253,7 @@ impl Gpu {
         let bound = |output: &Tensor| {
             dispatch.tensors.iter().any(|(t, _)| t.gpu_buffer().id() == output.gpu_buffer().id())
         };
-        self.record_jobs(&self.deferred.due(bound))?;
+        self.record_sums(&self.deferred.due(bound))?;
         let traced = match self.trace.is_on() {
             true => Some(self.trace.kernel(KernelRun::of(&dispatch)?)),
             false => None,

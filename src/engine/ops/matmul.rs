@@ -8,6 +8,7 @@ use super::kernel::{Differentiable, Keep, Kernel};
 use super::reduce::{sum_axis, sum_axis_twin};
 use super::{Case, Input};
 use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::params::Param;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -94,21 +95,12 @@ impl Matmul {
         let in_y = Window::new(y.shape()[1], rows, columns);
         let tiling = Tiling::choose(gpu, m, n, k);
         let params = |bias: bool, y: &Window| {
-            [
-                ("m", m.into()),
-                ("n", n.into()),
-                ("k", k.into()),
-                ("part", tiling.part.into()),
-                ("parts", tiling.parts.into()),
-                ("bias", u32::from(bias).into()),
-                ("bias_at", columns.start.into()),
-                ("a_row", in_a.row.into()),
-                ("a_at", in_a.at.into()),
-                ("b_row", in_b.row.into()),
-                ("b_at", in_b.at.into()),
-                ("y_row", y.row.into()),
-                ("y_at", y.at.into()),
-            ]
+            params(
+                [m, n, k],
+                &tiling,
+                bias.then_some(columns.start),
+                [&in_a, &in_b, y].map(|w| [w.row, w.at]),
+            )
         };
         let with_bias = bias.is_some() && steps.start == 0;
         let flag = |on: bool| f64::from(u8::from(on));
@@ -134,7 +126,7 @@ impl Matmul {
                     (into, Some(window.range.clone())),
                 ],
                 work: (m * n * k) as u64,
-                ..Dispatch::new(Self::NAME, entry, &params(with_bias, window), &[], tiling.groups(m, n))
+                ..Dispatch::new(Self::NAME, entry, params(with_bias, window), &[], tiling.groups(m, n))
             })
         };
         if tiling.parts == 1 {
@@ -146,9 +138,33 @@ impl Matmul {
         gpu.run(Dispatch {
             constants: vec![add],
             tensors: vec![(&parts, None), (bias.unwrap_or(&parts), None), (y, Some(in_y.range.clone()))],
-            ..Dispatch::new(Self::NAME, "sum_parts", &params(with_bias, &in_y), &[], (m * n).div_ceil(256))
+            ..Dispatch::new(Self::NAME, "sum_parts", params(with_bias, &in_y), &[], (m * n).div_ceil(256))
         })
     }
+}
+
+/// The shader's params: where a bias begins if there is one, and of a, b and y the elements of a row and where the block begins.
+fn params(
+    [m, n, k]: [usize; 3],
+    tiling: &Tiling,
+    bias_at: Option<usize>,
+    [a, b, y]: [[usize; 2]; 3],
+) -> [Param; 13] {
+    [
+        ("m", m.into()),
+        ("n", n.into()),
+        ("k", k.into()),
+        ("part", tiling.part.into()),
+        ("parts", tiling.parts.into()),
+        ("bias", u32::from(bias_at.is_some()).into()),
+        ("bias_at", bias_at.unwrap_or(0).into()),
+        ("a_row", a[0].into()),
+        ("a_at", a[1].into()),
+        ("b_row", b[0].into()),
+        ("b_at", b[1].into()),
+        ("y_row", y[0].into()),
+        ("y_at", y[1].into()),
+    ]
 }
 
 /// `count` products `y[t] = a[:, t, :] b[t]` on a GPU in one dispatch: the parts of one product of `count k` steps, not
@@ -163,26 +179,11 @@ pub(crate) fn part_products(
     y: &Tensor,
 ) -> Result<()> {
     let tiling = Tiling { part: k, parts: count, ..Tiling::choose(gpu, m, n, count * k) };
-    let zero = || 0u32.into();
-    let params = [
-        ("m", m.into()),
-        ("n", n.into()),
-        ("k", (count * k).into()),
-        ("part", k.into()),
-        ("parts", count.into()),
-        ("bias", zero()),
-        ("bias_at", zero()),
-        ("a_row", a_row.into()),
-        ("a_at", zero()),
-        ("b_row", n.into()),
-        ("b_at", zero()),
-        ("y_row", n.into()),
-        ("y_at", zero()),
-    ];
+    let params = params([m, n, count * k], &tiling, None, [[a_row, 0], [n, 0], [n, 0]]);
     gpu.run(Dispatch {
         constants: tiling.constants().to_vec(),
         work: (count * m * n * k) as u64,
-        ..Dispatch::new(Matmul::NAME, tiling.entry, &params, &[a, b, b, y], tiling.groups(m, n))
+        ..Dispatch::new(Matmul::NAME, tiling.entry, params, &[a, b, b, y], tiling.groups(m, n))
     })
 }
 

@@ -37,18 +37,11 @@ pub(super) fn gpu_factor(
         ]
     };
     let sums = Tensor::uninit(p.device(), Shape::from([parts, 2]))?;
-    // Chunks of whole parts where a binding holds one, so that they change no sum.
-    let fits = gpu.max_binding() as usize / 4;
-    let chunk = (fits / PART * PART).max(PART);
-    for start in (0..count).step_by(chunk) {
-        let range = start..count.min(start + chunk);
-        let params = params(range.len(), start / PART);
-        gpu.run(Dispatch {
-            tensors: vec![(p, Some(range.clone())), (g, Some(range.clone())), (&sums, None)],
-            ..Dispatch::new(Update::NAME, "squares", &params, &[], range.len().div_ceil(PART))
-        })?;
-    }
-    gpu.run(Dispatch::new(Update::NAME, "trust", &params(count, 0), &[&sums, factor], 1))
+    gpu.run_rows(parts, &[(p, PART), (g, PART), (&sums, 0)], |some| {
+        let terms = count.min(some.end * PART) - some.start * PART;
+        Dispatch::new(Update::NAME, "squares", params(terms, some.start), &[], some.len())
+    })?;
+    gpu.run(Dispatch::new(Update::NAME, "trust", params(count, 0), &[&sums, factor], 1))
 }
 
 pub(super) fn cases() -> Vec<Case<Update>> {
