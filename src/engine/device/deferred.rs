@@ -2,7 +2,7 @@
 
 use super::Gpu;
 use super::kernel::Dispatch;
-use crate::engine::tensor::{Shape, Tensor};
+use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use std::sync::Mutex;
 
@@ -42,7 +42,7 @@ pub(super) fn record(gpu: &Gpu, pairs: &[Sum]) -> Result<()> {
         parts_of[i] = parts.shape()[0];
         groups += sum.elements().div_ceil(256);
     }
-    let unused = (pairs.len()..MOST).map(|_| Tensor::uninit(any.device(), Shape::from([1])));
+    let unused = (pairs.len()..MOST).map(|_| Tensor::uninit(any.device(), [1usize].into()));
     let unused = unused.collect::<Result<Vec<_>>>()?;
     let parts = (0..MOST).map(|i| pairs.get(i).map_or(any, |[parts, _]| parts));
     let sums = pairs.iter().map(|[_, sum]| sum).chain(&unused);

@@ -242,12 +242,7 @@ impl Gpu {
         for (tensor, range) in &dispatch.tensors {
             let bytes = 4 * range.as_ref().map_or(tensor.elements(), |r| r.len()) as u64;
             if bytes > self.max_binding {
-                return Err(Error::Limit {
-                    op: dispatch.shader,
-                    what: "a tensor",
-                    needed: readable_bytes(bytes),
-                    available: readable_bytes(self.max_binding),
-                });
+                return Err(over(dispatch.shader, bytes, self.max_binding));
             }
         }
         let bound = |output: &Tensor| {
@@ -311,12 +306,7 @@ impl Gpu {
         // One vec4 is spare, so that kernels may read and write whole ones past an odd end.
         let bytes = 4 * (class as u64 + 4);
         if bytes > self.summary.max_buffer {
-            return Err(Error::Limit {
-                op: "tensor",
-                what: "a tensor",
-                needed: readable_bytes(bytes),
-                available: readable_bytes(self.summary.max_buffer),
-            });
+            return Err(over("tensor", bytes, self.summary.max_buffer));
         }
         let make = || self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)).transpose();
         self.pool.take(class, bytes, make)
@@ -358,4 +348,9 @@ impl Gpu {
         self.settle()?;
         self.recorder.as_ref().map_or(Ok(()), Recorder::wait)
     }
+}
+
+fn over(op: &'static str, needed: u64, available: u64) -> Error {
+    let [needed, available] = [needed, available].map(readable_bytes);
+    Error::Limit { op, what: "a tensor", needed, available }
 }

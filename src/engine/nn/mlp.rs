@@ -28,7 +28,8 @@ pub enum After {
 /// Parameters are named as in torch's `Sequential(Linear, [BatchNorm1d,] [ReLU,] Linear, ..)`.
 #[derive(Debug)]
 pub struct Mlp {
-    layers: Vec<(Linear, Option<BatchNorm>, After)>,
+    /// Each with its norm, and whether a relu follows.
+    layers: Vec<(Linear, Option<BatchNorm>, bool)>,
 }
 
 impl Mlp {
@@ -49,18 +50,16 @@ impl Mlp {
             if matches!(after, After::PlainNormRelu | After::Standardize) {
                 linear.bias = None;
             }
+            let relu = matches!(after, After::Relu | After::NormRelu | After::PlainNormRelu);
             let norm_name = format!("{name}.{}", place + 1);
-            let (norm, steps) = match after {
-                After::Bias => (None, 1),
-                After::Relu => (None, 2),
-                After::NormRelu | After::PlainNormRelu => {
-                    (Some(BatchNorm::new(device, &norm_name, width, 1.0)?), 3)
-                }
-                After::Norm => (Some(BatchNorm::new(device, &norm_name, width, 1.0)?), 2),
-                After::Standardize => (Some(BatchNorm::plain(device, &norm_name, width)?), 2),
+            let norm = match after {
+                After::Bias | After::Relu => None,
+                After::Standardize => Some(BatchNorm::plain(device, &norm_name, width)?),
+                _ => Some(BatchNorm::new(device, &norm_name, width, 1.0)?),
             };
-            layers.push((linear, norm, after));
-            (inputs, place) = (width, place + steps);
+            place += 1 + usize::from(norm.is_some()) + usize::from(relu);
+            inputs = width;
+            layers.push((linear, norm, relu));
         }
         Ok(Mlp { layers })
     }
@@ -70,13 +69,13 @@ impl Mlp {
     /// # Errors
     /// [`crate::Error::Shape`] if the width differs.
     pub fn forward<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
-        self.layers.iter().try_fold(x.clone(), |x, (linear, norm, after)| {
+        self.layers.iter().try_fold(x.clone(), |x, (linear, norm, relu)| {
             let y = linear.forward(&x)?;
-            match (norm, after) {
-                (None, After::Relu) => y.relu(),
-                (None, _) => Ok(y),
-                (Some(norm), After::NormRelu | After::PlainNormRelu) => norm.forward_relu(&y, mode),
-                (Some(norm), _) => norm.forward(&y, mode),
+            match (norm, relu) {
+                (None, false) => Ok(y),
+                (None, true) => y.relu(),
+                (Some(norm), false) => norm.forward(&y, mode),
+                (Some(norm), true) => norm.forward_relu(&y, mode),
             }
         })
     }

@@ -34,7 +34,7 @@ use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
 use plan::{Mask, NAME, Plan};
-use twin::{Grads, Norm, Stats};
+use twin::{Norm, Stats};
 
 /// A norm with its coefficients, residual and relu.
 ///
@@ -54,10 +54,6 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    fn norm<'a, T: Real>(&self, gamma: &'a [T]) -> Norm<'a, T> {
-        Norm { gamma, groups: self.by.groups(), eps: self.by.eps(), relu: self.relu }
-    }
-
     fn plan(&self, gpu: &Gpu, x: &Shape) -> Plan {
         Plan::new(gpu, x, self.by.groups(), self.by.eps() as f32, self.relu, self.by.is_batch())
     }
@@ -73,10 +69,12 @@ impl BatchNorm {
         &self,
         [x, gamma, coefficients]: [&[T]; 3],
         [y, dy]: [&[T]; 2],
-        grads: Grads<T>,
+        grads: [Option<&mut [T]>; 4],
     ) {
         let stats = Stats::new(&coefficients[..coefficients.len() / 2]);
-        twin::backward(&self.norm(gamma), self.by.is_batch(), stats, x, y, dy, grads);
+        let BatchNorm { by, relu } = *self;
+        let norm = Norm { gamma, groups: by.groups(), eps: by.eps(), relu, batch_stats: by.is_batch() };
+        twin::backward(&norm, stats, [x, y, dy], grads);
     }
 
     /// Records the backward pass where y was not kept.
@@ -177,7 +175,7 @@ impl Differentiable for BatchNorm {
         for constant in given.iter_mut().flatten() {
             constant.data.fill(T::zero());
         }
-        let grads = twin_grads(dx, dgamma, dbeta, residual);
+        let grads = [data(dx), data(dgamma), data(dbeta), residual.first_mut().and_then(data)];
         self.twin_backward_from([x, gamma, coefficients], [y, dy.data], grads);
     }
 
@@ -194,16 +192,9 @@ impl Differentiable for BatchNorm {
     }
 }
 
-/// The twin's view of the wanted gradients.
-pub(super) fn twin_grads<'a, T>(
-    dx: &'a mut Option<ViewMut<'_, T>>,
-    dgamma: &'a mut Option<ViewMut<'_, T>>,
-    dbeta: &'a mut Option<ViewMut<'_, T>>,
-    residual: &'a mut [Option<ViewMut<'_, T>>],
-) -> Grads<'a, T> {
-    let data = |v: &'a mut Option<ViewMut<'_, T>>| v.as_mut().map(|v| &mut *v.data);
-    let dresidual = residual.first_mut().and_then(data);
-    Grads { dx: data(dx), dgamma: data(dgamma), dbeta: data(dbeta), dresidual }
+/// What a twin is to write of a gradient that may not be wanted.
+pub(super) fn data<'a, T>(dx: &'a mut Option<ViewMut<'_, T>>) -> Option<&'a mut [T]> {
+    dx.as_mut().map(|dx| &mut *dx.data)
 }
 
 /// An activation `[n, .., C]` that may wait for its norm and relu: with coefficients `[4, groups, C]` (mean, variance, scale,

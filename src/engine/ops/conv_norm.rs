@@ -8,7 +8,7 @@
 //! On a GPU the statistics are gathered while an output is written, so that it is not read once more for them, and the norm
 //! and relu are applied as it is read where that is faster; else, and on the CPU, in a pass into memory that is free again at once.
 
-use super::batch_norm::{self, Waiting};
+use super::batch_norm::{Waiting, data};
 use super::kernel::{Differentiable, Keep, Kernel};
 use super::{BatchNorm, Case, Coefficients, Conv2d, Draw, Input, conv2d};
 use crate::engine::device::scratch::with_scratch;
@@ -101,9 +101,10 @@ impl Kernel for ConvStatistics {
             conv2d::forward(gpu, &g, images, [x[1], y], None)?;
             return self.by.record(gpu, &self.of(y, x), coefficients);
         };
-        let blocks = self.by.blocks(gpu, y, rows)?;
+        let plan = self.by.plan(gpu, y).cut(rows);
+        let blocks = plan.statistics(y)?;
         conv2d::forward_with_statistics(gpu, &g, images, [x[1], y, &blocks])?;
-        self.by.merge(gpu, y, rows, [&blocks, x[2], x[3], coefficients])
+        plan.merge(gpu, [&blocks, x[2], x[3], coefficients])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -254,7 +255,7 @@ impl Differentiable for NormConv2d {
             }
             with_scratch(x.data.len(), |da: &mut [T]| {
                 conv2d::twin::grad_input(&g, w.data, dy.data, da, false);
-                let grads = batch_norm::twin_grads(dx, dgamma, dbeta, &mut []);
+                let grads = [data(dx), data(dgamma), data(dbeta), None];
                 self.norm().twin_backward_from([x.data, gamma.data, coefficients.data], [a, da], grads);
             });
         });

@@ -16,8 +16,8 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
     /// The op's name: that of its files, and the head of its error messages.
     const NAME: &'static str;
 
-    /// How often the algorithm must read what it [reduces](Kernel::reduced), and backward whatever it reads: 2 where a
-    /// reduction over all of them has to end before the first result can be written.
+    /// How often the algorithm must read its first input, and backward whatever it reads: 2 where a reduction over all of them has
+    /// to end before the first result can be written.
     const READS: u64 = 1;
 
     /// Shapes of all outputs: the only judge of shapes. Output 0 is the value, the others are by-products
@@ -26,11 +26,6 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Shape`] naming both shapes if the inputs do not fit.
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>>;
-
-    /// What forward's reduction runs over.
-    fn reduced<'a>(inputs: &[&'a Shape], _outputs: &'a [Shape]) -> &'a Shape {
-        inputs[0]
-    }
 
     /// Multiply-adds of one forward pass of a matrix product or convolution (each of the two gradients takes as many);
     /// 0 for other ops. The shapes have passed [`Kernel::shapes`].
@@ -98,7 +93,7 @@ pub fn run<K: Kernel>(op: &K, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let input_shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
     let shapes = op.shapes(&input_shapes)?;
     let written = bytes(shapes.iter());
-    let again = (K::READS - 1) * bytes([K::reduced(&input_shapes, &shapes)].into_iter());
+    let again = (K::READS - 1) * bytes([input_shapes[0]].into_iter());
     let describe = || OpRun {
         op: K::NAME,
         backward: false,

@@ -274,6 +274,50 @@ impl Kernel for Update {
             ema("ema, slow", 0.999),
             ema("ema, fast", 0.5),
         ];
-        [own, lars::cases(), running::cases()].concat()
+        [own, lars_cases(), running_cases()].concat()
     }
+}
+
+fn lars_cases() -> Vec<Case<Update>> {
+    let op = |weight_decay, eps, first| Update::Lars {
+        lr: 4.8,
+        momentum: 0.9,
+        weight_decay,
+        trust: 0.02,
+        eps,
+        first,
+    };
+    let plain = || op(0.01, 1e-8, false);
+    let case = |name, op, shape: &[usize]| Case::new(name, op, vec![Input::normal(shape); 3]);
+    let with = |name, p: Draw, g: Draw| {
+        let inputs = vec![Input::of([3, 11], p), Input::of([3, 11], g), Input::normal([3, 11])];
+        Case::new(name, plain(), inputs)
+    };
+    let normal = |scale| Draw::Normal { scale, offset: 0.0 };
+    vec![
+        case("lars, momentum", plain(), &[7, 65]),
+        case("lars, first step", op(0.01, 1e-8, true), &[7, 65]),
+        case("lars, no decay, large eps", op(0.0, 0.5, false), &[2, 3, 3, 5]),
+        case("lars, many parts", plain(), &[33, 1501]),
+        case("lars, one element", plain(), &[1]),
+        with("lars, p is 0", Draw::Index(1), normal(1.0)),
+        with("lars, g is 0", normal(1.0), Draw::Index(1)),
+        with("lars, small p, large g", normal(1e-10), normal(1e10)),
+    ]
+}
+
+fn running_cases() -> Vec<Case<Update>> {
+    let positive = Draw::Uniform(0.1, 2.0);
+    let case = |name, groups: usize, channels: &[usize]| {
+        // Channels are multiples of 64: gaps are arbitrary, and so not compared.
+        let total = running::places(channels.iter().copied()).1;
+        let mut inputs = vec![Input::of([total], positive)];
+        inputs.extend(channels.iter().map(|&c| Input::of([2, groups, c], positive)));
+        let counts = (0..channels.len()).map(|i| 7 + i).collect();
+        Case::new(name, Update::Running { momentum: 0.1, counts }, inputs)
+    };
+    vec![
+        case("running, one norm", 1, &[128]),
+        case("running, eight norms, three groups", 3, &[64, 128, 64, 192, 64, 64, 256, 64]),
+    ]
 }

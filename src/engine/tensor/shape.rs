@@ -25,21 +25,9 @@ impl std::ops::Deref for Shape {
     }
 }
 
-impl<const N: usize> From<[usize; N]> for Shape {
-    fn from(dims: [usize; N]) -> Shape {
-        Shape(dims.to_vec())
-    }
-}
-
-impl From<&[usize]> for Shape {
-    fn from(dims: &[usize]) -> Shape {
-        Shape(dims.to_vec())
-    }
-}
-
-impl From<Vec<usize>> for Shape {
-    fn from(dims: Vec<usize>) -> Shape {
-        Shape(dims)
+impl<T: AsRef<[usize]>> From<T> for Shape {
+    fn from(dims: T) -> Shape {
+        Shape(dims.as_ref().to_vec())
     }
 }
 

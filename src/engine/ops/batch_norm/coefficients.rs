@@ -116,7 +116,7 @@ impl Coefficients {
         let plan = self.plan(gpu, x[0]);
         match (self, x) {
             (Coefficients::Batch { .. }, &[x, gamma, beta]) => {
-                let blocks = plan.table(x, 2 * plan.groups * plan.blocks)?;
+                let blocks = plan.statistics(x)?;
                 plan.over_blocks(gpu, "statistics_blocks", &[], &[Block(x), Whole(&blocks)])?;
                 plan.merge(gpu, [&blocks, gamma, beta, coefficients])
             }
@@ -127,25 +127,9 @@ impl Coefficients {
         }
     }
 
-    fn plan(&self, gpu: &Gpu, x: &Tensor) -> Plan {
+    /// How their kernels cut the rows of x.
+    pub(in crate::engine::ops) fn plan(&self, gpu: &Gpu, x: &Tensor) -> Plan {
         Plan::new(gpu, x.shape(), self.groups(), self.eps() as f32, false, self.is_batch())
-    }
-
-    /// Room for the means and squared deviations of blocks of so many rows of `x`.
-    pub(in crate::engine::ops) fn blocks(&self, gpu: &Gpu, x: &Tensor, rows: usize) -> Result<Tensor> {
-        let plan = self.plan(gpu, x).cut(rows);
-        plan.table(x, 2 * plan.groups * plan.blocks)
-    }
-
-    /// Records the coefficients of x from the statistics of its blocks of so many rows.
-    pub(in crate::engine::ops) fn merge(
-        &self,
-        gpu: &Gpu,
-        x: &Tensor,
-        rows: usize,
-        [blocks, gamma, beta, coefficients]: [&Tensor; 4],
-    ) -> Result<()> {
-        self.plan(gpu, x).cut(rows).merge(gpu, [blocks, gamma, beta, coefficients])
     }
 }
 

@@ -9,14 +9,14 @@ use std::ops::Range;
 
 /// How the kernels cut the rows.
 #[derive(Clone, Copy)]
-pub(super) struct Plan {
+pub(in crate::engine::ops) struct Plan {
     /// In a group.
     rows: usize,
-    pub channels: usize,
-    pub groups: usize,
+    channels: usize,
+    groups: usize,
     block_rows: usize,
     /// In a group.
-    pub blocks: usize,
+    blocks: usize,
     eps: f32,
     relu: bool,
     batch_stats: bool,
@@ -98,12 +98,17 @@ impl Plan {
     }
 
     /// Room for some vectors of the channels.
-    pub fn table(&self, x: &Tensor, vectors: usize) -> Result<Tensor> {
+    fn table(&self, x: &Tensor, vectors: usize) -> Result<Tensor> {
         Tensor::uninit(x.device(), Shape::from([vectors, self.stride()]))
     }
 
+    /// Room for the means and squared deviations of the blocks.
+    pub fn statistics(&self, x: &Tensor) -> Result<Tensor> {
+        self.table(x, 2 * self.groups * self.blocks)
+    }
+
     /// A kernel over blocks of rows, as many at once as a binding holds. `flags` are constants that are on.
-    pub fn over_blocks(
+    pub(super) fn over_blocks(
         &self,
         gpu: &Gpu,
         entry: &'static str,
@@ -170,7 +175,7 @@ impl Plan {
         self.over_blocks(gpu, self.entry(["forward", "forward_odd"]), flags.as_slice(), &tensors)
     }
 
-    pub fn backward(
+    pub(super) fn backward(
         &self,
         gpu: &Gpu,
         [x, dy]: [&Tensor; 2],

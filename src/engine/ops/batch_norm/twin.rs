@@ -2,7 +2,7 @@
 
 mod backward;
 
-pub use backward::{Grads, Norm, backward};
+pub use backward::{Norm, backward};
 
 use crate::engine::device::real::Real;
 use crate::engine::device::scratch::with_scratch;
