@@ -165,29 +165,11 @@ impl From<&Tensor> for Keep {
 /// What the tape keeps of one op for its backward.
 #[derive(Debug)]
 pub struct Saved {
-    pub(in crate::engine::ops) kept: Vec<Keep>,
+    pub(in crate::engine) kept: Vec<Keep>,
     pub(in crate::engine::ops) input_shapes: Vec<Shape>,
 }
 
 impl Saved {
-    /// Keeps activations as f16 where `pack` gives a copy of them, which it is to make with these coefficients.
-    pub(crate) fn halve(
-        &mut self,
-        mut pack: impl FnMut(&Tensor, Option<&Tensor>) -> Result<Option<Packed>>,
-    ) -> Result<()> {
-        for kept in &mut self.kept {
-            let packed = match kept {
-                Keep::Activation(x) => pack(x, None)?,
-                Keep::BeforeRelu(x, coefficients) => pack(x, Some(coefficients))?,
-                Keep::Whole(_) | Keep::Half(_) => None,
-            };
-            if let Some(packed) = packed {
-                *kept = Keep::Half(packed);
-            }
-        }
-        Ok(())
-    }
-
     /// What was saved, in f32 again.
     pub(in crate::engine::ops) fn tensors(&self) -> Result<Vec<Tensor>> {
         let whole = |kept: &Keep| match kept {
