@@ -3,7 +3,7 @@
 use super::{Grads, Observation, Param};
 use crate::engine::device::Device;
 use crate::engine::exchange::Exchange;
-use crate::engine::ops::{Keep, Map, Op, Packed, Saved, run};
+use crate::engine::ops::{Keep, Kept, Map, Op, Packed, Saved, run};
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::{Error, Result};
 use std::cell::RefCell;
@@ -147,15 +147,15 @@ impl Tape {
     /// read and made, with their nodes.
     fn halve<'a>(
         &self,
-        kept: &mut [Keep],
+        kept: &mut [Kept],
         values: impl Iterator<Item = (&'a Tensor, Option<usize>)> + Clone,
     ) -> Result<()> {
         let Some(halves) = &self.halves else { return Ok(()) };
         for kept in kept {
             let (x, coefficients) = match kept {
-                Keep::Activation(x) => (&*x, None),
-                Keep::BeforeRelu(x, coefficients) => (&*x, Some(&*coefficients)),
-                Keep::Whole(_) | Keep::Half(_) => continue,
+                Kept::Whole(Keep::Activation(x)) => (&*x, None),
+                Kept::Whole(Keep::BeforeRelu(x, coefficients)) => (&*x, Some(&*coefficients)),
+                _ => continue,
             };
             let node = match values.clone().find(|(value, _)| value.shares(x)) {
                 _ if x.elements() < LEAST_PACKED => continue,
@@ -170,7 +170,7 @@ impl Tape {
                 None => Packed::before_relu(x, coefficients)?,
             };
             halves.extend(node.map(|node| (node, packed.clone())));
-            *kept = Keep::Half(packed);
+            *kept = Kept::Half(packed);
         }
         Ok(())
     }

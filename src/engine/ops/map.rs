@@ -26,6 +26,8 @@
 mod broadcast;
 mod table;
 
+pub use table::Map;
+
 use super::kernel::{Differentiable, Keep, Kernel};
 use super::reduce::{sum_axis, sum_axis_twin};
 use super::{Case, Draw, Input};
@@ -34,45 +36,6 @@ use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::Result;
 use broadcast::{Broadcast, Operand};
-
-/// A function of each element.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Map {
-    /// `a + b`
-    Add,
-    /// `a - b`
-    Sub,
-    /// `a b`
-    Mul,
-    /// `a / b`
-    Div,
-    /// The larger of two
-    Max,
-    /// The smaller of two
-    Min,
-    /// `c a`
-    Scale(f32),
-    /// `a + c`
-    Offset(f32),
-    /// `exp a`
-    Exp,
-    /// `ln a`
-    Log,
-    /// The square root
-    Sqrt,
-    /// `a^2`
-    Square,
-    /// The absolute value
-    Abs,
-    /// `1 / (1 + exp(-a))`
-    Sigmoid,
-    /// `ln(1 + exp a)`
-    Softplus,
-    /// `max(a, 0)`
-    Relu,
-    /// The nearest value in a range
-    Clamp(f32, f32),
-}
 
 use Map::*;
 
