@@ -68,7 +68,7 @@ impl Differentiable for Silu {
 
 fn record(gpu: &Gpu, entry: &'static str, tensors: &[&Tensor]) -> Result<()> {
     let vec4s = tensors[0].elements().div_ceil(4);
-    gpu.run(Dispatch::new(Silu::NAME, entry, &[("vec4s", vec4s.into())], tensors, vec4s.div_ceil(256)))
+    gpu.run(Dispatch::new(Silu::NAME, entry, [("vec4s", vec4s.into())], tensors, vec4s.div_ceil(256)))
 }
 
 fn main() -> Result<()> {

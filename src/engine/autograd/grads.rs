@@ -2,7 +2,7 @@
 
 use super::Param;
 use crate::engine::exchange::{Alone, Exchange};
-use crate::engine::ops::{Map, run};
+use crate::engine::ops::added;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -62,13 +62,7 @@ impl Grads {
         for (param, node) in params {
             let Some(more) = by_node[node].take() else { continue };
             match self.params.get(&param) {
-                Some(&at) => {
-                    let sum = match self.by_node[at].take() {
-                        Some(d) => run(&Map::Add, &[&d, &more])?.swap_remove(0),
-                        None => more,
-                    };
-                    self.by_node[at] = Some(sum);
-                }
+                Some(&at) => self.by_node[at] = Some(added(self.by_node[at].take(), more)?),
                 None => {
                     self.params.insert(param, self.by_node.len());
                     self.by_node.push(Some(more));

@@ -3,7 +3,7 @@
 use super::{Grads, Observation, Param};
 use crate::engine::device::Device;
 use crate::engine::exchange::Exchange;
-use crate::engine::ops::{Keep, Kept, Map, Op, Packed, Saved, run};
+use crate::engine::ops::{Keep, Kept, Op, Packed, Saved, added};
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::{Error, Result};
 use std::cell::RefCell;
@@ -273,7 +273,7 @@ fn seed(nodes: usize, outputs: &[(&Var, Tensor)]) -> Result<Vec<Option<Tensor>>>
             return Err(Error::shape("backward", detail));
         }
         if let Some(id) = y.id {
-            accumulate(&mut grads[id], dy.clone())?;
+            grads[id] = Some(added(grads[id].take(), dy.clone())?);
         }
     }
     Ok(grads)
@@ -288,16 +288,8 @@ fn pull_back(node: &Node, id: usize, grads: &mut [Option<Tensor>]) -> Result<()>
     let sum = inputs[0].and_then(|id| grads[id].take());
     for (input, dx) in inputs.iter().zip(op.backward_onto(saved, &dy, &wants, sum)?) {
         if let (Some(id), Some(dx)) = (input, dx) {
-            accumulate(&mut grads[*id], dx)?;
+            grads[*id] = Some(added(grads[*id].take(), dx)?);
         }
     }
-    Ok(())
-}
-
-fn accumulate(sum: &mut Option<Tensor>, dx: Tensor) -> Result<()> {
-    *sum = Some(match sum.take() {
-        None => dx,
-        Some(sum) => run(&Map::Add, &[&sum, &dx])?.swap_remove(0),
-    });
     Ok(())
 }

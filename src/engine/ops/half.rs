@@ -115,9 +115,8 @@ impl Packed {
     /// [`Error::Shape`] if they are out of range or have an odd number of elements.
     pub fn unpack_rows(&self, rows: Range<usize>) -> Result<Tensor> {
         self.check_rows()?;
-        let mut dims = self.shape.to_vec();
-        dims[0] = rows.len();
-        Ok(run(&Half::Unpack(dims.into()), &[&self.words.rows(rows)?])?.swap_remove(0))
+        let shape = self.shape.with_rows(rows.len());
+        Ok(run(&Half::Unpack(shape), &[&self.words.rows(rows)?])?.swap_remove(0))
     }
 
     /// Overwrites rows `start..start + rows.shape()[0]`, in place where no other tensor shares the words.

@@ -51,7 +51,7 @@ pub use map::Map;
 pub use match_cells::MatchCells;
 pub use matmul::Matmul;
 pub use max_pool::MaxPool;
-pub(crate) use op::Kept;
+pub(crate) use op::{Kept, added};
 pub use op::{Op, Saved};
 pub use packed_product::PackedProduct;
 pub use reduce::{Over, Reduce};

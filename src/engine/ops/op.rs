@@ -86,12 +86,17 @@ pub trait Op: Debug {
     }
 }
 
+/// The sum of two gradients, or the only one.
+pub(crate) fn added(sum: Option<Tensor>, dx: Tensor) -> Result<Tensor> {
+    match sum {
+        Some(sum) => Ok(run(&Map::Add, &[&sum, &dx])?.swap_remove(0)),
+        None => Ok(dx),
+    }
+}
+
 fn add_to_first(dx: &mut [Option<Tensor>], sum: Option<Tensor>) -> Result<()> {
     if let (Some(sum), Some(first)) = (sum, dx.first_mut()) {
-        *first = Some(match first.take() {
-            Some(first) => run(&Map::Add, &[&sum, &first])?.swap_remove(0),
-            None => sum,
-        });
+        *first = Some(added(first.take(), sum)?);
     }
     Ok(())
 }

@@ -188,9 +188,7 @@ impl Tensor {
         if self.shape.is_empty() || range.end > self.shape[0] || range.start > range.end {
             return Err(Error::shape("rows", format!("rows {range:?} are not all in {}", self.shape)));
         }
-        let mut dims = self.shape.to_vec();
-        dims[0] = range.len();
-        let mut copy = Tensor::uninit(&self.device, dims.into())?;
+        let mut copy = Tensor::uninit(&self.device, self.shape.with_rows(range.len()))?;
         let part =
             Tensor { shape: copy.shape.clone(), start: self.start + range.start * row, ..self.clone() };
         copy.write(0, &part)?;
@@ -199,9 +197,7 @@ impl Tensor {
 
     /// The first rows (of the first dimension), not copied.
     pub(crate) fn head(&self, rows: usize) -> Tensor {
-        let mut dims = self.shape.to_vec();
-        dims[0] = rows.min(dims[0]);
-        Tensor { shape: dims.into(), ..self.clone() }
+        Tensor { shape: self.shape.with_rows(rows.min(self.shape[0])), ..self.clone() }
     }
 
     /// Tensors below each other: `[n_i, ..] -> [sum n_i, ..]`; a single one is shared, not copied.
@@ -219,9 +215,8 @@ impl Tensor {
             let detail = format!("rows of {} and {} differ in shape", first.shape, other.shape);
             return Err(Error::shape("stack_rows", detail));
         }
-        let mut dims = first.shape.to_vec();
-        dims[0] = parts.iter().map(|p| p.shape[0]).sum();
-        let mut all = Tensor::uninit(&first.device, dims.into())?;
+        let rows = parts.iter().map(|p| p.shape[0]).sum();
+        let mut all = Tensor::uninit(&first.device, first.shape.with_rows(rows))?;
         let mut start = 0;
         for part in parts {
             all.write_rows(start, part)?;

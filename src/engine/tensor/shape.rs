@@ -16,6 +16,13 @@ impl Shape {
     pub fn row(&self) -> usize {
         self.0.iter().skip(1).product()
     }
+
+    /// So many of these rows. A scalar has none.
+    pub(crate) fn with_rows(&self, rows: usize) -> Shape {
+        let mut dims = self.0.clone();
+        dims[0] = rows;
+        Shape(dims)
+    }
 }
 
 impl std::ops::Deref for Shape {
