@@ -84,20 +84,9 @@ impl Gpu {
         let recorder = Some(Recorder::open(&adapter, &summary, checked, work_budget, kept, shared)?);
         let file = cache::file_name("tuned", &summary.name, &summary.driver);
         let tuned_path = options.cache.map(|folder| folder.join(file));
-        let tuned = Mutex::new(tuned_path.as_deref().map(tuned::read).unwrap_or_default());
-        let deferred = Deferred::default();
-        Ok(Gpu {
-            summary,
-            max_binding,
-            is_cpu,
-            pool,
-            trace,
-            deferred,
-            tuned,
-            tuned_path,
-            records: true,
-            recorder,
-        })
+        let tuned = tuned_path.as_deref().map(tuned::read).unwrap_or_default();
+        let plan = Gpu::plan_as(summary, is_cpu, tuned);
+        Ok(Gpu { max_binding, pool, trace, tuned_path, recorder, ..plan })
     }
 
     /// A plan for a discrete GPU that binds 2 GiB at once, as most do.

@@ -41,10 +41,6 @@ fn length<T: Real>(row: &[T]) -> [T; 2] {
     [scale, sum_of(row, |v| (v / scale) * (v / scale)).sqrt()]
 }
 
-fn divisor<T: Real>(length: T) -> T {
-    if length < T::of(EPS) { T::of(EPS) } else { length }
-}
-
 fn dispatch<'a>(entry: &'static str, rows: &Range<usize>, columns: usize) -> Dispatch<'a> {
     let params = [("rows", rows.len().into()), ("columns", columns.into())];
     Dispatch::new(L2Normalize::NAME, entry, params, &[], rows.len())
@@ -114,7 +110,7 @@ impl Differentiable for L2Normalize {
                 *dx = y * dy;
             }
             let along = if norm < T::of(EPS) { T::zero() } else { sum_of(dx, |v| v) };
-            let divisor = divisor(norm);
+            let divisor = if norm < T::of(EPS) { T::of(EPS) } else { norm };
             for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
                 *dx = (dy - y * along) / divisor;
             }

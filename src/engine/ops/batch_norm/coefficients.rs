@@ -90,19 +90,19 @@ impl Coefficients {
 
     /// Writes them on the CPU; the inputs are those of the op.
     pub(in crate::engine::ops) fn twin_of<T: Real>(&self, x: &[View<T>], coefficients: &mut [T]) {
-        let (gamma, beta) = match self {
-            Coefficients::Batch { .. } => (x[1].data, x[2].data),
-            Coefficients::Given { .. } => (x[0].data, x[1].data),
-        };
         let (stats, factors) = coefficients.split_at_mut(coefficients.len() / 2);
-        match self {
-            Coefficients::Batch { groups, .. } => twin::statistics(x[0].data, gamma.len(), *groups, stats),
+        let (gamma, beta) = match self {
+            Coefficients::Batch { groups, .. } => {
+                twin::statistics(x[0].data, x[1].data.len(), *groups, stats);
+                (x[1].data, x[2].data)
+            }
             Coefficients::Given { .. } => {
-                let (mean, var) = stats.split_at_mut(gamma.len());
+                let (mean, var) = stats.split_at_mut(x[0].data.len());
                 mean.copy_from_slice(x[2].data);
                 var.copy_from_slice(x[3].data);
+                (x[0].data, x[1].data)
             }
-        }
+        };
         twin::factors(gamma, beta, self.eps(), stats, factors);
     }
 

@@ -20,6 +20,7 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::ops::kernel::{Differentiable, Keep, Kernel};
+use crate::engine::ops::map::sigmoid;
 use crate::engine::ops::reduce::sum_axis;
 use crate::engine::ops::rows::sum_of;
 use crate::engine::ops::{Case, Draw, Input};
@@ -38,11 +39,6 @@ fn params(block: &Range<usize>, shape: &Shape) -> [Param; 3] {
 
 /// Stands for the logarithm of an empty sum.
 const LEAST: f64 = f32::MIN as f64;
-
-fn sigmoid<T: Real>(x: T) -> T {
-    let e = (-x.abs()).exp();
-    (if x >= T::zero() { T::one() } else { e }) / (T::one() + e)
-}
 
 /// Loss of a row, and its entry of the second by-product.
 fn row_loss<T: Real>(x: &[T], labels: &[T]) -> (T, [T; 4]) {

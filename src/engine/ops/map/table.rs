@@ -57,7 +57,7 @@ pub(super) trait Visit<T> {
 
 /// `1 / (1 + exp(-x))` without overflow.
 #[inline(always)]
-fn sigmoid<T: Real>(x: T) -> T {
+pub(in crate::engine::ops) fn sigmoid<T: Real>(x: T) -> T {
     let e = (-x.abs()).exp();
     (if x < T::zero() { e } else { T::one() }) / (T::one() + e)
 }
