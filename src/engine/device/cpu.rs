@@ -21,7 +21,7 @@ pub(crate) type CpuBuffer = Buffer<Vec<f64>>;
 pub struct Cpu {
     /// The twins' number type.
     pub precision: Precision,
-    pool: Arc<Pool<Vec<f64>>>,
+    pub(super) pool: Arc<Pool<Vec<f64>>>,
     pub(super) trace: Trace,
 }
 
@@ -35,10 +35,5 @@ impl Cpu {
         let class = size_class(count);
         let bytes = class * if self.precision == Precision::F32 { 4 } else { 8 };
         self.pool.take(class, bytes as u64, || Ok(vec![0.0; bytes / 8])).expect("a vector can be made")
-    }
-
-    /// Bytes in use by tensors, now and at most.
-    pub fn usage(&self) -> (u64, u64) {
-        self.pool.usage()
     }
 }

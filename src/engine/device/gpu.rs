@@ -45,14 +45,17 @@ impl GpuBuffer {
 pub struct Gpu {
     /// Facts of the adapter.
     pub summary: AdapterSummary,
-    max_binding: u64,
-    is_cpu: bool,
-    pool: Arc<GpuPool>,
+    /// The most bytes that one binding may hold.
+    pub max_binding: u64,
+    /// Whether the adapter is a software driver, which wants other tilings.
+    pub is_cpu: bool,
+    pub(super) pool: Arc<GpuPool>,
     pub(super) trace: Arc<Trace>,
     deferred: Deferred,
     tuned: Mutex<Tuned>,
     tuned_path: Option<PathBuf>,
-    records: bool,
+    /// Whether ops record their kernels.
+    pub records: bool,
     /// `None` in a plan.
     recorder: Option<Recorder>,
 }
@@ -139,16 +142,6 @@ impl Gpu {
         self.recorder.is_none()
     }
 
-    /// Whether ops record their kernels.
-    pub fn records(&self) -> bool {
-        self.records
-    }
-
-    /// The most bytes that one binding may hold.
-    pub fn max_binding(&self) -> u64 {
-        self.max_binding
-    }
-
     /// Splits rows of `row` elements into ranges that one binding holds, each starting where a binding may.
     pub fn row_chunks(&self, rows: usize, row: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let most = (self.max_binding as usize / 4 / row.max(1) / 64 * 64).max(64);
@@ -164,16 +157,6 @@ impl Gpu {
         let most = self.max_binding as usize / 4 / largest;
         let fits = if n <= most { n.max(1) } else { (most / step * step).max(step) };
         (0..n).step_by(fits).map(|start| start..(start + fits).min(n)).collect()
-    }
-
-    /// Whether the adapter is a software driver, which wants other tilings.
-    pub fn is_cpu(&self) -> bool {
-        self.is_cpu
-    }
-
-    /// Bytes in use, now and at most.
-    pub fn usage(&self) -> (u64, u64) {
-        self.pool.usage()
     }
 
     /// Bind groups that are kept, and those made since it was opened; none in a plan.

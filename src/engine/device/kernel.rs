@@ -225,8 +225,10 @@ pub(super) fn reflect(shader: &'static str) -> Result<Arc<Reflection>> {
 /// What the entry points of a shader file bind.
 pub struct Reflection {
     shader: &'static str,
-    module: naga::Module,
-    info: naga::valid::ModuleInfo,
+    /// The parsed module.
+    pub module: naga::Module,
+    /// The validator's findings.
+    pub info: naga::valid::ModuleInfo,
 }
 
 /// What one entry point binds.
@@ -273,16 +275,6 @@ impl Reflection {
             .validate(&module)
             .map_err(|e| Error::Device(format!("{shader}.wgsl: {}", e.emit_to_string(source))))?;
         Ok(Reflection { shader, module, info })
-    }
-
-    /// The parsed module.
-    pub fn module(&self) -> &naga::Module {
-        &self.module
-    }
-
-    /// The validator's findings.
-    pub fn info(&self) -> &naga::valid::ModuleInfo {
-        &self.info
     }
 
     /// What an entry point binds.

@@ -107,7 +107,7 @@ pub fn run<K: Kernel>(op: &K, x: &[&Tensor]) -> Result<Vec<Tensor>> {
                 Precision::F32 => run_twin::<K, f32>(op, x, &mut y),
                 Precision::F64 => run_twin::<K, f64>(op, x, &mut y),
             },
-            Device::Gpu(gpu) if gpu.records() => op.gpu(gpu, x, &y)?,
+            Device::Gpu(gpu) if gpu.records => op.gpu(gpu, x, &y)?,
             Device::Gpu(_) => {}
         }
         Ok(y)

@@ -66,7 +66,7 @@ impl Matmul {
     /// Records the product; where an operand is over the binding limit, block by block.
     fn dispatch(self, gpu: &Gpu, a: &Tensor, b: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
         let [m, n, k] = self.sizes(a.shape(), b.shape());
-        let blocks = Blocks::choose(gpu.max_binding() as usize / 4, [m, n, k], self.trans_a, self.trans_b);
+        let blocks = Blocks::choose(gpu.max_binding as usize / 4, [m, n, k], self.trans_a, self.trans_b);
         for rows in blocks.along(0, m) {
             for columns in blocks.along(1, n) {
                 // ORDER: the first block of steps writes y with the bias, the others add to it.

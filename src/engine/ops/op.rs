@@ -165,7 +165,7 @@ impl<K: Differentiable> Op for K {
                     Precision::F32 => backward_twin::<K, f32>(self, &tensors, dy, &mut dx, onto),
                     Precision::F64 => backward_twin::<K, f64>(self, &tensors, dy, &mut dx, onto),
                 },
-                Device::Gpu(gpu) if gpu.records() => {
+                Device::Gpu(gpu) if gpu.records => {
                     self.gpu_backward(gpu, &tensors, dy, &dx)?;
                     onto.map(|sum| self.gpu_add(gpu, &tensors, dy, sum)).transpose()?
                 }

@@ -84,7 +84,7 @@ impl Pass {
         let sizes = self.sizes();
         let images = gpu.batches(self.n, &sizes).first().map_or(0, |block| block.len());
         let largest = sizes.into_iter().max().unwrap_or(0);
-        weights.max(images * largest) <= gpu.max_binding() as usize / 4
+        weights.max(images * largest) <= gpu.max_binding as usize / 4
     }
 
     fn record(&self, gpu: &Gpu, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
@@ -174,7 +174,7 @@ pub(super) fn choose(gpu: &Gpu, g: &Geometry, back: bool) -> Option<Winograd> {
     }
     let (algorithm, tuned) = match gpu.tuned(class(g, back)) {
         Some(Choice::Side(side)) => (Winograd::of(side)?, true),
-        _ if gpu.is_cpu() => (Winograd::F2, false),
+        _ if gpu.is_cpu => (Winograd::F2, false),
         _ => return None,
     };
     let pass = Pass::new(algorithm, g, back);
@@ -272,7 +272,7 @@ mod tests {
         }
         let device = device(false);
         let Device::Gpu(gpu) = &device else { unreachable!("a GPU was asked for") };
-        if gpu.is_cpu() {
+        if gpu.is_cpu {
             assert_eq!(choose(gpu, &large, false), Some(Winograd::F2));
             assert_eq!(choose(gpu, &g([1, 3, 3, 512], 512), false), None, "weights for one tile");
         }

@@ -58,7 +58,7 @@ impl Plan {
         let channels = x[x.len() - 1];
         let rows = x.elements() / channels / groups;
         // Enough workgroups to fill a large GPU, or all cores of a CPU; a block has two rows a lane at least.
-        let wanted = if gpu.is_cpu() { 32 } else { 1024 };
+        let wanted = if gpu.is_cpu { 32 } else { 1024 };
         let blocks = (wanted / (channels.div_ceil(32) * groups)).clamp(1, 256);
         let block_rows = rows.div_ceil(blocks).max(64);
         let blocks = rows.div_ceil(block_rows);
@@ -117,7 +117,7 @@ impl Plan {
     ) -> Result<()> {
         let Some(Block(x)) = tensors.first() else { unreachable!("x comes first") };
         let total = self.groups * self.blocks;
-        let fits = (gpu.max_binding() as usize / 4).saturating_sub(64) / (self.block_rows * self.channels);
+        let fits = (gpu.max_binding as usize / 4).saturating_sub(64) / (self.block_rows * self.channels);
         let row = |block: usize| block / self.blocks * self.rows + block % self.blocks * self.block_rows;
         let flag = |on: bool| f64::from(u8::from(on));
         let mut constants = vec![("VEC", flag(self.channels.is_multiple_of(4))), ("RELU", flag(self.relu))];

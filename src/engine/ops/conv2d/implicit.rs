@@ -26,7 +26,7 @@ type Images<'a> = Waiting<&'a Tensor>;
 fn suits_loading(gpu: &Gpu, g: &Geometry) -> bool {
     let loads = g.kh * g.kw * g.o.div_ceil(128) / (g.stride[0] * g.stride[1]);
     let in_one = gpu.batches(g.n, &[g.h * g.w * g.c, g.oh * g.ow * g.o]).len() == 1;
-    loads <= 12 && in_one && g.c.is_multiple_of(4) && !gpu.is_cpu()
+    loads <= 12 && in_one && g.c.is_multiple_of(4) && !gpu.is_cpu
 }
 
 /// What the shader computes: its constant `KIND`.
