@@ -109,24 +109,19 @@ impl AnyCase {
     ) -> Result<Vec<(String, Vec<f64>)>> {
         let inputs = self.on(device, values)?;
         let x: Vec<&Tensor> = inputs.iter().collect();
-        let Some(op) = self.op() else {
-            let outputs = self.forward(&x)?;
-            return outputs.iter().enumerate().map(|(i, y)| Ok((format!("out{i}"), y.to_f64()?))).collect();
-        };
-        let (outputs, saved) = op.forward(&x)?;
-        let dy = Tensor::new(device, outputs[0].shape(), &dy(outputs[0].elements()))?;
-        let wants: Vec<bool> = self.inputs.iter().map(Input::differentiable).collect();
-        let gradients = op.backward(&saved, &dy, &wants)?;
-        let mut all = Vec::new();
-        for (i, y) in outputs.iter().enumerate() {
-            all.push((format!("out{i}"), y.to_f64()?));
-        }
-        for (i, dx) in gradients.iter().enumerate() {
-            if let Some(dx) = dx {
-                all.push((format!("grad{i}"), dx.to_f64()?));
+        let (outputs, gradients) = match self.op() {
+            None => (self.forward(&x)?, Vec::new()),
+            Some(op) => {
+                let (outputs, saved) = op.forward(&x)?;
+                let dy = Tensor::new(device, outputs[0].shape(), &dy(outputs[0].elements()))?;
+                let wants: Vec<bool> = self.inputs.iter().map(Input::differentiable).collect();
+                (outputs, op.backward(&saved, &dy, &wants)?)
             }
-        }
-        Ok(all)
+        };
+        let outputs = outputs.iter().enumerate().map(|(i, y)| (format!("out{i}"), y));
+        let gradients = gradients.iter().enumerate();
+        let gradients = gradients.filter_map(|(i, dx)| Some((format!("grad{i}"), dx.as_ref()?)));
+        outputs.chain(gradients).map(|(name, x)| Ok((name, x.to_f64()?))).collect()
     }
 }
 
