@@ -25,6 +25,7 @@ pub mod twin;
 
 pub use coefficients::Coefficients;
 pub use normalize::Normalize;
+pub(super) use plan::Mask;
 pub use ranks::{Norms, Ranks, over_ranks};
 
 use super::kernel::{Differentiable, Keep, Kernel};
@@ -33,7 +34,7 @@ use crate::engine::device::scratch::with_scratch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use plan::{Mask, NAME, Plan};
+use plan::{NAME, Plan};
 use twin::{Norm, Stats};
 
 /// A norm with its coefficients, residual and relu.
@@ -54,7 +55,7 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    fn plan(&self, gpu: &Gpu, x: &Shape) -> Plan {
+    pub(super) fn plan(&self, gpu: &Gpu, x: &Shape) -> Plan {
         Plan::new(gpu, x, self.by.groups(), self.by.eps() as f32, self.relu, self.by.is_batch())
     }
 
@@ -75,18 +76,6 @@ impl BatchNorm {
         let BatchNorm { by, relu } = *self;
         let norm = Norm { gamma, groups: by.groups(), eps: by.eps(), relu, batch_stats: by.is_batch() };
         twin::backward(&norm, stats, [x, y, dy], grads);
-    }
-
-    /// Records the backward pass where y was not kept.
-    pub(super) fn gpu_backward_without_y(
-        &self,
-        gpu: &Gpu,
-        [x, gamma, coefficients]: [&Tensor; 3],
-        dy: &Tensor,
-        grads: [&Option<Tensor>; 3],
-    ) -> Result<()> {
-        let plan = self.plan(gpu, x.shape());
-        plan.backward(gpu, [x, dy], Mask::Coefficients, [gamma, coefficients], grads, None)
     }
 }
 

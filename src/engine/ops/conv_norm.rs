@@ -8,7 +8,7 @@
 //! On a GPU the statistics are gathered while an output is written, so that it is not read once more for them, and the norm
 //! and relu are applied as it is read where that is faster; else, and on the CPU, in a pass into memory that is free again at once.
 
-use super::batch_norm::{Waiting, data};
+use super::batch_norm::{Mask, Waiting, data};
 use super::kernel::{Differentiable, Keep, Kernel};
 use super::{BatchNorm, Case, Coefficients, Conv2d, Draw, Input, conv2d};
 use crate::engine::device::scratch::with_scratch;
@@ -274,6 +274,7 @@ impl Differentiable for NormConv2d {
         }
         let da = Tensor::uninit(x.device(), x.shape().clone())?;
         conv2d::grad_input(gpu, &g, [w, dy, &da], false)?;
-        self.norm().gpu_backward_without_y(gpu, [x, gamma, coefficients], &da, [dx, dgamma, dbeta])
+        let plan = self.norm().plan(gpu, x.shape());
+        plan.backward(gpu, [x, &da], Mask::Coefficients, [gamma, coefficients], [dx, dgamma, dbeta], None)
     }
 }

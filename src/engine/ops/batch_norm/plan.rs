@@ -37,7 +37,7 @@ pub(super) const NAME: &str = "batch_norm";
 
 /// How backward knows what a relu let through.
 #[derive(Clone, Copy)]
-pub(super) enum Mask<'a> {
+pub(in crate::engine::ops) enum Mask<'a> {
     /// By y. Without a relu any tensor like x may stand for it.
     Y(&'a Tensor),
     /// By computing y again, with the coefficients.
@@ -175,7 +175,7 @@ impl Plan {
         self.over_blocks(gpu, self.entry(["forward", "forward_odd"]), flags.as_slice(), &tensors)
     }
 
-    pub(super) fn backward(
+    pub fn backward(
         &self,
         gpu: &Gpu,
         [x, dy]: [&Tensor; 2],
