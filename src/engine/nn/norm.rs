@@ -106,23 +106,19 @@ impl BatchNorm {
     }
 
     /// Lets x wait for this norm, of which these are the coefficients by this rank's x alone.
-    pub(super) fn wait<'t>(
-        &self,
-        x: Var<'t>,
-        mut coefficients: Tensor,
-        mode: Mode,
-    ) -> Result<Waiting<'_, 't>> {
-        if mode != Mode::Eval {
-            let (tape, mut ranks) = (x.tape(), 1);
-            if let Some(exchange) = tape.exchange() {
-                coefficients = over_ranks(&**exchange, &coefficients, &self.weight.get(), EPS.into())?;
-                ranks = exchange.ranks();
-            }
-            let statistics = coefficients.head(2);
-            let count = ranks * (2 * x.value().elements() / statistics.elements().max(1));
-            let running = self.running.clone();
-            tape.observe(Observation { running, statistics, count, momentum: MOMENTUM });
+    pub(super) fn wait<'t>(&self, x: Var<'t>, coefficients: Tensor, mode: Mode) -> Result<Waiting<'_, 't>> {
+        if mode == Mode::Eval {
+            return Ok(Waiting { x, coefficients, norm: self, mode });
         }
+        let (tape, mut coefficients, mut ranks) = (x.tape(), coefficients, 1);
+        if let Some(exchange) = tape.exchange() {
+            coefficients = over_ranks(&**exchange, &coefficients, &self.weight.get(), EPS.into())?;
+            ranks = exchange.ranks();
+        }
+        let statistics = coefficients.head(2);
+        let count = ranks * (2 * x.value().elements() / statistics.elements().max(1));
+        let running = self.running.clone();
+        tape.observe(Observation { running, statistics, count, momentum: MOMENTUM });
         Ok(Waiting { x, coefficients, norm: self, mode })
     }
 
