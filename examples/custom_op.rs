@@ -4,7 +4,7 @@
 
 use vista::engine::device::kernel::{Dispatch, add_shader};
 use vista::engine::device::{Gpu, real::Real};
-use vista::engine::ops::{AnyCase, Case, Differentiable, Input, Kernel, relative_l2};
+use vista::engine::ops::{AnyCase, Case, Differentiable, Input, Keep, Kernel, relative_l2};
 use vista::engine::tensor::{Shape, View, ViewMut};
 use vista::prelude::*;
 
@@ -52,8 +52,8 @@ impl Kernel for Silu {
 }
 
 impl Differentiable for Silu {
-    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone()]
+    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Keep> {
+        vec![x[0].into()]
     }
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let Some(dx) = &mut dx[0] else { return };
@@ -68,7 +68,7 @@ impl Differentiable for Silu {
 
 fn record(gpu: &Gpu, entry: &'static str, tensors: &[&Tensor]) -> Result<()> {
     let vec4s = tensors[0].elements().div_ceil(4);
-    gpu.run(Dispatch::new(Silu::NAME, entry, &[("vec4s", vec4s.into())], tensors, vec4s.div_ceil(256)))
+    gpu.run(Dispatch::new(Silu::NAME, entry, [("vec4s", vec4s.into())], tensors, vec4s.div_ceil(256)))
 }
 
 fn main() -> Result<()> {

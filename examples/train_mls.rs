@@ -4,7 +4,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
 use vista::engine::autograd::{Observation, Tape, Var};
 use vista::engine::nn::{After, Architecture, Mlp, Mode, Module, ResNet, ResNetConfig, Stem};
-use vista::engine::optim::{Optimizer, Sgd, SgdConfig, ema_update};
+use vista::engine::optim::{OptimConfig, SgdConfig, ema_update};
 use vista::photos::views::ViewConfig;
 use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
 use vista::pretrain::methods::mls::pseudo_labels;
@@ -47,7 +47,8 @@ fn main() -> Result<()> {
     copy_state(&key, &query)?;
     let rings = [("g", config.features()), ("z", 64)];
     let mut queue = Queue::random(&device, &mut rng, SLOTS, rings, false)?;
-    let mut sgd = Sgd::new(SgdConfig { momentum: 0.9, weight_decay: 1e-4, nesterov: false });
+    let sgd = SgdConfig { momentum: 0.9, weight_decay: 1e-4, nesterov: false };
+    let mut sgd = OptimConfig::Sgd(sgd).build();
     let mode = Mode::Train { groups: 4 };
 
     for step in 0..STEPS {

@@ -4,7 +4,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use std::sync::Arc;
 use vista::engine::autograd::{Observation, Tape};
 use vista::engine::nn::{After, Architecture, Mlp, Mode, Module, ResNet, ResNetConfig, Stem};
-use vista::engine::optim::{Adam, AdamConfig, Optimizer};
+use vista::engine::optim::{AdamConfig, OptimConfig};
 use vista::photos::views::ViewConfig;
 use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
 use vista::pretrain::methods::s2r2::by_image;
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     let net = ResNet::new(&device, rng, &config)?;
     let widths = [(config.features(), After::Relu), (64, After::Bias)];
     let projector = Mlp::new(&device, rng, "projector", config.features(), &widths)?;
-    let mut adam = Adam::new(AdamConfig::default());
+    let mut adam = OptimConfig::Adam(AdamConfig::default()).build();
     let mut losses = Vec::new();
 
     for step in 0..STEPS {

@@ -3,7 +3,6 @@
 //           tiled_odd   : the same for any n
 //           direct      : as tiled_odd, for adapters that are CPUs
 //           sum_parts   : parts[p,m,n], bias[n] -> y[m,n]
-//           sum_rows    : x[m,n] -> sums[m / block,n] from sums_at on
 //           a is [m,k], or [k,m] with A_BY_K; b is [k,n], or [n,k] with B_BY_N; all three may be blocks of larger
 //           matrices, with rows that lie `_row` elements apart, the first of them `_at` elements into the binding
 // parallel  TY x TX threads own a tile of 8 TY rows and 8 TX columns, 8x8 of it each; a long k is cut into parts
@@ -337,26 +336,4 @@ fn sum_parts(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: 
     if unfolded(params.bias, i) == 1u { sum += parts_bias[params.bias_at + i % params.n]; }
     let to = params.y_at + i / params.n * params.y_row + i % params.n;
     if ADD { total[to] += sum; } else { total[to] = sum; }
-}
-
-struct RowsParams {
-    m: u32,
-    n: u32,
-    block: u32,   // rows that a thread adds up
-    sums_at: u32, // where the sums of the rows bound start
-}
-
-@group(0) @binding(0) var<uniform> of_rows: RowsParams;
-@group(0) @binding(1) var<storage, read> x: array<f32>;          // [m,n]
-@group(0) @binding(2) var<storage, read_write> sums: array<f32>; // [m / block,n], rounded up
-
-@compute @workgroup_size(256)
-fn sum_rows(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let i = flat_group(wid, n) * 256u + thread;
-    let first = i / of_rows.n * of_rows.block;
-    if first >= of_rows.m { return; }
-    let stop = min(of_rows.m, first + of_rows.block);
-    var sum = 0.0;
-    for (var row = first; row < stop; row++) { sum += x[row * of_rows.n + i % of_rows.n]; }
-    sums[of_rows.sums_at + i] = sum;
 }

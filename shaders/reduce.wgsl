@@ -64,8 +64,8 @@ fn columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
 struct BackwardParams {
     count: u32,         // elements bound
     start: u32,         // index of the first one
-    divisor: u32,       // dx[i] = factor * dy[(i / divisor) % modulus]
-    modulus: u32,
+    matrix: u32,        // terms * inner: dx[i] = factor * dy[i / matrix * inner + i % inner]
+    inner: u32,
     factor: f32,
 }
 
@@ -78,5 +78,6 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
             @builtin(local_invocation_index) lane: u32) {
     let i = flat_group(group, groups) * 256u + lane;
     if (i >= back.count) { return; }
-    dx[i] = back.factor * dy[((back.start + i) / back.divisor) % back.modulus];
+    let at = back.start + i;
+    dx[i] = back.factor * dy[at / back.matrix * back.inner + at % back.inner];
 }

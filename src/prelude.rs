@@ -3,7 +3,7 @@
 pub use crate::engine::autograd::{Grads, Observation, Tape, Var};
 pub use crate::engine::nn::{Architecture, Backbone, Mode, Module, Param, ResNet, ResNetConfig, Stem};
 pub use crate::engine::ops::Over;
-pub use crate::engine::optim::{Optimizer, Sgd, SgdConfig};
+pub use crate::engine::optim::{OptimConfig, Optimizer, SgdConfig};
 pub use crate::photos::views::{ViewConfig, ViewMaker, ViewParams};
 pub use crate::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos};
 pub use crate::pretrain::encoder::{Embedding, Encoder};

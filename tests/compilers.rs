@@ -42,7 +42,7 @@ fn pipelines() -> BTreeSet<Pipeline> {
     let mut found = BTreeSet::new();
     for name in shader_names() {
         let reflection = Reflection::of(name, &shader_source(name).expect("source")).expect("valid WGSL");
-        for entry in &reflection.module().entry_points {
+        for entry in &reflection.module.entry_points {
             found.insert((name, entry.name.clone(), BTreeMap::new()));
         }
     }
@@ -146,7 +146,7 @@ fn spirv_val_takes_every_pipeline_and_refuses_a_damaged_one() {
             constants.iter().map(|(name, bits)| (name.to_string(), f64::from_bits(*bits))).collect();
         let stage = Some((naga::ShaderStage::Compute, entry.as_str()));
         let at = format!("{shader}/{entry} {constants:?}");
-        let (module, info) = process_overrides(reflection.module(), reflection.info(), stage, &constants)
+        let (module, info) = process_overrides(&reflection.module, &reflection.info, stage, &constants)
             .unwrap_or_else(|e| panic!("{at}: {e}"));
         let options = spv::Options { lang_version: (1, 3), ..Default::default() };
         words = spv::write_vec(&module, &info, &options, None).unwrap_or_else(|e| panic!("{at}: {e}"));

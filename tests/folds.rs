@@ -156,7 +156,7 @@ fn walk<'a>(module: &'a Module, function: &'a Function, arguments: Vec<From>) ->
 /// The lines of a shader's text where params alone decide.
 fn folded(text: &str, entry: &str) -> Vec<String> {
     let reflection = Reflection::of("shader", text).expect("valid WGSL");
-    let module = reflection.module();
+    let module = &reflection.module;
     let entry = module.entry_points.iter().find(|e| e.name == entry).expect("the entry point");
     let arguments = vec![From::Memory; entry.function.arguments.len()];
     let found = walk(module, &entry.function, arguments).found;
@@ -168,7 +168,7 @@ fn folded(text: &str, entry: &str) -> Vec<String> {
 fn no_condition_of_a_shader_follows_from_params_alone() {
     for name in shader_names() {
         let text = shader_source(name).expect("source");
-        for entry in &Reflection::of(name, &text).expect("valid WGSL").module().entry_points {
+        for entry in &Reflection::of(name, &text).expect("valid WGSL").module.entry_points {
             let found = folded(&text, &entry.name);
             assert!(found.is_empty(), "{name}/{}: {found:#?}: see `unfolded` in prelude.wgsl", entry.name);
         }

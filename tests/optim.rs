@@ -66,22 +66,22 @@ fn a_parameter_without_a_gradient_is_left_alone() {
 fn a_resumed_optimizer_continues_bit_for_bit() {
     let device = Device::cpu();
     let gradient = |step: usize| [0.3 + step as f32, -0.1, 0.7 * step as f32];
-    let run = |p: &Param, optimizer: &mut dyn Optimizer, steps: std::ops::Range<usize>| {
+    let run = |p: &Param, optimizer: &mut Optimizer, steps: std::ops::Range<usize>| {
         for step in steps {
             optimizer.step(std::slice::from_ref(p), &grads(p, &gradient(step)), 0.05).expect("step");
         }
     };
     for config in configs() {
         let whole = param(&device, "w", &[1.0, -2.0, 0.5]);
-        run(&whole, &mut *config.build(), 0..6);
+        run(&whole, &mut config.build(), 0..6);
         let first = param(&device, "w", &[1.0, -2.0, 0.5]);
         let mut optimizer = config.build();
-        run(&first, &mut *optimizer, 0..3);
+        run(&first, &mut optimizer, 0..3);
         let second = param(&device, "w", &values(&first));
         let mut resumed = config.build();
         let state = optimizer.state().expect("state");
         resumed.load(std::slice::from_ref(&second), &state).expect("load");
-        run(&second, &mut *resumed, 3..6);
+        run(&second, &mut resumed, 3..6);
         assert_eq!(values(&whole), values(&second));
     }
 }

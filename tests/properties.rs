@@ -83,7 +83,7 @@ proptest! {
         kernel in 1usize..4, stride in 1usize..4, padding in 0usize..3, dilation in 1usize..3, seed: u64,
     ) {
         let device = Device::cpu();
-        let op = Conv2d { stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2] };
+        let op = Conv2d { stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2], algorithm: None };
         let weight = normal(&device, seed, &[o, kernel, kernel, c]);
         let conv = |x: &Tensor| run(&op, &[x, &weight]).map(|y| y[0].to_vec().expect("values"));
         let (a, b) = (normal(&device, seed ^ 1, &[n, h, w, c]), normal(&device, seed ^ 2, &[n, h, w, c]));

@@ -9,10 +9,10 @@ fn each_entry_point(mut check: impl FnMut(&str, &str, &naga::Module, &naga::vali
     for name in shader_names() {
         let source = shader_source(name).expect("source");
         let reflection = Reflection::of(name, &source).expect("valid WGSL");
-        for entry in &reflection.module().entry_points {
+        for entry in &reflection.module.entry_points {
             let stage = Some((naga::ShaderStage::Compute, entry.name.as_str()));
             let constants = PipelineConstants::default();
-            let (module, info) = process_overrides(reflection.module(), reflection.info(), stage, &constants)
+            let (module, info) = process_overrides(&reflection.module, &reflection.info, stage, &constants)
                 .expect("overrides");
             check(name, &entry.name, &module, &info);
         }
@@ -95,7 +95,7 @@ fn a_broken_shader_is_refused_with_its_line() {
 fn params_are_numbers_with_names_and_no_padding() {
     for name in shader_names() {
         let reflection = Reflection::of(name, &shader_source(name).expect("source")).expect("valid");
-        let module = reflection.module();
+        let module = &reflection.module;
         for entry in &module.entry_points {
             // That the layout is one to be filled by name is checked here.
             reflection.entry(&entry.name).unwrap_or_else(|e| panic!("{name}/{}: {e}", entry.name));

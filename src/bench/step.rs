@@ -5,7 +5,7 @@ use crate::engine::device::Device;
 use crate::engine::exchange::Alone;
 use crate::engine::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
 use crate::engine::ops::{Input, Over};
-use crate::engine::optim::{Optimizer, Sgd, SgdConfig};
+use crate::engine::optim::{OptimConfig, Optimizer, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rand::{SeedableRng, rngs::StdRng};
@@ -60,7 +60,7 @@ impl fmt::Display for StepConfig {
 pub struct TrainingStep {
     /// The network.
     pub net: ResNet,
-    optimizer: Sgd,
+    optimizer: Optimizer,
     images: Tensor,
     half: bool,
 }
@@ -75,7 +75,7 @@ impl TrainingStep {
         let images = super::ops::tensors(device, &[Input::normal([batch, size, size, 3])])?.swap_remove(0);
         Ok(TrainingStep {
             net: network(device, architecture, width)?,
-            optimizer: Sgd::new(SgdConfig::default()),
+            optimizer: OptimConfig::Sgd(SgdConfig::default()).build(),
             images,
             half,
         })

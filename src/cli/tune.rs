@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let device = Device::open(&args.device)?;
     let place = format!("--device {}", args.device);
     let gpu = match &device {
-        Device::Gpu(gpu) if !gpu.is_cpu() => gpu,
+        Device::Gpu(gpu) if !gpu.is_cpu => gpu,
         _ => {
             let advice = "`vista devices` lists the GPUs; other devices have one kernel for each op and need no tuning";
             return Err(Error::input(format!("{} is not a GPU", device.name()), place, advice));

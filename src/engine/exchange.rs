@@ -10,7 +10,7 @@
 //!
 //! **The test.** `tests/exchange.rs`: two ranks with half of a batch each have the values and gradients of one with the whole.
 
-use crate::engine::tensor::{Shape, Tensor};
+use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use std::fmt::Debug;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -37,9 +37,8 @@ pub trait Exchange: Debug {
         let Some(rows) = x.shape().first() else {
             return Err(Error::shape("gather", "a scalar has no rows"));
         };
-        let mut dims = x.shape().to_vec();
-        dims[0] = rows * self.ranks();
-        Tensor::from_f64(x.device(), Shape::from(dims), &self.values(x)?.concat())
+        let shape = x.shape().with_rows(rows * self.ranks());
+        Tensor::from_f64(x.device(), shape, &self.values(x)?.concat())
     }
 
     /// The sum over ranks of tensors of one shape, added in rank order.

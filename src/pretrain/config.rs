@@ -264,7 +264,7 @@ impl Config {
     }
 
     /// The optimiser.
-    pub fn optimizer(&self) -> Box<dyn Optimizer> {
+    pub fn optimizer(&self) -> Optimizer {
         let OptimizerConfig { name, momentum, weight_decay, trust, exclude_1d, .. } = self.optimizer;
         let config = match name {
             OptimizerName::Sgd => OptimConfig::Sgd(SgdConfig { momentum, weight_decay, nesterov: false }),

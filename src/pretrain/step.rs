@@ -22,7 +22,7 @@ pub struct Learner<N = ResNet> {
     /// The method: heads, momentum copy, queue, loss.
     pub method: Training,
     /// The optimiser and its buffers.
-    pub optimizer: Box<dyn Optimizer>,
+    pub optimizer: Optimizer,
     /// Groups of batch norm, and the rows that pass through the encoder at a time.
     pub passes: Passes,
     /// Whether the query encoder's activations wait for their backward as f16. See [`Tape::half`].

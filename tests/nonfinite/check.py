@@ -29,7 +29,7 @@ KNOWN = {
     r"bce_with_logits/.* input[01] -?inf": "infinite logits and targets: PyTorch adds (1 - y) x and a softplus",
     r"bce_with_logits/large logits dy -?inf": "sigmoid(x) - 1 cancels to 0, which PyTorch multiplies by infinity",
     r"bilinear_resize/": "a pixel of weight 0 is not read: a resize to the same size changes no bit",
-    r"(conv2d|norm_conv2d|winograd)/.* input1 (NaN|-?inf)": "zeros around dy are multiplied by the weight here",
+    r"(conv2d|norm_conv2d)/.* input1 (NaN|-?inf)": "zeros around dy are multiplied by the weight here",
     r"knn_softmax/.* (input0|dy) ": "rows of one kind alone and infinite negatives, until it is a composition",
     r"smooth_ap/.* dy -?inf": "s (1 - s) of a sigmoid cancels to 0, which PyTorch multiplies by infinity",
     r"top_k/.* NaN": "NaN ranks below everything here, above everything there",
@@ -232,7 +232,8 @@ def forward(op, text, x):
             "Clamp": lambda: x[0].clamp(c[0], c[1]),
         }[kind]()]
     if op == "reduce":
-        over = {"All": None, "Row": -1, "Channel": list(range(x[0].dim() - 1))}[a["over"]]
+        between = list(range(1, x[0].dim() - 1))
+        over = {"All": None, "Row": -1, "Channel": [0, *between][: x[0].dim() - 1], "Pixels": between}[a["over"]]
         if over == []:
             return [x[0] * 1.0]
         reduce = torch.mean if a["mean"] else torch.sum
@@ -242,8 +243,6 @@ def forward(op, text, x):
         return [y + x[2] if len(x) > 2 else y]
     if op == "conv2d":
         return [conv(x[0], x[1], a, *x[2:])]
-    if op == "winograd":
-        return [conv(x[0], x[1], {"stride": 1, "padding": a["padding"], "dilation": 1}, *x[2:])]
     if op == "smooth_ap":
         return [smooth_ap(x[0], a["views"], a["tau"])]
     if op == "coefficients":
@@ -270,8 +269,6 @@ def forward(op, text, x):
     if op == "max_pool":
         y = F.max_pool2d(x[0].permute(0, 3, 1, 2), a["kernel"], a["stride"], a["padding"])
         return [y.permute(0, 2, 3, 1)]
-    if op == "avg_pool":
-        return [x[0].mean((1, 2))]
     if op == "l2_normalize":
         return [l2_normalize(x[0])]
     if op == "gather_rows":

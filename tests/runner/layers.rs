@@ -25,6 +25,7 @@ pub fn conv2d(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         stride: case.pair("stride"),
         padding: case.pair("padding"),
         dilation: case.pair("dilation"),
+        algorithm: None,
     };
     let inputs: &[&str] = if case.flag("bias") { &["x", "weight", "bias"] } else { &["x", "weight"] };
     case.differentiate(device, inputs, |tape, x| {

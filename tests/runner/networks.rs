@@ -5,7 +5,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use vista::engine::autograd::{Grads, Observation, Tape, Var};
 use vista::engine::nn::{Mode, Module, Param, ResNet, ResNetConfig};
 use vista::engine::ops::Over;
-use vista::engine::optim::{Optimizer, Sgd, SgdConfig};
+use vista::engine::optim::{OptimConfig, SgdConfig};
 use vista::{Device, Result, Tensor};
 
 fn hash_uniform(tensor: u64, index: u64) -> f64 {
@@ -95,7 +95,7 @@ pub fn trajectory(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let net = build(case, device)?;
     let x = case.input("x", device);
     let [momentum, weight_decay] = ["momentum", "weight_decay"].map(|key| case.number(key));
-    let mut sgd = Sgd::new(SgdConfig { momentum, weight_decay, nesterov: false });
+    let mut sgd = OptimConfig::Sgd(SgdConfig { momentum, weight_decay, nesterov: false }).build();
     let mut losses = Vec::new();
     for step in 0..=case.whole("steps") {
         let (_, loss, grads) = train_pass(&net, &x)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vista::engine::autograd::Var;
 use vista::engine::nn::{Backbone, BatchNorm, Conv2d, Mode, Module, Param};
 use vista::engine::ops::{GatherRows, run};
-use vista::engine::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+use vista::engine::optim::{AdamConfig, OptimConfig, SgdConfig};
 use vista::pretrain::method::Method;
 use vista::pretrain::methods::mls::{Mls, pseudo_labels};
 use vista::pretrain::methods::moco::Moco;
@@ -73,7 +73,7 @@ fn name_in_file(param: &Param) -> String {
 fn learner(
     case: &GoldenCase,
     device: &Device,
-    optimizer: Box<dyn Optimizer>,
+    optimizer: OptimConfig,
     method: impl FnOnce([usize; 2]) -> Arc<dyn Method>,
 ) -> Result<Learner<TinyNet>> {
     let shape = |name: &str| case.find(&format!("in.param.{name}.weight")).map(|array| array.shape.clone());
@@ -87,7 +87,7 @@ fn learner(
     let learner = Learner {
         net,
         method,
-        optimizer,
+        optimizer: optimizer.build(),
         passes,
         half: false,
         exchange: std::rc::Rc::new(vista::engine::exchange::Alone),
@@ -125,8 +125,8 @@ pub fn momentum_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let queue_z = case.input("queue_z", device);
     let (slots, k) = (queue_z.shape()[0], if is_mls { case.whole("k") } else { 0 });
     let [momentum, weight_decay] = ["momentum", "weight_decay"].map(|name| case.number(name));
-    let sgd = Sgd::new(SgdConfig { momentum, weight_decay, nesterov: case.flag("nesterov") });
-    let mut learner = learner(case, device, Box::new(sgd), |[hidden, projection]| match is_mls {
+    let sgd = OptimConfig::Sgd(SgdConfig { momentum, weight_decay, nesterov: case.flag("nesterov") });
+    let mut learner = learner(case, device, sgd, |[hidden, projection]| match is_mls {
         true => {
             let lambda = case.number("lambda") as f32;
             Arc::new(Mls { tau, k, lambda, queue: slots, m, projection, hidden, ..Mls::default() })
@@ -183,9 +183,9 @@ fn positives(learner: &Learner<TinyNet>, views: &Batch, k: usize) -> Result<Vec<
 pub fn s2r2_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let [beta1, beta2, eps, weight_decay] =
         ["beta1", "beta2", "eps", "weight_decay"].map(|key| case.number(key));
-    let adam = Adam::new(AdamConfig { beta1, beta2, eps, weight_decay });
+    let adam = OptimConfig::Adam(AdamConfig { beta1, beta2, eps, weight_decay });
     let tau = case.number("tau") as f32;
-    let mut learner = learner(case, device, Box::new(adam), |[hidden, projection]| {
+    let mut learner = learner(case, device, adam, |[hidden, projection]| {
         Arc::new(S2r2 { tau, views: case.whole("k"), projection, hidden })
     })?;
     let now = Now { lr: case.number("lr"), ..Now::default() };

@@ -1,8 +1,8 @@
 //! Gradients: what `backward` returns.
 
-use super::{Param, Var};
+use super::Param;
 use crate::engine::exchange::Exchange;
-use crate::engine::ops::{Map, run};
+use crate::engine::ops::added;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -10,21 +10,12 @@ use std::collections::BTreeMap;
 /// Gradients with respect to the leaves of one tape.
 #[derive(Debug)]
 pub struct Grads {
-    by_node: Vec<Option<Tensor>>,
+    pub(super) by_node: Vec<Option<Tensor>>,
     /// Nodes by parameter, in an order that is the same in each step: so its buffers are.
-    params: BTreeMap<u64, usize>,
+    pub(super) params: BTreeMap<u64, usize>,
 }
 
 impl Grads {
-    pub(super) fn new(by_node: Vec<Option<Tensor>>, params: BTreeMap<u64, usize>) -> Grads {
-        Grads { by_node, params }
-    }
-
-    /// The gradient with respect to a leaf; `None` if the result does not depend on it.
-    pub fn of(&self, leaf: &Var) -> Option<&Tensor> {
-        self.by_node.get(leaf.id()?)?.as_ref()
-    }
-
     /// The gradient with respect to a parameter; `None` if the result does not depend on it.
     pub fn of_param(&self, param: &Param) -> Option<&Tensor> {
         self.by_node.get(*self.params.get(&param.id())?)?.as_ref()
@@ -63,13 +54,7 @@ impl Grads {
         for (param, node) in params {
             let Some(more) = by_node[node].take() else { continue };
             match self.params.get(&param) {
-                Some(&at) => {
-                    let sum = match self.by_node[at].take() {
-                        Some(d) => run(&Map::Add, &[&d, &more])?.swap_remove(0),
-                        None => more,
-                    };
-                    self.by_node[at] = Some(sum);
-                }
+                Some(&at) => self.by_node[at] = Some(added(self.by_node[at].take(), more)?),
                 None => {
                     self.params.insert(param, self.by_node.len());
                     self.by_node.push(Some(more));

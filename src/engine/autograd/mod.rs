@@ -6,6 +6,5 @@ mod tape;
 mod var;
 
 pub use grads::Grads;
-pub use param::{Param, RunningStatistics};
-pub use tape::{Observation, Tape};
-pub use var::Var;
+pub use param::{Observation, Param, RunningStatistics};
+pub use tape::{Tape, Var};

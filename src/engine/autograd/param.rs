@@ -1,8 +1,10 @@
-//! Parameters: the leaves that outlive a tape.
+//! Parameters: the leaves that outlive a tape; running statistics and what moves them.
 
+use crate::engine::ops::{Update, run};
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::{Error, Result};
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -84,4 +86,53 @@ pub struct RunningStatistics {
     pub mean: Param,
     /// `[C]`, 1 at first; moves towards the *unbiased* batch variance.
     pub var: Param,
+}
+
+/// Batch statistics that a batch norm has seen; the training step moves the running ones by them.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The running statistics to move.
+    pub running: RunningStatistics,
+    /// Means and biased variances of each group, `[2, groups, C]`.
+    pub statistics: Tensor,
+    /// Values per group and channel, of all ranks.
+    pub count: usize,
+    /// Weight of the batch: `running = (1 - momentum) running + momentum batch`.
+    pub momentum: f32,
+}
+
+impl Observation {
+    /// Moves the running statistics of many batch norms: the mean towards the mean over groups, the variance towards
+    /// the mean over groups of the unbiased variance (times `count / (count - 1)`). A batch norm that was seen several
+    /// times moves once for each, in order.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn apply(observations: &[Observation]) -> Result<()> {
+        let mut rest = observations;
+        while let Some(first) = rest.first() {
+            let mut seen = HashSet::new();
+            let fits = |o: &&Observation| {
+                seen.insert(o.running.mean.id())
+                    && o.momentum == first.momentum
+                    && o.statistics.shape()[1] == first.statistics.shape()[1]
+            };
+            let (now, later) = rest.split_at(rest.iter().take_while(fits).count());
+            rest = later;
+            Observation::apply_once(now)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the statistics of batch norms that are all different.
+    fn apply_once(all: &[Observation]) -> Result<()> {
+        let params: Vec<&Param> = all.iter().flat_map(|o| [&o.running.mean, &o.running.var]).collect();
+        let values: Vec<Tensor> = params.iter().map(|p| p.get()).collect();
+        let running = Tensor::pack(&values.iter().collect::<Vec<_>>())?;
+        let op = Update::Running { momentum: all[0].momentum, counts: all.iter().map(|o| o.count).collect() };
+        let statistics = all.iter().map(|o| &o.statistics);
+        let moved = run(&op, &[&running].into_iter().chain(statistics).collect::<Vec<_>>())?.swap_remove(0);
+        let shapes: Vec<_> = values.iter().map(|value| value.shape().clone()).collect();
+        params.iter().zip(moved.unpack(&shapes)?).try_for_each(|(param, value)| param.set(value))
+    }
 }

@@ -1,69 +1,20 @@
-//! The tape: a list of the ops of one forward pass.
+//! The tape, a list of the ops of one forward pass, and variables: a value and its place on it.
 
-use super::{Grads, Param, RunningStatistics, Var};
+use super::{Grads, Observation, Param};
 use crate::engine::device::Device;
 use crate::engine::exchange::Exchange;
-use crate::engine::ops::{Map, Op, Packed, Saved, Update, run};
-use crate::engine::tensor::Tensor;
+use crate::engine::ops::{Keep, Kept, Op, Packed, Saved, added};
+use crate::engine::tensor::{Shape, Tensor};
 use crate::error::{Error, Result};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 /// One entry: a leaf, or an op with what its backward needs.
 #[derive(Debug)]
-pub(super) enum Node {
+enum Node {
     Leaf,
     Op { op: Box<dyn Op>, inputs: Vec<Option<usize>>, saved: Saved },
-}
-
-/// Batch statistics that a batch norm has seen; the training step moves the running ones by them.
-#[derive(Clone, Debug)]
-pub struct Observation {
-    /// The running statistics to move.
-    pub running: RunningStatistics,
-    /// Means and biased variances of each group, `[2, groups, C]`.
-    pub statistics: Tensor,
-    /// Values per group and channel, of all ranks.
-    pub count: usize,
-    /// Weight of the batch: `running = (1 - momentum) running + momentum batch`.
-    pub momentum: f32,
-}
-
-impl Observation {
-    /// Moves the running statistics of many batch norms: the mean towards the mean over groups, the variance towards
-    /// the mean over groups of the unbiased variance (times `count / (count - 1)`). A batch norm that was seen several
-    /// times moves once for each, in order.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn apply(observations: &[Observation]) -> Result<()> {
-        let mut rest = observations;
-        while let Some(first) = rest.first() {
-            let mut seen = HashSet::new();
-            let fits = |o: &&Observation| {
-                seen.insert(o.running.mean.id())
-                    && o.momentum == first.momentum
-                    && o.statistics.shape()[1] == first.statistics.shape()[1]
-            };
-            let (now, later) = rest.split_at(rest.iter().take_while(fits).count());
-            rest = later;
-            Observation::apply_once(now)?;
-        }
-        Ok(())
-    }
-
-    /// Moves the statistics of batch norms that are all different.
-    fn apply_once(all: &[Observation]) -> Result<()> {
-        let params: Vec<&Param> = all.iter().flat_map(|o| [&o.running.mean, &o.running.var]).collect();
-        let values: Vec<Tensor> = params.iter().map(|p| p.get()).collect();
-        let running = Tensor::pack(&values.iter().collect::<Vec<_>>())?;
-        let op = Update::Running { momentum: all[0].momentum, counts: all.iter().map(|o| o.count).collect() };
-        let statistics = all.iter().map(|o| &o.statistics);
-        let moved = run(&op, &[&running].into_iter().chain(statistics).collect::<Vec<_>>())?.swap_remove(0);
-        let shapes: Vec<_> = values.iter().map(|value| value.shape().clone()).collect();
-        params.iter().zip(moved.unpack(&shapes)?).try_for_each(|(param, value)| param.set(value))
-    }
 }
 
 /// Activations with fewer elements stay f32 on a tape with half storage.
@@ -131,12 +82,12 @@ impl Tape {
     /// A variable that gradients are wanted for.
     pub fn leaf(&self, value: Tensor) -> Var<'_> {
         let id = self.records.then(|| self.push(Node::Leaf));
-        Var::new(self, id, value)
+        Var { tape: self, id, value }
     }
 
     /// A variable that no gradient flows to.
     pub fn constant(&self, value: Tensor) -> Var<'_> {
-        Var::new(self, None, value)
+        Var { tape: self, id: None, value }
     }
 
     /// A parameter as a leaf: the same leaf each time, so that its uses add up.
@@ -145,7 +96,7 @@ impl Tape {
             return self.constant(param.get());
         }
         let id = *self.params.borrow_mut().entry(param.id()).or_insert_with(|| self.push(Node::Leaf));
-        Var::new(self, Some(id), param.get())
+        Var { tape: self, id: Some(id), value: param.get() }
     }
 
     /// Notes batch statistics for the training step to apply.
@@ -163,8 +114,8 @@ impl Tape {
     /// # Errors
     /// The op's.
     pub fn apply<'t>(&'t self, op: impl Op + 'static, inputs: &[&Var<'t>]) -> Result<(Var<'t>, Vec<Tensor>)> {
-        let made = op.forward(&inputs.iter().map(|v| v.value()).collect::<Vec<_>>())?;
-        self.note(op, inputs, made)
+        let outputs = op.outputs(&inputs.iter().map(|v| v.value()).collect::<Vec<_>>())?;
+        self.record(op, inputs, outputs)
     }
 
     /// Notes an op whose outputs are there already, from a kernel that makes those of several ops at once.
@@ -175,57 +126,53 @@ impl Tape {
         &'t self,
         op: impl Op + 'static,
         inputs: &[&Var<'t>],
-        outputs: Vec<Tensor>,
+        mut outputs: Vec<Tensor>,
     ) -> Result<(Var<'t>, Vec<Tensor>)> {
-        let values: Vec<&Tensor> = inputs.iter().map(|v| v.value()).collect();
-        let saved = op.saved(&values, &outputs);
-        self.note(op, inputs, (outputs, saved))
-    }
-
-    fn note<'t>(
-        &'t self,
-        op: impl Op + 'static,
-        inputs: &[&Var<'t>],
-        (mut outputs, mut saved): (Vec<Tensor>, Saved),
-    ) -> Result<(Var<'t>, Vec<Tensor>)> {
-        let values = inputs.iter().map(|v| v.value());
+        let ids: Vec<Option<usize>> = inputs.iter().map(|v| v.id).collect();
+        let mut id = None;
+        if self.records && ids.iter().any(Option::is_some) {
+            let values: Vec<&Tensor> = inputs.iter().map(|v| v.value()).collect();
+            let mut saved = op.saved(&values, &outputs);
+            let next = self.nodes.borrow().len();
+            let nodes = ids.iter().copied().chain([Some(next)]);
+            self.halve(&mut saved.kept, values.into_iter().chain(&outputs[..1]).zip(nodes))?;
+            id = Some(self.push(Node::Op { op: Box::new(op), inputs: ids, saved }));
+        }
         let extras = outputs.split_off(1);
         let value = outputs.pop().expect("an op has a value");
-        let ids: Vec<Option<usize>> = inputs.iter().map(|v| v.id()).collect();
-        if !self.records || ids.iter().all(Option::is_none) {
-            return Ok((Var::new(self, None, value), extras));
-        }
-        let next = self.nodes.borrow().len();
-        self.halve(&mut saved, values.zip(ids.iter().copied()).chain([(&value, Some(next))]))?;
-        let id = self.push(Node::Op { op: Box::new(op), inputs: ids, saved });
-        Ok((Var::new(self, Some(id), value), extras))
+        Ok((Var { tape: self, id, value }, extras))
     }
 
-    /// Packs the activations among what an op saves, if the tape has half storage. `values` are those that the op has
+    /// Packs the activations among what an op keeps, if the tape has half storage. `values` are those that the op has
     /// read and made, with their nodes.
     fn halve<'a>(
         &self,
-        saved: &mut Saved,
+        kept: &mut [Kept],
         values: impl Iterator<Item = (&'a Tensor, Option<usize>)> + Clone,
     ) -> Result<()> {
         let Some(halves) = &self.halves else { return Ok(()) };
-        saved.halve(|x, coefficients| {
-            match values.clone().find(|(value, _)| value.shares(x)) {
-                _ if x.elements() < LEAST_PACKED => Ok(None),
+        for kept in kept {
+            let (x, coefficients) = match kept {
+                Kept::Whole(Keep::Activation(x)) => (&*x, None),
+                Kept::Whole(Keep::BeforeRelu(x, coefficients)) => (&*x, Some(&*coefficients)),
+                _ => continue,
+            };
+            let node = match values.clone().find(|(value, _)| value.shares(x)) {
+                _ if x.elements() < LEAST_PACKED => continue,
                 // Whoever gave a constant keeps it anyway.
-                Some((_, None)) => Ok(None),
-                Some((_, Some(node))) => {
-                    let mut halves = halves.borrow_mut();
-                    if let Some(packed) = halves.get(&node) {
-                        return Ok(Some(packed.clone()));
-                    }
-                    let packed = Packed::before_relu(x, coefficients)?;
-                    halves.insert(node, packed.clone());
-                    Ok(Some(packed))
-                }
-                None => Ok(Some(Packed::before_relu(x, coefficients)?)),
-            }
-        })
+                Some((_, None)) => continue,
+                Some((_, node)) => node,
+                None => None,
+            };
+            let mut halves = halves.borrow_mut();
+            let packed = match node.and_then(|node| halves.get(&node)) {
+                Some(packed) => packed.clone(),
+                None => Packed::before_relu(x, coefficients)?,
+            };
+            halves.extend(node.map(|node| (node, packed.clone())));
+            *kept = Kept::Half(packed);
+        }
+        Ok(())
     }
 
     fn push(&self, node: Node) -> usize {
@@ -247,7 +194,7 @@ impl Tape {
         while let Some(node) = nodes.pop() {
             pull_back(&node, nodes.len(), &mut grads)?;
         }
-        Ok(Grads::new(grads, self.params.take()))
+        Ok(Grads { by_node: grads, params: self.params.take() })
     }
 
     /// As [`Tape::backward`], but the tape stays as it is, so that other outputs can follow.
@@ -260,7 +207,61 @@ impl Tape {
         for (id, node) in nodes.iter().enumerate().rev() {
             pull_back(node, id, &mut grads)?;
         }
-        Ok(Grads::new(grads, self.params.borrow().clone()))
+        Ok(Grads { by_node: grads, params: self.params.borrow().clone() })
+    }
+}
+
+/// A value on a tape.
+#[derive(Clone, Debug)]
+pub struct Var<'t> {
+    tape: &'t Tape,
+    id: Option<usize>,
+    value: Tensor,
+}
+
+impl<'t> Var<'t> {
+    /// The tape.
+    pub fn tape(&self) -> &'t Tape {
+        self.tape
+    }
+
+    /// The value.
+    pub fn value(&self) -> &Tensor {
+        &self.value
+    }
+
+    /// The value's shape.
+    pub fn shape(&self) -> &Shape {
+        self.value.shape()
+    }
+
+    /// The same value with no gradient flowing back through it.
+    pub fn detach(&self) -> Var<'t> {
+        self.tape.constant(self.value.clone())
+    }
+
+    /// Gradients of this scalar with respect to every leaf; empties the tape.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if this is not a scalar; the ops' errors.
+    pub fn backward(&self) -> Result<Grads> {
+        let one = Tensor::new(self.tape.device(), [], &[1.0])?;
+        self.tape.backward(&[(self, one)])
+    }
+
+    /// Gradients of `sum(dy * self)`; empties the tape.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if `dy` has another shape; the ops' errors.
+    pub fn backward_with(&self, dy: Tensor) -> Result<Grads> {
+        self.tape.backward(&[(self, dy)])
+    }
+}
+
+impl Grads {
+    /// The gradient with respect to a leaf; `None` if the result does not depend on it.
+    pub fn of(&self, leaf: &Var) -> Option<&Tensor> {
+        self.by_node.get(leaf.id?)?.as_ref()
     }
 }
 
@@ -271,8 +272,8 @@ fn seed(nodes: usize, outputs: &[(&Var, Tensor)]) -> Result<Vec<Option<Tensor>>>
             let detail = format!("the gradient is {}, the variable {}", dy.shape(), y.shape());
             return Err(Error::shape("backward", detail));
         }
-        if let Some(id) = y.id() {
-            accumulate(&mut grads[id], dy.clone())?;
+        if let Some(id) = y.id {
+            grads[id] = Some(added(grads[id].take(), dy.clone())?);
         }
     }
     Ok(grads)
@@ -287,16 +288,8 @@ fn pull_back(node: &Node, id: usize, grads: &mut [Option<Tensor>]) -> Result<()>
     let sum = inputs[0].and_then(|id| grads[id].take());
     for (input, dx) in inputs.iter().zip(op.backward_onto(saved, &dy, &wants, sum)?) {
         if let (Some(id), Some(dx)) = (input, dx) {
-            accumulate(&mut grads[*id], dx)?;
+            grads[*id] = Some(added(grads[*id].take(), dx)?);
         }
     }
-    Ok(())
-}
-
-fn accumulate(sum: &mut Option<Tensor>, dx: Tensor) -> Result<()> {
-    *sum = Some(match sum.take() {
-        None => dx,
-        Some(sum) => run(&Map::Add, &[&sum, &dx])?.swap_remove(0),
-    });
     Ok(())
 }

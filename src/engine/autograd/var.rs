@@ -1,71 +1,18 @@
-//! Variables: a value and its place on the tape, with the ops as methods.
+//! The ops as methods of variables.
 
-use super::{Grads, Tape};
+use super::Var;
 use crate::engine::ops::{
-    AvgPool, BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, GatherRows, KnnSoftmax,
-    L2Normalize, Map, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
+    BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, GatherRows, KnnSoftmax, L2Normalize, Map,
+    Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
 };
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::Result;
 
-/// A value on a tape.
-#[derive(Clone, Debug)]
-pub struct Var<'t> {
-    tape: &'t Tape,
-    id: Option<usize>,
-    value: Tensor,
-}
-
 impl<'t> Var<'t> {
-    pub(super) fn new(tape: &'t Tape, id: Option<usize>, value: Tensor) -> Var<'t> {
-        Var { tape, id, value }
-    }
-
-    pub(super) fn id(&self) -> Option<usize> {
-        self.id
-    }
-
-    /// The tape.
-    pub fn tape(&self) -> &'t Tape {
-        self.tape
-    }
-
-    /// The value.
-    pub fn value(&self) -> &Tensor {
-        &self.value
-    }
-
-    /// The value's shape.
-    pub fn shape(&self) -> &Shape {
-        self.value.shape()
-    }
-
-    /// The same value with no gradient flowing back through it.
-    pub fn detach(&self) -> Var<'t> {
-        self.tape.constant(self.value.clone())
-    }
-
-    /// Gradients of this scalar with respect to every leaf; empties the tape.
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] if this is not a scalar; the ops' errors.
-    pub fn backward(&self) -> Result<Grads> {
-        let one = Tensor::new(self.tape.device(), [], &[1.0])?;
-        self.tape.backward(&[(self, one)])
-    }
-
-    /// Gradients of `sum(dy * self)`; empties the tape.
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] if `dy` has another shape; the ops' errors.
-    pub fn backward_with(&self, dy: Tensor) -> Result<Grads> {
-        self.tape.backward(&[(self, dy)])
-    }
-
     fn apply(&self, op: impl Op + 'static, others: &[&Var<'t>]) -> Result<Var<'t>> {
         let mut inputs = vec![self];
         inputs.extend(others);
-        Ok(self.tape.apply(op, &inputs)?.0)
+        Ok(self.tape().apply(op, &inputs)?.0)
     }
 
     /// `self + other`; dimensions that are 1 or missing in one of them are repeated
@@ -212,7 +159,8 @@ impl<'t> Var<'t> {
         self.apply(L2Normalize, &[])
     }
 
-    /// The sum over everything (`[]`), over each row (`[.., C] -> [..]`) or each channel (`[.., C] -> [C]`)
+    /// The sum over everything (`[]`), each row (`[.., C] -> [..]`), each channel (`[.., C] -> [C]`) or the pixels of each image
+    /// (`[n, .., C] -> [n, C]`)
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if there is nothing to add up.
@@ -220,7 +168,8 @@ impl<'t> Var<'t> {
         self.apply(Reduce { over, mean: false }, &[])
     }
 
-    /// The mean over everything (`[]`), over each row (`[.., C] -> [..]`) or each channel (`[.., C] -> [C]`)
+    /// The mean over everything (`[]`), each row (`[.., C] -> [..]`), each channel (`[.., C] -> [C]`) or the pixels of each image
+    /// (`[n, .., C] -> [n, C]`)
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if there is nothing to add up.
@@ -233,7 +182,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// [`crate::Error::Shape`] if the shapes differ.
     pub fn bce_with_logits(&self, targets: &Tensor) -> Result<Var<'t>> {
-        self.apply(BceWithLogits { positives_only: false }, &[&self.tape.constant(targets.clone())])
+        self.apply(BceWithLogits { positives_only: false }, &[&self.tape().constant(targets.clone())])
     }
 
     /// The term of the positives of [`Var::bce_with_logits`], divided by all pairs as well
@@ -241,7 +190,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// [`crate::Error::Shape`] if the shapes differ.
     pub fn bce_positives(&self, targets: &Tensor) -> Result<Var<'t>> {
-        self.apply(BceWithLogits { positives_only: true }, &[&self.tape.constant(targets.clone())])
+        self.apply(BceWithLogits { positives_only: true }, &[&self.tape().constant(targets.clone())])
     }
 
     /// Mean cross-entropy of each positive (1 in `labels` `[B, D]`) over itself and all negatives of its row
@@ -249,7 +198,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// [`crate::Error::Shape`] if the shapes differ.
     pub fn knn_softmax(&self, labels: &Tensor) -> Result<Var<'t>> {
-        self.apply(KnnSoftmax, &[&self.tape.constant(labels.clone())])
+        self.apply(KnnSoftmax, &[&self.tape().constant(labels.clone())])
     }
 
     /// One minus the mean smoothed AP of similarities `[n, n]` with `views` rows per image, and the AP of each query
@@ -257,7 +206,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// [`crate::Error::Shape`] if this is not a square of whole images with at least 2 views each.
     pub fn smooth_ap(&self, views: usize, tau: f32) -> Result<(Var<'t>, Tensor)> {
-        let (loss, mut extras) = self.tape.apply(SmoothAp { views, tau }, &[self])?;
+        let (loss, mut extras) = self.tape().apply(SmoothAp { views, tau }, &[self])?;
         Ok((loss, extras.swap_remove(0)))
     }
 
@@ -266,7 +215,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// [`crate::Error::Shape`] if the shapes do not fit.
     pub fn cross_entropy(&self, labels: &Tensor) -> Result<Var<'t>> {
-        self.apply(CrossEntropy, &[&self.tape.constant(labels.clone())])
+        self.apply(CrossEntropy, &[&self.tape().constant(labels.clone())])
     }
 
     /// Rows `self[index[i]]` over the first dimension; no gradient flows to the index
@@ -274,7 +223,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// [`crate::Error::Shape`] if the index is not a vector.
     pub fn gather_rows(&self, index: &Tensor) -> Result<Var<'t>> {
-        self.apply(GatherRows, &[&self.tape.constant(index.clone())])
+        self.apply(GatherRows, &[&self.tape().constant(index.clone())])
     }
 
     /// `[self, other]` along the last dimension
@@ -320,7 +269,7 @@ impl<'t> Var<'t> {
         padding: [usize; 2],
         dilation: [usize; 2],
     ) -> Result<Var<'t>> {
-        self.apply(Conv2d { stride, padding, dilation }, &[weight])
+        self.apply(Conv2d { stride, padding, dilation, algorithm: None }, &[weight])
     }
 
     /// Maximum over square windows of `[N, H, W, C]`, padded with minus infinity.
@@ -336,7 +285,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// [`crate::Error::Shape`] if there are none.
     pub fn global_avg_pool(&self) -> Result<Var<'t>> {
-        self.apply(AvgPool, &[])
+        self.mean(Over::Pixels)
     }
 
     /// `[N, H, W, C]` at another height and width, by bilinear interpolation without antialiasing

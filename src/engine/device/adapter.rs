@@ -42,14 +42,9 @@ impl AdapterSummary {
         matches!(self.kind, wgpu::DeviceType::DiscreteGpu | wgpu::DeviceType::IntegratedGpu)
     }
 
-    fn rank(&self) -> u32 {
-        match self.kind {
-            wgpu::DeviceType::DiscreteGpu => 0,
-            wgpu::DeviceType::IntegratedGpu => 1,
-            wgpu::DeviceType::VirtualGpu => 2,
-            wgpu::DeviceType::Other => 3,
-            wgpu::DeviceType::Cpu => 4,
-        }
+    fn rank(&self) -> Option<usize> {
+        use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+        [DiscreteGpu, IntegratedGpu, VirtualGpu, Other, Cpu].iter().position(|kind| *kind == self.kind)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The CPU device: pooled memory and a precision; the work itself is in the ops' twins.
 
-use super::pool::{Buffer, CpuPools};
-use super::real::Real;
+use super::pool::{Buffer, Pool, size_class};
 use super::trace::Trace;
+use std::sync::Arc;
 
 /// Which number type the twins run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,28 +13,27 @@ pub enum Precision {
     F64,
 }
 
+/// Elements of either number type: f64, so that they are aligned for both.
+pub(crate) type CpuBuffer = Buffer<Vec<f64>>;
+
 /// The CPU as a device.
 #[derive(Debug)]
 pub struct Cpu {
     /// The twins' number type.
     pub precision: Precision,
-    pub(crate) pools: CpuPools,
+    pub(super) pool: Arc<Pool<Vec<f64>>>,
     pub(super) trace: Trace,
 }
 
 impl Cpu {
     pub(crate) fn new(precision: Precision) -> Cpu {
-        Cpu { precision, pools: CpuPools::default(), trace: Trace::of_cpu() }
+        Cpu { precision, pool: Arc::default(), trace: Trace::of_cpu() }
     }
 
-    /// A pooled buffer with arbitrary contents.
-    pub fn take<T: Real>(&self, count: usize) -> Buffer<T> {
-        T::pool(&self.pools).take(count)
-    }
-
-    /// Bytes in use by tensors, now and at most.
-    pub fn usage(&self) -> (u64, u64) {
-        let (a, b) = (&self.pools.f32.usage, &self.pools.f64.usage);
-        (a.bytes() + b.bytes(), a.peak() + b.peak())
+    /// A pooled buffer for so many elements, with arbitrary (but initialised) contents.
+    pub(crate) fn take(&self, count: usize) -> CpuBuffer {
+        let class = size_class(count);
+        let bytes = class * if self.precision == Precision::F32 { 4 } else { 8 };
+        self.pool.take(class, bytes as u64, || Ok(vec![0.0; bytes / 8])).expect("a vector can be made")
     }
 }

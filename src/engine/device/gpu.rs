@@ -6,19 +6,16 @@
 
 use super::adapter::{self, AdapterSummary};
 use super::cache;
-use super::deferred::{Deferred, Job};
+use super::deferred::{self, Deferred, Sum};
 use super::kernel::Dispatch;
-use super::params::Param;
-use super::pool::{Usage, size_class};
+use super::pool::{Buffer, Pool, size_class};
 use super::recorder::Recorder;
 use super::trace::{self, KernelRun, Trace};
-use super::tuned::{Choice, Class, Tuned};
+use super::tuned::{self, Choice, Class, Tuned};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result, readable_bytes};
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// How to open a GPU.
@@ -34,71 +31,13 @@ pub struct GpuOptions {
     pub cache: Option<PathBuf>,
 }
 
-/// A pooled GPU buffer: goes back to its pool when dropped.
-#[derive(Debug)]
-pub struct GpuBuffer {
-    raw: Option<Raw>,
-    pool: Arc<GpuPool>,
-}
-
-#[derive(Debug)]
-struct Raw {
-    /// `None` in a plan.
-    buffer: Option<wgpu::Buffer>,
-    id: u64,
-    class: usize,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct GpuPool {
-    /// Freed buffers by class and id.
-    free: Mutex<BTreeMap<(usize, u64), Raw>>,
-    usage: Usage,
-    next_id: AtomicU64,
-}
-
-/// Bytes of a buffer of this class: one vec4 is spare, so that kernels may read and write whole ones past an odd end.
-fn class_bytes(class: usize) -> u64 {
-    4 * (class as u64 + 4)
-}
-
-impl GpuPool {
-    /// The freed buffer of a class with the lowest id, so that a step that asks for what the last one asked for gets the
-    /// same buffers, whose bind groups are there.
-    fn take(&self, class: usize) -> Option<Raw> {
-        let mut free = self.free.lock().expect("free lock");
-        let key = free.range((class, 0)..=(class, u64::MAX)).next().map(|(key, _)| *key)?;
-        free.remove(&key)
-    }
-
-    fn put(&self, raw: Raw) {
-        self.free.lock().expect("free lock").insert((raw.class, raw.id), raw);
-    }
-
-    /// Bytes in use, now and at most.
-    pub fn usage(&self) -> (u64, u64) {
-        (self.usage.bytes(), self.usage.peak())
-    }
-}
+/// A pooled buffer of a GPU; `None` in a plan.
+pub(crate) type GpuBuffer = Buffer<Option<wgpu::Buffer>>;
+pub(super) type GpuPool = Pool<Option<wgpu::Buffer>>;
 
 impl GpuBuffer {
-    fn kept(&self) -> &Raw {
-        self.raw.as_ref().expect("a buffer keeps its memory until dropped")
-    }
     pub(super) fn raw(&self) -> &wgpu::Buffer {
-        self.kept().buffer.as_ref().expect("an adapter's buffer has memory")
-    }
-    pub(super) fn id(&self) -> u64 {
-        self.kept().id
-    }
-}
-
-impl Drop for GpuBuffer {
-    fn drop(&mut self) {
-        if let Some(raw) = self.raw.take() {
-            self.pool.usage.sub(class_bytes(raw.class));
-            self.pool.put(raw);
-        }
+        self.as_ref().expect("an adapter's buffer has memory")
     }
 }
 
@@ -106,14 +45,17 @@ impl Drop for GpuBuffer {
 pub struct Gpu {
     /// Facts of the adapter.
     pub summary: AdapterSummary,
-    max_binding: u64,
-    is_cpu: bool,
-    pool: Arc<GpuPool>,
+    /// The most bytes that one binding may hold.
+    pub max_binding: u64,
+    /// Whether the adapter is a software driver, which wants other tilings.
+    pub is_cpu: bool,
+    pub(super) pool: Arc<GpuPool>,
     pub(super) trace: Arc<Trace>,
     deferred: Deferred,
     tuned: Mutex<Tuned>,
     tuned_path: Option<PathBuf>,
-    records: bool,
+    /// Whether ops record their kernels.
+    pub records: bool,
     /// `None` in a plan.
     recorder: Option<Recorder>,
 }
@@ -145,20 +87,9 @@ impl Gpu {
         let recorder = Some(Recorder::open(&adapter, &summary, checked, work_budget, kept, shared)?);
         let file = cache::file_name("tuned", &summary.name, &summary.driver);
         let tuned_path = options.cache.map(|folder| folder.join(file));
-        let tuned = Mutex::new(tuned_path.as_deref().map(Tuned::read).unwrap_or_default());
-        let deferred = Deferred::default();
-        Ok(Gpu {
-            summary,
-            max_binding,
-            is_cpu,
-            pool,
-            trace,
-            deferred,
-            tuned,
-            tuned_path,
-            records: true,
-            recorder,
-        })
+        let tuned = tuned_path.as_deref().map(tuned::read).unwrap_or_default();
+        let plan = Gpu::plan_as(summary, is_cpu, tuned);
+        Ok(Gpu { max_binding, pool, trace, tuned_path, recorder, ..plan })
     }
 
     /// A plan for a discrete GPU that binds 2 GiB at once, as most do.
@@ -211,16 +142,6 @@ impl Gpu {
         self.recorder.is_none()
     }
 
-    /// Whether ops record their kernels.
-    pub fn records(&self) -> bool {
-        self.records
-    }
-
-    /// The most bytes that one binding may hold.
-    pub fn max_binding(&self) -> u64 {
-        self.max_binding
-    }
-
     /// Splits rows of `row` elements into ranges that one binding holds, each starting where a binding may.
     pub fn row_chunks(&self, rows: usize, row: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let most = (self.max_binding as usize / 4 / row.max(1) / 64 * 64).max(64);
@@ -238,16 +159,6 @@ impl Gpu {
         (0..n).step_by(fits).map(|start| start..(start + fits).min(n)).collect()
     }
 
-    /// Whether the adapter is a software driver, which wants other tilings.
-    pub fn is_cpu(&self) -> bool {
-        self.is_cpu
-    }
-
-    /// Bytes in use, now and at most.
-    pub fn usage(&self) -> (u64, u64) {
-        self.pool.usage()
-    }
-
     /// Bind groups that are kept, and those made since it was opened; none in a plan.
     pub fn bind_groups(&self) -> [usize; 2] {
         self.recorder.as_ref().map(Recorder::bind_groups).unwrap_or_default()
@@ -255,12 +166,12 @@ impl Gpu {
 
     /// The tuned choice for a class, if there is one.
     pub fn tuned(&self, class: Class) -> Option<Choice> {
-        self.tuned.lock().expect("tuned lock").get(class)
+        self.tuned.lock().expect("tuned lock").get(&class).copied()
     }
 
     /// Sets the choice for a class until the adapter is closed.
     pub fn set_tuned(&self, class: Class, choice: Choice) {
-        self.tuned.lock().expect("tuned lock").set(class, choice);
+        self.tuned.lock().expect("tuned lock").insert(class, choice);
     }
 
     /// Keeps the choices for later openings of this adapter with this driver; returns the file.
@@ -271,24 +182,25 @@ impl Gpu {
         let Some(path) = &self.tuned_path else {
             return Err(Error::Device("no cache folder: set VISTA_CACHE to one that can be written".into()));
         };
-        self.tuned.lock().expect("tuned lock").write(path)?;
+        tuned::write(&self.tuned.lock().expect("tuned lock"), path)?;
         Ok(path.clone())
     }
 
-    /// Records a job together with later ones of its kind, but before anything that needs what it writes.
-    pub(crate) fn defer(&self, job: Job) -> Result<()> {
-        self.record_jobs(&self.deferred.add(job))
+    /// Records the sum over the first dimension of `parts`, together with later ones but before anything that needs it.
+    pub(crate) fn sum_parts(&self, parts: Tensor, sum: Tensor) -> Result<()> {
+        self.record_sums(&self.deferred.add([parts, sum]))
     }
 
-    fn record_jobs(&self, jobs: &[Job]) -> Result<()> {
-        let Some(Job { record, .. }) = jobs.first() else { return Ok(()) };
-        let tensors: Vec<[Tensor; 2]> = jobs.iter().map(|job| job.tensors.clone()).collect();
-        self.trace.aside(|| record(self, &tensors))
+    fn record_sums(&self, sums: &[Sum]) -> Result<()> {
+        if sums.is_empty() {
+            return Ok(());
+        }
+        self.trace.aside(|| deferred::record(self, sums))
     }
 
-    /// Records all jobs that wait.
+    /// Records all sums that wait.
     fn settle(&self) -> Result<()> {
-        self.record_jobs(&self.deferred.due(|_| true))
+        self.record_sums(&self.deferred.due(|_| true))
     }
 
     /// Records one kernel over the given tensors.
@@ -302,18 +214,13 @@ impl Gpu {
         for (tensor, range) in &dispatch.tensors {
             let bytes = 4 * range.as_ref().map_or(tensor.elements(), |r| r.len()) as u64;
             if bytes > self.max_binding {
-                return Err(Error::Limit {
-                    op: dispatch.shader,
-                    what: "a tensor",
-                    needed: readable_bytes(bytes),
-                    available: readable_bytes(self.max_binding),
-                });
+                return Err(over(dispatch.shader, bytes, self.max_binding));
             }
         }
         let bound = |output: &Tensor| {
             dispatch.tensors.iter().any(|(t, _)| t.gpu_buffer().id() == output.gpu_buffer().id())
         };
-        self.record_jobs(&self.deferred.due(bound))?;
+        self.record_sums(&self.deferred.due(bound))?;
         let traced = match self.trace.is_on() {
             true => Some(self.trace.kernel(KernelRun::of(&dispatch)?)),
             false => None,
@@ -321,51 +228,44 @@ impl Gpu {
         self.recorder.as_ref().map_or(Ok(()), |recorder| recorder.run(&dispatch, traced))
     }
 
-    /// Records a kernel that treats elements on their own, one thread per vec4 in workgroups of 256, in chunks
-    /// that one binding holds. `params` are without the number of vec4s, which is the member `vec4s`.
+    /// Records a kernel over rows that it treats on their own, as many at once as a binding holds and may begin with. Each tensor is
+    /// given with its elements a row (the last row may have fewer); one with 0 is bound whole. `of` makes the dispatch of some rows,
+    /// without its tensors.
     ///
     /// # Errors
-    /// [`Error::Device`] if the kernel can't be built.
-    pub fn run_flat(
+    /// As [`Gpu::run`].
+    pub fn run_rows<'a>(
         &self,
-        shader: &'static str,
-        entry: &'static str,
-        constants: &[(&'static str, f64)],
-        tensors: &[&Tensor],
-        params: &[Param],
+        rows: usize,
+        tensors: &[(&'a Tensor, usize)],
+        of: impl Fn(&Range<usize>) -> Dispatch<'a>,
     ) -> Result<()> {
-        for range in self.row_chunks(tensors[0].elements(), 1) {
-            let vec4s = range.len().div_ceil(4);
-            let params = [params, &[("vec4s", vec4s.into())]].concat();
-            self.run(Dispatch {
-                constants: constants.to_vec(),
-                tensors: tensors.iter().map(|t| (*t, Some(range.clone()))).collect(),
-                ..Dispatch::new(shader, entry, &params, &[], vec4s.div_ceil(256))
-            })?;
-        }
-        Ok(())
+        let sizes: Vec<usize> = tensors.iter().map(|(_, size)| *size).collect();
+        self.batches(rows, &sizes).into_iter().try_for_each(|rows| {
+            let part = |tensor: &Tensor, size: usize| {
+                (size > 0).then(|| rows.start * size..tensor.elements().min(rows.end * size))
+            };
+            let tensors = tensors.iter().map(|&(tensor, size)| (tensor, part(tensor, size))).collect();
+            self.run(Dispatch { tensors, ..of(&rows) })
+        })
     }
 
-    /// Records a copy of `count` elements.
-    pub(crate) fn copy(
-        &self,
-        from: &GpuBuffer,
-        from_at: usize,
-        into: &GpuBuffer,
-        into_at: usize,
-        count: usize,
-    ) -> Result<()> {
+    /// Records a copy of all elements to those of another tensor from `at` on.
+    pub(crate) fn copy(&self, from: &Tensor, into: &Tensor, at: usize) -> Result<()> {
         self.settle()?;
         if let Some(recorder) = &self.recorder {
-            recorder.copy(from, 4 * from_at as u64, into, 4 * into_at as u64, 4 * count as u64);
+            let [from_at, into_at] = [from.start(), into.start() + at].map(|at| 4 * at as u64);
+            let (source, target) = (from.gpu_buffer(), into.gpu_buffer());
+            recorder.copy(source, from_at, target, into_at, 4 * from.elements() as u64);
         }
         Ok(())
     }
 
-    /// Records zeroing of elements.
-    pub(crate) fn clear(&self, buffer: &GpuBuffer, elements: Range<usize>) {
+    /// Records zeroing of some elements.
+    pub(crate) fn clear(&self, tensor: &Tensor, elements: Range<usize>) {
         if let (Some(recorder), false) = (&self.recorder, elements.is_empty()) {
-            recorder.clear(buffer, 4 * elements.start as u64, 4 * elements.len() as u64);
+            let at = 4 * (tensor.start() + elements.start) as u64;
+            recorder.clear(tensor.gpu_buffer(), at, 4 * elements.len() as u64);
         }
     }
 
@@ -375,25 +275,13 @@ impl Gpu {
     /// [`Error::Limit`] if it is larger than the adapter's largest buffer; [`Error::Device`] if there is no memory for it.
     pub(crate) fn take(&self, count: usize) -> Result<GpuBuffer> {
         let class = size_class(count);
-        let bytes = class_bytes(class);
+        // One vec4 is spare, so that kernels may read and write whole ones past an odd end.
+        let bytes = 4 * (class as u64 + 4);
         if bytes > self.summary.max_buffer {
-            return Err(Error::Limit {
-                op: "tensor",
-                what: "a tensor",
-                needed: readable_bytes(bytes),
-                available: readable_bytes(self.summary.max_buffer),
-            });
+            return Err(over("tensor", bytes, self.summary.max_buffer));
         }
-        let raw = match self.pool.take(class) {
-            Some(raw) => raw,
-            None => Raw {
-                buffer: self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)).transpose()?,
-                id: self.pool.next_id.fetch_add(1, Ordering::Relaxed),
-                class,
-            },
-        };
-        self.pool.usage.add(bytes);
-        Ok(GpuBuffer { raw: Some(raw), pool: self.pool.clone() })
+        let make = || self.recorder.as_ref().map(|recorder| recorder.buffer(bytes)).transpose();
+        self.pool.take(class, bytes, make)
     }
 
     /// A buffer holding `values`.
@@ -432,4 +320,9 @@ impl Gpu {
         self.settle()?;
         self.recorder.as_ref().map_or(Ok(()), Recorder::wait)
     }
+}
+
+fn over(op: &'static str, needed: u64, available: u64) -> Error {
+    let [needed, available] = [needed, available].map(readable_bytes);
+    Error::Limit { op, what: "a tensor", needed, available }
 }

@@ -21,7 +21,7 @@ pub struct Dispatch<'a> {
     /// Values of pipeline-overridable constants.
     pub constants: Vec<(&'static str, f64)>,
     /// The values of the uniform struct (binding 0), by name.
-    pub params: &'a [Param],
+    pub params: Vec<Param>,
     /// Tensors in the order of their binding numbers; a range binds only those elements (its start must be a
     /// multiple of 64).
     pub tensors: Vec<(&'a Tensor, Option<Range<usize>>)>,
@@ -36,26 +36,13 @@ impl<'a> Dispatch<'a> {
     pub fn new(
         shader: &'static str,
         entry: &'static str,
-        params: &'a [Param],
+        params: impl Into<Vec<Param>>,
         tensors: &[&'a Tensor],
         groups: usize,
     ) -> Dispatch<'a> {
+        let (params, groups) = (params.into(), groups as u64);
         let tensors = tensors.iter().map(|t| (*t, None)).collect();
-        Dispatch { shader, entry, constants: Vec::new(), params, tensors, groups: groups as u64, work: 0 }
-    }
-
-    /// A dispatch without constants over the same rows of each tensor (one of [`crate::engine::device::Gpu::row_chunks`]).
-    pub fn rows(
-        shader: &'static str,
-        entry: &'static str,
-        params: &'a [Param],
-        tensors: &[&'a Tensor],
-        rows: &Range<usize>,
-        groups: usize,
-    ) -> Dispatch<'a> {
-        let part = |t: &Tensor| rows.start * t.shape().row()..rows.end * t.shape().row();
-        let tensors = tensors.iter().map(|t| (*t, Some(part(t)))).collect();
-        Dispatch { shader, entry, constants: Vec::new(), params, tensors, groups: groups as u64, work: 0 }
+        Dispatch { shader, entry, constants: Vec::new(), params, tensors, groups, work: 0 }
     }
 }
 
@@ -112,7 +99,7 @@ impl Kernel {
     /// Appends the uniform struct of a dispatch.
     pub fn write_params(&self, dispatch: &Dispatch, into: &mut Vec<u8>) {
         match &self.slots.params {
-            Some(layout) => layout.write(dispatch.shader, dispatch.params, into),
+            Some(layout) => layout.write(dispatch.shader, &dispatch.params, into),
             None => assert!(dispatch.params.is_empty(), "{}.wgsl: has no params", dispatch.shader),
         }
     }
@@ -238,8 +225,10 @@ pub(super) fn reflect(shader: &'static str) -> Result<Arc<Reflection>> {
 /// What the entry points of a shader file bind.
 pub struct Reflection {
     shader: &'static str,
-    module: naga::Module,
-    info: naga::valid::ModuleInfo,
+    /// The parsed module.
+    pub module: naga::Module,
+    /// The validator's findings.
+    pub info: naga::valid::ModuleInfo,
 }
 
 /// What one entry point binds.
@@ -286,16 +275,6 @@ impl Reflection {
             .validate(&module)
             .map_err(|e| Error::Device(format!("{shader}.wgsl: {}", e.emit_to_string(source))))?;
         Ok(Reflection { shader, module, info })
-    }
-
-    /// The parsed module.
-    pub fn module(&self) -> &naga::Module {
-        &self.module
-    }
-
-    /// The validator's findings.
-    pub fn info(&self) -> &naga::valid::ModuleInfo {
-        &self.info
     }
 
     /// What an entry point binds.

@@ -141,8 +141,8 @@ impl Device {
     /// Bytes of tensors in use, now and at most.
     pub fn usage(&self) -> (u64, u64) {
         match self {
-            Device::Cpu(cpu) => cpu.usage(),
-            Device::Gpu(gpu) => gpu.usage(),
+            Device::Cpu(cpu) => cpu.pool.usage(),
+            Device::Gpu(gpu) => gpu.pool.usage(),
         }
     }
 
@@ -150,7 +150,7 @@ impl Device {
     /// each kernel costs a dispatch; one on the CPU, where a call costs nothing and a copy takes memory.
     pub fn bundle(&self) -> usize {
         match self {
-            Device::Gpu(gpu) if gpu.records() => usize::MAX,
+            Device::Gpu(gpu) if gpu.records => usize::MAX,
             _ => 1,
         }
     }
@@ -180,12 +180,5 @@ impl Device {
     /// Ends what [`Device::start_trace`] started.
     pub fn stop_trace(&self) {
         self.trace().stop();
-    }
-
-    pub(crate) fn gpu(&self) -> &Arc<Gpu> {
-        match self {
-            Device::Gpu(gpu) => gpu,
-            Device::Cpu(_) => panic!("a GPU device was expected"),
-        }
     }
 }

@@ -1,9 +1,11 @@
-//! Buffer reuse: a freed buffer waits for the next request of its size class; bytes in use are counted.
+//! Memory that is used again: what is freed waits for the next request of its size class; bytes in use are counted.
 //!
-//! One pool for each kind of memory (CPU f32, CPU f64, GPU). Size classes keep one eighth of a power of
+//! One pool for each device, of vectors or of a GPU's buffers. Size classes keep one eighth of a power of
 //! two apart, so a step that repeats the last one's shapes allocates nothing.
 
-use std::collections::HashMap;
+use crate::error::Result;
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -14,123 +16,88 @@ pub fn size_class(count: usize) -> usize {
     count.div_ceil(step) * step
 }
 
-/// Bytes handed out now, and the most ever.
+/// The memory of one device, in pieces of type `M`.
 #[derive(Debug, Default)]
-pub struct Usage {
+pub struct Pool<M> {
+    /// What was freed, by class and id.
+    free: Mutex<BTreeMap<(usize, u64), M>>,
+    next_id: AtomicU64,
     bytes: AtomicU64,
     peak: AtomicU64,
 }
 
-impl Usage {
-    /// Counts bytes as handed out.
-    pub fn add(&self, bytes: u64) {
+impl<M> Pool<M> {
+    /// Memory of a size class, of so many bytes, with arbitrary contents: of what was freed the one with the lowest id, so that a
+    /// step that asks for what the last one asked for gets the same, whose bind groups are there; else what `make` gives.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn take(
+        self: &Arc<Self>,
+        class: usize,
+        bytes: u64,
+        make: impl FnOnce() -> Result<M>,
+    ) -> Result<Buffer<M>> {
+        let freed = {
+            let mut free = self.free.lock().expect("free lock");
+            let key = free.range((class, 0)..=(class, u64::MAX)).next().map(|(key, _)| *key);
+            key.and_then(|key| free.remove_entry(&key))
+        };
+        let (key, memory) = match freed {
+            Some(freed) => freed,
+            None => {
+                let memory = make()?;
+                ((class, self.next_id.fetch_add(1, Ordering::Relaxed)), memory)
+            }
+        };
         let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(now, Ordering::Relaxed);
+        Ok(Buffer { memory: Some(memory), key, bytes, pool: self.clone() })
     }
-    /// Counts bytes as returned.
-    pub fn sub(&self, bytes: u64) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-    /// Bytes handed out now.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-    /// The most bytes that were ever handed out at once.
-    pub fn peak(&self) -> u64 {
-        self.peak.load(Ordering::Relaxed)
+
+    /// Bytes in use, now and at most.
+    pub fn usage(&self) -> (u64, u64) {
+        (self.bytes.load(Ordering::Relaxed), self.peak.load(Ordering::Relaxed))
     }
 }
 
-/// Freed objects by size class.
+/// Pooled memory: goes back to its pool when dropped.
 #[derive(Debug)]
-pub struct FreeList<B>(Mutex<HashMap<usize, Vec<B>>>);
+pub struct Buffer<M> {
+    /// `None` once it is dropped.
+    memory: Option<M>,
+    key: (usize, u64),
+    bytes: u64,
+    pool: Arc<Pool<M>>,
+}
 
-impl<B> Default for FreeList<B> {
-    fn default() -> Self {
-        FreeList(Mutex::new(HashMap::new()))
+impl<M> Buffer<M> {
+    /// A number of its own among all of the pool.
+    pub fn id(&self) -> u64 {
+        self.key.1
     }
 }
 
-impl<B> FreeList<B> {
-    /// A freed object of this class, if one waits.
-    pub fn take(&self, class: usize) -> Option<B> {
-        self.0.lock().expect("free list lock").get_mut(&class).and_then(Vec::pop)
-    }
-    /// Gives an object back.
-    pub fn put(&self, class: usize, object: B) {
-        self.0.lock().expect("free list lock").entry(class).or_default().push(object);
+impl<M> Deref for Buffer<M> {
+    type Target = M;
+    fn deref(&self) -> &M {
+        self.memory.as_ref().expect("a buffer keeps its memory until dropped")
     }
 }
 
-/// The pool of one CPU number type.
-#[derive(Debug, Default)]
-pub struct Pool<T> {
-    free: FreeList<Vec<T>>,
-    /// Bytes in use.
-    pub usage: Usage,
-}
-
-impl<T: bytemuck::Pod> Pool<T> {
-    /// A buffer of `count` elements with arbitrary (but initialised) contents.
-    pub fn take(self: &Arc<Self>, count: usize) -> Buffer<T> {
-        let class = size_class(count);
-        let mut data = self.free.take(class).unwrap_or_else(|| {
-            // LIMIT: the class, not the count, is reserved, so the vector never reallocates.
-            let mut fresh = Vec::with_capacity(class);
-            fresh.resize(class, T::zeroed());
-            fresh
-        });
-        data.resize(class, T::zeroed());
-        data.truncate(count);
-        self.usage.add((class * size_of::<T>()) as u64);
-        Buffer { data, class, pool: self.clone() }
+impl<M> DerefMut for Buffer<M> {
+    fn deref_mut(&mut self) -> &mut M {
+        self.memory.as_mut().expect("a buffer keeps its memory until dropped")
     }
 }
 
-/// A pooled vector: goes back to its pool when dropped.
-#[derive(Debug)]
-pub struct Buffer<T: bytemuck::Pod> {
-    data: Vec<T>,
-    class: usize,
-    pool: Arc<Pool<T>>,
-}
-
-impl<T: bytemuck::Pod> Buffer<T> {
-    /// A copy of some elements in a buffer of its own.
-    pub fn copy(&self, elements: std::ops::Range<usize>) -> Buffer<T> {
-        let mut copy = self.pool.take(elements.len());
-        copy.copy_from_slice(&self.data[elements]);
-        copy
-    }
-}
-
-impl<T: bytemuck::Pod> std::ops::Deref for Buffer<T> {
-    type Target = [T];
-    fn deref(&self) -> &[T] {
-        &self.data
-    }
-}
-
-impl<T: bytemuck::Pod> std::ops::DerefMut for Buffer<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.data
-    }
-}
-
-impl<T: bytemuck::Pod> Drop for Buffer<T> {
+impl<M> Drop for Buffer<M> {
     fn drop(&mut self) {
-        self.pool.usage.sub((self.class * size_of::<T>()) as u64);
-        self.pool.free.put(self.class, std::mem::take(&mut self.data));
+        self.pool.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some(memory) = self.memory.take() {
+            self.pool.free.lock().expect("free lock").insert(self.key, memory);
+        }
     }
-}
-
-/// The pools of a CPU device.
-#[derive(Debug, Default)]
-pub struct CpuPools {
-    /// f32 buffers.
-    pub f32: Arc<Pool<f32>>,
-    /// f64 buffers.
-    pub f64: Arc<Pool<f64>>,
 }
 
 #[cfg(test)]
@@ -147,12 +114,15 @@ mod tests {
 
     #[test]
     fn a_freed_buffer_is_used_again_and_bytes_in_use_return_to_zero() {
-        let pool = Arc::new(Pool::<f32>::default());
-        let first = pool.take(1000);
+        let pool = Arc::new(Pool::<Vec<f64>>::default());
+        let take = || pool.take(1024, 4096, || Ok(vec![0.0; 512])).expect("memory");
+        let (first, second) = (take(), take());
         let address = first.as_ptr();
-        assert_eq!(pool.usage.bytes(), 4 * size_class(1000) as u64);
+        assert_eq!(pool.usage(), (8192, 8192));
+        drop(second);
         drop(first);
-        assert_eq!(pool.usage.bytes(), 0);
-        assert_eq!(pool.take(999).as_ptr(), address);
+        assert_eq!(pool.usage(), (0, 8192));
+        assert_eq!(take().as_ptr(), address, "the one with the lowest id");
+        assert_ne!(pool.take(1088, 4352, || Ok(vec![0.0; 544])).expect("memory").as_ptr(), address);
     }
 }

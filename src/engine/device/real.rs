@@ -1,9 +1,5 @@
 //! The two number types of the CPU twins.
 
-use super::pool::{Buffer, CpuPools, Pool};
-use crate::engine::tensor::Storage;
-use std::sync::Arc;
-
 /// f32 (the CPU device) or f64 (the definition that gradient checks differentiate).
 pub trait Real:
     num_traits::Float
@@ -27,15 +23,6 @@ pub trait Real:
     fn from_word(word: u32) -> Self;
     /// The bits that [`Real::from_word`] has put in.
     fn to_word(self) -> u32;
-    #[doc(hidden)]
-    fn pool(pools: &CpuPools) -> &Arc<Pool<Self>>;
-    #[doc(hidden)]
-    fn wrap(buffer: Arc<Buffer<Self>>) -> Storage;
-    #[doc(hidden)]
-    fn unwrap(storage: &Storage) -> &Buffer<Self>;
-    /// The buffer if nothing else shares it.
-    #[doc(hidden)]
-    fn unwrap_sole(storage: &mut Storage) -> Option<&mut Buffer<Self>>;
 }
 
 impl Real for f32 {
@@ -68,24 +55,6 @@ impl Real for f32 {
     fn to_word(self) -> u32 {
         self.to_bits()
     }
-    fn pool(pools: &CpuPools) -> &Arc<Pool<f32>> {
-        &pools.f32
-    }
-    fn wrap(buffer: Arc<Buffer<f32>>) -> Storage {
-        Storage::F32(buffer)
-    }
-    fn unwrap(storage: &Storage) -> &Buffer<f32> {
-        match storage {
-            Storage::F32(buffer) => buffer,
-            _ => panic!("an f32 tensor was expected"),
-        }
-    }
-    fn unwrap_sole(storage: &mut Storage) -> Option<&mut Buffer<f32>> {
-        match storage {
-            Storage::F32(buffer) => Arc::get_mut(buffer),
-            _ => panic!("an f32 tensor was expected"),
-        }
-    }
 }
 
 impl Real for f64 {
@@ -103,24 +72,6 @@ impl Real for f64 {
     }
     fn to_word(self) -> u32 {
         self as u32
-    }
-    fn pool(pools: &CpuPools) -> &Arc<Pool<f64>> {
-        &pools.f64
-    }
-    fn wrap(buffer: Arc<Buffer<f64>>) -> Storage {
-        Storage::F64(buffer)
-    }
-    fn unwrap(storage: &Storage) -> &Buffer<f64> {
-        match storage {
-            Storage::F64(buffer) => buffer,
-            _ => panic!("an f64 tensor was expected"),
-        }
-    }
-    fn unwrap_sole(storage: &mut Storage) -> Option<&mut Buffer<f64>> {
-        match storage {
-            Storage::F64(buffer) => Arc::get_mut(buffer),
-            _ => panic!("an f64 tensor was expected"),
-        }
     }
 }
 

@@ -300,30 +300,33 @@ impl Recorder {
         let commands = std::mem::take(&mut recording.commands);
         let Recording { stamps, params, .. } = recording;
         let mut stamps = stamps.as_mut().filter(|_| self.trace.is_on());
+        let traces = stamps.is_some();
         let mut at = 0;
         while at < commands.len() {
-            if let Command::Copy { from, from_at, into, into_at, bytes } = &commands[at] {
-                encoder.copy_buffer_to_buffer(from, *from_at, into, *into_at, Some(*bytes));
-                at += 1;
-                continue;
-            }
-            if let Command::Clear { buffer, at: start, bytes } = &commands[at] {
-                encoder.clear_buffer(buffer, *start, Some(*bytes));
-                at += 1;
-                continue;
-            }
-            // One pass holds all dispatches up to the next copy or clearing; when tracing, each has its own to be timed.
-            let traced = if let Command::Run { traced, .. } = commands[at] { traced } else { None };
-            let timestamp_writes = stamps.as_mut().zip(traced).and_then(|(stamps, at)| stamps.writes(at));
-            let mut pass =
-                encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
-            while let Some(Command::Run { pipeline, group, offset, groups, .. }) = commands.get(at) {
-                pass.set_pipeline(pipeline);
-                pass.set_bind_group(0, group, &[*offset]);
-                pass.dispatch_workgroups(groups[0], groups[1], 1);
-                at += 1;
-                if stamps.is_some() {
-                    break;
+            match &commands[at] {
+                Command::Copy { from, from_at, into, into_at, bytes } => {
+                    encoder.copy_buffer_to_buffer(from, *from_at, into, *into_at, Some(*bytes));
+                    at += 1;
+                }
+                Command::Clear { buffer, at: start, bytes } => {
+                    encoder.clear_buffer(buffer, *start, Some(*bytes));
+                    at += 1;
+                }
+                // One pass holds all dispatches up to the next copy or clearing; when tracing, each has its own to be timed.
+                Command::Run { traced, .. } => {
+                    let timestamp_writes =
+                        stamps.as_mut().zip(*traced).and_then(|(stamps, at)| stamps.writes(at));
+                    let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+                    let mut pass = encoder.begin_compute_pass(&descriptor);
+                    while let Some(Command::Run { pipeline, group, offset, groups, .. }) = commands.get(at) {
+                        pass.set_pipeline(pipeline);
+                        pass.set_bind_group(0, group, &[*offset]);
+                        pass.dispatch_workgroups(groups[0], groups[1], 1);
+                        at += 1;
+                        if traces {
+                            break;
+                        }
+                    }
                 }
             }
         }

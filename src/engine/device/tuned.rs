@@ -28,8 +28,7 @@ pub enum Choice {
 }
 
 /// The choice for each class that was timed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tuned(BTreeMap<Class, Choice>);
+pub(super) type Tuned = BTreeMap<Class, Choice>;
 
 fn exponent(size: usize) -> u32 {
     size.max(1).next_power_of_two().ilog2()
@@ -67,43 +66,21 @@ impl std::fmt::Display for Choice {
     }
 }
 
-impl Tuned {
-    /// The choice for a class, if it was timed.
-    pub fn get(&self, class: Class) -> Option<Choice> {
-        self.0.get(&class).copied()
+/// What was kept in a file; nothing, with a warning, if it is damaged.
+pub(super) fn read(path: &Path) -> Tuned {
+    let Some(bytes) = cache::read(path) else { return Tuned::default() };
+    let entries: Option<Vec<(Class, Choice)>> = serde_json::from_slice(&bytes).ok();
+    let valid = |entries: &Vec<(Class, Choice)>| entries.iter().all(|(c, t)| c.candidates().contains(t));
+    match entries.filter(valid) {
+        Some(entries) => entries.into_iter().collect(),
+        None => cache::ignored(path, "not a list of tuned choices").unwrap_or_default(),
     }
+}
 
-    /// Sets the choice for a class.
-    pub fn set(&mut self, class: Class, choice: Choice) {
-        self.0.insert(class, choice);
-    }
-
-    /// How many classes there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether nothing was timed.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// What was kept in a file; nothing, with a warning, if it is damaged.
-    pub(super) fn read(path: &Path) -> Tuned {
-        let Some(bytes) = cache::read(path) else { return Tuned::default() };
-        let entries: Option<Vec<(Class, Choice)>> = serde_json::from_slice(&bytes).ok();
-        let valid = |entries: &Vec<(Class, Choice)>| entries.iter().all(|(c, t)| c.candidates().contains(t));
-        match entries.filter(valid) {
-            Some(entries) => Tuned(entries.into_iter().collect()),
-            None => cache::ignored(path, "not a list of tuned choices").unwrap_or_default(),
-        }
-    }
-
-    /// Keeps it in a file.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let entries: Vec<_> = self.0.iter().collect();
-        cache::write(path, &serde_json::to_vec(&entries).expect("numbers"))
-    }
+/// Keeps it in a file.
+pub(super) fn write(tuned: &Tuned, path: &Path) -> Result<()> {
+    let entries: Vec<_> = tuned.iter().collect();
+    cache::write(path, &serde_json::to_vec(&entries).expect("numbers"))
 }
 
 #[cfg(test)]
@@ -115,19 +92,19 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("tuned");
         let mut tuned = Tuned::default();
-        tuned.set(Class::product([100_000, 64, 576]), Choice::Tile([8, 8]));
-        tuned.set(Class::product([64, 576, 100_000]), Choice::Tile([4, 16]));
-        tuned.set(Class::conv3x3(false, [50_176, 56, 64, 64]), Choice::Side(4));
-        tuned.write(&path).expect("write");
-        assert_eq!(Tuned::read(&path), tuned);
+        tuned.insert(Class::product([100_000, 64, 576]), Choice::Tile([8, 8]));
+        tuned.insert(Class::product([64, 576, 100_000]), Choice::Tile([4, 16]));
+        tuned.insert(Class::conv3x3(false, [50_176, 56, 64, 64]), Choice::Side(4));
+        write(&tuned, &path).expect("write");
+        assert_eq!(read(&path), tuned);
         assert_eq!(
-            tuned.get(Class::product([20_000, 33, 513])),
+            tuned.get(&Class::product([20_000, 33, 513])).copied(),
             Some(Choice::Tile([8, 8])),
             "rows past 2^14, the same powers of two"
         );
-        assert_eq!(tuned.get(Class::product([100_000, 65, 576])), None);
-        assert_eq!(tuned.get(Class::conv3x3(false, [20_000, 64, 64, 33])), Some(Choice::Side(4)));
-        assert_eq!(tuned.get(Class::conv3x3(true, [50_176, 56, 64, 64])), None);
+        assert_eq!(tuned.get(&Class::product([100_000, 65, 576])).copied(), None);
+        assert_eq!(tuned.get(&Class::conv3x3(false, [20_000, 64, 64, 33])).copied(), Some(Choice::Side(4)));
+        assert_eq!(tuned.get(&Class::conv3x3(true, [50_176, 56, 64, 64])).copied(), None);
         for damaged in [
             r#"[[{"Product":[1,2,3]},{"Tile":[32,32]}]]"#,
             r#"[[{"Product":[1,2,3]},{"Side":2}]]"#,
@@ -135,7 +112,7 @@ mod tests {
             "no list",
         ] {
             cache::write(&path, damaged.as_bytes()).expect("write");
-            assert!(Tuned::read(&path).is_empty(), "{damaged}");
+            assert!(read(&path).is_empty(), "{damaged}");
         }
     }
 }

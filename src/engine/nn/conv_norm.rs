@@ -39,7 +39,7 @@ impl ConvNorm {
     /// # Errors
     /// [`crate::Error::Shape`] if channels differ or the groups do not divide the batch.
     pub fn forward<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
-        self.apply(x, mode, false, None)
+        ConvNorm::chain(std::slice::from_ref(self), x, mode, false, None)
     }
 
     /// `relu(norm(conv(x)))`.
@@ -47,19 +47,7 @@ impl ConvNorm {
     /// # Errors
     /// As [`ConvNorm::forward`].
     pub fn forward_relu<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
-        self.apply(x, mode, true, None)
-    }
-
-    /// `relu(norm(conv(x)) + residual)`: the end of a residual block.
-    ///
-    /// # Errors
-    /// As [`ConvNorm::forward`].
-    pub fn forward_add_relu<'t>(&self, x: &Var<'t>, residual: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
-        self.apply(x, mode, true, Some(residual))
-    }
-
-    fn apply<'t>(&self, x: &Var<'t>, mode: Mode, relu: bool, residual: Option<&Var<'t>>) -> Result<Var<'t>> {
-        ConvNorm::chain(std::slice::from_ref(self), x, mode, relu, residual)
+        ConvNorm::chain(std::slice::from_ref(self), x, mode, true, None)
     }
 
     /// Layers one behind the other, `x_k+1 = relu(norm_k(conv_k(x_k)))`; behind the last of them the relu is left out without

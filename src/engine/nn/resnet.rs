@@ -21,11 +21,7 @@ pub enum Architecture {
 
 impl std::fmt::Display for Architecture {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(match self {
-            Architecture::Resnet18 => "resnet18",
-            Architecture::Resnet34 => "resnet34",
-            Architecture::Resnet50 => "resnet50",
-        })
+        self.serialize(f)
     }
 }
 

@@ -25,16 +25,17 @@ pub mod twin;
 
 pub use coefficients::Coefficients;
 pub use normalize::Normalize;
+pub(super) use plan::Mask;
 pub use ranks::{Norms, Ranks, over_ranks};
 
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::{Case, Draw, Input};
 use crate::engine::device::scratch::with_scratch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
-use plan::{Mask, NAME, Plan};
-use twin::{Grads, Norm, Stats};
+use plan::{NAME, Plan};
+use twin::{Norm, Stats};
 
 /// A norm with its coefficients, residual and relu.
 ///
@@ -54,11 +55,7 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    fn norm<'a, T: Real>(&self, gamma: &'a [T]) -> Norm<'a, T> {
-        Norm { gamma, groups: self.by.groups(), eps: self.by.eps(), relu: self.relu }
-    }
-
-    fn plan(&self, gpu: &Gpu, x: &Shape) -> Plan {
+    pub(super) fn plan(&self, gpu: &Gpu, x: &Shape) -> Plan {
         Plan::new(gpu, x, self.by.groups(), self.by.eps() as f32, self.relu, self.by.is_batch())
     }
 
@@ -73,22 +70,12 @@ impl BatchNorm {
         &self,
         [x, gamma, coefficients]: [&[T]; 3],
         [y, dy]: [&[T]; 2],
-        grads: Grads<T>,
+        grads: [Option<&mut [T]>; 4],
     ) {
         let stats = Stats::new(&coefficients[..coefficients.len() / 2]);
-        twin::backward(&self.norm(gamma), self.by.is_batch(), stats, x, y, dy, grads);
-    }
-
-    /// Records the backward pass where y was not kept.
-    pub(super) fn gpu_backward_without_y(
-        &self,
-        gpu: &Gpu,
-        [x, gamma, coefficients]: [&Tensor; 3],
-        dy: &Tensor,
-        grads: [&Option<Tensor>; 3],
-    ) -> Result<()> {
-        let plan = self.plan(gpu, x.shape());
-        plan.backward(gpu, [x, dy], Mask::Coefficients, [gamma, coefficients], grads, None)
+        let BatchNorm { by, relu } = *self;
+        let norm = Norm { gamma, groups: by.groups(), eps: by.eps(), relu, batch_stats: by.is_batch() };
+        twin::backward(&norm, stats, [x, y, dy], grads);
     }
 }
 
@@ -163,14 +150,10 @@ impl Kernel for BatchNorm {
 }
 
 impl Differentiable for BatchNorm {
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        let mut saved = vec![x[0].clone(), x[1].clone(), y[1].clone()];
-        saved.extend(self.relu.then(|| y[0].clone()));
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
+        let mut saved = vec![Keep::Activation(x[0].clone()), x[1].into(), (&y[1]).into()];
+        saved.extend(self.relu.then(|| Keep::Activation(y[0].clone())));
         saved
-    }
-
-    fn activations(&self) -> &'static [usize] {
-        &[0, 3]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
@@ -181,7 +164,7 @@ impl Differentiable for BatchNorm {
         for constant in given.iter_mut().flatten() {
             constant.data.fill(T::zero());
         }
-        let grads = twin_grads(dx, dgamma, dbeta, residual);
+        let grads = [data(dx), data(dgamma), data(dbeta), residual.first_mut().and_then(data)];
         self.twin_backward_from([x, gamma, coefficients], [y, dy.data], grads);
     }
 
@@ -189,7 +172,7 @@ impl Differentiable for BatchNorm {
         let (x, gamma, coefficients) = (saved[0], saved[1], saved[2]);
         let (vectors, residual) = dx.split_at(1 + self.by.vectors());
         for constant in vectors[3..].iter().flatten() {
-            gpu.clear(constant.gpu_buffer(), constant.start()..constant.start() + constant.elements());
+            gpu.clear(constant, 0..constant.elements());
         }
         let mask = Mask::Y(saved.get(3).copied().unwrap_or(dy));
         let grads = [&dx[0], &dx[1], &dx[2]];
@@ -198,16 +181,9 @@ impl Differentiable for BatchNorm {
     }
 }
 
-/// The twin's view of the wanted gradients.
-pub(super) fn twin_grads<'a, T>(
-    dx: &'a mut Option<ViewMut<'_, T>>,
-    dgamma: &'a mut Option<ViewMut<'_, T>>,
-    dbeta: &'a mut Option<ViewMut<'_, T>>,
-    residual: &'a mut [Option<ViewMut<'_, T>>],
-) -> Grads<'a, T> {
-    let data = |v: &'a mut Option<ViewMut<'_, T>>| v.as_mut().map(|v| &mut *v.data);
-    let dresidual = residual.first_mut().and_then(data);
-    Grads { dx: data(dx), dgamma: data(dgamma), dbeta: data(dbeta), dresidual }
+/// What a twin is to write of a gradient that may not be wanted.
+pub(super) fn data<'a, T>(dx: &'a mut Option<ViewMut<'_, T>>) -> Option<&'a mut [T]> {
+    dx.as_mut().map(|dx| &mut *dx.data)
 }
 
 /// An activation `[n, .., C]` that may wait for its norm and relu: with coefficients `[4, groups, C]` (mean, variance, scale,

@@ -92,11 +92,11 @@ fn dispatch(
     size: [usize; 2],
     tensors: [&Tensor; 2],
 ) -> Result<()> {
-    let sizes = tensors.map(|t| t.shape().row());
+    let [read, written] = tensors.map(|t| (t, t.shape().row()));
     let by_four = x[3].is_multiple_of(4);
     let (entry, width) = if by_four { (entries[0], 4) } else { (entries[1], 1) };
-    for images in gpu.batches(x[0], &sizes) {
-        let count = images.len() * sizes[1] / width;
+    gpu.run_rows(x[0], &[read, written], |images| {
+        let count = images.len() * written.1 / width;
         let params = [
             ("height", x[1].into()),
             ("width", x[2].into()),
@@ -105,13 +105,8 @@ fn dispatch(
             ("channels", (x[3] / width).into()),
             ("count", count.into()),
         ];
-        let bind = |(t, size)| (t, Some(images.start * size..images.end * size));
-        gpu.run(Dispatch {
-            tensors: tensors.into_iter().zip(sizes).map(bind).collect(),
-            ..Dispatch::new(BilinearResize::NAME, entry, &params, &[], count.div_ceil(256))
-        })?;
-    }
-    Ok(())
+        Dispatch::new(BilinearResize::NAME, entry, params, &[], count.div_ceil(256))
+    })
 }
 
 /// `y += w x`
@@ -182,10 +177,6 @@ impl Kernel for BilinearResize {
 }
 
 impl Differentiable for BilinearResize {
-    fn save(&self, _x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        Vec::new()
-    }
-
     fn twin_backward<T: Real>(&self, _saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let Some(dx) = &mut dx[0] else { return };
         let channels = dx.shape[3].max(1);

@@ -27,9 +27,20 @@ fn columns(shape: &Shape) -> usize {
     shape.last().copied().unwrap_or(1)
 }
 
-/// The tensor as a matrix of its last dimension.
-fn matrix(t: &Tensor) -> Result<Tensor> {
-    t.reshape([t.elements() / columns(t.shape()).max(1), columns(t.shape())])
+/// Runs an entry point over the rows; the last tensor is written. `other` and `start` are the shader's.
+fn dispatch(gpu: &Gpu, entry: &'static str, tensors: &[&Tensor], [other, start]: [usize; 2]) -> Result<()> {
+    let tensors: Vec<_> = tensors.iter().map(|t| (*t, columns(t.shape()))).collect();
+    let (written, width) = tensors[tensors.len() - 1];
+    gpu.run_rows(written.elements() / width.max(1), &tensors, |rows| {
+        let count = rows.len() * width;
+        let params = [
+            ("count", count.into()),
+            ("columns", width.into()),
+            ("other", other.into()),
+            ("start", start.into()),
+        ];
+        Dispatch::new(Concat::NAME, entry, params, &[], count.div_ceil(256))
+    })
 }
 
 impl Kernel for Concat {
@@ -60,19 +71,8 @@ impl Kernel for Concat {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        let (a, b, y) = (matrix(x[0])?, matrix(x[1])?, matrix(&y[0])?);
-        for rows in gpu.row_chunks(y.shape()[0], y.shape()[1]) {
-            let count = rows.len() * y.shape()[1];
-            let params = [
-                ("count", count.into()),
-                ("columns", y.shape()[1].into()),
-                ("other", b.shape()[1].into()),
-                ("start", a.shape()[1].into()),
-            ];
-            let groups = count.div_ceil(256);
-            gpu.run(Dispatch::rows(Self::NAME, "forward", &params, &[&a, &b, &y], &rows, groups))?;
-        }
-        Ok(())
+        let [c1, c2] = [x[0], x[1]].map(|x| columns(x.shape()));
+        dispatch(gpu, "forward", &[x[0], x[1], &y[0]], [c2, c1])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -88,10 +88,6 @@ impl Kernel for Concat {
 }
 
 impl Differentiable for Concat {
-    fn save(&self, _x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        Vec::new()
-    }
-
     fn twin_backward<T: Real>(&self, _saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let all = columns(dy.shape);
         for (input, dx) in dx.iter_mut().enumerate() {
@@ -107,23 +103,11 @@ impl Differentiable for Concat {
     }
 
     fn gpu_backward(&self, gpu: &Gpu, _saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
-        let dy = matrix(dy)?;
-        let all = dy.shape()[1];
+        let all = columns(dy.shape());
         for (input, dx) in dx.iter().enumerate() {
             let Some(dx) = dx else { continue };
-            let dx = matrix(dx)?;
-            let own = dx.shape()[1];
-            for rows in gpu.row_chunks(dy.shape()[0], all) {
-                let count = rows.len() * own;
-                let params = [
-                    ("count", count.into()),
-                    ("columns", own.into()),
-                    ("other", all.into()),
-                    ("start", (if input == 0 { 0 } else { all - own }).into()),
-                ];
-                let groups = count.div_ceil(256);
-                gpu.run(Dispatch::rows(Self::NAME, "backward", &params, &[&dy, &dx], &rows, groups))?;
-            }
+            let start = if input == 0 { 0 } else { all - columns(dx.shape()) };
+            dispatch(gpu, "backward", &[dy, dx], [all, start])?;
         }
         Ok(())
     }

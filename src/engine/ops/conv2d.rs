@@ -7,11 +7,11 @@ mod transforms;
 pub mod twin;
 mod winograd;
 
+pub use geometry::Winograd;
 pub(super) use implicit::{forward, forward_with_statistics, grad_input, grad_weight, rows_of_statistics};
-pub use winograd::Winograd;
 
-use super::kernel::{Differentiable, Kernel};
-use super::matmul::{sum_rows, sum_rows_twin};
+use super::kernel::{Differentiable, Keep, Kernel};
+use super::reduce::{sum_axis, sum_axis_twin};
 use super::{Case, Input, Map};
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
@@ -41,20 +41,29 @@ pub struct Conv2d {
     pub padding: [usize; 2],
     /// Input pixels from one kernel tap to the next.
     pub dilation: [usize; 2],
+    /// What a GPU must take, for tests and measurements: a 3x3 kernel, stride 1 and a padding of at most 2 are needed. Without it
+    /// takes what is faster.
+    pub algorithm: Option<Winograd>,
 }
 
 impl Conv2d {
     /// The same stride and padding in both directions, no dilation.
     pub const fn new(stride: usize, padding: usize) -> Conv2d {
-        Conv2d { stride: [stride; 2], padding: [padding; 2], dilation: [1; 2] }
+        Conv2d { stride: [stride; 2], padding: [padding; 2], dilation: [1; 2], algorithm: None }
     }
 
     /// All sizes for an input and a weight.
     ///
     /// # Errors
-    /// As [`Geometry::new`].
+    /// As [`Geometry::new`], and [`Error::Shape`] if its algorithm is not for these sizes.
     pub fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
-        Geometry::new(x, w, self.stride, self.padding, self.dilation)
+        let g = Geometry::new(x, w, self.stride, self.padding, self.dilation)?;
+        if self.algorithm.is_some() && !Winograd::applies(&g) {
+            let detail =
+                format!("needs a 3x3 kernel and a padding of at most 2, got {x:?}, {w:?} and {self:?}");
+            return Err(Error::shape(Self::NAME, detail));
+        }
+        Ok(Geometry { algorithm: self.algorithm, ..g })
     }
 
     pub(super) fn known(&self, x: &[usize], w: &[usize]) -> Geometry {
@@ -63,7 +72,7 @@ impl Conv2d {
 }
 
 impl Kernel for Conv2d {
-    const NAME: &'static str = "conv2d";
+    const NAME: &'static str = implicit::NAME;
 
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
         let ([x, w] | [x, w, _]) = inputs else {
@@ -104,10 +113,16 @@ impl Kernel for Conv2d {
         let case = |name, op: Conv2d, x: [usize; 4], [o, kh, kw]: [usize; 3]| {
             Case::new(name, op, vec![Input::normal(x), Input::normal([o, kh, kw, x[3]])])
         };
-        let asymmetric = Conv2d { stride: [2, 1], padding: [0, 2], dilation: [1, 2] };
-        let dilated = Conv2d { stride: [2, 3], padding: [2, 4], dilation: [3, 2] };
-        let mut with_bias = case("bias", Conv2d::new(1, 1), [2, 5, 6, 4], [7, 3, 3]);
-        with_bias.inputs.push(Input::normal([7]));
+        let by = |algorithm, padding| Conv2d { padding, algorithm: Some(algorithm), ..Conv2d::new(1, 0) };
+        let (f2, f4) = (Winograd::F2, Winograd::F4);
+        let plain = Conv2d::new(1, 1);
+        let asymmetric = Conv2d { stride: [2, 1], padding: [0, 2], dilation: [1, 2], ..plain };
+        let dilated = Conv2d { stride: [2, 3], padding: [2, 4], dilation: [3, 2], ..plain };
+        let with_bias = |name, op| {
+            let mut with_bias = case(name, op, [2, 5, 6, 4], [7, 3, 3]);
+            with_bias.inputs.push(Input::normal([7]));
+            with_bias
+        };
         vec![
             case("3x3", Conv2d::new(1, 1), [2, 7, 5, 8], [12, 3, 3]),
             case("3x3 odd channels", Conv2d::new(1, 1), [1, 6, 7, 5], [9, 3, 3]),
@@ -122,7 +137,17 @@ impl Kernel for Conv2d {
             case("several tiles", Conv2d::new(1, 1), [2, 12, 9, 20], [101, 3, 3]),
             case("long sum", Conv2d::new(1, 1), [1, 3, 3, 68], [8, 3, 3]),
             case("many pixels", Conv2d::new(1, 0), [3, 20, 16, 4], [5, 1, 1]),
-            with_bias,
+            with_bias("bias", plain),
+            case("F2", by(f2, [1, 1]), [2, 8, 6, 16], [12, 3, 3]),
+            case("F4", by(f4, [1, 1]), [2, 8, 12, 16], [12, 3, 3]),
+            case("F2, odd", by(f2, [1, 1]), [2, 7, 5, 5], [9, 3, 3]),
+            case("F4, odd", by(f4, [1, 1]), [2, 7, 5, 5], [9, 3, 3]),
+            case("F2, paddings 0 and 2", by(f2, [0, 2]), [3, 5, 9, 6], [3, 3, 3]),
+            case("F4, paddings 2 and 0", by(f4, [2, 0]), [3, 5, 9, 7], [20, 3, 3]),
+            case("F4, one pixel", by(f4, [1, 1]), [3, 1, 1, 4], [4, 3, 3]),
+            case("F2, many tiles", by(f2, [1, 1]), [4, 19, 23, 20], [101, 3, 3]),
+            case("F4, many tiles", by(f4, [1, 1]), [5, 30, 21, 40], [101, 3, 3]),
+            with_bias("F4, bias", by(f4, [1, 1])),
         ]
     }
 }
@@ -130,12 +155,8 @@ impl Kernel for Conv2d {
 impl Differentiable for Conv2d {
     const ADDS: bool = true;
 
-    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone()]
-    }
-
-    fn activations(&self) -> &'static [usize] {
-        &[0]
+    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Keep> {
+        vec![Keep::Activation(x[0].clone()), x[1].into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
@@ -146,7 +167,7 @@ impl Differentiable for Conv2d {
             match input {
                 0 => twin::grad_input(&g, w.data, dy.data, dx.data, false),
                 1 => twin::grad_weight(&g, x.data, dy.data, dx.data),
-                _ => sum_rows_twin(dy.data, dx.data),
+                _ => dx.data.copy_from_slice(&sum_axis_twin(dy.data, [1, g.pixels(), g.o])),
             }
         }
     }
@@ -159,7 +180,7 @@ impl Differentiable for Conv2d {
             match input {
                 0 => grad_input(gpu, &g, [w, dy, dx], false)?,
                 1 => grad_weight(gpu, &g, x.into(), [dy, dx])?,
-                _ => sum_rows(gpu, dy, dx)?,
+                _ => sum_axis(gpu, dy, [1, g.pixels(), g.o], 1.0, 0.0, dx)?,
             }
         }
         Ok(())

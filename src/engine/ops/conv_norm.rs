@@ -8,8 +8,8 @@
 //! On a GPU the statistics are gathered while an output is written, so that it is not read once more for them, and the norm
 //! and relu are applied as it is read where that is faster; else, and on the CPU, in a pass into memory that is free again at once.
 
-use super::batch_norm::{self, Waiting};
-use super::kernel::{Differentiable, Kernel};
+use super::batch_norm::{Mask, Waiting, data};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::{BatchNorm, Case, Coefficients, Conv2d, Draw, Input, conv2d};
 use crate::engine::device::scratch::with_scratch;
 use crate::engine::device::{Gpu, real::Real};
@@ -101,9 +101,10 @@ impl Kernel for ConvStatistics {
             conv2d::forward(gpu, &g, images, [x[1], y], None)?;
             return self.by.record(gpu, &self.of(y, x), coefficients);
         };
-        let blocks = self.by.blocks(gpu, y, rows)?;
+        let plan = self.by.plan(gpu, y).cut(rows);
+        let blocks = plan.statistics(y)?;
         conv2d::forward_with_statistics(gpu, &g, images, [x[1], y, &blocks])?;
-        self.by.merge(gpu, y, rows, [&blocks, x[2], x[3], coefficients])
+        plan.merge(gpu, [&blocks, x[2], x[3], coefficients])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -234,24 +235,16 @@ impl Kernel for NormConv2d {
 }
 
 impl Differentiable for NormConv2d {
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone(), x[2].clone(), y[1].clone()]
-    }
+    const VARIABLES: usize = 4;
 
-    fn activations(&self) -> &'static [usize] {
-        &[0]
-    }
-
-    fn before_relu(&self) -> Option<usize> {
-        Some(3)
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
+        let images = Keep::BeforeRelu(x[0].clone(), y[1].clone());
+        vec![images, x[1].into(), x[2].into(), (&y[1]).into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let &[x, w, gamma, coefficients] = saved else { unreachable!("four saved tensors") };
-        let [dx, dw, dgamma, dbeta, given @ ..] = dx else { unreachable!("four inputs at least") };
-        for constant in given.iter_mut().flatten() {
-            constant.data.fill(T::zero());
-        }
+        let [dx, dw, dgamma, dbeta, ..] = dx else { unreachable!("four inputs at least") };
         let g = self.conv.known(x.shape, w.shape);
         Waiting { x, coefficients: Some(coefficients) }.with(|a| {
             if let Some(dw) = dw {
@@ -262,7 +255,7 @@ impl Differentiable for NormConv2d {
             }
             with_scratch(x.data.len(), |da: &mut [T]| {
                 conv2d::twin::grad_input(&g, w.data, dy.data, da, false);
-                let grads = batch_norm::twin_grads(dx, dgamma, dbeta, &mut []);
+                let grads = [data(dx), data(dgamma), data(dbeta), None];
                 self.norm().twin_backward_from([x.data, gamma.data, coefficients.data], [a, da], grads);
             });
         });
@@ -270,10 +263,7 @@ impl Differentiable for NormConv2d {
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let &[x, w, gamma, coefficients] = saved else { unreachable!("four saved tensors") };
-        let [dx, dw, dgamma, dbeta, given @ ..] = dx else { unreachable!("four inputs at least") };
-        for constant in given.iter().flatten() {
-            gpu.clear(constant.gpu_buffer(), constant.start()..constant.start() + constant.elements());
-        }
+        let [dx, dw, dgamma, dbeta, ..] = dx else { unreachable!("four inputs at least") };
         let g = self.conv.known(x.shape(), w.shape());
         if let Some(dw) = dw {
             let images = Waiting { x, coefficients: Some(coefficients) };
@@ -284,6 +274,7 @@ impl Differentiable for NormConv2d {
         }
         let da = Tensor::uninit(x.device(), x.shape().clone())?;
         conv2d::grad_input(gpu, &g, [w, dy, &da], false)?;
-        self.norm().gpu_backward_without_y(gpu, [x, gamma, coefficients], &da, [dx, dgamma, dbeta])
+        let plan = self.norm().plan(gpu, x.shape());
+        plan.backward(gpu, [x, &da], Mask::Coefficients, [gamma, coefficients], [dx, dgamma, dbeta], None)
     }
 }

@@ -1,6 +1,6 @@
 //! Rows of a tensor by their numbers.
 
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
@@ -36,13 +36,7 @@ pub(super) fn row_of<T: Real>(index: T, rows: usize) -> Option<usize> {
 
 /// One dispatch for each pair of row ranges of `x` and `y` that bindings hold; those that share rows of `y`'s
 /// side or of `x`'s side run in ascending order.
-fn dispatch(
-    gpu: &Gpu,
-    entry: &'static str,
-    x_shape: &Shape,
-    tensors: [&Tensor; 3],
-    groups: impl Fn(usize, usize) -> usize,
-) -> Result<()> {
+fn dispatch(gpu: &Gpu, entry: &'static str, x_shape: &Shape, tensors: [&Tensor; 3]) -> Result<()> {
     let (rows, columns) = (x_shape[0], x_shape.row());
     let part = |range: &Range<usize>| Some(range.start * columns..range.end * columns);
     for ys in gpu.row_chunks(tensors[1].elements(), columns) {
@@ -57,14 +51,17 @@ fn dispatch(
                 ("first", u32::from(if forward { xs.start == 0 } else { ys.start == 0 }).into()),
                 ("nan_bits", f32::NAN.to_bits().into()),
             ];
-            let (read, written) = if forward { (&xs, &ys) } else { (&ys, &xs) };
+            let (read, written, groups) = match forward {
+                true => (&xs, &ys, (ys.len() * columns).div_ceil(WG)),
+                false => (&ys, &xs, xs.len() * columns.div_ceil(WG)),
+            };
             gpu.run(Dispatch {
                 tensors: vec![
                     (tensors[0], part(read)),
                     (tensors[1], Some(ys.clone())),
                     (tensors[2], part(written)),
                 ],
-                ..Dispatch::new(GatherRows::NAME, entry, &params, &[], groups(ys.len(), xs.len()))
+                ..Dispatch::new(GatherRows::NAME, entry, params, &[], groups)
             })?;
         }
     }
@@ -76,11 +73,7 @@ impl Kernel for GatherRows {
 
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
         match inputs {
-            [x, index] if !x.is_empty() && index.len() == 1 => {
-                let mut dims = x.to_vec();
-                dims[0] = index[0];
-                Ok(vec![dims.into()])
-            }
+            [x, index] if !x.is_empty() && index.len() == 1 => Ok(vec![x.with_rows(index[0])]),
             _ => Err(Error::shape(Self::NAME, format!("takes x [R,..] and index [N], got {inputs:?}"))),
         }
     }
@@ -98,9 +91,7 @@ impl Kernel for GatherRows {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        let columns = x[0].shape().row();
-        let groups = |count: usize, _| (count * columns).div_ceil(WG);
-        dispatch(gpu, "forward", x[0].shape(), [x[0], x[1], &y[0]], groups)
+        dispatch(gpu, "forward", x[0].shape(), [x[0], x[1], &y[0]])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -117,8 +108,10 @@ impl Kernel for GatherRows {
 }
 
 impl Differentiable for GatherRows {
-    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[1].clone()]
+    const VARIABLES: usize = 1;
+
+    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Keep> {
+        vec![x[1].into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
@@ -138,8 +131,6 @@ impl Differentiable for GatherRows {
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let Some(dx) = &dx[0] else { return Ok(()) };
-        let columns = dx.shape().row();
-        let groups = |_, rows: usize| rows * columns.div_ceil(WG);
-        dispatch(gpu, "backward", dx.shape(), [dy, saved[0], dx], groups)
+        dispatch(gpu, "backward", dx.shape(), [dy, saved[0], dx])
     }
 }

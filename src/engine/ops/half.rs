@@ -115,9 +115,8 @@ impl Packed {
     /// [`Error::Shape`] if they are out of range or have an odd number of elements.
     pub fn unpack_rows(&self, rows: Range<usize>) -> Result<Tensor> {
         self.check_rows()?;
-        let mut dims = self.shape.to_vec();
-        dims[0] = rows.len();
-        Ok(run(&Half::Unpack(dims.into()), &[&self.words.rows(rows)?])?.swap_remove(0))
+        let shape = self.shape.with_rows(rows.len());
+        Ok(run(&Half::Unpack(shape), &[&self.words.rows(rows)?])?.swap_remove(0))
     }
 
     /// Overwrites rows `start..start + rows.shape()[0]`, in place where no other tensor shares the words.
@@ -216,45 +215,37 @@ impl Kernel for Half {
 
 fn gpu_pack(gpu: &Gpu, x: &Tensor, coefficients: Option<&Tensor>, words: &Tensor) -> Result<()> {
     let Some(coefficients) = coefficients else {
-        return chunks(gpu, "pack", x.elements(), [0; 3], |values, pairs| {
-            vec![(x, Some(values)), (words, Some(pairs))]
-        });
+        return convert(gpu, "pack", x.elements(), [0; 3], &[(x, 2), (words, 1)]);
     };
     let (groups, channels) = (coefficients.shape()[1], coefficients.shape()[2]);
     let sizes = [channels, x.elements() / groups, groups * channels];
-    chunks(gpu, "pack_before_relu", x.elements(), sizes, |values, pairs| {
-        vec![(x, Some(values)), (words, Some(pairs)), (coefficients, None)]
-    })
+    let tensors = [(x, 2), (words, 1), (coefficients, 0)];
+    convert(gpu, "pack_before_relu", x.elements(), sizes, &tensors)
 }
 
 fn gpu_unpack(gpu: &Gpu, words: &Tensor, y: &Tensor) -> Result<()> {
-    chunks(gpu, "unpack", y.elements(), [0; 3], |values, pairs| vec![(words, Some(pairs)), (y, Some(values))])
+    convert(gpu, "unpack", y.elements(), [0; 3], &[(words, 1), (y, 2)])
 }
 
-/// Runs one entry point over so many values, in chunks that one binding holds: `tensors` gets the values and the words. The
-/// sizes are those of the coefficients: channels, elements in a group, channels of all groups.
-fn chunks<'a>(
+/// Runs one entry point over so many values, in pairs, which are rows of the tensors. The sizes are those of the coefficients:
+/// channels, elements in a group, channels of all groups.
+fn convert(
     gpu: &Gpu,
     entry: &'static str,
     elements: usize,
     [channels, group, list]: [usize; 3],
-    tensors: impl Fn(Range<usize>, Range<usize>) -> Vec<(&'a Tensor, Option<Range<usize>>)>,
+    tensors: &[(&Tensor, usize)],
 ) -> Result<()> {
-    // Words are half as many as values and their bindings too start on a multiple of 64: chunks of pairs.
-    for pairs in gpu.row_chunks(elements.div_ceil(2), 2) {
-        let values = 2 * pairs.start..elements.min(2 * pairs.end);
-        let vec4s = values.len().div_ceil(4);
+    gpu.run_rows(elements.div_ceil(2), tensors, |pairs| {
+        let first = 2 * pairs.start;
+        let vec4s = (elements.min(2 * pairs.end) - first).div_ceil(4);
         let params = [
             ("vec4s", vec4s.into()),
-            ("first", values.start.into()),
+            ("first", first.into()),
             ("channels", channels.into()),
             ("group", group.into()),
             ("list", list.into()),
         ];
-        gpu.run(Dispatch {
-            tensors: tensors(values, pairs),
-            ..Dispatch::new(Half::NAME, entry, &params, &[], vec4s.div_ceil(256))
-        })?;
-    }
-    Ok(())
+        Dispatch::new(Half::NAME, entry, params, &[], vec4s.div_ceil(256))
+    })
 }

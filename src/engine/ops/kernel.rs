@@ -1,11 +1,9 @@
 //! What an op is: a shape rule, a CPU twin, a WGSL kernel, and for most a backward of each.
 //!
 //! An op implements [`Kernel`] (and [`Differentiable`]); the framework checks shapes, allocates outputs from
-//! the device's pool and picks the twin or the shader. The tape sees ops through the object-safe [`Op`].
+//! the device's pool and picks the twin or the shader. The tape sees ops through the object-safe [`Op`](super::Op).
 
-use super::Map;
 use super::case::Case;
-use super::half::Packed;
 use crate::engine::device::{Device, Gpu, OpRun, Precision, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -16,8 +14,8 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
     /// The op's name: that of its files, and the head of its error messages.
     const NAME: &'static str;
 
-    /// How often the algorithm must read what it [reduces](Kernel::reduced), and backward whatever it reads: 2 where a
-    /// reduction over all of them has to end before the first result can be written.
+    /// How often the algorithm must read its first input, and backward whatever it reads: 2 where a reduction over all of them has
+    /// to end before the first result can be written.
     const READS: u64 = 1;
 
     /// Shapes of all outputs: the only judge of shapes. Output 0 is the value, the others are by-products
@@ -26,11 +24,6 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Shape`] naming both shapes if the inputs do not fit.
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>>;
-
-    /// What forward's reduction runs over.
-    fn reduced<'a>(inputs: &[&'a Shape], _outputs: &'a [Shape]) -> &'a Shape {
-        inputs[0]
-    }
 
     /// Multiply-adds of one forward pass of a matrix product or convolution (each of the two gradients takes as many);
     /// 0 for other ops. The shapes have passed [`Kernel::shapes`].
@@ -53,23 +46,16 @@ pub trait Kernel: Debug + Clone + Send + Sync + 'static {
 
 /// An op with a gradient: that of `sum(dy * y)` for its value `y`, with respect to each input.
 pub trait Differentiable: Kernel {
+    /// Inputs from this one on are constants, which get no gradient.
+    const VARIABLES: usize = usize::MAX;
+
     /// Whether the gradient of the first input can be added to what is there: [`Differentiable::twin_add`] and
     /// [`Differentiable::gpu_add`].
     const ADDS: bool = false;
 
-    /// What backward needs, picked from inputs and outputs.
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor>;
-
-    /// Which of those a tape may keep as f16 ([`super::half`]): activations, and whole numbers up to 2048. Never
-    /// parameters, statistics, or what a loss is made of.
-    fn activations(&self) -> &'static [usize] {
-        &[]
-    }
-
-    /// Which of those holds the coefficients by which the first activation is normalised before a relu, so that its f16
-    /// copy stays [on the same side](Packed::before_relu).
-    fn before_relu(&self) -> Option<usize> {
-        None
+    /// What backward needs, picked from inputs and outputs; nothing by default.
+    fn save(&self, _x: &[&Tensor], _y: &[Tensor]) -> Vec<Keep> {
+        Vec::new()
     }
 
     /// The twin's backward: writes every element of every wanted `dx[i]`.
@@ -105,7 +91,7 @@ pub fn run<K: Kernel>(op: &K, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let input_shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
     let shapes = op.shapes(&input_shapes)?;
     let written = bytes(shapes.iter());
-    let again = (K::READS - 1) * bytes([K::reduced(&input_shapes, &shapes)].into_iter());
+    let again = (K::READS - 1) * bytes([input_shapes[0]].into_iter());
     let describe = || OpRun {
         op: K::NAME,
         backward: false,
@@ -113,45 +99,36 @@ pub fn run<K: Kernel>(op: &K, x: &[&Tensor]) -> Result<Vec<Tensor>> {
         bytes: again + distinct_bytes(x) + written,
         milliseconds: None,
     };
-    device.trace().op(describe, || match device {
-        Device::Cpu(cpu) => match cpu.precision {
-            Precision::F32 => run_twin::<K, f32>(op, device, x, shapes),
-            Precision::F64 => run_twin::<K, f64>(op, device, x, shapes),
-        },
-        Device::Gpu(gpu) => {
-            let y = shapes.into_iter().map(|s| Tensor::uninit(device, s)).collect::<Result<Vec<_>>>()?;
-            if gpu.records() {
-                op.gpu(gpu, x, &y)?;
-            }
-            Ok(y)
+    device.trace().op(describe, || {
+        let y = shapes.iter().map(|s| Tensor::uninit(device, s.clone()));
+        let mut y = y.collect::<Result<Vec<_>>>()?;
+        match device {
+            Device::Cpu(cpu) => match cpu.precision {
+                Precision::F32 => run_twin::<K, f32>(op, x, &mut y),
+                Precision::F64 => run_twin::<K, f64>(op, x, &mut y),
+            },
+            Device::Gpu(gpu) if gpu.records => op.gpu(gpu, x, &y)?,
+            Device::Gpu(_) => {}
         }
+        Ok(y)
     })
 }
 
 /// Bytes of tensors of these shapes in f32.
-fn bytes<'a>(shapes: impl Iterator<Item = &'a Shape>) -> u64 {
+pub(super) fn bytes<'a>(shapes: impl Iterator<Item = &'a Shape>) -> u64 {
     shapes.map(|shape| 4 * shape.elements() as u64).sum()
 }
 
 /// Bytes of tensors in f32, those that are given twice counted once.
-fn distinct_bytes(x: &[&Tensor]) -> u64 {
+pub(super) fn distinct_bytes(x: &[&Tensor]) -> u64 {
     let first = |i: usize| !x[..i].iter().any(|before| before.shares(x[i]));
     bytes((0..x.len()).filter(|&i| first(i)).map(|i| x[i].shape()))
 }
 
-fn run_twin<K: Kernel, T: Real>(
-    op: &K,
-    device: &Device,
-    x: &[&Tensor],
-    shapes: Vec<Shape>,
-) -> Result<Vec<Tensor>> {
-    let Device::Cpu(cpu) = device else { unreachable!("twins run on the CPU") };
-    let views: Vec<View<T>> = x.iter().map(|t| t.view()).collect();
-    let mut buffers: Vec<_> = shapes.iter().map(|s| cpu.take::<T>(s.elements())).collect();
-    let mut outputs: Vec<ViewMut<T>> =
-        shapes.iter().zip(&mut buffers).map(|(shape, data)| ViewMut { shape, data }).collect();
-    op.twin(&views, &mut outputs);
-    Ok(shapes.into_iter().zip(buffers).map(|(s, b)| Tensor::from_buffer(device, s, b)).collect())
+fn run_twin<K: Kernel, T: Real>(op: &K, x: &[&Tensor], y: &mut [Tensor]) {
+    let x: Vec<View<T>> = x.iter().map(|t| t.view()).collect();
+    let mut y: Vec<ViewMut<T>> = y.iter_mut().map(Tensor::view_mut).collect();
+    op.twin(&x, &mut y);
 }
 
 fn common_device<'a, K: Kernel>(x: &[&'a Tensor]) -> Result<&'a Device> {
@@ -163,235 +140,20 @@ fn common_device<'a, K: Kernel>(x: &[&'a Tensor]) -> Result<&'a Device> {
     Err(Error::shape(K::NAME, format!("inputs are on different devices: {}", names.join(", "))))
 }
 
-/// What the tape keeps of one op for its backward.
-#[derive(Debug)]
-pub struct Saved {
-    tensors: Vec<Kept>,
-    pub(in crate::engine::ops) input_shapes: Vec<Shape>,
-    activations: &'static [usize],
-    before_relu: Option<usize>,
-}
-
-#[derive(Debug)]
-enum Kept {
+/// A tensor that an op's backward needs, and how a tape may keep it.
+#[derive(Clone, Debug)]
+pub enum Keep {
+    /// As it is: a parameter, a statistic, what a loss is made of.
     Whole(Tensor),
-    Half(Packed),
+    /// Perhaps as f16 ([`super::half`]): an activation, or whole numbers up to 2048.
+    Activation(Tensor),
+    /// Likewise, an activation that is normalised by the second tensor, coefficients, before a relu: its f16 copy stays
+    /// [on the same side](super::Packed::before_relu).
+    BeforeRelu(Tensor, Tensor),
 }
 
-impl Saved {
-    pub(in crate::engine::ops) fn new(
-        tensors: Vec<Tensor>,
-        input_shapes: Vec<Shape>,
-        activations: &'static [usize],
-    ) -> Saved {
-        let tensors = tensors.into_iter().map(Kept::Whole).collect();
-        Saved { tensors, input_shapes, activations, before_relu: None }
+impl From<&Tensor> for Keep {
+    fn from(x: &Tensor) -> Keep {
+        Keep::Whole(x.clone())
     }
-
-    /// Keeps activations as f16 where `pack` gives a copy of them, which it is to make with these coefficients.
-    pub(crate) fn halve(
-        &mut self,
-        mut pack: impl FnMut(&Tensor, Option<&Tensor>) -> Result<Option<Packed>>,
-    ) -> Result<()> {
-        let whole = |tensors: &[Kept], place: usize| match tensors.get(place) {
-            Some(Kept::Whole(x)) => Some(x.clone()),
-            _ => None,
-        };
-        for (i, &place) in self.activations.iter().enumerate() {
-            let coefficients = self.before_relu.filter(|_| i == 0).and_then(|at| whole(&self.tensors, at));
-            if let Some(x) = whole(&self.tensors, place)
-                && let Some(packed) = pack(&x, coefficients.as_ref())?
-            {
-                self.tensors[place] = Kept::Half(packed);
-            }
-        }
-        Ok(())
-    }
-
-    /// What was saved, in f32 again.
-    pub(in crate::engine::ops) fn tensors(&self) -> Result<Vec<Tensor>> {
-        let whole = |kept: &Kept| match kept {
-            Kept::Whole(x) => Ok(x.clone()),
-            Kept::Half(packed) => packed.unpack(),
-        };
-        self.tensors.iter().map(whole).collect()
-    }
-}
-
-/// An op as the tape sees it.
-pub trait Op: Debug {
-    /// The op's name.
-    fn name(&self) -> &'static str;
-
-    /// All outputs, the value first.
-    ///
-    /// # Errors
-    /// As [`run`].
-    fn outputs(&self, x: &[&Tensor]) -> Result<Vec<Tensor>>;
-
-    /// What backward needs, of inputs and outputs.
-    fn saved(&self, x: &[&Tensor], y: &[Tensor]) -> Saved;
-
-    /// All outputs, and what backward needs.
-    ///
-    /// # Errors
-    /// As [`run`].
-    fn forward(&self, x: &[&Tensor]) -> Result<(Vec<Tensor>, Saved)> {
-        let y = self.outputs(x)?;
-        let saved = self.saved(x, &y);
-        Ok((y, saved))
-    }
-
-    /// Gradients of the wanted inputs from that of the value.
-    ///
-    /// # Errors
-    /// The device's; `dy` must have the value's shape, which a [tape](crate::engine::autograd::Tape::backward) sees to.
-    fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>>;
-
-    /// As [`Op::backward`], with `sum`, of the first input's shape, added to that input's gradient, which must be wanted then.
-    ///
-    /// # Errors
-    /// As [`Op::backward`], and [`Error::Shape`] if the sum has another shape.
-    fn backward_onto(
-        &self,
-        saved: &Saved,
-        dy: &Tensor,
-        wants: &[bool],
-        sum: Option<Tensor>,
-    ) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = self.backward(saved, dy, wants)?;
-        add_to_first(&mut dx, sum)?;
-        Ok(dx)
-    }
-}
-
-fn add_to_first(dx: &mut [Option<Tensor>], sum: Option<Tensor>) -> Result<()> {
-    if let (Some(sum), Some(first)) = (sum, dx.first_mut()) {
-        *first = Some(match first.take() {
-            Some(first) => run(&Map::Add, &[&sum, &first])?.swap_remove(0),
-            None => sum,
-        });
-    }
-    Ok(())
-}
-
-impl<K: Differentiable> Op for K {
-    fn name(&self) -> &'static str {
-        K::NAME
-    }
-
-    fn outputs(&self, x: &[&Tensor]) -> Result<Vec<Tensor>> {
-        run(self, x)
-    }
-
-    fn saved(&self, x: &[&Tensor], y: &[Tensor]) -> Saved {
-        let input_shapes = x.iter().map(|t| t.shape().clone()).collect();
-        let saved = Saved::new(self.save(x, y), input_shapes, self.activations());
-        Saved { before_relu: self.before_relu(), ..saved }
-    }
-
-    fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        self.backward_onto(saved, dy, wants, None)
-    }
-
-    fn backward_onto(
-        &self,
-        saved: &Saved,
-        dy: &Tensor,
-        wants: &[bool],
-        sum: Option<Tensor>,
-    ) -> Result<Vec<Option<Tensor>>> {
-        if let (Some(sum), Some(shape)) = (&sum, saved.input_shapes.first())
-            && sum.shape() != shape
-        {
-            let detail = format!("the sum is {}, the gradient {shape}", sum.shape());
-            return Err(Error::shape(K::NAME, detail));
-        }
-        // In place if it can be; else the two are added once both are there.
-        let (onto, aside) = sum.map_or((None, None), |sum| match K::ADDS && sum.is_sole() {
-            true => (Some(sum), None),
-            false => (None, Some(sum)),
-        });
-        let device = dy.device();
-        let (tensors, shapes) = (saved.tensors()?, &saved.input_shapes);
-        let tensors: Vec<&Tensor> = tensors.iter().collect();
-        let added = bytes(onto.iter().map(Tensor::shape));
-        let describe = || {
-            let inputs: Vec<&Shape> = shapes.iter().collect();
-            let wanted = inputs.iter().zip(wants).filter(|(_, want)| **want).map(|(shape, _)| *shape);
-            let read: Vec<&Tensor> = tensors.iter().copied().chain([dy]).collect();
-            OpRun {
-                op: K::NAME,
-                backward: true,
-                work: self.work(&inputs) * wants.iter().take(2).filter(|want| **want).count() as u64,
-                bytes: K::READS * distinct_bytes(&read) + bytes(wanted) + added,
-                milliseconds: None,
-            }
-        };
-        let mut wants = wants.to_vec();
-        wants[0] &= onto.is_none();
-        let mut dx = device.trace().op(describe, || match device {
-            Device::Cpu(cpu) => match cpu.precision {
-                Precision::F32 => backward_twin::<K, f32>(self, &tensors, shapes, dy, &wants, onto),
-                Precision::F64 => backward_twin::<K, f64>(self, &tensors, shapes, dy, &wants, onto),
-            },
-            Device::Gpu(gpu) => backward_gpu(self, gpu, &tensors, shapes, dy, &wants, onto),
-        })?;
-        add_to_first(&mut dx, aside)?;
-        Ok(dx)
-    }
-}
-
-fn backward_gpu<K: Differentiable>(
-    op: &K,
-    gpu: &Gpu,
-    saved: &[&Tensor],
-    shapes: &[Shape],
-    dy: &Tensor,
-    wants: &[bool],
-    sum: Option<Tensor>,
-) -> Result<Vec<Option<Tensor>>> {
-    let wanted = shapes.iter().zip(wants);
-    let mut dx = wanted
-        .map(|(s, want)| want.then(|| Tensor::uninit(dy.device(), s.clone())).transpose())
-        .collect::<Result<Vec<_>>>()?;
-    if gpu.records() {
-        op.gpu_backward(gpu, saved, dy, &dx)?;
-    }
-    match sum {
-        Some(sum) if gpu.records() => dx[0] = Some(op.gpu_add(gpu, saved, dy, sum)?),
-        Some(sum) => dx[0] = Some(sum),
-        None => {}
-    }
-    Ok(dx)
-}
-
-fn backward_twin<K: Differentiable, T: Real>(
-    op: &K,
-    saved: &[&Tensor],
-    shapes: &[Shape],
-    dy: &Tensor,
-    wants: &[bool],
-    sum: Option<Tensor>,
-) -> Result<Vec<Option<Tensor>>> {
-    let device = dy.device();
-    let Device::Cpu(cpu) = device else { unreachable!("twins run on the CPU") };
-    let views: Vec<View<T>> = saved.iter().map(|t| t.view()).collect();
-    let mut buffers: Vec<_> =
-        shapes.iter().zip(wants).map(|(s, want)| want.then(|| cpu.take::<T>(s.elements()))).collect();
-    let mut dx: Vec<Option<ViewMut<T>>> = shapes
-        .iter()
-        .zip(&mut buffers)
-        .map(|(shape, buffer)| buffer.as_mut().map(|data| ViewMut { shape, data: &mut data[..] }))
-        .collect();
-    op.twin_backward(&views, dy.view(), &mut dx);
-    drop(dx);
-    let tensors = shapes.iter().zip(buffers);
-    let mut dx: Vec<Option<Tensor>> =
-        tensors.map(|(s, b)| b.map(|b| Tensor::from_buffer(device, s.clone(), b))).collect();
-    if let Some(mut sum) = sum {
-        op.twin_add(&views, dy.view(), sum.view_mut().expect("the only holder of a sum"));
-        dx[0] = Some(sum);
-    }
-    Ok(dx)
 }

@@ -8,14 +8,15 @@
 //! | `x`, `y`, `dx` | `[.., C]` |
 //! | by-product: length of each row | `[..]` |
 
-use super::kernel::{Differentiable, Kernel};
-use super::rows::{elements, row_blocks, sum_of};
+use super::kernel::{Differentiable, Keep, Kernel};
+use super::rows::sum_of;
 use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Rows of unit length.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,8 +41,9 @@ fn length<T: Real>(row: &[T]) -> [T; 2] {
     [scale, sum_of(row, |v| (v / scale) * (v / scale)).sqrt()]
 }
 
-fn divisor<T: Real>(length: T) -> T {
-    if length < T::of(EPS) { T::of(EPS) } else { length }
+fn dispatch<'a>(entry: &'static str, rows: &Range<usize>, columns: usize) -> Dispatch<'a> {
+    let params = [("rows", rows.len().into()), ("columns", columns.into())];
+    Dispatch::new(L2Normalize::NAME, entry, params, &[], rows.len())
 }
 
 impl Kernel for L2Normalize {
@@ -71,16 +73,8 @@ impl Kernel for L2Normalize {
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let (rows, columns) = matrix(x[0].shape());
-        for block in row_blocks(gpu, rows, columns) {
-            let params = [("rows", block.len().into()), ("columns", columns.into())];
-            let all = elements(&block, columns);
-            let norm = Some(block.clone());
-            gpu.run(Dispatch {
-                tensors: vec![(x[0], all.clone()), (&y[0], all), (&y[1], norm)],
-                ..Dispatch::new(Self::NAME, "forward", &params, &[], block.len())
-            })?;
-        }
-        Ok(())
+        let tensors = [(x[0], columns), (&y[0], columns), (&y[1], 1)];
+        gpu.run_rows(rows, &tensors, |block| dispatch("forward", block, columns))
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -101,8 +95,8 @@ impl Kernel for L2Normalize {
 }
 
 impl Differentiable for L2Normalize {
-    fn save(&self, _: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        y.to_vec()
+    fn save(&self, _: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
+        y.iter().map(Keep::from).collect()
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
@@ -116,7 +110,7 @@ impl Differentiable for L2Normalize {
                 *dx = y * dy;
             }
             let along = if norm < T::of(EPS) { T::zero() } else { sum_of(dx, |v| v) };
-            let divisor = divisor(norm);
+            let divisor = if norm < T::of(EPS) { T::of(EPS) } else { norm };
             for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
                 *dx = (dy - y * along) / divisor;
             }
@@ -126,16 +120,8 @@ impl Differentiable for L2Normalize {
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let [Some(dx)] = dx else { return Ok(()) };
         let (rows, columns) = matrix(dy.shape());
-        for block in row_blocks(gpu, rows, columns) {
-            let params = [("rows", block.len().into()), ("columns", columns.into())];
-            let all = elements(&block, columns);
-            let norm = (saved[1], Some(block.clone()));
-            gpu.run(Dispatch {
-                tensors: vec![(saved[0], all.clone()), norm, (dy, all.clone()), (dx, all)],
-                ..Dispatch::new(Self::NAME, "backward", &params, &[], block.len())
-            })?;
-        }
-        Ok(())
+        let tensors = [(saved[0], columns), (saved[1], 1), (dy, columns), (dx, columns)];
+        gpu.run_rows(rows, &tensors, |block| dispatch("backward", block, columns))
     }
 }
 

@@ -26,7 +26,10 @@
 mod broadcast;
 mod table;
 
-use super::kernel::{Differentiable, Kernel};
+pub use table::Map;
+pub(super) use table::sigmoid;
+
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::reduce::{sum_axis, sum_axis_twin};
 use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
@@ -34,45 +37,6 @@ use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::Result;
 use broadcast::{Broadcast, Operand};
-
-/// A function of each element.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Map {
-    /// `a + b`
-    Add,
-    /// `a - b`
-    Sub,
-    /// `a b`
-    Mul,
-    /// `a / b`
-    Div,
-    /// The larger of two
-    Max,
-    /// The smaller of two
-    Min,
-    /// `c a`
-    Scale(f32),
-    /// `a + c`
-    Offset(f32),
-    /// `exp a`
-    Exp,
-    /// `ln a`
-    Log,
-    /// The square root
-    Sqrt,
-    /// `a^2`
-    Square,
-    /// The absolute value
-    Abs,
-    /// `1 / (1 + exp(-a))`
-    Sigmoid,
-    /// `ln(1 + exp a)`
-    Softplus,
-    /// `max(a, 0)`
-    Relu,
-    /// The nearest value in a range
-    Clamp(f32, f32),
-}
 
 use Map::*;
 
@@ -109,13 +73,13 @@ impl Map {
 
 /// Runs an entry point over the elements of `shape`, the last tensor being written. Of the operands a and b, which come
 /// first, either may be repeated.
-fn dispatch<'t>(
+fn dispatch(
     op: Map,
     gpu: &Gpu,
     entries: [&'static str; 2],
     second: bool,
     shape: &Shape,
-    tensors: &[&'t Tensor],
+    tensors: &[&Tensor],
 ) -> Result<()> {
     let repeat =
         Broadcast::of(shape, [tensors[0].shape(), tensors[1].shape()]).expect("shapes was asked first");
@@ -127,7 +91,12 @@ fn dispatch<'t>(
         _ => (0.0, 0.0),
     };
     let place = |operand: Operand| operand as u32 as f64;
-    for range in gpu.row_chunks(shape.elements(), 1) {
+    let size = |i: usize| match operands.get(i) {
+        Some(Operand::One | Operand::Strided) => 0,
+        _ => 1,
+    };
+    let tensors: Vec<_> = tensors.iter().enumerate().map(|(i, tensor)| (*tensor, size(i))).collect();
+    gpu.run_rows(shape.elements(), &tensors, |range| {
         let threads = if strided { range.len() } else { range.len().div_ceil(4) };
         let params = [
             ("count", threads.into()),
@@ -138,22 +107,16 @@ fn dispatch<'t>(
             ("a_strides", repeat.strides[0].into()),
             ("b_strides", repeat.strides[1].into()),
         ];
-        let bind = |(i, tensor): (usize, &'t Tensor)| match operands.get(i) {
-            Some(Operand::One | Operand::Strided) => (tensor, None),
-            _ => (tensor, Some(range.clone())),
-        };
-        gpu.run(Dispatch {
+        Dispatch {
             constants: vec![
                 ("KIND", op.kind()),
                 ("SECOND", f64::from(u8::from(second))),
                 ("A", place(operands[0])),
                 ("B", place(operands[1])),
             ],
-            tensors: tensors.iter().copied().enumerate().map(bind).collect(),
-            ..Dispatch::new(Map::NAME, entries[usize::from(strided)], &params, &[], threads.div_ceil(256))
-        })?;
-    }
-    Ok(())
+            ..Dispatch::new(Map::NAME, entries[usize::from(strided)], params, &[], threads.div_ceil(256))
+        }
+    })
 }
 
 impl Kernel for Map {
@@ -214,16 +177,13 @@ impl Kernel for Map {
 }
 
 impl Differentiable for Map {
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
         match self.reads() {
             Reads::Nothing => vec![],
-            Reads::Inputs => x.iter().map(|x| (*x).clone()).collect(),
-            Reads::Value => vec![y[0].clone()],
+            Reads::Inputs => x.iter().map(|x| Keep::from(*x)).collect(),
+            Reads::Value if *self == Relu => vec![Keep::Activation(y[0].clone())],
+            Reads::Value => vec![(&y[0]).into()],
         }
-    }
-
-    fn activations(&self) -> &'static [usize] {
-        if *self == Relu { &[0] } else { &[] }
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
@@ -281,8 +241,8 @@ fn sum_axes(gpu: &Gpu, mut x: Tensor, axes: &[[usize; 3]], y: &Tensor) -> Result
     let (last, first) = axes.split_last().expect("an axis");
     for axis in first {
         let sums = Tensor::uninit(x.device(), Shape::from([axis[0], axis[2]]))?;
-        sum_axis(gpu, &x, *axis, 1.0, &sums)?;
+        sum_axis(gpu, &x, *axis, 1.0, 0.0, &sums)?;
         x = sums;
     }
-    sum_axis(gpu, &x, *last, 1.0, y)
+    sum_axis(gpu, &x, *last, 1.0, 0.0, y)
 }

@@ -60,7 +60,8 @@ impl Kernel for MatchCells {
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let [images, cells, channels] = x[0].shape()[..] else { unreachable!("three dimensions") };
-        for block in gpu.batches(images, &[cells * channels, cells]) {
+        let tensors = [(x[0], cells * channels), (x[1], cells * channels), (&y[0], cells)];
+        gpu.run_rows(images, &tensors, |block| {
             let params = [
                 ("images", block.len().into()),
                 ("cells", cells.into()),
@@ -68,12 +69,9 @@ impl Kernel for MatchCells {
                 ("first", block.start.into()),
             ];
             let groups = block.len() * cells;
-            gpu.run(Dispatch {
-                work: (groups * cells * channels) as u64,
-                ..Dispatch::rows(Self::NAME, "forward", &params, &[x[0], x[1], &y[0]], &block, groups)
-            })?;
-        }
-        Ok(())
+            let work = (groups * cells * channels) as u64;
+            Dispatch { work, ..Dispatch::new(Self::NAME, "forward", params, &[], groups) }
+        })
     }
 
     fn cases() -> Vec<Case<Self>> {

@@ -4,9 +4,11 @@ mod blocks;
 pub mod tiling;
 pub mod twin;
 
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
+use super::reduce::{sum_axis, sum_axis_twin};
 use super::{Case, Input};
 use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::params::Param;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -64,7 +66,7 @@ impl Matmul {
     /// Records the product; where an operand is over the binding limit, block by block.
     fn dispatch(self, gpu: &Gpu, a: &Tensor, b: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
         let [m, n, k] = self.sizes(a.shape(), b.shape());
-        let blocks = Blocks::choose(gpu.max_binding() as usize / 4, [m, n, k], self.trans_a, self.trans_b);
+        let blocks = Blocks::choose(gpu.max_binding as usize / 4, [m, n, k], self.trans_a, self.trans_b);
         for rows in blocks.along(0, m) {
             for columns in blocks.along(1, n) {
                 // ORDER: the first block of steps writes y with the bias, the others add to it.
@@ -93,21 +95,12 @@ impl Matmul {
         let in_y = Window::new(y.shape()[1], rows, columns);
         let tiling = Tiling::choose(gpu, m, n, k);
         let params = |bias: bool, y: &Window| {
-            [
-                ("m", m.into()),
-                ("n", n.into()),
-                ("k", k.into()),
-                ("part", tiling.part.into()),
-                ("parts", tiling.parts.into()),
-                ("bias", u32::from(bias).into()),
-                ("bias_at", columns.start.into()),
-                ("a_row", in_a.row.into()),
-                ("a_at", in_a.at.into()),
-                ("b_row", in_b.row.into()),
-                ("b_at", in_b.at.into()),
-                ("y_row", y.row.into()),
-                ("y_at", y.at.into()),
-            ]
+            params(
+                [m, n, k],
+                &tiling,
+                bias.then_some(columns.start),
+                [&in_a, &in_b, y].map(|w| [w.row, w.at]),
+            )
         };
         let with_bias = bias.is_some() && steps.start == 0;
         let flag = |on: bool| f64::from(u8::from(on));
@@ -133,7 +126,7 @@ impl Matmul {
                     (into, Some(window.range.clone())),
                 ],
                 work: (m * n * k) as u64,
-                ..Dispatch::new(Self::NAME, entry, &params(with_bias, window), &[], tiling.groups(m, n))
+                ..Dispatch::new(Self::NAME, entry, params(with_bias, window), &[], tiling.groups(m, n))
             })
         };
         if tiling.parts == 1 {
@@ -145,9 +138,33 @@ impl Matmul {
         gpu.run(Dispatch {
             constants: vec![add],
             tensors: vec![(&parts, None), (bias.unwrap_or(&parts), None), (y, Some(in_y.range.clone()))],
-            ..Dispatch::new(Self::NAME, "sum_parts", &params(with_bias, &in_y), &[], (m * n).div_ceil(256))
+            ..Dispatch::new(Self::NAME, "sum_parts", params(with_bias, &in_y), &[], (m * n).div_ceil(256))
         })
     }
+}
+
+/// The shader's params: where a bias begins if there is one, and of a, b and y the elements of a row and where the block begins.
+fn params(
+    [m, n, k]: [usize; 3],
+    tiling: &Tiling,
+    bias_at: Option<usize>,
+    [a, b, y]: [[usize; 2]; 3],
+) -> [Param; 13] {
+    [
+        ("m", m.into()),
+        ("n", n.into()),
+        ("k", k.into()),
+        ("part", tiling.part.into()),
+        ("parts", tiling.parts.into()),
+        ("bias", u32::from(bias_at.is_some()).into()),
+        ("bias_at", bias_at.unwrap_or(0).into()),
+        ("a_row", a[0].into()),
+        ("a_at", a[1].into()),
+        ("b_row", b[0].into()),
+        ("b_at", b[1].into()),
+        ("y_row", y[0].into()),
+        ("y_at", y[1].into()),
+    ]
 }
 
 /// `count` products `y[t] = a[:, t, :] b[t]` on a GPU in one dispatch: the parts of one product of `count k` steps, not
@@ -162,67 +179,12 @@ pub(crate) fn part_products(
     y: &Tensor,
 ) -> Result<()> {
     let tiling = Tiling { part: k, parts: count, ..Tiling::choose(gpu, m, n, count * k) };
-    let zero = || 0u32.into();
-    let params = [
-        ("m", m.into()),
-        ("n", n.into()),
-        ("k", (count * k).into()),
-        ("part", k.into()),
-        ("parts", count.into()),
-        ("bias", zero()),
-        ("bias_at", zero()),
-        ("a_row", a_row.into()),
-        ("a_at", zero()),
-        ("b_row", n.into()),
-        ("b_at", zero()),
-        ("y_row", n.into()),
-        ("y_at", zero()),
-    ];
+    let params = params([m, n, count * k], &tiling, None, [[a_row, 0], [n, 0], [n, 0]]);
     gpu.run(Dispatch {
         constants: tiling.constants().to_vec(),
         work: (count * m * n * k) as u64,
-        ..Dispatch::new(Matmul::NAME, tiling.entry, &params, &[a, b, b, y], tiling.groups(m, n))
+        ..Dispatch::new(Matmul::NAME, tiling.entry, params, &[a, b, b, y], tiling.groups(m, n))
     })
-}
-
-/// `sums_j = sum_i x_ij` on a GPU: the gradient of a bias. Blocks of rows, then blocks of those sums, and so on.
-pub(crate) fn sum_rows(gpu: &Gpu, x: &Tensor, sums: &Tensor) -> Result<()> {
-    const BLOCK: usize = 64;
-    let n = sums.elements();
-    let mut from = x.clone();
-    let mut m = x.elements() / n.max(1);
-    loop {
-        let blocks = m.div_ceil(BLOCK).max(1);
-        let into =
-            if blocks == 1 { sums.clone() } else { Tensor::uninit(x.device(), Shape::from([blocks, n]))? };
-        for rows in gpu.row_chunks(m, n) {
-            let params = [
-                ("m", rows.len().into()),
-                ("n", n.into()),
-                ("block", BLOCK.into()),
-                ("sums_at", (rows.start / BLOCK * n).into()),
-            ];
-            let groups = (rows.len().div_ceil(BLOCK) * n).div_ceil(256);
-            gpu.run(Dispatch {
-                tensors: vec![(&from, Some(rows.start * n..rows.end * n)), (&into, None)],
-                ..Dispatch::new(Matmul::NAME, "sum_rows", &params, &[], groups)
-            })?;
-        }
-        if blocks == 1 {
-            return Ok(());
-        }
-        (from, m) = (into, blocks);
-    }
-}
-
-/// The twin of [`sum_rows`].
-pub(crate) fn sum_rows_twin<T: Real>(x: &[T], sums: &mut [T]) {
-    sums.fill(T::zero());
-    for row in x.chunks_exact(sums.len().max(1)) {
-        for (sum, &x) in sums.iter_mut().zip(row) {
-            *sum += x;
-        }
-    }
 }
 
 impl Kernel for Matmul {
@@ -291,15 +253,15 @@ impl Kernel for Matmul {
 }
 
 impl Differentiable for Matmul {
-    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone()]
+    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Keep> {
+        vec![x[0].into(), x[1].into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         for (input, dx) in dx.iter_mut().enumerate() {
             let Some(dx) = dx else { continue };
             if input == 2 {
-                sum_rows_twin(dy.data, dx.data);
+                dx.data.copy_from_slice(&sum_axis_twin(dy.data, [1, dy.shape[0], dy.shape[1]]));
                 continue;
             }
             let (op, operands) = self.gradient(input == 1);
@@ -313,7 +275,7 @@ impl Differentiable for Matmul {
         for (input, dx) in dx.iter().enumerate() {
             let Some(dx) = dx else { continue };
             if input == 2 {
-                sum_rows(gpu, dy, dx)?;
+                sum_axis(gpu, dy, [1, dy.shape()[0], dy.shape()[1]], 1.0, 0.0, dx)?;
                 continue;
             }
             let (op, operands) = self.gradient(input == 1);

@@ -6,7 +6,7 @@
 
 pub mod twin;
 
-use super::kernel::{Differentiable, Kernel};
+use super::kernel::{Differentiable, Keep, Kernel};
 use super::{Case, Draw, Input};
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
@@ -91,13 +91,10 @@ impl Kernel for MaxPool {
 }
 
 impl Differentiable for MaxPool {
-    fn save(&self, _x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        vec![y[1].clone()]
-    }
-
-    fn activations(&self) -> &'static [usize] {
+    fn save(&self, _x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
         // Whole numbers up to 2048 are exact.
-        if self.kernel[0] * self.kernel[1] <= 2048 { &[0] } else { &[] }
+        let exact = self.kernel[0] * self.kernel[1] <= 2048;
+        vec![if exact { Keep::Activation(y[1].clone()) } else { Keep::Whole(y[1].clone()) }]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
@@ -123,8 +120,8 @@ fn dispatch(
     tensors: &[(&Tensor, usize)],
     written: usize,
 ) -> Result<()> {
-    let sizes: Vec<usize> = tensors.iter().map(|(_, size)| *size).collect();
-    for images in gpu.batches(tensors[0].0.shape()[0], &sizes) {
+    gpu.run_rows(tensors[0].0.shape()[0], tensors, |images| {
+        let count = images.len() * written;
         let params = [
             ("h", p.h.into()),
             ("w", p.w.into()),
@@ -137,13 +134,8 @@ fn dispatch(
             ("stride_x", p.stride[1].into()),
             ("pad_y", p.padding[0].into()),
             ("pad_x", p.padding[1].into()),
-            ("count", (images.len() * written).into()),
+            ("count", count.into()),
         ];
-        let bind = |(t, size): &(_, usize)| (*t, Some(images.start * size..images.end * size));
-        gpu.run(Dispatch {
-            tensors: tensors.iter().map(bind).collect(),
-            ..Dispatch::new(MaxPool::NAME, entry, &params, &[], (images.len() * written).div_ceil(256))
-        })?;
-    }
-    Ok(())
+        Dispatch::new(MaxPool::NAME, entry, params, &[], count.div_ceil(256))
+    })
 }

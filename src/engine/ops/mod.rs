@@ -5,7 +5,7 @@
 //! though the f64 definition holds it: a variance of 1e39, say, normalises to beta. A convolution by Winograd's algorithm
 //! spreads a NaN or an infinity over its tile.
 
-pub mod avg_pool;
+mod any_case;
 pub mod batch_norm;
 pub mod bilinear_resize;
 pub mod case;
@@ -21,6 +21,7 @@ pub mod map;
 pub mod match_cells;
 pub mod matmul;
 pub mod max_pool;
+mod op;
 mod packed_product;
 pub mod reduce;
 mod reshape;
@@ -32,10 +33,10 @@ pub mod update;
 pub mod winograd;
 
 pub use self::half::{Half, Packed};
-pub use avg_pool::AvgPool;
+pub use any_case::{AnyCase, relative_l2};
 pub use batch_norm::{BatchNorm, Coefficients, Normalize, Norms, Ranks, over_ranks};
 pub use bilinear_resize::BilinearResize;
-pub use case::{AnyCase, Case, Draw, Input, relative_l2};
+pub use case::{Case, Draw, Input};
 pub use concat::Concat;
 pub use conv_norm::{ConvStatistics, NormConv2d};
 pub use conv2d::Conv2d;
@@ -44,19 +45,20 @@ pub use fused::cross_entropy::CrossEntropy;
 pub use fused::knn_softmax::KnnSoftmax;
 pub use fused::smooth_ap::SmoothAp;
 pub use gather_rows::GatherRows;
-pub use kernel::{Differentiable, Kernel, Op, Saved, run};
+pub use kernel::{Differentiable, Keep, Kernel, run};
 pub use l2_normalize::L2Normalize;
 pub use map::Map;
 pub use match_cells::MatchCells;
 pub use matmul::Matmul;
 pub use max_pool::MaxPool;
+pub(crate) use op::{Kept, added};
+pub use op::{Op, Saved};
 pub use packed_product::PackedProduct;
 pub use reduce::{Over, Reduce};
 pub use reshape::Reshape;
 pub use sum_parts::SumParts;
 pub use top_k::TopK;
 pub use update::Update;
-pub use winograd::WinogradConv2d;
 
 /// The cases of every op.
 pub fn all_cases() -> Vec<AnyCase> {
@@ -68,12 +70,10 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<Reduce>(),
         AnyCase::differentiable::<Matmul>(),
         AnyCase::differentiable::<Conv2d>(),
-        AnyCase::differentiable::<WinogradConv2d>(),
         AnyCase::differentiable::<SmoothAp>(),
         AnyCase::differentiable::<BatchNorm>(),
         AnyCase::differentiable::<NormConv2d>(),
         AnyCase::differentiable::<MaxPool>(),
-        AnyCase::differentiable::<AvgPool>(),
         AnyCase::differentiable::<L2Normalize>(),
         AnyCase::differentiable::<GatherRows>(),
         AnyCase::differentiable::<Concat>(),

@@ -1,7 +1,8 @@
 //! A product with rows that are kept as f16: no kernel of its own. They are widened when they are needed and let go
 //! again, so that the tape holds no f32 copy of them.
 
-use super::kernel::{Op, Saved, run};
+use super::kernel::run;
+use super::op::{Op, Saved};
 use super::{Matmul, Packed};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -27,7 +28,7 @@ impl Op for PackedProduct {
     }
 
     fn saved(&self, x: &[&Tensor], _y: &[Tensor]) -> Saved {
-        Saved::new(Vec::new(), vec![x[0].shape().clone()], &[])
+        Saved::new(Vec::new(), vec![x[0].shape().clone()])
     }
 
     fn backward(&self, _saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {

@@ -1,15 +1,16 @@
-//! Sums and means: over everything, over each row, over each channel.
+//! Sums and means: over everything, over each row, over each channel, over the pixels of each image.
 //!
 //! | op | value | gradient |
 //! |---|---|---|
 //! | `All` | `[..] -> []` | `dy` everywhere |
 //! | `Row` | `[.., C] -> [..]`, the sum over the last dimension | `dy` of the row |
 //! | `Channel` | `[.., C] -> [C]`, the sum over all others | `dy` of the channel |
+//! | `Pixels` | `[n, .., C] -> [n, C]`, the sum over all between | `dy` of the image and channel |
 //!
 //! Means divide value and gradient by the number of terms.
 
 use super::kernel::{Differentiable, Kernel};
-use super::rows::{elements, row_blocks, sum_of};
+use super::rows::sum_of;
 use super::{Case, Input};
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::{Gpu, real::Real};
@@ -26,6 +27,8 @@ pub enum Over {
     Row,
     /// All dimensions but the last.
     Channel,
+    /// All dimensions but the first and the last: with the mean it is global average pooling.
+    Pixels,
 }
 
 /// A sum or mean.
@@ -44,15 +47,7 @@ const COLUMN_PART: usize = 512;
 /// Elements per parallel task of the twin.
 const CHUNK: usize = 1 << 14;
 
-/// `factor * (sum - less)` of everything: the last pass of a loss.
-///
-/// # Errors
-/// [`Error::Limit`] if a tensor is over what the adapter can bind.
-pub(super) fn sum_all(gpu: &Gpu, x: &Tensor, factor: f32, less: f32, y: &Tensor) -> Result<()> {
-    sum_rows(gpu, x, [1, x.elements()], factor, less, y)
-}
-
-/// `y[o, i] = factor * sum over t of x[o, t, i]` for x of `[outer, terms, inner]`.
+/// `y[o, i] = factor * (sum over t of x[o, t, i] - less)` for x of `[outer, terms, inner]`.
 ///
 /// # Errors
 /// [`Error::Limit`] if a tensor is over what the adapter can bind.
@@ -61,122 +56,47 @@ pub(super) fn sum_axis(
     x: &Tensor,
     [outer, terms, inner]: [usize; 3],
     factor: f32,
-    y: &Tensor,
-) -> Result<()> {
-    match inner {
-        1 => sum_rows(gpu, x, [outer, terms], factor, 0.0, y),
-        _ => sum_columns(gpu, x, [outer, terms, inner], factor, y),
-    }
-}
-
-fn sum_rows(
-    gpu: &Gpu,
-    x: &Tensor,
-    [rows, columns]: [usize; 2],
-    factor: f32,
     less: f32,
     y: &Tensor,
 ) -> Result<()> {
-    let parts = columns.div_ceil(ROW_PART);
-    if parts == 1 {
-        return rows_pass(gpu, x, [rows, columns], factor, less, y);
-    }
-    let sums = Tensor::uninit(x.device(), Shape::from([rows, parts]))?;
-    rows_pass(gpu, x, [rows, columns], 1.0, 0.0, &sums)?;
-    sum_rows(gpu, &sums, [rows, parts], factor, less, y)
-}
-
-fn rows_pass(
-    gpu: &Gpu,
-    x: &Tensor,
-    [rows, columns]: [usize; 2],
-    factor: f32,
-    less: f32,
-    y: &Tensor,
-) -> Result<()> {
-    let run = |rows: usize, columns: usize, y_at: usize, bound| {
-        let parts = columns.div_ceil(ROW_PART);
-        let params = [
-            ("outer", rows.into()),
-            ("terms", columns.into()),
-            ("inner", 1u32.into()),
-            ("part", ROW_PART.into()),
-            ("parts", parts.into()),
-            ("y_at", y_at.into()),
-            ("factor", factor.into()),
-            ("less", less.into()),
-        ];
-        gpu.run(Dispatch {
-            tensors: vec![(x, bound), (y, None)],
-            ..Dispatch::new(Reduce::NAME, "rows", &params, &[], rows * parts)
-        })
-    };
-    if rows == 1 {
-        // A single row may be longer than one binding: blocks of whole parts.
-        for block in row_blocks(gpu, columns.div_ceil(ROW_PART), ROW_PART) {
-            let bound = block.start * ROW_PART..(block.end * ROW_PART).min(columns);
-            run(1, bound.len(), block.start, Some(bound))?;
-        }
-        return Ok(());
-    }
-    for block in row_blocks(gpu, rows, columns) {
-        let y_at = block.start * columns.div_ceil(ROW_PART);
-        run(block.len(), columns, y_at, elements(&block, columns))?;
-    }
-    Ok(())
-}
-
-fn sum_columns(
-    gpu: &Gpu,
-    x: &Tensor,
-    [outer, rows, columns]: [usize; 3],
-    factor: f32,
-    y: &Tensor,
-) -> Result<()> {
-    let pass = |factor: f32, y: &Tensor| {
-        let run = |[outer, rows, parts]: [usize; 3], y_at: usize, bound| {
+    // What a workgroup adds up: a part of a row, or of 32 columns.
+    let (entry, part, width) = if inner == 1 { ("rows", ROW_PART, 1) } else { ("columns", COLUMN_PART, 32) };
+    let parts = terms.div_ceil(part).max(1);
+    let pass = |factor: f32, less: f32, y: &Tensor| {
+        // One alone may be longer than a binding: its parts are what is bound.
+        let one = outer == 1;
+        let (rows, size) = if one { (parts, part) } else { (outer, terms) };
+        gpu.run_rows(rows, &[(x, size * inner), (y, 0)], |block| {
+            let (outer, terms, parts, y_at) = match one {
+                true => (1, terms.min(block.end * part) - block.start * part, block.len(), block.start),
+                false => (block.len(), terms, parts, block.start * parts),
+            };
             let params = [
                 ("outer", outer.into()),
-                ("terms", rows.into()),
-                ("inner", columns.into()),
-                ("part", COLUMN_PART.into()),
+                ("terms", terms.into()),
+                ("inner", inner.into()),
+                ("part", part.into()),
                 ("parts", parts.into()),
-                ("y_at", y_at.into()),
+                ("y_at", (y_at * inner).into()),
                 ("factor", factor.into()),
-                ("less", 0f32.into()),
+                ("less", less.into()),
             ];
-            gpu.run(Dispatch {
-                tensors: vec![(x, bound), (y, None)],
-                ..Dispatch::new(Reduce::NAME, "columns", &params, &[], outer * parts * columns.div_ceil(32))
-            })
-        };
-        let parts = rows.div_ceil(COLUMN_PART);
-        if outer == 1 {
-            // A single matrix may be larger than one binding: blocks of whole parts.
-            for block in gpu.batches(parts, &[COLUMN_PART * columns]) {
-                let bound = block.start * COLUMN_PART..(block.end * COLUMN_PART).min(rows);
-                let sizes = [1, bound.len(), block.len()];
-                run(sizes, block.start * columns, elements(&bound, columns))?;
-            }
-            return Ok(());
-        }
-        for block in gpu.batches(outer, &[rows * columns]) {
-            let sizes = [block.len(), rows, parts];
-            run(sizes, block.start * parts * columns, elements(&block, rows * columns))?;
-        }
-        Ok(())
+            Dispatch::new(Reduce::NAME, entry, params, &[], outer * parts * inner.div_ceil(width))
+        })
     };
-    let parts = rows.div_ceil(COLUMN_PART);
     if parts == 1 {
-        return pass(factor, y);
+        return pass(factor, less, y);
     }
-    let sums = Tensor::uninit(x.device(), Shape::from([outer, parts, columns]))?;
-    pass(1.0, &sums)?;
-    sum_columns(gpu, &sums, [outer, parts, columns], factor, y)
+    let sums = Tensor::uninit(x.device(), Shape::from([outer, parts, inner]))?;
+    pass(1.0, 0.0, &sums)?;
+    sum_axis(gpu, &sums, [outer, parts, inner], factor, less, y)
 }
 
 /// The twin of [`sum_axis`], without a factor.
 pub(super) fn sum_axis_twin<T: Real>(x: &[T], [outer, terms, inner]: [usize; 3]) -> Vec<T> {
+    if x.is_empty() {
+        return vec![T::zero(); outer * inner];
+    }
     if [outer, inner] == [1, 1] {
         let sums: Vec<T> = x.par_chunks(CHUNK).map(|chunk| sum_of(chunk, |v| v)).collect();
         return vec![sum_of(&sums, |v| v)];
@@ -192,33 +112,6 @@ pub(super) fn sum_axis_twin<T: Real>(x: &[T], [outer, terms, inner]: [usize; 3])
     x.par_chunks(terms * inner).flat_map_iter(matrix).collect()
 }
 
-/// Zero everywhere: the gradient of what is not differentiated.
-///
-/// # Errors
-/// [`Error::Limit`] if a tensor is over what the adapter can bind.
-pub(super) fn zero(gpu: &Gpu, dy: &Tensor, dx: &Tensor) -> Result<()> {
-    broadcast(gpu, dy, [1, 1], 0.0, dx)
-}
-
-/// `dx[i] = factor * dy[(i / divisor) % modulus]`
-fn broadcast(gpu: &Gpu, dy: &Tensor, [divisor, modulus]: [usize; 2], factor: f32, dx: &Tensor) -> Result<()> {
-    for block in row_blocks(gpu, dx.elements(), 1) {
-        let params = [
-            ("count", block.len().into()),
-            ("start", block.start.into()),
-            ("divisor", divisor.into()),
-            ("modulus", modulus.into()),
-            ("factor", factor.into()),
-        ];
-        let groups = block.len().div_ceil(256);
-        gpu.run(Dispatch {
-            tensors: vec![(dy, None), (dx, Some(block))],
-            ..Dispatch::new(Reduce::NAME, "backward", &params, &[], groups)
-        })?;
-    }
-    Ok(())
-}
-
 impl Reduce {
     /// The input as `[outer, terms, inner]`: the sum runs over `terms`.
     fn axis(self, shape: &Shape) -> [usize; 3] {
@@ -227,6 +120,7 @@ impl Reduce {
             Over::All => [1, shape.elements(), 1],
             Over::Row => [shape.elements() / last, last, 1],
             Over::Channel => [1, shape.elements() / last, last],
+            Over::Pixels => [shape[0], shape.row() / last, last],
         }
     }
 
@@ -242,13 +136,19 @@ impl Kernel for Reduce {
         let [x] = inputs else {
             return Err(Error::shape(Self::NAME, format!("needs one input, got {inputs:?}")));
         };
-        if x.elements() == 0 || (x.is_empty() && self.over != Over::All) {
+        let dimensions = match self.over {
+            Over::All => 0,
+            Over::Row | Over::Channel => 1,
+            Over::Pixels => 3,
+        };
+        if x.elements() == 0 || x.len() < dimensions {
             return Err(Error::shape(Self::NAME, format!("{self:?} of {x}: there is nothing to add up")));
         }
         Ok(vec![match self.over {
             Over::All => Shape::from([]),
             Over::Row => Shape::from(&x[..x.len() - 1]),
             Over::Channel => Shape::from(&x[x.len() - 1..]),
+            Over::Pixels => Shape::from([x[0], x[x.len() - 1]]),
         }])
     }
 
@@ -259,7 +159,7 @@ impl Kernel for Reduce {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        sum_axis(gpu, x[0], self.axis(x[0].shape()), self.factor(x[0].shape()) as f32, &y[0])
+        sum_axis(gpu, x[0], self.axis(x[0].shape()), self.factor(x[0].shape()) as f32, 0.0, &y[0])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -275,6 +175,10 @@ impl Kernel for Reduce {
             Case::new("channel sums", sum(Over::Channel), vec![Input::normal([2, 3, 5, 33])]),
             Case::new("channel means of many pixels", mean(Over::Channel), vec![Input::normal([1100, 5])]),
             Case::new("channel sums of one row", sum(Over::Channel), vec![Input::normal([65])]),
+            Case::new("pixel means", mean(Over::Pixels), vec![Input::normal([3, 7, 7, 65])]),
+            Case::new("pixel means, uneven", mean(Over::Pixels), vec![Input::normal([2, 3, 11, 9])]),
+            Case::new("pixel means of one pixel", mean(Over::Pixels), vec![Input::normal([4, 1, 1, 5])]),
+            Case::new("pixel sums of long images", sum(Over::Pixels), vec![Input::normal([3, 1030, 5])]),
         ]
     }
 }
@@ -293,10 +197,6 @@ fn column_sums<T: Real>(x: &[T], columns: usize) -> Vec<T> {
 }
 
 impl Differentiable for Reduce {
-    fn save(&self, _: &[&Tensor], _: &[Tensor]) -> Vec<Tensor> {
-        Vec::new()
-    }
-
     fn twin_backward<T: Real>(&self, _: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let [Some(dx)] = dx else { return };
         let factor = T::of(self.factor(dx.shape));
@@ -305,17 +205,29 @@ impl Differentiable for Reduce {
             return;
         }
         let columns = dx.shape[dx.shape.len() - 1];
+        let [_, terms, inner] = self.axis(dx.shape);
         dx.data.par_chunks_mut(columns).enumerate().for_each(|(r, row)| match self.over {
             Over::Row => row.fill(factor * dy.data[r]),
-            _ => row.iter_mut().zip(dy.data).for_each(|(dx, &dy)| *dx = factor * dy),
+            _ => {
+                let dy = &dy.data[r / terms * inner..];
+                row.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = factor * dy);
+            }
         });
     }
 
     fn gpu_backward(&self, gpu: &Gpu, _: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let [Some(dx)] = dx else { return Ok(()) };
-        let [outer, terms, inner] = self.axis(dx.shape());
-        let (divisor, modulus) = if inner == 1 { (terms, outer) } else { (1, inner) };
-        broadcast(gpu, dy, [divisor, modulus], self.factor(dx.shape()) as f32, dx)
+        let ([_, terms, inner], factor) = (self.axis(dx.shape()), self.factor(dx.shape()) as f32);
+        gpu.run_rows(dx.elements(), &[(dy, 0), (dx, 1)], |block| {
+            let params = [
+                ("count", block.len().into()),
+                ("start", block.start.into()),
+                ("matrix", (terms * inner).into()),
+                ("inner", inner.into()),
+                ("factor", factor.into()),
+            ];
+            Dispatch::new(Reduce::NAME, "backward", params, &[], block.len().div_ceil(256))
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The same elements under another shape: no kernel, nothing is moved.
 
-use super::kernel::{Op, Saved};
+use super::op::{Op, Saved};
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::Result;
 
@@ -18,7 +18,7 @@ impl Op for Reshape {
     }
 
     fn saved(&self, x: &[&Tensor], _y: &[Tensor]) -> Saved {
-        Saved::new(Vec::new(), vec![x[0].shape().clone()], &[])
+        Saved::new(Vec::new(), vec![x[0].shape().clone()])
     }
 
     fn backward(&self, saved: &Saved, dy: &Tensor, wants: &[bool]) -> Result<Vec<Option<Tensor>>> {

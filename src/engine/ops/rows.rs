@@ -1,9 +1,7 @@
-//! What the row-wise ops share: a fixed-order sum for the twins, blocks of rows that one binding holds for the
-//! kernels.
+//! What the twins of row-wise ops share: a sum in a fixed order.
 
+use crate::engine::device::real::Real;
 use crate::engine::device::vector::vectorised;
-use crate::engine::device::{Gpu, real::Real};
-use std::ops::Range;
 
 /// Elements that one pass of [`sum_of`] adds up.
 const BLOCK: usize = 256;
@@ -51,17 +49,4 @@ pub(super) fn join<T: Real>(mut lanes: [T; 16]) -> T {
         }
     }
     lanes[0]
-}
-
-/// Rows `0..rows` of `columns` elements each, cut into blocks that one binding can hold. Blocks start at
-/// multiples of 64 rows, so that they may be bound; rows too long for any block fail when they are bound.
-pub(super) fn row_blocks(gpu: &Gpu, rows: usize, columns: usize) -> impl Iterator<Item = Range<usize>> {
-    let fit = gpu.max_binding() as usize / 4 / columns.max(1);
-    let most = (fit / 64 * 64).max(64);
-    (0..rows).step_by(most).map(move |start| start..(start + most).min(rows))
-}
-
-/// The elements of a block of rows.
-pub(super) fn elements(rows: &Range<usize>, columns: usize) -> Option<Range<usize>> {
-    Some(rows.start * columns..rows.end * columns)
 }

@@ -9,7 +9,7 @@
 
 use super::kernel::Kernel;
 use super::{Case, Input};
-use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::deferred::MOST;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -18,43 +18,11 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug)]
 pub struct SumParts;
 
-impl SumParts {
-    /// Tensors that one dispatch sums: as many as there are bindings for.
-    pub const MOST: usize = 4;
-
-    /// Records the sums of up to [`SumParts::MOST`] pairs of parts and sum.
-    ///
-    /// # Errors
-    /// [`Error::Limit`] if a tensor is over what the adapter can bind.
-    pub fn record(gpu: &Gpu, pairs: &[[Tensor; 2]]) -> Result<()> {
-        let [mut sizes, mut parts_of] = [[0; SumParts::MOST]; 2];
-        let mut groups = 0;
-        for (i, [parts, sum]) in pairs.iter().enumerate() {
-            sizes[i] = sum.elements();
-            parts_of[i] = parts.shape()[0];
-            groups += sum.elements().div_ceil(256);
-        }
-        let [any, _] = &pairs[0];
-        let unused = (pairs.len()..SumParts::MOST).map(|_| Tensor::uninit(any.device(), Shape::from([1])));
-        let unused = unused.collect::<Result<Vec<_>>>()?;
-        let parts = (0..SumParts::MOST).map(|i| pairs.get(i).map_or(any, |[parts, _]| parts));
-        let sums = pairs.iter().map(|[_, sum]| sum).chain(&unused);
-        let tensors: Vec<&Tensor> = parts.chain(sums).collect();
-        gpu.run(Dispatch::new(
-            SumParts::NAME,
-            "forward",
-            &[("sizes", sizes.into()), ("parts", parts_of.into())],
-            &tensors,
-            groups,
-        ))
-    }
-}
-
 impl Kernel for SumParts {
     const NAME: &'static str = "sum_parts";
 
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
-        if (1..=SumParts::MOST).contains(&inputs.len()) && inputs.iter().all(|x| !x.is_empty()) {
+        if (1..=MOST).contains(&inputs.len()) && inputs.iter().all(|x| !x.is_empty()) {
             return Ok(inputs.iter().map(|x| Shape::from(x[1..].to_vec())).collect());
         }
         Err(Error::shape(Self::NAME, format!("takes one to four tensors [P,..], got {inputs:?}")))
@@ -70,8 +38,7 @@ impl Kernel for SumParts {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        let pairs: Vec<[Tensor; 2]> = x.iter().zip(y).map(|(x, y)| [(*x).clone(), y.clone()]).collect();
-        SumParts::record(gpu, &pairs)
+        x.iter().zip(y).try_for_each(|(x, y)| gpu.sum_parts((*x).clone(), y.clone()))
     }
 
     fn cases() -> Vec<Case<Self>> {

@@ -103,14 +103,12 @@ impl Kernel for TopK {
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let &[rows, columns] = &x[0].shape()[..] else { unreachable!("shapes was asked first") };
-        let mut tensors = vec![x[0]];
-        tensors.extend(y);
-        for rows in gpu.row_chunks(rows, columns) {
+        let tensors: Vec<_> = [x[0]].into_iter().chain(y).map(|t| (t, t.shape().row())).collect();
+        let entry = if self.labels { "labels" } else { "forward" };
+        gpu.run_rows(rows, &tensors, |rows| {
             let params = [("rows", rows.len().into()), ("columns", columns.into()), ("k", self.k.into())];
-            let entry = if self.labels { "labels" } else { "forward" };
-            gpu.run(Dispatch::rows(Self::NAME, entry, &params, &tensors, &rows, rows.len()))?;
-        }
-        Ok(())
+            Dispatch::new(Self::NAME, entry, params, &[], rows.len())
+        })
     }
 
     fn cases() -> Vec<Case<Self>> {

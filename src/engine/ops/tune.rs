@@ -199,8 +199,9 @@ mod tests {
         gpu.set_tuned(algorithm, Choice::Side(1));
         gpu.save_tuned().expect("save");
         let again = Device::gpu_named(None, options()).expect("device");
-        assert_eq!(again.gpu().tuned(tile), Some(Choice::Tile([4, 16])));
-        assert_eq!(again.gpu().tuned(algorithm), Some(Choice::Side(1)));
+        let Device::Gpu(gpu) = &again else { unreachable!("a GPU was asked for") };
+        assert_eq!(gpu.tuned(tile), Some(Choice::Tile([4, 16])));
+        assert_eq!(gpu.tuned(algorithm), Some(Choice::Side(1)));
         // Whole numbers below 2^24 add up exactly in any order.
         assert_eq!(value(&again), before);
     }

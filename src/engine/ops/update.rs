@@ -8,6 +8,8 @@ mod running;
 
 use super::kernel::Kernel;
 use super::{Case, Draw, Input};
+use crate::engine::device::kernel::Dispatch;
+use crate::engine::device::params::Param;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -130,6 +132,25 @@ fn descend<T: Real>(
     }
 }
 
+/// Records a kernel of one thread for each vec4 of the elements, which it treats on their own; a tensor that does not have as many
+/// is read whole. `params` are without the number of vec4s.
+fn flat(
+    gpu: &Gpu,
+    entry: &'static str,
+    constants: &[(&'static str, f64)],
+    tensors: &[&Tensor],
+    params: &[Param],
+) -> Result<()> {
+    let count = tensors[0].elements();
+    let tensors: Vec<_> = tensors.iter().map(|t| (*t, usize::from(t.elements() == count))).collect();
+    gpu.run_rows(count, &tensors, |range| {
+        let vec4s = range.len().div_ceil(4);
+        let params = [params, &[("vec4s", vec4s.into())]].concat();
+        let dispatch = Dispatch::new(Update::NAME, entry, params, &[], vec4s.div_ceil(256));
+        Dispatch { constants: constants.to_vec(), ..dispatch }
+    })
+}
+
 impl Kernel for Update {
     const NAME: &'static str = "update";
 
@@ -194,18 +215,18 @@ impl Kernel for Update {
         let flag = |on: bool| f64::from(u8::from(on));
         let float = |x: f64| (x as f32).into();
         match self {
-            &Update::Sgd { lr, momentum, weight_decay, nesterov, first } => gpu.run_flat(
-                Self::NAME,
-                "sgd",
-                &[("NESTEROV", flag(nesterov)), ("FIRST", flag(first))],
-                &tensors,
-                &[("lr", float(lr)), ("momentum", float(momentum)), ("weight_decay", float(weight_decay))],
-            ),
+            &Update::Sgd { lr, momentum, weight_decay, nesterov, first } => {
+                let constants = [("NESTEROV", flag(nesterov)), ("FIRST", flag(first))];
+                let params =
+                    [("lr", float(lr)), ("momentum", float(momentum)), ("weight_decay", float(weight_decay))];
+                flat(gpu, "sgd", &constants, &tensors, &params)
+            }
             &Update::Lars { lr, momentum, weight_decay, trust, eps, first } => {
                 lars::gpu_factor(gpu, [x[0], x[1], &y[2]], [trust, weight_decay, eps])?;
                 let params =
                     [("lr", float(lr)), ("momentum", float(momentum)), ("weight_decay", float(weight_decay))];
-                lars::gpu_step(gpu, x, y, ("FIRST", flag(first)), &params)
+                let tensors = [x[0], x[1], x[2], &y[2], &y[0], &y[1]];
+                flat(gpu, "lars", &[("FIRST", flag(first))], &tensors, &params)
             }
             &Update::Adam { lr, beta1, beta2, eps, weight_decay, step } => {
                 let [correct_m, correct_root] = corrections([beta1, beta2], step).map(float);
@@ -220,11 +241,11 @@ impl Kernel for Update {
                     ("correct_m", correct_m),
                     ("correct_root", correct_root),
                 ];
-                gpu.run_flat(Self::NAME, "adam", &[], &tensors, &params)
+                flat(gpu, "adam", &[], &tensors, &params)
             }
             &Update::Ema { momentum } => {
                 let params = [("keep", float(momentum)), ("take", float(1.0 - momentum))];
-                gpu.run_flat(Self::NAME, "ema", &[], &tensors, &params)
+                flat(gpu, "ema", &[], &tensors, &params)
             }
             Update::Running { momentum, counts } => running::gpu(gpu, *momentum, counts, x, &y[0]),
         }
@@ -253,6 +274,50 @@ impl Kernel for Update {
             ema("ema, slow", 0.999),
             ema("ema, fast", 0.5),
         ];
-        [own, lars::cases(), running::cases()].concat()
+        [own, lars_cases(), running_cases()].concat()
     }
+}
+
+fn lars_cases() -> Vec<Case<Update>> {
+    let op = |weight_decay, eps, first| Update::Lars {
+        lr: 4.8,
+        momentum: 0.9,
+        weight_decay,
+        trust: 0.02,
+        eps,
+        first,
+    };
+    let plain = || op(0.01, 1e-8, false);
+    let case = |name, op, shape: &[usize]| Case::new(name, op, vec![Input::normal(shape); 3]);
+    let with = |name, p: Draw, g: Draw| {
+        let inputs = vec![Input::of([3, 11], p), Input::of([3, 11], g), Input::normal([3, 11])];
+        Case::new(name, plain(), inputs)
+    };
+    let normal = |scale| Draw::Normal { scale, offset: 0.0 };
+    vec![
+        case("lars, momentum", plain(), &[7, 65]),
+        case("lars, first step", op(0.01, 1e-8, true), &[7, 65]),
+        case("lars, no decay, large eps", op(0.0, 0.5, false), &[2, 3, 3, 5]),
+        case("lars, many parts", plain(), &[33, 1501]),
+        case("lars, one element", plain(), &[1]),
+        with("lars, p is 0", Draw::Index(1), normal(1.0)),
+        with("lars, g is 0", normal(1.0), Draw::Index(1)),
+        with("lars, small p, large g", normal(1e-10), normal(1e10)),
+    ]
+}
+
+fn running_cases() -> Vec<Case<Update>> {
+    let positive = Draw::Uniform(0.1, 2.0);
+    let case = |name, groups: usize, channels: &[usize]| {
+        // Channels are multiples of 64: gaps are arbitrary, and so not compared.
+        let total = running::places(channels.iter().copied()).1;
+        let mut inputs = vec![Input::of([total], positive)];
+        inputs.extend(channels.iter().map(|&c| Input::of([2, groups, c], positive)));
+        let counts = (0..channels.len()).map(|i| 7 + i).collect();
+        Case::new(name, Update::Running { momentum: 0.1, counts }, inputs)
+    };
+    vec![
+        case("running, one norm", 1, &[128]),
+        case("running, eight norms, three groups", 3, &[64, 128, 64, 192, 64, 64, 256, 64]),
+    ]
 }

@@ -10,33 +10,15 @@
 //! # Source
 //! Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, Section 4.
 
-use super::conv2d::geometry::Geometry;
-use super::conv2d::{Conv2d, Winograd};
-use super::kernel::{Differentiable, Kernel};
+use super::conv2d::geometry::{Geometry, Winograd};
 use super::matmul::{part_products, tiling::STEP};
-use super::{Case, Input};
+use crate::engine::device::Gpu;
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::device::tuned::{Choice, Class};
-use crate::engine::device::{Gpu, real::Real};
-use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
-use crate::error::{Error, Result};
+use crate::engine::tensor::{Shape, Tensor};
+use crate::error::Result;
 use std::ops::Range;
-
-/// [`Conv2d`] with a 3x3 kernel, stride 1 and a padding of at most 2, on a GPU by this algorithm whatever its shape.
-///
-/// [`Conv2d`] comes here by itself where that is faster: this op is for tests and measurements. The gradient of the
-/// weight is Conv2d's.
-///
-/// # Errors
-/// [`Error::Shape`] as Conv2d's, and if the kernel is not 3x3 or the padding over 2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WinogradConv2d {
-    /// Which of the two.
-    pub algorithm: Winograd,
-    /// Zero pixels around the input, vertical and horizontal.
-    pub padding: [usize; 2],
-}
 
 /// A convolution as the kernels see it: a forward pass, or the gradient of the input, which is one too, of `dy`.
 #[derive(Clone, Copy)]
@@ -102,7 +84,7 @@ impl Pass {
         let sizes = self.sizes();
         let images = gpu.batches(self.n, &sizes).first().map_or(0, |block| block.len());
         let largest = sizes.into_iter().max().unwrap_or(0);
-        weights.max(images * largest) <= gpu.max_binding() as usize / 4
+        weights.max(images * largest) <= gpu.max_binding as usize / 4
     }
 
     fn record(&self, gpu: &Gpu, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
@@ -159,36 +141,25 @@ fn run(
     threads: usize,
 ) -> Result<()> {
     let groups = threads.div_ceil(64);
-    let dispatch = Dispatch::new(WinogradConv2d::NAME, entry, params, &[], groups);
+    let dispatch = Dispatch::new("winograd", entry, params, &[], groups);
     gpu.run(Dispatch { constants, tensors, ..dispatch })
 }
 
-/// Records `y = x w (+ bias)`.
-pub(super) fn forward(
+/// Records `y = x w (+ bias)`, or with `back` the gradient of the input, y, where x is that of the output.
+pub(super) fn record(
     gpu: &Gpu,
     algorithm: Winograd,
     g: &Geometry,
-    [x, w]: [&Tensor; 2],
+    back: bool,
+    [x, w, y]: [&Tensor; 3],
     bias: Option<&Tensor>,
-    y: &Tensor,
 ) -> Result<()> {
-    Pass::new(algorithm, g, false).record(gpu, x, w, bias, y)
-}
-
-/// Records the gradient of the input.
-pub(super) fn grad_input(
-    gpu: &Gpu,
-    algorithm: Winograd,
-    g: &Geometry,
-    [w, dy]: [&Tensor; 2],
-    dx: &Tensor,
-) -> Result<()> {
-    Pass::new(algorithm, g, true).record(gpu, dy, w, None, dx)
+    Pass::new(algorithm, g, back).record(gpu, x, w, bias, y)
 }
 
 /// The algorithm that a forward pass, or a gradient of the input, takes on an adapter; `None` for the implicit product.
 ///
-/// It is the tuned one if there is one. Without, a GPU has no other than the implicit product, and a software driver takes
+/// It is the one asked for, or the tuned one, if there is one. Without, a GPU has no other than the implicit product, and a software driver takes
 /// F(2x2,3x3) where it needs less work, counted in the implicit product's multiply-adds: rates measured on lavapipe at 3
 /// to 512 channels, where a product's columns fill blocks of 96.
 ///
@@ -198,12 +169,12 @@ pub(super) fn choose(gpu: &Gpu, g: &Geometry, back: bool) -> Option<Winograd> {
     /// Multiply-adds in the time that one element of transformed tiles takes, and a pair of channels of the weights.
     const TILE: usize = 12;
     const WEIGHT: usize = 450;
-    if !Winograd::applies(g) {
-        return None;
+    if g.algorithm.is_some() || !Winograd::applies(g) {
+        return g.algorithm;
     }
     let (algorithm, tuned) = match gpu.tuned(class(g, back)) {
         Some(Choice::Side(side)) => (Winograd::of(side)?, true),
-        _ if gpu.is_cpu() => (Winograd::F2, false),
+        _ if gpu.is_cpu => (Winograd::F2, false),
         _ => return None,
     };
     let pass = Pass::new(algorithm, g, back);
@@ -223,91 +194,11 @@ pub fn class(g: &Geometry, back: bool) -> Class {
     Class::conv3x3(back, [n * h * w, h.max(w), from, to])
 }
 
-impl WinogradConv2d {
-    fn plain(&self) -> Conv2d {
-        Conv2d { padding: self.padding, ..Conv2d::new(1, 0) }
-    }
-}
-
-impl Kernel for WinogradConv2d {
-    const NAME: &'static str = "winograd";
-
-    fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
-        let shapes = self.plain().shapes(inputs)?;
-        match Winograd::applies(&self.plain().geometry(inputs[0], inputs[1])?) {
-            true => Ok(shapes),
-            false => {
-                let detail =
-                    format!("needs a 3x3 kernel and a padding of at most 2, got {inputs:?} and {self:?}");
-                Err(Error::shape(Self::NAME, detail))
-            }
-        }
-    }
-
-    fn work(&self, inputs: &[&Shape]) -> u64 {
-        self.plain().work(inputs)
-    }
-
-    fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
-        self.plain().twin(x, y);
-    }
-
-    fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        let g = self.plain().geometry(x[0].shape(), x[1].shape())?;
-        forward(gpu, self.algorithm, &g, [x[0], x[1]], x.get(2).copied(), &y[0])
-    }
-
-    fn cases() -> Vec<Case<Self>> {
-        let case = |name, algorithm, padding, x: [usize; 4], o| {
-            let op = WinogradConv2d { algorithm, padding };
-            Case::new(name, op, vec![Input::normal(x), Input::normal([o, 3, 3, x[3]])])
-        };
-        let (f2, f4) = (Winograd::F2, Winograd::F4);
-        let mut with_bias = case("F4, bias", f4, [1, 1], [2, 5, 6, 4], 7);
-        with_bias.inputs.push(Input::normal([7]));
-        vec![
-            case("F2", f2, [1, 1], [2, 8, 6, 16], 12),
-            case("F4", f4, [1, 1], [2, 8, 12, 16], 12),
-            case("F2, odd", f2, [1, 1], [2, 7, 5, 5], 9),
-            case("F4, odd", f4, [1, 1], [2, 7, 5, 5], 9),
-            case("F2, paddings 0 and 2", f2, [0, 2], [3, 5, 9, 6], 3),
-            case("F4, paddings 2 and 0", f4, [2, 0], [3, 5, 9, 7], 20),
-            case("F4, one pixel", f4, [1, 1], [3, 1, 1, 4], 4),
-            case("F2, many tiles", f2, [1, 1], [4, 19, 23, 20], 101),
-            case("F4, many tiles", f4, [1, 1], [5, 30, 21, 40], 101),
-            with_bias,
-        ]
-    }
-}
-
-impl Differentiable for WinogradConv2d {
-    fn save(&self, x: &[&Tensor], _y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone()]
-    }
-
-    fn activations(&self) -> &'static [usize] {
-        &[0]
-    }
-
-    fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
-        self.plain().twin_backward(saved, dy, dx);
-    }
-
-    fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
-        let mut others = dx.to_vec();
-        if let Some(dx) = others[0].take() {
-            let g = self.plain().geometry(saved[0].shape(), saved[1].shape())?;
-            grad_input(gpu, self.algorithm, &g, [saved[1], dy], &dx)?;
-        }
-        self.plain().gpu_backward(gpu, saved, dy, &others)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::device::{Device, GpuOptions};
-    use crate::engine::ops::{Op, relative_l2};
+    use crate::engine::ops::{Conv2d, Op, relative_l2};
 
     fn device(as_real: bool) -> Device {
         let options = GpuOptions { as_real, ..GpuOptions::default() };
@@ -331,15 +222,16 @@ mod tests {
 
     #[test]
     fn a_convolution_takes_what_is_tuned_on_both_kinds_of_adapters() {
-        let (x, o, padding) = ([2, 9, 11, 24], 20, [1, 1]);
+        let (x, o) = ([2, 9, 11, 24], 20);
         let plain = Conv2d::new(1, 1);
         let expected = both(&plain, &Device::reference(), x, o);
         let g = plain.geometry(&x, &[o, 3, 3, x[3]]).expect("geometry");
         for as_real in [false, true] {
             let device = device(as_real);
+            let Device::Gpu(gpu) = &device else { unreachable!("a GPU was asked for") };
             for side in [1, 2, 4] {
-                device.gpu().set_tuned(class(&g, false), Choice::Side(side));
-                device.gpu().set_tuned(class(&g, true), Choice::Side(side));
+                gpu.set_tuned(class(&g, false), Choice::Side(side));
+                gpu.set_tuned(class(&g, true), Choice::Side(side));
                 device.start_trace();
                 let got = both(&plain, &device, x, o);
                 let kernels = device.take_trace().expect("trace").kernels;
@@ -351,7 +243,7 @@ mod tests {
                     assert!(error < 1e-5, "F({side}x{side},3x3): relative L2 {error:.1e}");
                 }
                 if let Some(algorithm) = Winograd::of(side) {
-                    let op = WinogradConv2d { algorithm, padding };
+                    let op = Conv2d { algorithm: Some(algorithm), ..plain };
                     assert!(both(&op, &device, x, o) == got, "{algorithm:?}: other bits than the op's");
                 }
             }
@@ -363,7 +255,7 @@ mod tests {
         let device = device(false);
         // 33,024 tiles: 66,048 workgroups in the products.
         let (x, w) = (sequence(&device, [2, 255, 258, 1], 1), sequence(&device, [1, 3, 3, 1], 2));
-        let op = WinogradConv2d { algorithm: Winograd::F2, padding: [1, 1] };
+        let op = Conv2d { algorithm: Some(Winograd::F2), ..Conv2d::new(1, 1) };
         let got = op.forward(&[&x, &w]).expect("forward").0[0].to_f64().expect("values");
         let reference = Device::reference();
         let (x, w) = (sequence(&reference, [2, 255, 258, 1], 1), sequence(&reference, [1, 3, 3, 1], 2));
@@ -379,9 +271,10 @@ mod tests {
             assert_eq!(choose(&Gpu::plan(), &large, back), None);
         }
         let device = device(false);
-        if device.gpu().is_cpu() {
-            assert_eq!(choose(device.gpu(), &large, false), Some(Winograd::F2));
-            assert_eq!(choose(device.gpu(), &g([1, 3, 3, 512], 512), false), None, "weights for one tile");
+        let Device::Gpu(gpu) = &device else { unreachable!("a GPU was asked for") };
+        if gpu.is_cpu {
+            assert_eq!(choose(gpu, &large, false), Some(Winograd::F2));
+            assert_eq!(choose(gpu, &g([1, 3, 3, 512], 512), false), None, "weights for one tile");
         }
     }
 }

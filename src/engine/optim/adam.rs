@@ -1,9 +1,8 @@
 //! Adam.
 
 use super::memory::Memory;
-use super::{Group, Optimizer};
+use super::rates::Group;
 use crate::engine::autograd::Grads;
-use crate::engine::nn::Param;
 use crate::engine::ops::{Update, run};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -29,42 +28,18 @@ impl Default for AdamConfig {
     }
 }
 
-/// Adam with two moments and a step count for each parameter; the formula is [`Update::Adam`]'s.
-#[derive(Debug)]
-pub struct Adam {
-    config: AdamConfig,
-    moments: Memory,
-}
-
-impl Adam {
-    /// No moments yet.
-    pub fn new(config: AdamConfig) -> Adam {
-        Adam { config, moments: Memory::new(&["exp_avg", "exp_avg_sq"], true) }
-    }
-}
-
-impl Optimizer for Adam {
-    fn step_groups(&mut self, groups: &[Group], grads: &Grads) -> Result<()> {
-        let AdamConfig { beta1, beta2, eps, weight_decay } = self.config;
-        for &Group { ref params, lr, decay } in groups {
-            self.moments.move_by(params, grads, |steps, p, g, moments| {
-                let (weight_decay, step) = (decay * weight_decay, steps + 1);
-                let op = Update::Adam { lr, beta1, beta2, eps, weight_decay, step };
-                if let [m, v] = moments {
-                    return run(&op, &[p, g, m, v]);
-                }
-                let zero = Tensor::full(p.device(), p.shape(), 0.0)?;
-                run(&op, &[p, g, &zero, &zero])
-            })?;
-        }
-        Ok(())
-    }
-
-    fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        self.moments.state()
-    }
-
-    fn load(&mut self, params: &[Param], state: &[(String, Tensor)]) -> Result<()> {
-        self.moments.load(params, state)
+impl AdamConfig {
+    /// Moves the parameters of a group by [`Update::Adam`].
+    pub(super) fn step(&self, memory: &mut Memory, group: &Group, grads: &Grads) -> Result<()> {
+        let AdamConfig { beta1, beta2, eps, weight_decay } = *self;
+        let (lr, weight_decay) = (group.lr, group.decay * weight_decay);
+        memory.move_by(&group.params, grads, |steps, p, g, moments| {
+            let op = Update::Adam { lr, beta1, beta2, eps, weight_decay, step: steps + 1 };
+            if let [m, v] = moments {
+                return run(&op, &[p, g, m, v]);
+            }
+            let zero = Tensor::full(p.device(), p.shape(), 0.0)?;
+            run(&op, &[p, g, &zero, &zero])
+        })
     }
 }

@@ -1,12 +1,11 @@
 //! LARS: momentum SGD whose steps are scaled to each parameter's length.
 
 use super::memory::Memory;
-use super::sgd::BUFFER;
-use super::{Group, Optimizer};
+use super::rates::Group;
+use super::sgd::SgdConfig;
 use crate::engine::autograd::Grads;
 use crate::engine::nn::Param;
 use crate::engine::ops::{Update, run};
-use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
@@ -32,48 +31,22 @@ impl Default for LarsConfig {
     }
 }
 
-/// LARS with one momentum buffer for each parameter; the formula is [`Update::Lars`]'s.
-#[derive(Debug)]
-pub struct Lars {
-    config: LarsConfig,
-    buffers: Memory,
-}
-
-impl Lars {
-    /// No buffers yet.
-    pub fn new(config: LarsConfig) -> Lars {
-        Lars { config, buffers: Memory::new(BUFFER, false) }
-    }
-}
-
-impl Optimizer for Lars {
-    fn step_groups(&mut self, groups: &[Group], grads: &Grads) -> Result<()> {
-        let LarsConfig { momentum, weight_decay, trust, eps, exclude_1d } = self.config;
-        for &Group { ref params, lr, decay } in groups {
-            let (vectors, scaled): (Vec<Param>, Vec<Param>) =
-                params.iter().cloned().partition(|p| exclude_1d && p.shape().len() <= 1);
-            self.buffers.move_by(&vectors, grads, |steps, p, g, buffer| {
-                let first = steps == 0;
-                let op = Update::Sgd { lr, momentum, weight_decay: 0.0, nesterov: false, first };
+impl LarsConfig {
+    /// Moves the parameters of a group by [`Update::Lars`], excluded ones by [`Update::Sgd`].
+    pub(super) fn step(&self, memory: &mut Memory, group: &Group, grads: &Grads) -> Result<()> {
+        let LarsConfig { momentum, weight_decay, trust, eps, exclude_1d } = *self;
+        let (lr, decay) = (group.lr, group.decay);
+        let (vectors, scaled): (Vec<Param>, Vec<Param>) =
+            group.params.iter().cloned().partition(|p| exclude_1d && p.shape().len() <= 1);
+        let plain = SgdConfig { momentum, weight_decay: 0.0, nesterov: false };
+        plain.step(memory, &Group { params: vectors, lr, decay }, grads)?;
+        // Each of these has a rate of its own.
+        scaled.chunks(1).try_for_each(|param| {
+            memory.move_by(param, grads, |steps, p, g, buffer| {
+                let (weight_decay, first) = (decay * weight_decay, steps == 0);
+                let op = Update::Lars { lr, momentum, weight_decay, trust, eps, first };
                 run(&op, &[p, g, buffer.first().unwrap_or(p)])
-            })?;
-            // Each of these has a rate of its own.
-            for param in scaled.chunks(1) {
-                self.buffers.move_by(param, grads, |steps, p, g, buffer| {
-                    let (weight_decay, first) = (decay * weight_decay, steps == 0);
-                    let op = Update::Lars { lr, momentum, weight_decay, trust, eps, first };
-                    run(&op, &[p, g, buffer.first().unwrap_or(p)])
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        self.buffers.state()
-    }
-
-    fn load(&mut self, params: &[Param], state: &[(String, Tensor)]) -> Result<()> {
-        self.buffers.load(params, state)
+            })
+        })
     }
 }

@@ -91,13 +91,26 @@ impl Memory {
 
     /// Takes up what [`Memory::state`] gave; what there was is dropped.
     pub fn load(&mut self, params: &[Param], state: &[(String, Tensor)]) -> Result<()> {
-        let mut entries = Unclaimed(state.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect());
+        const ADVICE: &str = "resume with the configuration that the checkpoint was made with";
+        // Each is to be claimed by the parameter that it belongs to.
+        let mut left: BTreeMap<&str, &Tensor> = state.iter().map(|(name, x)| (name.as_str(), x)).collect();
         self.by_id.clear();
         for param in params {
-            let tensors = self.names.iter().map(|kind| entries.claim_like(param, kind));
-            let tensors: Option<Vec<Tensor>> = tensors.collect::<Result<Vec<_>>>()?.into_iter().collect();
+            let shape = param.shape();
+            let mut claim = |quantity: &str| {
+                let name = format!("{}.{quantity}", param.name());
+                match left.remove(name.as_str()) {
+                    Some(x) if quantity != STEPS && *x.shape() != shape => {
+                        let what = format!("optimiser state is {}, the parameter {shape}", x.shape());
+                        Err(Error::input(what, name, ADVICE))
+                    }
+                    x => x.map(|x| x.to_device(param.get().device())).transpose(),
+                }
+            };
+            let tensors = self.names.iter().map(|kind| claim(kind)).collect::<Result<Vec<_>>>()?;
+            let tensors: Option<Vec<Tensor>> = tensors.into_iter().collect();
             let steps = match self.counted {
-                true => entries.claim(param, STEPS)?.map(|steps| steps.item()).transpose()?.map(|n| n as u32),
+                true => claim(STEPS)?.map(|steps| steps.item()).transpose()?.map(|n| n as u32),
                 false => Some(1),
             };
             if let (Some(tensors), Some(steps)) = (tensors, steps) {
@@ -105,42 +118,9 @@ impl Memory {
                 self.by_id.insert(param.id(), remembered);
             }
         }
-        entries.finish()
-    }
-}
-
-/// Entries of a checkpoint's optimiser state, each to be claimed by the parameter it belongs to.
-struct Unclaimed<'a>(BTreeMap<&'a str, &'a Tensor>);
-
-impl Unclaimed<'_> {
-    /// The entry `parameter.quantity`, on the parameter's device.
-    fn claim(&mut self, param: &Param, quantity: &str) -> Result<Option<Tensor>> {
-        let tensor = self.0.remove(format!("{}.{quantity}", param.name()).as_str());
-        tensor.map(|t| t.to_device(param.get().device())).transpose()
-    }
-
-    /// Like [`Unclaimed::claim`], of the parameter's shape.
-    fn claim_like(&mut self, param: &Param, quantity: &str) -> Result<Option<Tensor>> {
-        match self.claim(param, quantity)? {
-            Some(tensor) if *tensor.shape() != param.shape() => Err(Error::input(
-                format!("optimiser state is {}, the parameter {}", tensor.shape(), param.shape()),
-                format!("{}.{quantity}", param.name()),
-                "resume with the configuration that the checkpoint was made with",
-            )),
-            tensor => Ok(tensor),
-        }
-    }
-
-    /// # Errors
-    /// [`Error::Input`] if an entry is left.
-    fn finish(self) -> Result<()> {
-        match self.0.into_keys().next() {
+        match left.into_keys().next() {
             None => Ok(()),
-            Some(name) => Err(Error::input(
-                "optimiser state belongs to no parameter",
-                name,
-                "resume with the configuration that the checkpoint was made with",
-            )),
+            Some(name) => Err(Error::input("optimiser state belongs to no parameter", name, ADVICE)),
         }
     }
 }

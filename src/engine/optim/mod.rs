@@ -18,48 +18,19 @@ mod rates;
 mod schedule;
 mod sgd;
 
-pub use adam::{Adam, AdamConfig};
+pub use adam::AdamConfig;
 pub use ema::ema_update;
-pub use lars::{Lars, LarsConfig};
+pub use lars::LarsConfig;
 pub use rates::{Group, Rate, groups};
 pub use schedule::CosineSchedule;
-pub use sgd::{Sgd, SgdConfig};
+pub use sgd::SgdConfig;
 
 use crate::engine::autograd::Grads;
 use crate::engine::nn::Param;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
+use memory::Memory;
 use serde::{Deserialize, Serialize};
-
-/// Something that moves parameters along their gradients.
-pub trait Optimizer: std::fmt::Debug {
-    /// Gives every parameter of some [`groups`] that has a gradient a new value. The others are left alone: neither decayed nor
-    /// moved by momentum.
-    ///
-    /// # Errors
-    /// The device's.
-    fn step_groups(&mut self, groups: &[Group], grads: &Grads) -> Result<()>;
-
-    /// As [`Optimizer::step_groups`], all at one rate.
-    ///
-    /// # Errors
-    /// The device's.
-    fn step(&mut self, params: &[Param], grads: &Grads, lr: f64) -> Result<()> {
-        self.step_groups(&groups(params, &[], lr), grads)
-    }
-
-    /// What it remembers, as tensors named `parameter.quantity`, for a checkpoint.
-    ///
-    /// # Errors
-    /// The device's.
-    fn state(&self) -> Result<Vec<(String, Tensor)>>;
-
-    /// Takes up what [`Optimizer::state`] gave, for parameters of the same names. What it remembered is dropped.
-    ///
-    /// # Errors
-    /// [`crate::Error::Input`] naming the first entry that fits no parameter by name and shape.
-    fn load(&mut self, params: &[Param], state: &[(String, Tensor)]) -> Result<()>;
-}
 
 /// Which optimiser, with its constants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,11 +46,59 @@ pub enum OptimConfig {
 
 impl OptimConfig {
     /// A fresh optimiser.
-    pub fn build(&self) -> Box<dyn Optimizer> {
-        match self {
-            OptimConfig::Sgd(config) => Box::new(Sgd::new(config.clone())),
-            OptimConfig::Adam(config) => Box::new(Adam::new(config.clone())),
-            OptimConfig::Lars(config) => Box::new(Lars::new(config.clone())),
-        }
+    pub fn build(&self) -> Optimizer {
+        // By torch's names.
+        let memory = match self {
+            OptimConfig::Adam(_) => Memory::new(&["exp_avg", "exp_avg_sq"], true),
+            OptimConfig::Sgd(_) | OptimConfig::Lars(_) => Memory::new(&["momentum_buffer"], false),
+        };
+        Optimizer { config: self.clone(), memory }
+    }
+}
+
+/// What moves parameters along their gradients, with what it remembers of each; the formulas are those of
+/// [`Update`](crate::engine::ops::Update).
+#[derive(Debug)]
+pub struct Optimizer {
+    config: OptimConfig,
+    memory: Memory,
+}
+
+impl Optimizer {
+    /// Gives every parameter of some [`groups`] that has a gradient a new value. The others are left alone: neither decayed nor
+    /// moved by momentum.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn step_groups(&mut self, groups: &[Group], grads: &Grads) -> Result<()> {
+        groups.iter().try_for_each(|group| match &self.config {
+            OptimConfig::Sgd(config) => config.step(&mut self.memory, group, grads),
+            OptimConfig::Adam(config) => config.step(&mut self.memory, group, grads),
+            OptimConfig::Lars(config) => config.step(&mut self.memory, group, grads),
+        })
+    }
+
+    /// As [`Optimizer::step_groups`], all at one rate.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn step(&mut self, params: &[Param], grads: &Grads, lr: f64) -> Result<()> {
+        self.step_groups(&groups(params, &[], lr), grads)
+    }
+
+    /// What it remembers, as tensors named `parameter.quantity`, for a checkpoint.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        self.memory.state()
+    }
+
+    /// Takes up what [`Optimizer::state`] gave, for parameters of the same names. What it remembered is dropped.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] naming the first entry that fits no parameter by name and shape.
+    pub fn load(&mut self, params: &[Param], state: &[(String, Tensor)]) -> Result<()> {
+        self.memory.load(params, state)
     }
 }

@@ -1,11 +1,9 @@
 //! Stochastic gradient descent with momentum.
 
 use super::memory::Memory;
-use super::{Group, Optimizer};
+use super::rates::Group;
 use crate::engine::autograd::Grads;
-use crate::engine::nn::Param;
 use crate::engine::ops::{Update, run};
-use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
@@ -27,41 +25,14 @@ impl Default for SgdConfig {
     }
 }
 
-/// What SGD and LARS remember, by torch's name.
-pub(super) const BUFFER: &[&str] = &["momentum_buffer"];
-
-/// SGD with one momentum buffer for each parameter; the formula is [`Update::Sgd`]'s.
-#[derive(Debug)]
-pub struct Sgd {
-    config: SgdConfig,
-    buffers: Memory,
-}
-
-impl Sgd {
-    /// No buffers yet.
-    pub fn new(config: SgdConfig) -> Sgd {
-        Sgd { config, buffers: Memory::new(BUFFER, false) }
-    }
-}
-
-impl Optimizer for Sgd {
-    fn step_groups(&mut self, groups: &[Group], grads: &Grads) -> Result<()> {
-        let SgdConfig { momentum, weight_decay, nesterov } = self.config;
-        for &Group { ref params, lr, decay } in groups {
-            self.buffers.move_by(params, grads, |steps, p, g, buffer| {
-                let (weight_decay, first) = (decay * weight_decay, steps == 0);
-                let op = Update::Sgd { lr, momentum, weight_decay, nesterov, first };
-                run(&op, &[p, g, buffer.first().unwrap_or(p)])
-            })?;
-        }
-        Ok(())
-    }
-
-    fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        self.buffers.state()
-    }
-
-    fn load(&mut self, params: &[Param], state: &[(String, Tensor)]) -> Result<()> {
-        self.buffers.load(params, state)
+impl SgdConfig {
+    /// Moves the parameters of a group by [`Update::Sgd`].
+    pub(super) fn step(&self, memory: &mut Memory, group: &Group, grads: &Grads) -> Result<()> {
+        let SgdConfig { momentum, weight_decay, nesterov } = *self;
+        let (lr, weight_decay) = (group.lr, group.decay * weight_decay);
+        memory.move_by(&group.params, grads, |steps, p, g, buffer| {
+            let op = Update::Sgd { lr, momentum, weight_decay, nesterov, first: steps == 0 };
+            run(&op, &[p, g, buffer.first().unwrap_or(p)])
+        })
     }
 }

@@ -10,8 +10,8 @@ mod shape;
 pub use pack::packed;
 pub use shape::Shape;
 
+use crate::engine::device::cpu::CpuBuffer;
 use crate::engine::device::gpu::GpuBuffer;
-use crate::engine::device::pool::Buffer;
 use crate::engine::device::real::Real;
 use crate::engine::device::{Cpu, Device, Precision};
 use crate::error::{Error, Result};
@@ -20,12 +20,8 @@ use std::sync::Arc;
 
 /// Where a tensor's elements are.
 #[derive(Clone, Debug)]
-pub enum Storage {
-    /// CPU device.
-    F32(Arc<Buffer<f32>>),
-    /// Reference device.
-    F64(Arc<Buffer<f64>>),
-    /// GPU.
+enum Storage {
+    Cpu(Arc<CpuBuffer>),
     Gpu(Arc<GpuBuffer>),
 }
 
@@ -68,7 +64,7 @@ impl Tensor {
         let storage = match device {
             Device::Cpu(cpu) => match cpu.precision {
                 Precision::F32 => fill(cpu, values.len(), |i| values[i]),
-                Precision::F64 => fill(cpu, values.len(), |i| values[i] as f64),
+                Precision::F64 => fill(cpu, values.len(), |i| f64::from(values[i])),
             },
             Device::Gpu(gpu) => Storage::Gpu(Arc::new(gpu.upload(values)?)),
         };
@@ -106,17 +102,10 @@ impl Tensor {
     pub(crate) fn uninit(device: &Device, shape: Shape) -> Result<Tensor> {
         let count = shape.elements();
         let storage = match device {
-            Device::Cpu(cpu) => match cpu.precision {
-                Precision::F32 => Storage::F32(Arc::new(cpu.take(count))),
-                Precision::F64 => Storage::F64(Arc::new(cpu.take(count))),
-            },
+            Device::Cpu(cpu) => Storage::Cpu(Arc::new(cpu.take(count))),
             Device::Gpu(gpu) => Storage::Gpu(Arc::new(gpu.take(count)?)),
         };
         Ok(Tensor { shape, device: device.clone(), storage, start: 0 })
-    }
-
-    pub(crate) fn from_buffer<T: Real>(device: &Device, shape: Shape, buffer: Buffer<T>) -> Tensor {
-        Tensor { shape, device: device.clone(), storage: T::wrap(Arc::new(buffer)), start: 0 }
     }
 
     /// The shape.
@@ -149,10 +138,12 @@ impl Tensor {
     /// # Errors
     /// [`Error::Device`] if the device has failed.
     pub fn to_vec(&self) -> Result<Vec<f32>> {
-        match &self.storage {
-            Storage::F32(_) => Ok(self.view::<f32>().data.to_vec()),
-            Storage::F64(_) => Ok(self.view::<f64>().data.iter().map(|&v| v as f32).collect()),
-            Storage::Gpu(buffer) => self.device.gpu().download(buffer, self.start, self.elements()),
+        match &self.device {
+            Device::Cpu(cpu) => match cpu.precision {
+                Precision::F32 => Ok(self.view::<f32>().data.to_vec()),
+                Precision::F64 => Ok(self.view::<f64>().data.iter().map(|&v| v as f32).collect()),
+            },
+            Device::Gpu(gpu) => gpu.download(self.gpu_buffer(), self.start, self.elements()),
         }
     }
 
@@ -161,8 +152,8 @@ impl Tensor {
     /// # Errors
     /// [`Error::Device`] if the device has failed.
     pub fn to_f64(&self) -> Result<Vec<f64>> {
-        match &self.storage {
-            Storage::F64(_) => Ok(self.view::<f64>().data.to_vec()),
+        match &self.device {
+            Device::Cpu(cpu) if cpu.precision == Precision::F64 => Ok(self.view::<f64>().data.to_vec()),
             _ => Ok(self.to_vec()?.into_iter().map(f64::from).collect()),
         }
     }
@@ -197,9 +188,7 @@ impl Tensor {
         if self.shape.is_empty() || range.end > self.shape[0] || range.start > range.end {
             return Err(Error::shape("rows", format!("rows {range:?} are not all in {}", self.shape)));
         }
-        let mut dims = self.shape.to_vec();
-        dims[0] = range.len();
-        let mut copy = Tensor::uninit(&self.device, dims.into())?;
+        let mut copy = Tensor::uninit(&self.device, self.shape.with_rows(range.len()))?;
         let part =
             Tensor { shape: copy.shape.clone(), start: self.start + range.start * row, ..self.clone() };
         copy.write(0, &part)?;
@@ -208,9 +197,7 @@ impl Tensor {
 
     /// The first rows (of the first dimension), not copied.
     pub(crate) fn head(&self, rows: usize) -> Tensor {
-        let mut dims = self.shape.to_vec();
-        dims[0] = rows.min(dims[0]);
-        Tensor { shape: dims.into(), ..self.clone() }
+        Tensor { shape: self.shape.with_rows(rows.min(self.shape[0])), ..self.clone() }
     }
 
     /// Tensors below each other: `[n_i, ..] -> [sum n_i, ..]`; a single one is shared, not copied.
@@ -228,9 +215,8 @@ impl Tensor {
             let detail = format!("rows of {} and {} differ in shape", first.shape, other.shape);
             return Err(Error::shape("stack_rows", detail));
         }
-        let mut dims = first.shape.to_vec();
-        dims[0] = parts.iter().map(|p| p.shape[0]).sum();
-        let mut all = Tensor::uninit(&first.device, dims.into())?;
+        let rows = parts.iter().map(|p| p.shape[0]).sum();
+        let mut all = Tensor::uninit(&first.device, first.shape.with_rows(rows))?;
         let mut start = 0;
         for part in parts {
             all.write_rows(start, part)?;
@@ -255,48 +241,39 @@ impl Tensor {
 
     /// Takes elements of its own, if others share them.
     fn own(&mut self) -> Result<()> {
-        let elements = self.start..self.start + self.elements();
-        let storage = match &self.storage {
-            Storage::F32(buffer) if Arc::strong_count(buffer) > 1 => {
-                Storage::F32(Arc::new(buffer.copy(elements)))
-            }
-            Storage::F64(buffer) if Arc::strong_count(buffer) > 1 => {
-                Storage::F64(Arc::new(buffer.copy(elements)))
-            }
-            Storage::Gpu(buffer) if Arc::strong_count(buffer) > 1 => {
-                let copy = self.device.gpu().take(elements.len())?;
-                self.device.gpu().copy(buffer, elements.start, &copy, 0, elements.len())?;
-                Storage::Gpu(Arc::new(copy))
-            }
-            _ => return Ok(()),
-        };
-        (self.storage, self.start) = (storage, 0);
+        if !self.is_sole() {
+            let mut copy = Tensor::uninit(&self.device, self.shape.clone())?;
+            copy.write(0, self)?;
+            *self = copy;
+        }
         Ok(())
     }
 
     /// Zeroes elements; no other tensor may share them.
-    fn zero(&mut self, elements: Range<usize>) -> Result<()> {
-        let elements = self.start + elements.start..self.start + elements.end;
-        match &mut self.storage {
-            Storage::F32(buffer) => sole(buffer)[elements].fill(0.0),
-            Storage::F64(buffer) => sole(buffer)[elements].fill(0.0),
-            Storage::Gpu(buffer) => self.device.gpu().clear(buffer, elements),
+    fn zero(&mut self, elements: Range<usize>) {
+        match self.device.clone() {
+            Device::Cpu(cpu) => match cpu.precision {
+                Precision::F32 => self.view_mut::<f32>().data[elements].fill(0.0),
+                Precision::F64 => self.view_mut::<f64>().data[elements].fill(0.0),
+            },
+            Device::Gpu(gpu) => gpu.clear(self, elements),
         }
-        Ok(())
     }
 
     /// Overwrites elements from `at` on; no other tensor may share them.
     fn write(&mut self, at: usize, values: &Tensor) -> Result<()> {
-        let into = self.start + at..self.start + at + values.elements();
-        match (&mut self.storage, &values.storage) {
-            (Storage::F32(buffer), Storage::F32(_)) => sole(buffer)[into].copy_from_slice(values.view().data),
-            (Storage::F64(buffer), Storage::F64(_)) => sole(buffer)[into].copy_from_slice(values.view().data),
-            (Storage::Gpu(buffer), Storage::Gpu(from)) => {
-                self.device.gpu().copy(from, values.start, buffer, into.start, into.len())?;
+        let into = at..at + values.elements();
+        match (self.device.clone(), &values.device) {
+            (Device::Cpu(cpu), Device::Cpu(other)) if cpu.precision == other.precision => {
+                match cpu.precision {
+                    Precision::F32 => self.view_mut::<f32>().data[into].copy_from_slice(values.view().data),
+                    Precision::F64 => self.view_mut::<f64>().data[into].copy_from_slice(values.view().data),
+                }
+                Ok(())
             }
-            _ => return Err(Error::shape("tensor", "tensors are on different devices")),
+            (Device::Gpu(gpu), Device::Gpu(_)) => gpu.copy(values, self, at),
+            _ => Err(Error::shape("tensor", "tensors are on different devices")),
         }
-        Ok(())
     }
 
     /// Whether both have the same elements in memory.
@@ -307,29 +284,39 @@ impl Tensor {
     /// Whether both have their elements in the same buffer.
     fn shares_memory(&self, other: &Tensor) -> bool {
         match (&self.storage, &other.storage) {
-            (Storage::F32(a), Storage::F32(b)) => Arc::ptr_eq(a, b),
-            (Storage::F64(a), Storage::F64(b)) => Arc::ptr_eq(a, b),
+            (Storage::Cpu(a), Storage::Cpu(b)) => Arc::ptr_eq(a, b),
             (Storage::Gpu(a), Storage::Gpu(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
 
     pub(crate) fn view<T: Real>(&self) -> View<'_, T> {
-        let data = &T::unwrap(&self.storage)[self.start..self.start + self.elements()];
+        self.check::<T>();
+        let Storage::Cpu(buffer) = &self.storage else { unreachable!("checked") };
+        let data = &bytemuck::cast_slice(buffer)[self.start..self.start + self.elements()];
         View { shape: &self.shape, data }
     }
 
-    /// The elements for a twin to change, if no other tensor shares them.
-    pub(crate) fn view_mut<T: Real>(&mut self) -> Option<&mut [T]> {
+    /// The elements for a twin to change; no other tensor may share them.
+    pub(crate) fn view_mut<T: Real>(&mut self) -> ViewMut<'_, T> {
+        self.check::<T>();
         let elements = self.start..self.start + self.elements();
-        T::unwrap_sole(&mut self.storage).map(|buffer| &mut buffer[elements])
+        let Storage::Cpu(buffer) = &mut self.storage else { unreachable!("checked") };
+        let buffer = Arc::get_mut(buffer).expect("elements that are written have one owner");
+        ViewMut { shape: &self.shape, data: &mut bytemuck::cast_slice_mut(buffer)[elements] }
+    }
+
+    /// That the elements are of this type.
+    fn check<T: Real>(&self) {
+        let precision = if size_of::<T>() == 4 { Precision::F32 } else { Precision::F64 };
+        let fits = matches!(&self.device, Device::Cpu(cpu) if cpu.precision == precision);
+        assert!(fits, "a tensor of {precision:?} on the CPU was expected");
     }
 
     /// Whether no other tensor shares the elements.
     pub(crate) fn is_sole(&self) -> bool {
         match &self.storage {
-            Storage::F32(buffer) => Arc::strong_count(buffer) == 1,
-            Storage::F64(buffer) => Arc::strong_count(buffer) == 1,
+            Storage::Cpu(buffer) => Arc::strong_count(buffer) == 1,
             Storage::Gpu(buffer) => Arc::strong_count(buffer) == 1,
         }
     }
@@ -349,15 +336,11 @@ impl Tensor {
 }
 
 fn fill<T: Real>(cpu: &Cpu, count: usize, value: impl Fn(usize) -> T) -> Storage {
-    let mut buffer = cpu.take::<T>(count);
-    for (i, slot) in buffer.iter_mut().enumerate() {
+    let mut buffer = cpu.take(count);
+    for (i, slot) in bytemuck::cast_slice_mut(&mut buffer)[..count].iter_mut().enumerate() {
         *slot = value(i);
     }
-    T::wrap(Arc::new(buffer))
-}
-
-fn sole<T: bytemuck::Pod>(buffer: &mut Arc<Buffer<T>>) -> &mut Buffer<T> {
-    Arc::get_mut(buffer).expect("elements that are written have one owner")
+    Storage::Cpu(Arc::new(buffer))
 }
 
 fn check_count(shape: &Shape, count: usize) -> Result<()> {

@@ -36,7 +36,7 @@ impl Tensor {
         let mut all = Tensor::uninit(&first.device, Shape::from([total]))?;
         for (tensor, start) in tensors.iter().zip(starts) {
             let end = start + tensor.elements();
-            all.zero(end..end.next_multiple_of(ALIGN).min(total))?;
+            all.zero(end..end.next_multiple_of(ALIGN).min(total));
             all.write(start, tensor)?;
         }
         Ok(all)

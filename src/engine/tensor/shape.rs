@@ -16,6 +16,13 @@ impl Shape {
     pub fn row(&self) -> usize {
         self.0.iter().skip(1).product()
     }
+
+    /// So many of these rows. A scalar has none.
+    pub(crate) fn with_rows(&self, rows: usize) -> Shape {
+        let mut dims = self.0.clone();
+        dims[0] = rows;
+        Shape(dims)
+    }
 }
 
 impl std::ops::Deref for Shape {
@@ -25,21 +32,9 @@ impl std::ops::Deref for Shape {
     }
 }
 
-impl<const N: usize> From<[usize; N]> for Shape {
-    fn from(dims: [usize; N]) -> Shape {
-        Shape(dims.to_vec())
-    }
-}
-
-impl From<&[usize]> for Shape {
-    fn from(dims: &[usize]) -> Shape {
-        Shape(dims.to_vec())
-    }
-}
-
-impl From<Vec<usize>> for Shape {
-    fn from(dims: Vec<usize>) -> Shape {
-        Shape(dims)
+impl<T: AsRef<[usize]>> From<T> for Shape {
+    fn from(dims: T) -> Shape {
+        Shape(dims.as_ref().to_vec())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
 use crate::engine::nn::{Linear, Module, Param};
 use crate::engine::ops::{GatherRows, run};
-use crate::engine::optim::{Adam, AdamConfig, Optimizer};
+use crate::engine::optim::{AdamConfig, OptimConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::transfer::metrics::accuracy::arg_max;
@@ -96,7 +96,8 @@ impl Probe {
         let steps = count.div_ceil(self.batch) as u64;
         let total = steps * self.epochs;
         let schedule = cosine(self.lr, total);
-        let mut adam = Adam::new(AdamConfig { weight_decay: self.weight_decay, ..Default::default() });
+        let adam = AdamConfig { weight_decay: self.weight_decay, ..Default::default() };
+        let mut adam = OptimConfig::Adam(adam).build();
         let mut rng = StdRng::seed_from_u64(self.seed);
         let mut order: Vec<usize> = (0..count).collect();
         let mut result = ProbeResult::default();

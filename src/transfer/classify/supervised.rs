@@ -3,7 +3,7 @@
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
 use crate::engine::nn::Param;
-use crate::engine::optim::{CosineSchedule, Optimizer, Sgd, SgdConfig};
+use crate::engine::optim::{CosineSchedule, OptimConfig, Optimizer, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
@@ -127,7 +127,7 @@ impl Supervised<'_> {
         let total = loader.batches_per_epoch() * self.epochs;
         let lr = Box::new(move |step| rate(step, total));
         let schedule = Schedule { total, limit: 0.0, warmup: 0, base_lr: rate(0, total), lr };
-        let sgd = Sgd::new(self.sgd.clone());
+        let sgd = OptimConfig::Sgd(self.sgd.clone()).build();
         let mut fit = Fit { of: self, params, logits, heard, sgd, total, losses: Vec::new() };
         train(&mut fit, &mut loader, &schedule, (0, 0.0))
     }
@@ -139,7 +139,7 @@ struct Fit<'a> {
     params: &'a [Param],
     logits: &'a Logits<'a>,
     heard: &'a mut dyn FnMut(Reached) -> Result<()>,
-    sgd: Sgd,
+    sgd: Optimizer,
     total: u64,
     /// Of the steps of this epoch; they stay on the device until it ends.
     losses: Vec<Tensor>,

@@ -90,19 +90,19 @@ impl Coefficients {
 
     /// Writes them on the CPU; the inputs are those of the op.
     pub(in crate::engine::ops) fn twin_of<T: Real>(&self, x: &[View<T>], coefficients: &mut [T]) {
-        let (gamma, beta) = match self {
-            Coefficients::Batch { .. } => (x[1].data, x[2].data),
-            Coefficients::Given { .. } => (x[0].data, x[1].data),
-        };
         let (stats, factors) = coefficients.split_at_mut(coefficients.len() / 2);
-        match self {
-            Coefficients::Batch { groups, .. } => twin::statistics(x[0].data, gamma.len(), *groups, stats),
+        let (gamma, beta) = match self {
+            Coefficients::Batch { groups, .. } => {
+                twin::statistics(x[0].data, x[1].data.len(), *groups, stats);
+                (x[1].data, x[2].data)
+            }
             Coefficients::Given { .. } => {
-                let (mean, var) = stats.split_at_mut(gamma.len());
+                let (mean, var) = stats.split_at_mut(x[0].data.len());
                 mean.copy_from_slice(x[2].data);
                 var.copy_from_slice(x[3].data);
+                (x[0].data, x[1].data)
             }
-        }
+        };
         twin::factors(gamma, beta, self.eps(), stats, factors);
     }
 
@@ -116,7 +116,7 @@ impl Coefficients {
         let plan = self.plan(gpu, x[0]);
         match (self, x) {
             (Coefficients::Batch { .. }, &[x, gamma, beta]) => {
-                let blocks = plan.table(x, 2 * plan.groups * plan.blocks)?;
+                let blocks = plan.statistics(x)?;
                 plan.over_blocks(gpu, "statistics_blocks", &[], &[Block(x), Whole(&blocks)])?;
                 plan.merge(gpu, [&blocks, gamma, beta, coefficients])
             }
@@ -127,25 +127,9 @@ impl Coefficients {
         }
     }
 
-    fn plan(&self, gpu: &Gpu, x: &Tensor) -> Plan {
+    /// How their kernels cut the rows of x.
+    pub(in crate::engine::ops) fn plan(&self, gpu: &Gpu, x: &Tensor) -> Plan {
         Plan::new(gpu, x.shape(), self.groups(), self.eps() as f32, false, self.is_batch())
-    }
-
-    /// Room for the means and squared deviations of blocks of so many rows of `x`.
-    pub(in crate::engine::ops) fn blocks(&self, gpu: &Gpu, x: &Tensor, rows: usize) -> Result<Tensor> {
-        let plan = self.plan(gpu, x).cut(rows);
-        plan.table(x, 2 * plan.groups * plan.blocks)
-    }
-
-    /// Records the coefficients of x from the statistics of its blocks of so many rows.
-    pub(in crate::engine::ops) fn merge(
-        &self,
-        gpu: &Gpu,
-        x: &Tensor,
-        rows: usize,
-        [blocks, gamma, beta, coefficients]: [&Tensor; 4],
-    ) -> Result<()> {
-        self.plan(gpu, x).cut(rows).merge(gpu, [blocks, gamma, beta, coefficients])
     }
 }
 

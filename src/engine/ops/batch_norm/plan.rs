@@ -9,14 +9,14 @@ use std::ops::Range;
 
 /// How the kernels cut the rows.
 #[derive(Clone, Copy)]
-pub(super) struct Plan {
+pub(in crate::engine::ops) struct Plan {
     /// In a group.
     rows: usize,
-    pub channels: usize,
-    pub groups: usize,
+    channels: usize,
+    groups: usize,
     block_rows: usize,
     /// In a group.
-    pub blocks: usize,
+    blocks: usize,
     eps: f32,
     relu: bool,
     batch_stats: bool,
@@ -37,7 +37,7 @@ pub(super) const NAME: &str = "batch_norm";
 
 /// How backward knows what a relu let through.
 #[derive(Clone, Copy)]
-pub(super) enum Mask<'a> {
+pub(in crate::engine::ops) enum Mask<'a> {
     /// By y. Without a relu any tensor like x may stand for it.
     Y(&'a Tensor),
     /// By computing y again, with the coefficients.
@@ -58,7 +58,7 @@ impl Plan {
         let channels = x[x.len() - 1];
         let rows = x.elements() / channels / groups;
         // Enough workgroups to fill a large GPU, or all cores of a CPU; a block has two rows a lane at least.
-        let wanted = if gpu.is_cpu() { 32 } else { 1024 };
+        let wanted = if gpu.is_cpu { 32 } else { 1024 };
         let blocks = (wanted / (channels.div_ceil(32) * groups)).clamp(1, 256);
         let block_rows = rows.div_ceil(blocks).max(64);
         let blocks = rows.div_ceil(block_rows);
@@ -98,12 +98,17 @@ impl Plan {
     }
 
     /// Room for some vectors of the channels.
-    pub fn table(&self, x: &Tensor, vectors: usize) -> Result<Tensor> {
+    fn table(&self, x: &Tensor, vectors: usize) -> Result<Tensor> {
         Tensor::uninit(x.device(), Shape::from([vectors, self.stride()]))
     }
 
+    /// Room for the means and squared deviations of the blocks.
+    pub fn statistics(&self, x: &Tensor) -> Result<Tensor> {
+        self.table(x, 2 * self.groups * self.blocks)
+    }
+
     /// A kernel over blocks of rows, as many at once as a binding holds. `flags` are constants that are on.
-    pub fn over_blocks(
+    pub(super) fn over_blocks(
         &self,
         gpu: &Gpu,
         entry: &'static str,
@@ -112,7 +117,7 @@ impl Plan {
     ) -> Result<()> {
         let Some(Block(x)) = tensors.first() else { unreachable!("x comes first") };
         let total = self.groups * self.blocks;
-        let fits = (gpu.max_binding() as usize / 4).saturating_sub(64) / (self.block_rows * self.channels);
+        let fits = (gpu.max_binding as usize / 4).saturating_sub(64) / (self.block_rows * self.channels);
         let row = |block: usize| block / self.blocks * self.rows + block % self.blocks * self.block_rows;
         let flag = |on: bool| f64::from(u8::from(on));
         let mut constants = vec![("VEC", flag(self.channels.is_multiple_of(4))), ("RELU", flag(self.relu))];
@@ -128,7 +133,7 @@ impl Plan {
                 ..Dispatch::new(
                     NAME,
                     entry,
-                    &self.params(first, base, count),
+                    self.params(first, base, count),
                     &[],
                     count * self.channels.div_ceil(32),
                 )
@@ -140,7 +145,7 @@ impl Plan {
     /// Writes the coefficients `[4, 1, C]` of mean, gamma, beta and variance, each `[C]`.
     pub fn given(&self, gpu: &Gpu, tensors: &[&Tensor; 5]) -> Result<()> {
         let groups = self.channels.div_ceil(256);
-        gpu.run(Dispatch::new(NAME, "given", &self.params(0, 0, 0), tensors, groups))
+        gpu.run(Dispatch::new(NAME, "given", self.params(0, 0, 0), tensors, groups))
     }
 
     /// Writes the coefficients `[4, groups, C]` of the groups, from the statistics of their blocks.
@@ -151,7 +156,7 @@ impl Plan {
             ..Dispatch::new(
                 NAME,
                 "merge_blocks",
-                &self.params(0, 0, 0),
+                self.params(0, 0, 0),
                 &[blocks, gamma, beta, coefficients],
                 self.groups * self.channels.div_ceil(4),
             )

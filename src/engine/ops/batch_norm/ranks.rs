@@ -3,7 +3,8 @@
 use super::plan::NAME;
 use super::{BatchNorm, Coefficients};
 use crate::engine::exchange::Exchange;
-use crate::engine::ops::kernel::{Differentiable, Op, Saved, run};
+use crate::engine::ops::kernel::{Differentiable, Keep, run};
+use crate::engine::ops::op::{Op, Saved};
 use crate::engine::ops::{NormConv2d, Normalize};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -132,7 +133,8 @@ impl<K: Norms> Op for Ranks<K> {
         let mut all = wants.to_vec();
         all[K::GAMMA..K::GAMMA + 2].fill(true);
         all.splice(given, [false, false]);
-        let mut d = self.constant().backward(&Saved::new(tensors, shapes, &[]), dy, &all)?;
+        let constant = Saved::new(tensors.iter().map(Keep::from).collect(), shapes);
+        let mut d = self.constant().backward(&constant, dy, &all)?;
         d.drain(K::GAMMA + 2..K::GAMMA + 4);
         if let (Some(dx), [Some(dgamma), Some(dbeta)]) = (&d[0], &d[K::GAMMA..K::GAMMA + 2]) {
             d[0] = Some(self.through_statistics(&x, &coefficients, [dx, dgamma, dbeta])?);

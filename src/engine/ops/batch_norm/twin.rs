@@ -2,7 +2,7 @@
 
 mod backward;
 
-pub use backward::{Grads, Norm, backward};
+pub use backward::{Norm, backward};
 
 use crate::engine::device::real::Real;
 use crate::engine::device::scratch::with_scratch;
@@ -129,33 +129,21 @@ pub fn apply<T: Real>(
     let size = x.len() / groups;
     for group in 0..groups {
         let [mean, scale, shift] = [0, 2, 3].map(|list| &coefficients[(list * groups + group) * c..][..c]);
-        normalise_group(part(group * size, size), relu, [mean, scale, shift], x, residual, y);
+        let (start, block) = (group * size, block_size(c));
+        y[part(start, size)].par_chunks_mut(block).enumerate().for_each(|(index, y)| {
+            let at = part(start + index * block, y.len());
+            let (x, residual) = (&x[at.clone()], residual.map(|residual| &residual[at]));
+            vectorised(
+                #[inline(always)]
+                || match (residual, relu) {
+                    (None, false) => rows::<T, false, false>(x, x, mean, scale, shift, y),
+                    (None, true) => rows::<T, false, true>(x, x, mean, scale, shift, y),
+                    (Some(residual), false) => rows::<T, true, false>(x, residual, mean, scale, shift, y),
+                    (Some(residual), true) => rows::<T, true, true>(x, residual, mean, scale, shift, y),
+                },
+            );
+        });
     }
-}
-
-/// Writes rows `whole` of y, a group's.
-fn normalise_group<T: Real>(
-    whole: Range<usize>,
-    relu: bool,
-    [mean, scale, shift]: [&[T]; 3],
-    x: &[T],
-    residual: Option<&[T]>,
-    y: &mut [T],
-) {
-    let (start, block) = (whole.start, block_size(mean.len()));
-    y[whole].par_chunks_mut(block).enumerate().for_each(|(index, y)| {
-        let at = part(start + index * block, y.len());
-        let (x, residual) = (&x[at.clone()], residual.map(|residual| &residual[at]));
-        vectorised(
-            #[inline(always)]
-            || match (residual, relu) {
-                (None, false) => rows::<T, false, false>(x, x, mean, scale, shift, y),
-                (None, true) => rows::<T, false, true>(x, x, mean, scale, shift, y),
-                (Some(residual), false) => rows::<T, true, false>(x, residual, mean, scale, shift, y),
-                (Some(residual), true) => rows::<T, true, true>(x, residual, mean, scale, shift, y),
-            },
-        );
-    });
 }
 
 #[inline(always)]

@@ -38,6 +38,42 @@ pub struct Geometry {
     pub oh: usize,
     /// Output width.
     pub ow: usize,
+    /// What a GPU must take; left to the adapter without.
+    pub algorithm: Option<Winograd>,
+}
+
+/// An algorithm of Winograd's for a 3x3 convolution, by the side M of a tile of outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Winograd {
+    /// F(2x2,3x3)
+    F2,
+    /// F(4x4,3x3)
+    F4,
+}
+
+impl Winograd {
+    /// Whether it is a 3x3 convolution of stride 1 whose gradient of the input has a padding too.
+    pub fn applies(g: &Geometry) -> bool {
+        (g.kh, g.kw, g.stride, g.dilation) == (3, 3, [1, 1], [1, 1]) && g.padding.iter().all(|&p| p <= 2)
+    }
+
+    /// The algorithm with tiles of `M x M` outputs, if there is one.
+    pub fn of(outputs: usize) -> Option<Winograd> {
+        [Winograd::F2, Winograd::F4].into_iter().find(|algorithm| algorithm.outputs() == outputs)
+    }
+
+    /// M
+    pub fn outputs(self) -> usize {
+        match self {
+            Winograd::F2 => 2,
+            Winograd::F4 => 4,
+        }
+    }
+
+    /// M + 2
+    pub fn inputs(self) -> usize {
+        self.outputs() + 2
+    }
 }
 
 impl Geometry {
@@ -91,7 +127,7 @@ impl Geometry {
             })
         };
         let (oh, ow) = (size(0, h, kh)?, size(1, w, kw)?);
-        Ok(Geometry { n, h, w, c, o, kh, kw, stride, padding, dilation, oh, ow })
+        Ok(Geometry { n, h, w, c, o, kh, kw, stride, padding, dilation, oh, ow, algorithm: None })
     }
 
     /// Shape of the output, `[n, oh, ow, o]`.

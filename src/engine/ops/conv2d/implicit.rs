@@ -1,19 +1,19 @@
 //! Convolution on a GPU as implicit matrix products: what `shaders/conv2d.wgsl` is given for each of the three passes.
 
-use super::Conv2d;
 use super::gather::Axis;
 use super::geometry::Geometry;
 use crate::engine::device::Gpu;
-use crate::engine::device::deferred::Job;
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::ops::batch_norm::Waiting;
-use crate::engine::ops::kernel::Kernel;
 use crate::engine::ops::matmul::tiling::Tiling;
-use crate::engine::ops::{SumParts, winograd as on_gpu};
+use crate::engine::ops::winograd as on_gpu;
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::Result;
 use std::ops::Range;
+
+/// The name of the op and of its shader.
+pub(super) const NAME: &str = "conv2d";
 
 /// What a convolution reads.
 type Images<'a> = Waiting<&'a Tensor>;
@@ -26,7 +26,7 @@ type Images<'a> = Waiting<&'a Tensor>;
 fn suits_loading(gpu: &Gpu, g: &Geometry) -> bool {
     let loads = g.kh * g.kw * g.o.div_ceil(128) / (g.stride[0] * g.stride[1]);
     let in_one = gpu.batches(g.n, &[g.h * g.w * g.c, g.oh * g.ow * g.o]).len() == 1;
-    loads <= 12 && in_one && g.c.is_multiple_of(4) && !gpu.is_cpu()
+    loads <= 12 && in_one && g.c.is_multiple_of(4) && !gpu.is_cpu
 }
 
 /// What the shader computes: its constant `KIND`.
@@ -100,16 +100,16 @@ fn constants(kind: Kind, tiling: &Tiling, images: &Images, vec: [bool; 2]) -> Ve
     constants
 }
 
-/// One dense product that writes the pixels of `y` (with parts, through their sums): a forward pass or a phase of
-/// a gradient of the input, for the images of one block.
+/// One dense product of the images of one block: a forward pass or a phase of a gradient of the input, which write the pixels of
+/// `y` (with parts, through their sums), or parts of a gradient of the weight.
 struct Product<'a> {
     kind: Kind,
     params: Vec<Param>,
     sizes: [usize; 3],
     vec: [bool; 2],
     x: (Images<'a>, Range<usize>),
-    w: &'a Tensor,
-    y: (&'a Tensor, Range<usize>),
+    w: (&'a Tensor, Option<Range<usize>>),
+    y: (&'a Tensor, Option<Range<usize>>),
     ending: Ending<'a>,
 }
 
@@ -122,6 +122,8 @@ enum Ending<'a> {
     Add,
     /// Writes them, and the mean and the squared deviations of each tile of rows, `[tiles, 2, n]`.
     Statistics(&'a Tensor),
+    /// Writes the parts as they are, from `y_part` on.
+    Parts,
 }
 
 impl Product<'_> {
@@ -129,33 +131,33 @@ impl Product<'_> {
         let [m, n, k] = self.sizes;
         let tiling = Tiling::choose(gpu, m, n, k);
         let (entry, third) = match self.ending {
-            Ending::Write(bias) => (tiling.entry, Some(bias.unwrap_or(self.w))),
+            Ending::Write(Some(bias)) => (tiling.entry, Some((bias, None))),
+            Ending::Write(None) | Ending::Parts => (tiling.entry, Some(self.w.clone())),
             Ending::Add => ("tiled_add", None),
-            Ending::Statistics(blocks) => ("tiled_statistics", Some(blocks)),
+            Ending::Statistics(blocks) => ("tiled_statistics", Some((blocks, None))),
         };
         let bias = if let Ending::Write(bias) = self.ending { bias } else { None };
         let (images, x) = (self.x.0, (self.x.0.x, Some(self.x.1)));
         let with_bias = [("bias", u32::from(bias.is_some()).into())];
         let params = complete(&[&self.params, &sized(self.sizes, &tiling), &grouped(&images), &with_bias]);
-        let part_sums = match tiling.parts {
-            1 => None,
-            parts => Some(Tensor::uninit(self.y.0.device(), Shape::from([parts, m, n]))?),
+        let part_sums = match (tiling.parts, self.ending) {
+            (1, _) | (_, Ending::Parts) => None,
+            (parts, _) => Some(Tensor::uninit(self.y.0.device(), Shape::from([parts, m, n]))?),
         };
-        let y = (self.y.0, Some(self.y.1));
-        let mut tensors = vec![x.clone(), (self.w, None)];
-        tensors.extend(third.map(|tensor| (tensor, None)));
-        tensors.push(part_sums.as_ref().map_or(y.clone(), |parts| (parts, None)));
+        let mut tensors = vec![x.clone(), self.w];
+        tensors.extend(third);
+        tensors.push(part_sums.as_ref().map_or(self.y.clone(), |parts| (parts, None)));
         tensors.push(images.coefficients.map_or(x, |coefficients| (coefficients, None)));
         gpu.run(Dispatch {
             constants: constants(self.kind, &tiling, &images, self.vec),
             tensors,
             work: (m * n * k) as u64,
-            ..Dispatch::new(Conv2d::NAME, entry, &params, &[], tiling.groups(m, n))
+            ..Dispatch::new(NAME, entry, params.clone(), &[], tiling.groups(m, n))
         })?;
         let Some(parts) = &part_sums else { return Ok(()) };
         gpu.run(Dispatch {
-            tensors: vec![(parts, None), (bias.unwrap_or(parts), None), y],
-            ..Dispatch::new(Conv2d::NAME, "sum_parts", &params, &[], (m * n).div_ceil(256))
+            tensors: vec![(parts, None), (bias.unwrap_or(parts), None), self.y],
+            ..Dispatch::new(NAME, "sum_parts", params, &[], (m * n).div_ceil(256))
         })
     }
 }
@@ -170,7 +172,7 @@ pub(in crate::engine::ops) fn forward(
     let algorithm = on_gpu::choose(gpu, g, false);
     let on_load = algorithm.is_none() && suits_loading(gpu, g);
     images.read(gpu, on_load, |images| match algorithm {
-        Some(algorithm) => on_gpu::forward(gpu, algorithm, g, [images.x, w], bias, y),
+        Some(algorithm) => on_gpu::record(gpu, algorithm, g, false, [images.x, w, y], bias),
         None => products(gpu, g, images, [w, y], Ending::Write(bias)),
     })
 }
@@ -214,8 +216,8 @@ fn products(gpu: &Gpu, g: &Geometry, images: Images, [w, y]: [&Tensor; 2], endin
             sizes: [block.len() * g.oh * g.ow, g.o, g.depth()],
             vec: [g.c.is_multiple_of(4); 2],
             x: (images, block.start * from..block.end * from),
-            w,
-            y: (y, block.start * to..block.end * to),
+            w: (w, None),
+            y: (y, Some(block.start * to..block.end * to)),
             ending,
         }
         .record(gpu)
@@ -258,13 +260,13 @@ pub(in crate::engine::ops) fn grad_input(
 ) -> Result<()> {
     if let Some(algorithm) = on_gpu::choose(gpu, g, true) {
         assert!(!add, "Winograd's algorithm writes: ask `adds` first");
-        return on_gpu::grad_input(gpu, algorithm, g, [w, dy], dx);
+        return on_gpu::record(gpu, algorithm, g, true, [dy, w, dx], None);
     }
     let phases = phases(g);
     let (from, to) = (g.oh * g.ow * g.o, g.h * g.w * g.c);
     let reached: usize = phases.iter().map(|[v, h]| v.count * h.count).sum();
     if reached < g.h * g.w && !add {
-        gpu.clear(dx.gpu_buffer(), dx.start()..dx.start() + dx.elements());
+        gpu.clear(dx, 0..dx.elements());
     }
     for phase in &phases {
         let [v, h] = phase;
@@ -289,8 +291,8 @@ pub(in crate::engine::ops) fn grad_input(
                 sizes: phase_sizes(g, phase, images.len()),
                 vec: [g.o.is_multiple_of(4), g.c.is_multiple_of(4)],
                 x: (dy.into(), images.start * from..images.end * from),
-                w,
-                y: (dx, images.start * to..images.end * to),
+                w: (w, None),
+                y: (dx, Some(images.start * to..images.end * to)),
                 ending: if add { Ending::Add } else { Ending::Write(None) },
             }
             .record(gpu)?;
@@ -314,44 +316,29 @@ fn weight_products(gpu: &Gpu, g: &Geometry, images: Images, [dy, dw]: [&Tensor; 
     let cells = cells([&axes[0], &axes[1]], [g.h, g.w, g.c]);
     let (m, n) = (g.o, g.depth());
     let all = [g.h * g.w * g.c, g.oh * g.ow * g.o];
-    let blocks: Vec<(Range<usize>, Tiling)> = gpu
-        .batches(g.n, &all)
-        .into_iter()
-        .map(|block| (block.clone(), Tiling::choose(gpu, m, n, block.len() * g.oh * g.ow)))
-        .collect();
-    let total: usize = blocks.iter().map(|(_, tiling)| tiling.parts).sum();
-    let part_sums = match total {
+    let blocks = gpu.batches(g.n, &all);
+    let steps = |block: &Range<usize>| block.len() * g.oh * g.ow;
+    let parts = |block: &Range<usize>| Tiling::choose(gpu, m, n, steps(block)).parts;
+    let part_sums = match blocks.iter().map(parts).sum() {
         1 => None,
         total => Some(Tensor::uninit(dw.device(), Shape::from([total, m, n]))?),
     };
-    let mut y_part = 0;
-    for (block, tiling) in &blocks {
-        let sizes = [m, n, block.len() * g.oh * g.ow];
-        let part = [("y_part", y_part.into())];
-        let params = complete(&[&cells, &sized(sizes, tiling), &grouped(&images), &part]);
-        let x = (images.x, Some(block.start * all[0]..block.end * all[0]));
-        let dy = (dy, Some(block.start * all[1]..block.end * all[1]));
-        y_part += tiling.parts;
-        gpu.run(Dispatch {
-            constants: constants(
-                Kind::GradWeight,
-                tiling,
-                &images,
-                [g.c.is_multiple_of(4), g.o.is_multiple_of(4)],
-            ),
-            tensors: vec![
-                x.clone(),
-                dy.clone(),
-                dy,
-                (part_sums.as_ref().unwrap_or(dw), None),
-                images.coefficients.map_or(x, |coefficients| (coefficients, None)),
-            ],
-            work: sizes.iter().product::<usize>() as u64,
-            ..Dispatch::new(Conv2d::NAME, tiling.entry, &params, &[], tiling.groups(m, n))
-        })?;
+    let mut y_part = 0usize;
+    for block in &blocks {
+        let [x_part, dy_part] = all.map(|size| block.start * size..block.end * size);
+        Product {
+            kind: Kind::GradWeight,
+            params: [&cells[..], &[("y_part", y_part.into())]].concat(),
+            sizes: [m, n, steps(block)],
+            vec: [g.c.is_multiple_of(4), g.o.is_multiple_of(4)],
+            x: (images, x_part),
+            w: (dy, Some(dy_part)),
+            y: (part_sums.as_ref().unwrap_or(dw), None),
+            ending: Ending::Parts,
+        }
+        .record(gpu)?;
+        y_part += parts(block);
     }
     // No one reads a weight's gradient before the others are there too.
-    part_sums.map_or(Ok(()), |parts| {
-        gpu.defer(Job { record: SumParts::record, most: SumParts::MOST, tensors: [parts, dw.clone()] })
-    })
+    part_sums.map_or(Ok(()), |parts| gpu.sum_parts(parts, dw.clone()))
 }

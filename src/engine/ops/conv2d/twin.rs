@@ -8,8 +8,7 @@
 //! Tiles and their order are fixed by the shapes and the number of threads, so results do not depend on scheduling.
 
 use super::gather::{Axis, Gather};
-use super::geometry::Geometry;
-use super::winograd::Winograd;
+use super::geometry::{Geometry, Winograd};
 use crate::engine::device::real::Real;
 use crate::engine::device::scratch::with_scratch;
 use crate::engine::device::vector::vectorised;

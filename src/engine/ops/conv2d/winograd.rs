@@ -19,7 +19,7 @@
 // Iterators over two arrays at once would hide which of their elements stay in registers.
 #![allow(clippy::needless_range_loop)]
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Winograd};
 use super::transforms::{Algorithm, F2, F4, LANES, Lanes, both_axes};
 use crate::engine::device::real::Real;
 use crate::engine::device::scratch::with_scratch;
@@ -35,15 +35,6 @@ const TILES: usize = 96;
 const BLOCK: usize = 1 << 18;
 /// Tiles that a weight gradient adds up at a time.
 const GRAD_TILES: usize = 256;
-
-/// Which algorithm, by the side M of a tile of outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Winograd {
-    /// F(2x2,3x3)
-    F2,
-    /// F(4x4,3x3)
-    F4,
-}
 
 impl Winograd {
     /// The algorithm that needs the least work for a convolution, `None` for a direct one.
@@ -65,29 +56,6 @@ impl Winograd {
         };
         let direct = g.pixels() * 9 * g.c * g.o;
         [Winograd::F4, Winograd::F2].into_iter().filter(|&a| work(a) < direct).min_by_key(|&a| work(a))
-    }
-
-    /// Whether it is a 3x3 convolution of stride 1 whose gradient of the input has a padding too.
-    pub fn applies(g: &Geometry) -> bool {
-        (g.kh, g.kw, g.stride, g.dilation) == (3, 3, [1, 1], [1, 1]) && g.padding.iter().all(|&p| p <= 2)
-    }
-
-    /// The algorithm with tiles of `M x M` outputs, if there is one.
-    pub fn of(outputs: usize) -> Option<Winograd> {
-        [Winograd::F2, Winograd::F4].into_iter().find(|algorithm| algorithm.outputs() == outputs)
-    }
-
-    /// M
-    pub fn outputs(self) -> usize {
-        match self {
-            Winograd::F2 => 2,
-            Winograd::F4 => 4,
-        }
-    }
-
-    /// M + 2
-    pub fn inputs(self) -> usize {
-        self.outputs() + 2
     }
 
     /// `y = x w` over the geometry's window.

@@ -19,9 +19,9 @@ use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::device::vector::vectorised;
 use crate::engine::device::{Gpu, real::Real};
-use crate::engine::ops::kernel::{Differentiable, Kernel};
-use crate::engine::ops::reduce::{sum_all, zero};
-use crate::engine::ops::rows::{elements, row_blocks, sum_of};
+use crate::engine::ops::kernel::{Differentiable, Keep, Kernel};
+use crate::engine::ops::reduce::sum_axis;
+use crate::engine::ops::rows::sum_of;
 use crate::engine::ops::{Case, Draw, Input};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -85,16 +85,12 @@ impl Kernel for BceWithLogits {
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let shape = x[0].shape();
-        for block in row_blocks(gpu, shape[0], shape[1]) {
+        let tensors = [(x[0], shape[1]), (x[1], shape[1]), (&y[1], 1)];
+        gpu.run_rows(shape[0], &tensors, |block| {
             let params = self.params(block.len(), shape[1], shape[1]);
-            let all = elements(&block, shape[1]);
-            let rows = block.len();
-            gpu.run(Dispatch {
-                tensors: vec![(x[0], all.clone()), (x[1], all), (&y[1], Some(block))],
-                ..Dispatch::new(Self::NAME, "forward", &params, &[], rows)
-            })?;
-        }
-        sum_all(gpu, &y[1], 1.0 / shape[0] as f32, 0.0, &y[0])
+            Dispatch::new(Self::NAME, "forward", params, &[], block.len())
+        })?;
+        sum_axis(gpu, &y[1], [1, shape[0], 1], 1.0 / shape[0] as f32, 0.0, &y[0])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -113,14 +109,13 @@ impl Kernel for BceWithLogits {
 }
 
 impl Differentiable for BceWithLogits {
-    fn save(&self, x: &[&Tensor], _: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone()]
+    const VARIABLES: usize = 1;
+
+    fn save(&self, x: &[&Tensor], _: &[Tensor]) -> Vec<Keep> {
+        vec![x[0].into(), x[1].into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
-        if let Some(targets) = &mut dx[1] {
-            targets.data.fill(T::zero());
-        }
         let Some(dx) = &mut dx[0] else { return };
         let columns = dx.shape[1];
         let scale = dy.data[0] / T::of(dx.shape.elements() as f64);
@@ -143,21 +138,13 @@ impl Differentiable for BceWithLogits {
     }
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
-        if let Some(targets) = &dx[1] {
-            zero(gpu, dy, targets)?;
-        }
         let Some(dx) = &dx[0] else { return Ok(()) };
         let shape = dx.shape();
-        for block in row_blocks(gpu, shape[0], shape[1]) {
+        let tensors = [(saved[0], shape[1]), (saved[1], shape[1]), (dy, 0), (dx, shape[1])];
+        gpu.run_rows(shape[0], &tensors, |block| {
             let params = self.params(block.len(), shape[1], shape.elements());
-            let all = elements(&block, shape[1]);
-            let groups = (block.len() * shape[1]).div_ceil(256);
-            gpu.run(Dispatch {
-                tensors: vec![(saved[0], all.clone()), (saved[1], all.clone()), (dy, None), (dx, all)],
-                ..Dispatch::new(Self::NAME, "backward", &params, &[], groups)
-            })?;
-        }
-        Ok(())
+            Dispatch::new(Self::NAME, "backward", params, &[], (block.len() * shape[1]).div_ceil(256))
+        })
     }
 }
 

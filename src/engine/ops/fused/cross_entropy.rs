@@ -18,9 +18,9 @@ use crate::engine::device::params::Param;
 use crate::engine::device::vector::vectorised;
 use crate::engine::device::{Gpu, real::Real};
 use crate::engine::ops::gather_rows::row_of;
-use crate::engine::ops::kernel::{Differentiable, Kernel};
-use crate::engine::ops::reduce::{sum_all, zero};
-use crate::engine::ops::rows::{elements, row_blocks, sum_of};
+use crate::engine::ops::kernel::{Differentiable, Keep, Kernel};
+use crate::engine::ops::reduce::sum_axis;
+use crate::engine::ops::rows::sum_of;
 use crate::engine::ops::{Case, Draw, Input};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -68,15 +68,11 @@ impl Kernel for CrossEntropy {
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let shape = x[0].shape();
-        for block in row_blocks(gpu, shape[0], shape[1]) {
-            let params = params(&block, shape);
-            let [all, per_row, stats] = [shape[1], 1, 2].map(|columns| elements(&block, columns));
-            gpu.run(Dispatch {
-                tensors: vec![(x[0], all), (x[1], per_row.clone()), (&y[1], per_row), (&y[2], stats)],
-                ..Dispatch::new(Self::NAME, "forward", &params, &[], block.len())
-            })?;
-        }
-        sum_all(gpu, &y[1], 1.0 / shape[0] as f32, 0.0, &y[0])
+        let tensors = [(x[0], shape[1]), (x[1], 1), (&y[1], 1), (&y[2], 2)];
+        gpu.run_rows(shape[0], &tensors, |block| {
+            Dispatch::new(Self::NAME, "forward", params(block, shape), &[], block.len())
+        })?;
+        sum_axis(gpu, &y[1], [1, shape[0], 1], 1.0 / shape[0] as f32, 0.0, &y[0])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -96,14 +92,13 @@ impl Kernel for CrossEntropy {
 }
 
 impl Differentiable for CrossEntropy {
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone(), y[2].clone()]
+    const VARIABLES: usize = 1;
+
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
+        vec![x[0].into(), x[1].into(), (&y[2]).into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
-        if let Some(labels) = &mut dx[1] {
-            labels.data.fill(T::zero());
-        }
         let Some(dx) = &mut dx[0] else { return };
         let [logits, labels, stats] = saved else { unreachable!("three tensors are saved") };
         let columns = logits.shape[1];
@@ -128,21 +123,12 @@ impl Differentiable for CrossEntropy {
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let [logits, labels, stats] = saved else { unreachable!("three tensors are saved") };
-        if let Some(labels) = &dx[1] {
-            zero(gpu, dy, labels)?;
-        }
         let Some(dx) = &dx[0] else { return Ok(()) };
         let shape = logits.shape();
-        for block in row_blocks(gpu, shape[0], shape[1]) {
-            let params = params(&block, shape);
-            let [all, per_row, pairs] = [shape[1], 1, 2].map(|columns| elements(&block, columns));
-            let stats = (*stats, pairs);
-            gpu.run(Dispatch {
-                tensors: vec![(logits, all.clone()), (labels, per_row), stats, (dy, None), (dx, all)],
-                ..Dispatch::new(Self::NAME, "backward", &params, &[], block.len())
-            })?;
-        }
-        Ok(())
+        let tensors = [(*logits, shape[1]), (*labels, 1), (*stats, 2), (dy, 0), (dx, shape[1])];
+        gpu.run_rows(shape[0], &tensors, |block| {
+            Dispatch::new(Self::NAME, "backward", params(block, shape), &[], block.len())
+        })
     }
 }
 

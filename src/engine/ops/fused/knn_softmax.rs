@@ -19,9 +19,10 @@
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::device::{Gpu, real::Real};
-use crate::engine::ops::kernel::{Differentiable, Kernel};
-use crate::engine::ops::reduce::{sum_all, zero};
-use crate::engine::ops::rows::{elements, row_blocks, sum_of};
+use crate::engine::ops::kernel::{Differentiable, Keep, Kernel};
+use crate::engine::ops::map::sigmoid;
+use crate::engine::ops::reduce::sum_axis;
+use crate::engine::ops::rows::sum_of;
 use crate::engine::ops::{Case, Draw, Input};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -38,11 +39,6 @@ fn params(block: &Range<usize>, shape: &Shape) -> [Param; 3] {
 
 /// Stands for the logarithm of an empty sum.
 const LEAST: f64 = f32::MIN as f64;
-
-fn sigmoid<T: Real>(x: T) -> T {
-    let e = (-x.abs()).exp();
-    (if x >= T::zero() { T::one() } else { e }) / (T::one() + e)
-}
 
 /// Loss of a row, and its entry of the second by-product.
 fn row_loss<T: Real>(x: &[T], labels: &[T]) -> (T, [T; 4]) {
@@ -92,15 +88,11 @@ impl Kernel for KnnSoftmax {
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
         let shape = x[0].shape();
-        for block in row_blocks(gpu, shape[0], shape[1]) {
-            let params = params(&block, shape);
-            let [all, per_row, stats] = [shape[1], 1, 4].map(|columns| elements(&block, columns));
-            gpu.run(Dispatch {
-                tensors: vec![(x[0], all.clone()), (x[1], all), (&y[1], per_row), (&y[2], stats)],
-                ..Dispatch::new(Self::NAME, "forward", &params, &[], block.len())
-            })?;
-        }
-        sum_all(gpu, &y[1], 1.0 / shape[0] as f32, 0.0, &y[0])
+        let tensors = [(x[0], shape[1]), (x[1], shape[1]), (&y[1], 1), (&y[2], 4)];
+        gpu.run_rows(shape[0], &tensors, |block| {
+            Dispatch::new(Self::NAME, "forward", params(block, shape), &[], block.len())
+        })?;
+        sum_axis(gpu, &y[1], [1, shape[0], 1], 1.0 / shape[0] as f32, 0.0, &y[0])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -118,14 +110,13 @@ impl Kernel for KnnSoftmax {
 }
 
 impl Differentiable for KnnSoftmax {
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), x[1].clone(), y[2].clone()]
+    const VARIABLES: usize = 1;
+
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
+        vec![x[0].into(), x[1].into(), (&y[2]).into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
-        if let Some(labels) = &mut dx[1] {
-            labels.data.fill(T::zero());
-        }
         let Some(dx) = &mut dx[0] else { return };
         let columns = dx.shape[1];
         let scale = dy.data[0] / T::of(dx.shape[0] as f64);
@@ -145,20 +136,13 @@ impl Differentiable for KnnSoftmax {
     }
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
-        if let Some(labels) = &dx[1] {
-            zero(gpu, dy, labels)?;
-        }
         let Some(dx) = &dx[0] else { return Ok(()) };
         let shape = dx.shape();
-        for block in row_blocks(gpu, shape[0], shape[1]) {
-            let params = params(&block, shape);
-            let (all, stats) = (elements(&block, shape[1]), (saved[2], elements(&block, 4)));
-            gpu.run(Dispatch {
-                tensors: vec![(saved[0], all.clone()), (saved[1], all.clone()), stats, (dy, None), (dx, all)],
-                ..Dispatch::new(Self::NAME, "backward", &params, &[], block.len())
-            })?;
-        }
-        Ok(())
+        let all = shape[1];
+        let tensors = [(saved[0], all), (saved[1], all), (saved[2], 4), (dy, 0), (dx, all)];
+        gpu.run_rows(shape[0], &tensors, |block| {
+            Dispatch::new(Self::NAME, "backward", params(block, shape), &[], block.len())
+        })
     }
 }
 

@@ -40,9 +40,9 @@ pub use exact::exact_ap;
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;
 use crate::engine::device::{Gpu, real::Real};
-use crate::engine::ops::kernel::{Differentiable, Kernel};
-use crate::engine::ops::reduce::sum_all;
-use crate::engine::ops::rows::{elements, row_blocks, sum_of};
+use crate::engine::ops::kernel::{Differentiable, Keep, Kernel};
+use crate::engine::ops::reduce::sum_axis;
+use crate::engine::ops::rows::sum_of;
 use crate::engine::ops::{Case, Draw, Input};
 use crate::engine::tensor::{Shape, Tensor, View, ViewMut};
 use crate::error::{Error, Result};
@@ -90,18 +90,10 @@ impl SmoothAp {
 
     /// Runs one entry point over blocks of queries: `tensors` of so many elements per query, 0 for whole ones.
     fn dispatch(self, gpu: &Gpu, entry: &'static str, n: usize, tensors: &[(&Tensor, usize)]) -> Result<()> {
-        for block in row_blocks(gpu, n, n) {
-            let params = self.params(&block, n);
-            let bind = |&(tensor, columns): &(_, usize)| {
-                (tensor, if columns == 0 { None } else { elements(&block, columns) })
-            };
-            gpu.run(Dispatch {
-                tensors: tensors.iter().map(bind).collect(),
-                work: (block.len() * (self.views - 1) * n * 16) as u64,
-                ..Dispatch::new(Self::NAME, entry, &params, &[], block.len())
-            })?;
-        }
-        Ok(())
+        gpu.run_rows(n, tensors, |block| Dispatch {
+            work: (block.len() * (self.views - 1) * n * 16) as u64,
+            ..Dispatch::new(Self::NAME, entry, self.params(block, n), &[], block.len())
+        })
     }
 }
 
@@ -134,7 +126,7 @@ impl Kernel for SmoothAp {
         let n = x[0].shape()[0];
         self.dispatch(gpu, "forward", n, &[(x[0], n), (&y[1], 1), (&y[2], 2 * (self.views - 1))])?;
         // PRECISION: 1 - sum / n in this form is 0 where every AP is 1; a fused multiply-add leaves half an ulp of 1.
-        sum_all(gpu, &y[1], -1.0 / n as f32, n as f32, &y[0])
+        sum_axis(gpu, &y[1], [1, n, 1], -1.0 / n as f32, n as f32, &y[0])
     }
 
     fn cases() -> Vec<Case<Self>> {
@@ -154,8 +146,8 @@ impl Kernel for SmoothAp {
 }
 
 impl Differentiable for SmoothAp {
-    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Tensor> {
-        vec![x[0].clone(), y[2].clone()]
+    fn save(&self, x: &[&Tensor], y: &[Tensor]) -> Vec<Keep> {
+        vec![x[0].into(), (&y[2]).into()]
     }
 
     fn twin_backward<T: Real>(&self, saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {

@@ -1,6 +1,5 @@
 //! Where the elements of repeated inputs lie.
 
-use super::Map;
 use crate::engine::tensor::Shape;
 use crate::error::{Error, Result};
 
@@ -34,7 +33,7 @@ fn dimension(shape: &Shape, rank: usize, i: usize) -> usize {
 ///
 /// # Errors
 /// [`Error::Shape`] if the inputs are of another number or do not fit.
-pub(super) fn shape(op: &Map, needs: usize, inputs: &[&Shape]) -> Result<Shape> {
+pub(super) fn shape(op: &dyn std::fmt::Debug, needs: usize, inputs: &[&Shape]) -> Result<Shape> {
     if inputs.len() != needs {
         return Err(Error::shape("map", format!("{op:?} needs {needs} inputs, got {inputs:?}")));
     }

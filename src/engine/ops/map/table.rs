@@ -1,11 +1,50 @@
 //! The functions, and the loops of the twin over them.
 
-use super::Map;
-use super::Map::*;
 use super::broadcast::{Broadcast, Operand};
 use crate::engine::device::real::Real;
 use crate::engine::device::vector::vectorised;
 use rayon::prelude::*;
+
+/// A function of each element.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Map {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// The larger of two
+    Max,
+    /// The smaller of two
+    Min,
+    /// `c a`
+    Scale(f32),
+    /// `a + c`
+    Offset(f32),
+    /// `exp a`
+    Exp,
+    /// `ln a`
+    Log,
+    /// The square root
+    Sqrt,
+    /// `a^2`
+    Square,
+    /// The absolute value
+    Abs,
+    /// `1 / (1 + exp(-a))`
+    Sigmoid,
+    /// `ln(1 + exp a)`
+    Softplus,
+    /// `max(a, 0)`
+    Relu,
+    /// The nearest value in a range
+    Clamp(f32, f32),
+}
+
+use Map::*;
 
 /// Elements per parallel task.
 const CHUNK: usize = 1 << 14;
@@ -18,7 +57,7 @@ pub(super) trait Visit<T> {
 
 /// `1 / (1 + exp(-x))` without overflow.
 #[inline(always)]
-fn sigmoid<T: Real>(x: T) -> T {
+pub(in crate::engine::ops) fn sigmoid<T: Real>(x: T) -> T {
     let e = (-x.abs()).exp();
     (if x < T::zero() { e } else { T::one() }) / (T::one() + e)
 }

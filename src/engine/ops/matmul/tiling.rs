@@ -25,7 +25,7 @@ impl Tiling {
     /// The tiling for a shape on an adapter: the tuned one if there is one, else the built-in choice.
     pub fn choose(gpu: &Gpu, m: usize, n: usize, k: usize) -> Tiling {
         // Enough workgroups to fill a large GPU twice, or all cores of a CPU.
-        let (entry, threads, tile, wanted) = if gpu.is_cpu() {
+        let (entry, threads, tile, wanted) = if gpu.is_cpu {
             ("direct", [1, 8], [8, 96], 16)
         } else {
             let threads = match gpu.tuned(Class::product([m, n, k])) {
@@ -36,7 +36,7 @@ impl Tiling {
             (entry, threads, threads.map(|t| 8 * t), 65_536 / (threads[0] * threads[1]).max(128))
         };
         let tiles = m.div_ceil(tile[0]) * n.div_ceil(tile[1]);
-        let room = gpu.max_binding() as usize / 4 / (m * n).max(1);
+        let room = gpu.max_binding as usize / 4 / (m * n).max(1);
         let parts = if tiles > wanted / 2 { 1 } else { wanted.div_ceil(tiles.max(1)) };
         // PRECISION: one f32 sum over thousands of steps loses digits that a relu near its kink shows; where a product
         // is small, parts of 256 steps cost next to nothing.

@@ -1,9 +1,10 @@
 //! LARS's factor: a sum over a whole tensor before any element can move.
 
-use super::{Case, Draw, Gpu, Input, Kernel, Real, Result, Shape, Tensor, Update};
 use crate::engine::device::kernel::Dispatch;
-use crate::engine::device::params::Param;
+use crate::engine::device::{Gpu, real::Real};
 use crate::engine::ops::rows::sum_of;
+use crate::engine::tensor::{Shape, Tensor};
+use crate::error::Result;
 
 /// Elements whose squares one workgroup adds up.
 const PART: usize = 1 << 14;
@@ -38,65 +39,9 @@ pub(super) fn gpu_factor(
         ]
     };
     let sums = Tensor::uninit(p.device(), Shape::from([parts, 2]))?;
-    // Chunks of whole parts where a binding holds one, so that they change no sum.
-    let fits = gpu.max_binding() as usize / 4;
-    let chunk = (fits / PART * PART).max(PART);
-    for start in (0..count).step_by(chunk) {
-        let range = start..count.min(start + chunk);
-        let params = params(range.len(), start / PART);
-        gpu.run(Dispatch {
-            tensors: vec![(p, Some(range.clone())), (g, Some(range.clone())), (&sums, None)],
-            ..Dispatch::new(Update::NAME, "squares", &params, &[], range.len().div_ceil(PART))
-        })?;
-    }
-    gpu.run(Dispatch::new(Update::NAME, "trust", &params(count, 0), &[&sums, factor], 1))
-}
-
-/// The step along the factor's gradient.
-pub(super) fn gpu_step(
-    gpu: &Gpu,
-    x: &[&Tensor],
-    y: &[Tensor],
-    first: (&'static str, f64),
-    params: &[Param],
-) -> Result<()> {
-    for range in gpu.row_chunks(x[0].elements(), 1) {
-        let vec4s = range.len().div_ceil(4);
-        let params = [params, &[("vec4s", vec4s.into())]].concat();
-        let part = |t| (t, Some(range.clone()));
-        gpu.run(Dispatch {
-            constants: vec![first],
-            tensors: vec![part(x[0]), part(x[1]), part(x[2]), (&y[2], None), part(&y[0]), part(&y[1])],
-            ..Dispatch::new(Update::NAME, "lars", &params, &[], vec4s.div_ceil(256))
-        })?;
-    }
-    Ok(())
-}
-
-pub(super) fn cases() -> Vec<Case<Update>> {
-    let op = |weight_decay, eps, first| Update::Lars {
-        lr: 4.8,
-        momentum: 0.9,
-        weight_decay,
-        trust: 0.02,
-        eps,
-        first,
-    };
-    let plain = || op(0.01, 1e-8, false);
-    let case = |name, op, shape: &[usize]| Case::new(name, op, vec![Input::normal(shape); 3]);
-    let with = |name, p: Draw, g: Draw| {
-        let inputs = vec![Input::of([3, 11], p), Input::of([3, 11], g), Input::normal([3, 11])];
-        Case::new(name, plain(), inputs)
-    };
-    let normal = |scale| Draw::Normal { scale, offset: 0.0 };
-    vec![
-        case("lars, momentum", plain(), &[7, 65]),
-        case("lars, first step", op(0.01, 1e-8, true), &[7, 65]),
-        case("lars, no decay, large eps", op(0.0, 0.5, false), &[2, 3, 3, 5]),
-        case("lars, many parts", plain(), &[33, 1501]),
-        case("lars, one element", plain(), &[1]),
-        with("lars, p is 0", Draw::Index(1), normal(1.0)),
-        with("lars, g is 0", normal(1.0), Draw::Index(1)),
-        with("lars, small p, large g", normal(1e-10), normal(1e10)),
-    ]
+    gpu.run_rows(parts, &[(p, PART), (g, PART), (&sums, 0)], |some| {
+        let terms = count.min(some.end * PART) - some.start * PART;
+        Dispatch::new("update", "squares", params(terms, some.start), &[], some.len())
+    })?;
+    gpu.run(Dispatch::new("update", "trust", params(count, 0), &[&sums, factor], 1))
 }

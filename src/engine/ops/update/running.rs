@@ -1,15 +1,15 @@
 //! Running statistics of many batch norms after one batch: packed, with the batch's statistics where each norm has them.
 
-use super::{Case, Draw, Gpu, Input, Kernel, Real, Result, Shape, Tensor, Update, View};
 use crate::engine::device::kernel::Dispatch;
-use crate::engine::tensor::packed;
-use crate::error::Error;
+use crate::engine::device::{Gpu, real::Real};
+use crate::engine::tensor::{Shape, Tensor, View, packed};
+use crate::error::{Error, Result};
 
 /// Norms that one dispatch moves, and their names in the shader's params: as many as there are bindings for.
 const NORMS: [&str; 6] = ["norm_0", "norm_1", "norm_2", "norm_3", "norm_4", "norm_5"];
 
 /// Where mean and variance of each norm of these channels lie in `running`, and its length.
-fn places(channels: impl Iterator<Item = usize>) -> (Vec<[usize; 2]>, usize) {
+pub(super) fn places(channels: impl Iterator<Item = usize>) -> (Vec<[usize; 2]>, usize) {
     let (starts, total) = packed(channels.flat_map(|c| [c, c]));
     (starts.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect(), total)
 }
@@ -17,7 +17,7 @@ fn places(channels: impl Iterator<Item = usize>) -> (Vec<[usize; 2]>, usize) {
 pub(super) fn shapes(counts: &[usize], inputs: &[&Shape]) -> Result<Vec<Shape>> {
     if counts.iter().any(|&count| count < 2) {
         let detail = "one value per channel has no variance: use a larger --batch or --image-size";
-        return Err(Error::shape(Update::NAME, detail));
+        return Err(Error::shape("update", detail));
     }
     let fits = |running: &Shape, statistics: &[&Shape]| {
         statistics.len() == counts.len()
@@ -29,7 +29,7 @@ pub(super) fn shapes(counts: &[usize], inputs: &[&Shape]) -> Result<Vec<Shape>> 
         _ => {
             let expected =
                 format!("expects packed statistics and [2,G,C] for each of {} norms", counts.len());
-            Err(Error::shape(Update::NAME, format!("{expected}, got {inputs:?}")))
+            Err(Error::shape("update", format!("{expected}, got {inputs:?}")))
         }
     }
 }
@@ -68,32 +68,16 @@ pub(super) fn gpu(gpu: &Gpu, momentum: f32, counts: &[usize], x: &[&Tensor], mov
         let statistics = (0..NORMS.len()).map(|i| *some.get(i).map_or(&norms[0], |((s, _), _)| s));
         let tensors: Vec<&Tensor> = [running].into_iter().chain(statistics).chain([moved]).collect();
         let groups = some.iter().map(|((s, _), _)| s.shape()[2].div_ceil(64)).sum();
-        gpu.run(Dispatch::new(Update::NAME, "running", &params, &tensors, groups))?;
+        gpu.run(Dispatch::new("update", "running", params, &tensors, groups))?;
     }
     Ok(())
-}
-
-pub(super) fn cases() -> Vec<Case<Update>> {
-    let positive = Draw::Uniform(0.1, 2.0);
-    let case = |name, groups: usize, channels: &[usize]| {
-        // Channels are multiples of 64: gaps are arbitrary, and so not compared.
-        let total = places(channels.iter().copied()).1;
-        let mut inputs = vec![Input::of([total], positive)];
-        inputs.extend(channels.iter().map(|&c| Input::of([2, groups, c], positive)));
-        let counts = (0..channels.len()).map(|i| 7 + i).collect();
-        Case::new(name, Update::Running { momentum: 0.1, counts }, inputs)
-    };
-    vec![
-        case("running, one norm", 1, &[128]),
-        case("running, eight norms, three groups", 3, &[64, 128, 64, 192, 64, 64, 256, 64]),
-    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::device::{Device, GpuOptions};
-    use crate::engine::ops::run;
+    use crate::engine::ops::{Update, run};
 
     #[test]
     fn norms_of_odd_widths_are_found_between_the_gaps() {

@@ -18,19 +18,8 @@ pub struct Norm<'a, T> {
     pub eps: f64,
     /// Whether negative results become 0.
     pub relu: bool,
-}
-
-/// Gradients that a caller wants; what is `Some` is overwritten.
-#[derive(Debug)]
-pub struct Grads<'a, T> {
-    /// `[M, C]`
-    pub dx: Option<&'a mut [T]>,
-    /// `[C]`
-    pub dgamma: Option<&'a mut [T]>,
-    /// `[C]`
-    pub dbeta: Option<&'a mut [T]>,
-    /// `[M, C]`
-    pub dresidual: Option<&'a mut [T]>,
+    /// Whether the statistics are the batch's.
+    pub batch_stats: bool,
 }
 
 /// Backward pass of [`statistics`](super::statistics), [`factors`](super::factors) and [`apply`](super::apply) (`batch_stats`), or of the last two with constant statistics.
@@ -39,19 +28,17 @@ pub struct Grads<'a, T> {
 /// `dresidual = dz`, `dbeta = sum dz`, `dgamma = sum dz xhat`, and for batch statistics
 /// `dx = gamma rstd (dz - mean(dz) - xhat mean(dz xhat))`, for constant ones `dx = gamma rstd dz`.
 ///
-/// `y` is read with relu only.
+/// `y` is read with relu only. The gradients that are wanted, dx `[M, C]`, dgamma `[C]`, dbeta `[C]` and dresidual `[M, C]`, are
+/// overwritten.
 pub fn backward<T: Real>(
     norm: &Norm<T>,
-    batch_stats: bool,
     stats: Stats<T>,
-    x: &[T],
-    y: &[T],
-    dy: &[T],
-    mut grads: Grads<T>,
+    [x, y, dy]: [&[T]; 3],
+    [mut dx, mut dgamma, mut dbeta, mut dresidual]: [Option<&mut [T]>; 4],
 ) {
     let (c, size) = (norm.gamma.len(), x.len() / norm.groups);
     let block = block_size(c);
-    for sum in [&mut grads.dgamma, &mut grads.dbeta].into_iter().flatten() {
+    for sum in [&mut dgamma, &mut dbeta].into_iter().flatten() {
         sum.fill(T::zero());
     }
     if x.is_empty() {
@@ -84,10 +71,10 @@ pub fn backward<T: Real>(
                 let total =
                     |which: usize| partials.chunks_exact(2 * c).map(|p| p[which * c + i].f64()).sum::<f64>();
                 let (sum, product, r) = (total(0), total(1), rstd[i].f64());
-                if let Some(dbeta) = &mut grads.dbeta {
+                if let Some(dbeta) = &mut dbeta {
                     dbeta[i] += T::of(sum);
                 }
-                if let Some(dgamma) = &mut grads.dgamma {
+                if let Some(dgamma) = &mut dgamma {
                     dgamma[i] += T::of(product * r);
                 }
                 let share = c as f64 / size as f64;
@@ -98,15 +85,15 @@ pub fn backward<T: Real>(
             rstd.iter_mut().zip(norm.gamma).for_each(|(r, &g)| *r *= g);
             let coefficients = [mean, &*rstd, &*mean_dz, &*slope];
             let rows = |at: Range<usize>| [&x[at.clone()], &y[at.clone()], &dy[at]];
-            let dx = grads.dx.as_deref_mut().map(|d| &mut d[whole.clone()]);
-            let dresidual = grads.dresidual.as_deref_mut().map(|d| &mut d[whole.clone()]);
+            let dx = dx.as_deref_mut().map(|d| &mut d[whole.clone()]);
+            let dresidual = dresidual.as_deref_mut().map(|d| &mut d[whole.clone()]);
             match (dx, dresidual) {
                 (Some(dx), Some(dresidual)) => {
                     let both = dx.par_chunks_mut(block).zip(dresidual.par_chunks_mut(block));
                     both.enumerate().for_each(|(index, (dx, dresidual))| {
                         let rows = rows(part(index * block, dx.len()));
                         block_input_grads::<T, true>(
-                            [norm.relu, batch_stats],
+                            [norm.relu, norm.batch_stats],
                             rows,
                             coefficients,
                             dx,
@@ -116,7 +103,13 @@ pub fn backward<T: Real>(
                 }
                 (Some(dx), None) => dx.par_chunks_mut(block).enumerate().for_each(|(index, dx)| {
                     let rows = rows(part(index * block, dx.len()));
-                    block_input_grads::<T, false>([norm.relu, batch_stats], rows, coefficients, dx, &mut []);
+                    block_input_grads::<T, false>(
+                        [norm.relu, norm.batch_stats],
+                        rows,
+                        coefficients,
+                        dx,
+                        &mut [],
+                    );
                 }),
                 (None, Some(dresidual)) => {
                     dresidual.par_chunks_mut(block).enumerate().for_each(|(index, dresidual)| {

@@ -57,14 +57,10 @@ fn gradients_agree_with_finite_differences() {
             let (y, stats) = run(&x, &gamma, &beta, &residual);
             let [mut dx, mut dgamma, mut dbeta, mut dresidual] =
                 [m * c, c, c, m * c].map(|count| vec![f64::NAN; count]);
-            let norm = Norm { gamma: &gamma, groups, eps: 1e-5, relu };
-            let grads = Grads {
-                dx: Some(&mut dx),
-                dgamma: Some(&mut dgamma),
-                dbeta: Some(&mut dbeta),
-                dresidual: with_residual.then_some(&mut dresidual),
-            };
-            backward(&norm, batch_stats, Stats::new(&stats), &x, &y, &dy, grads);
+            let norm = Norm { gamma: &gamma, groups, eps: 1e-5, relu, batch_stats };
+            let residuals = with_residual.then_some(&mut dresidual[..]);
+            let grads = [Some(&mut dx[..]), Some(&mut dgamma), Some(&mut dbeta), residuals];
+            backward(&norm, Stats::new(&stats), [&x, &y, &dy], grads);
             assert_close(&dx, &numeric(&x, |x| loss(run(x, &gamma, &beta, &residual))), "dx");
             assert_close(&dgamma, &numeric(&gamma, |g| loss(run(&x, g, &beta, &residual))), "dgamma");
             assert_close(&dbeta, &numeric(&beta, |b| loss(run(&x, &gamma, b, &residual))), "dbeta");
