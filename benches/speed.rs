@@ -37,7 +37,6 @@ const OPS: &[&str] = &[
     "matmul:16,512,128",
     "l2_normalize:16,512",
     "l2_normalizeb:16,512",
-    "bceb:16,4096",
     "cross_entropyb:16,4097",
     "smooth_ap:64,20,128",
     "queue:256,4096,256",
@@ -109,48 +108,29 @@ fn products(c: &mut Criterion) {
     });
 }
 
-/// A loss of logits `[256, 16384]`, MLS's batch against its queue.
-type Loss<'a> = dyn for<'t> Fn(&Var<'t>) -> Result<Var<'t>> + 'a;
-
-/// `fused/NAME` and `composed/NAME`: value and gradient by the fused op, and by the functions that it stands for.
+/// `fused/cross_entropy` and `composed/cross_entropy`: value and gradient of logits `[256, 16385]`, MoCo's batch against a
+/// queue, by the fused op and by the functions that it stands for.
 fn fused(c: &mut Criterion) {
-    const SHAPE: [usize; 2] = [256, 16384];
-    let [rows, columns] = SHAPE;
+    let shape @ [rows, columns] = [256, 16385];
     let device = Device::cpu();
     let tensor = |shape: &[usize], values: &[f32]| Tensor::new(&device, shape, values).expect("tensor");
-    let logits = tensor(&SHAPE, &init::normal(&mut StdRng::seed_from_u64(1), rows * columns, 1.0));
-    // 20 neighbours of each image, as MLS has them.
-    let label = |at: usize| f32::from(at % columns % (columns / 20) == 7);
-    let labels = tensor(&SHAPE, &(0..rows * columns).map(label).collect::<Vec<_>>());
-    let others = tensor(&SHAPE, &(0..rows * columns).map(|at| 1.0 - label(at)).collect::<Vec<_>>());
-    let first = tensor(&[rows], &vec![0.0; rows]);
+    let logits = tensor(&shape, &init::normal(&mut StdRng::seed_from_u64(1), rows * columns, 1.0));
+    let labels = tensor(&[rows], &vec![0.0; rows]);
     let one_hot = (0..rows * columns).map(|at| f32::from(at.is_multiple_of(columns))).collect::<Vec<_>>();
-    let one_hot = tensor(&SHAPE, &one_hot);
-    let pairs: [(&str, &Loss, &Loss); 3] = [
-        ("bce_with_logits", &|x| x.bce_with_logits(&labels), &|x| {
-            x.softplus()?.sub(&x.mul(&x.tape().constant(labels.clone()))?)?.mean(Over::All)
-        }),
-        ("cross_entropy", &|x| x.cross_entropy(&first), &|x| {
-            let log_p = x.log_softmax()?.mul(&x.tape().constant(one_hot.clone()))?;
-            log_p.sum(Over::Row)?.mean(Over::All)?.scale(-1.0)
-        }),
-        ("knn_softmax", &|x| x.knn_softmax(&labels), &|x| {
-            let [positive, negative] = [&labels, &others].map(|y| x.tape().constant(y.clone()));
-            let log_sum = x.exp()?.mul(&negative)?.sum(Over::Row)?.log()?.reshape([rows, 1])?;
-            let terms = log_sum.sub(x)?.softplus()?.mul(&positive)?;
-            terms.sum(Over::Row)?.scale(1.0 / 20.0)?.mean(Over::All)
-        }),
-    ];
-    for (name, fused, composed) in pairs {
-        for (group, loss) in [("fused", fused), ("composed", composed)] {
-            let run = || {
+    let one_hot = tensor(&shape, &one_hot);
+    let mut bench = |name: &str, loss: &dyn for<'t> Fn(&Var<'t>) -> Result<Var<'t>>| {
+        c.bench_function(name, |bench| {
+            bench.iter(|| {
                 let tape = Tape::new(&device);
-                let x = tape.leaf(logits.clone());
-                loss(&x)?.backward()
-            };
-            c.bench_function(&format!("{group}/{name}"), |bench| bench.iter(|| run().expect("a loss")));
-        }
-    }
+                loss(&tape.leaf(logits.clone())).and_then(|loss| loss.backward()).expect("a loss")
+            });
+        });
+    };
+    bench("fused/cross_entropy", &|x| x.cross_entropy(&labels));
+    bench("composed/cross_entropy", &|x| {
+        let log_p = x.log_softmax()?.mul(&x.tape().constant(one_hot.clone()))?;
+        log_p.sum(Over::Row)?.mean(Over::All)?.scale(-1.0)
+    });
 }
 
 criterion_group!(benches, ops, products, fused, steps);

@@ -37,38 +37,9 @@ fn assert_same(name: &str, shape: [usize; 2], fused: &Loss, composed: &Loss) {
     }
 }
 
-/// 0 or 1, one row of each kind at least: no ones, ones alone, and mixed.
-fn labels([rows, columns]: [usize; 2]) -> Vec<f32> {
-    let share = |row: usize| [0.3, 0.0, 1.0][row % 3];
-    let drawn = uniform(5, rows * columns, 0.0, 1.0);
-    drawn.iter().enumerate().map(|(i, u)| f32::from(*u < share(i / columns))).collect()
-}
-
 fn constant<'t>(x: &Var<'t>, shape: impl Into<vista::Shape>, values: &[f32]) -> Var<'t> {
     let device = x.tape().device();
     x.tape().constant(Tensor::new(device, shape, values).unwrap())
-}
-
-#[test]
-fn binary_cross_entropy_is_softplus_less_the_logits_of_the_positives() {
-    for shape in [[5, 65], [1, 1], [3, 1030]] {
-        let y = labels(shape);
-        assert_same(
-            "bce_with_logits",
-            shape,
-            &|x| x.bce_with_logits(&Tensor::new(x.tape().device(), shape, &y)?),
-            &|x| x.softplus()?.sub(&x.mul(&constant(x, shape, &y))?)?.mean(Over::All),
-        );
-        assert_same(
-            "bce_positives",
-            [3, shape[1]],
-            &|x| x.bce_positives(&Tensor::new(x.tape().device(), [3, shape[1]], &labels([3, shape[1]]))?),
-            &|x| {
-                let y = constant(x, [3, shape[1]], &labels([3, shape[1]]));
-                x.scale(-1.0)?.softplus()?.mul(&y)?.mean(Over::All)
-            },
-        );
-    }
 }
 
 #[test]
@@ -85,30 +56,6 @@ fn cross_entropy_is_the_log_softmax_at_the_labels() {
             &|x| {
                 let log_p = x.log_softmax()?.mul(&constant(x, [rows, columns], &one_hot))?;
                 log_p.sum(Over::Row)?.mean(Over::All)?.scale(-1.0)
-            },
-        );
-    }
-}
-
-#[test]
-fn knn_softmax_sets_each_positive_against_itself_and_all_negatives() {
-    // `mean_b 1/k_b sum_{i positive} softplus(L_b - x_bi)`, `L_b = log sum_{j negative} exp(x_bj)`
-    for shape in [[1, 9], [4, 65], [2, 1030]] {
-        let [rows, columns] = shape;
-        let y: Vec<f32> = uniform(8, rows * columns, 0.0, 1.0).iter().map(|u| f32::from(*u < 0.3)).collect();
-        let negative: Vec<f32> = y.iter().map(|y| 1.0 - y).collect();
-        let count = |row: &[f32]| row.iter().sum::<f32>().max(1.0);
-        let counts: Vec<f32> = y.chunks(columns).map(count).collect(); // k_b
-        assert_same(
-            "knn_softmax",
-            shape,
-            &|x| x.knn_softmax(&Tensor::new(x.tape().device(), shape, &y)?),
-            &|x| {
-                let of_negatives = x.exp()?.mul(&constant(x, shape, &negative))?;
-                let log_sum = of_negatives.sum(Over::Row)?.log()?.reshape([rows, 1])?; // L_b
-                let terms = log_sum.sub(x)?.softplus()?.mul(&constant(x, shape, &y))?;
-                let per_row = terms.sum(Over::Row)?.div(&constant(x, [rows], &counts))?;
-                per_row.mean(Over::All)
             },
         );
     }

@@ -5,8 +5,7 @@ use super::{ops, step, views};
 use crate::engine::device::Device;
 use crate::engine::nn::Architecture;
 use crate::engine::ops::{
-    BatchNorm, BceWithLogits, Coefficients, Conv2d, CrossEntropy, Draw, Input, L2Normalize, Matmul, MaxPool,
-    TopK, Update,
+    BatchNorm, Coefficients, Conv2d, CrossEntropy, Draw, Input, L2Normalize, Matmul, MaxPool, TopK, Update,
 };
 use crate::error::{Error, Result};
 use std::fmt;
@@ -42,7 +41,6 @@ const CONV: &str = "batch,in,height,width,out,kernel,stride,padding";
 const MAPS: &str = "batch,height,width,channels";
 const BN: BatchNorm = BatchNorm { by: Coefficients::Batch { groups: 1, eps: 1e-5 }, relu: true };
 const POOL: MaxPool = MaxPool { kernel: [3; 2], stride: [2; 2], padding: [1; 2] };
-const BCE: BceWithLogits = BceWithLogits { positives_only: false };
 /// A step after the first, which would only fill the momentum buffer.
 const SGD: Update =
     Update::Sgd { lr: 1e-3, momentum: 0.9, weight_decay: 1e-4, nesterov: false, first: false };
@@ -88,10 +86,6 @@ pub const KINDS: &[Kind] = &[
     }),
     kind("l2_normalizeb", "rows,width", "with backward", |device, s| {
         ops::backward(device, L2Normalize, vec![Input::normal(s)], &[true])
-    }),
-    kind("bceb", "batch,slots", "mean binary cross-entropy, with backward", |device, s| {
-        let targets = Input::of(s, Draw::Binary);
-        ops::backward(device, BCE, vec![Input::normal(s), targets], &[true, false])
     }),
     kind("cross_entropyb", "batch,classes", "mean softmax cross-entropy, with backward", |device, s| {
         let labels = Input::of([s[0]], Draw::Index(s[1]));
@@ -271,7 +265,6 @@ mod tests {
             ("max_poolb:2,5,5,4", 0),
             ("l2_normalize:3,5", 0),
             ("l2_normalizeb:3,5", 0),
-            ("bceb:3,9", 0),
             ("cross_entropyb:3,9", 0),
             ("smooth_ap:3,2,4", 0),
             ("queue:3,40,5", 3 * 40 * 5),

@@ -2,8 +2,8 @@
 
 use super::Var;
 use crate::engine::ops::{
-    BceWithLogits, BilinearResize, Concat, Conv2d, CrossEntropy, GatherRows, KnnSoftmax, L2Normalize, Map,
-    Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
+    BilinearResize, Concat, Conv2d, CrossEntropy, GatherRows, L2Normalize, Map, Matmul, MaxPool, Op, Over,
+    Reduce, Reshape, SmoothAp,
 };
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::Result;
@@ -175,30 +175,6 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] if there is nothing to add up.
     pub fn mean(&self, over: Over) -> Result<Var<'t>> {
         self.apply(Reduce { over, mean: true }, &[])
-    }
-
-    /// Mean binary cross-entropy of the logits `[B, D]` against `targets` `[B, D]`
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] if the shapes differ.
-    pub fn bce_with_logits(&self, targets: &Tensor) -> Result<Var<'t>> {
-        self.apply(BceWithLogits { positives_only: false }, &[&self.tape().constant(targets.clone())])
-    }
-
-    /// The term of the positives of [`Var::bce_with_logits`], divided by all pairs as well
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] if the shapes differ.
-    pub fn bce_positives(&self, targets: &Tensor) -> Result<Var<'t>> {
-        self.apply(BceWithLogits { positives_only: true }, &[&self.tape().constant(targets.clone())])
-    }
-
-    /// Mean cross-entropy of each positive (1 in `labels` `[B, D]`) over itself and all negatives of its row
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] if the shapes differ.
-    pub fn knn_softmax(&self, labels: &Tensor) -> Result<Var<'t>> {
-        self.apply(KnnSoftmax, &[&self.tape().constant(labels.clone())])
     }
 
     /// One minus the mean smoothed AP of similarities `[n, n]` with `views` rows per image, and the AP of each query

@@ -2,6 +2,7 @@
 
 use crate::engine::autograd::Var;
 use crate::engine::ops::{Over, TopK, run};
+use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
 impl<'t> Var<'t> {
@@ -29,6 +30,83 @@ impl<'t> Var<'t> {
         let sums = shifted.exp()?.sum(Over::Row)?.reshape([x.shape()[0], 1])?; // [R, 1]
         shifted.sub(&sums.log()?)?.reshape(shape)
     }
+
+    /// Binary cross-entropy of logits: `mean_ij [ y_ij softplus(-x_ij) + (1 - y_ij) softplus(x_ij) ]`
+    ///
+    /// | value | shape | range |
+    /// |---|---|---|
+    /// | `self` x | `[B, D]` | any finite |
+    /// | `targets` y | `[B, D]` | 0 to 1, not differentiated |
+    /// | returns | `[]` | nats per pair; ln 2 at x = 0 |
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the shapes differ.
+    /// # Source
+    /// MLS, Eq. 9.
+    pub fn bce_with_logits(&self, targets: &Tensor) -> Result<Var<'t>> {
+        let negatives = self.softplus()?.mul(&self.others(targets)?)?;
+        self.positives(targets)?.add(&negatives)?.mean(Over::All)
+    }
+
+    /// The term of the positives of [`Var::bce_with_logits`], divided by all pairs as well: `mean_ij y_ij softplus(-x_ij)`
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the shapes differ.
+    /// # Source
+    /// MLS, Table 6, "+BCE-pos".
+    pub fn bce_positives(&self, targets: &Tensor) -> Result<Var<'t>> {
+        self.positives(targets)?.mean(Over::All)
+    }
+
+    /// Softmax cross-entropy with several positives: each against itself and all negatives, not the other positives.
+    ///
+    /// `mean_b 1/k_b sum_{i positive} softplus(L_b - x_bi)`, `L_b = log sum_{j negative} exp(x_bj)`, k_b positives in row b
+    ///
+    /// | value | shape | range |
+    /// |---|---|---|
+    /// | `self` x | `[B, D]` | any finite |
+    /// | `labels` | `[B, D]` | 1 for positives, 0 for negatives; not differentiated |
+    /// | returns | `[]` | nats per positive; `ln(D - k + 1)` at equal logits; 0 for a row without positives or negatives |
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the shapes differ.
+    /// # Source
+    /// MLS, Eq. 2, and Table 6 ("+kNN"); Van Gansbeke et al. 2021 (kNN-MoCo).
+    pub fn knn_softmax(&self, labels: &Tensor) -> Result<Var<'t>> {
+        let negative = self.others(labels)?; // [B, D]
+        let positive = self.tape().constant(labels.clone());
+        let [rows, _] = labels.shape()[..] else {
+            return Err(Error::shape("knn_softmax", format!("needs [B, D], got {}", labels.shape())));
+        };
+        // Shifted by the largest negative, no exponential of one is above 1; those of positives, which do not count, are cut there.
+        let of_negatives = self.add(&positive.scale(-f32::MAX)?)?;
+        let most = run(&TopK { k: 1, labels: false }, &[of_negatives.value()])?.swap_remove(0); // [B, 1]
+        let shifted = self.sub(&self.tape().constant(most))?; // [B, D]
+        let sums = shifted.clamp(-f32::INFINITY, 0.0)?.exp()?.mul(&negative)?.sum(Over::Row)?; // [B]
+        // A row without negatives has a sum of 0: its logarithm stays finite, for its gradient's sake.
+        let log_sums = sums.clamp(f32::MIN_POSITIVE, f32::INFINITY)?.log()?.reshape([rows, 1])?; // L_b
+        let terms = log_sums.sub(&shifted)?.softplus()?.mul(&positive)?; // [B, D]
+        let counts = positive.sum(Over::Row)?.clamp(1.0, f32::INFINITY)?; // k_b
+        terms.sum(Over::Row)?.div(&counts)?.mean(Over::All)
+    }
+
+    /// `y softplus(-x)` of targets y.
+    fn positives(&self, targets: &Tensor) -> Result<Var<'t>> {
+        self.scale(-1.0)?.softplus()?.mul(&self.tape().constant(targets.clone()))
+    }
+
+    /// `1 - y` of targets y, of this shape.
+    fn others(&self, targets: &Tensor) -> Result<Var<'t>> {
+        if self.shape() != targets.shape() || self.value().elements() == 0 {
+            let detail = format!(
+                "logits {} and targets {} must be alike, and not empty",
+                self.shape(),
+                targets.shape()
+            );
+            return Err(Error::shape("loss", detail));
+        }
+        self.tape().constant(targets.clone()).scale(-1.0)?.offset(1.0)
+    }
 }
 
 #[cfg(test)]
@@ -49,5 +127,55 @@ mod tests {
             let y = Tape::inert(&device).constant(x).log_softmax().unwrap().value().to_vec().unwrap();
             assert_eq!(y, [-2e30, 0.0]);
         }
+    }
+
+    fn on_all_devices(check: impl Fn(&Device)) {
+        let gpu = Device::gpu_named(None, GpuOptions::default()).unwrap();
+        [Device::reference(), Device::cpu(), gpu].iter().for_each(check);
+    }
+
+    #[test]
+    fn bce_is_ln_2_at_zero_logits_and_the_closed_form_at_the_lowest_cosine() {
+        on_all_devices(|device| {
+            let loss = |logit: f32, targets: &[f32], shape: [usize; 2]| {
+                let logits = Tensor::full(device, shape, logit).unwrap();
+                let targets = Tensor::new(device, shape, targets).unwrap();
+                Tape::inert(device)
+                    .constant(logits)
+                    .bce_with_logits(&targets)
+                    .unwrap()
+                    .value()
+                    .item()
+                    .unwrap()
+            };
+            let labels: Vec<f32> = (0..2 * 4096).map(|i| f32::from(i % 4096 < 20)).collect();
+            let at_zero = loss(0.0, &labels, [2, 4096]);
+            assert!((at_zero - std::f32::consts::LN_2).abs() < 1e-6, "{at_zero}");
+            let at_lowest = loss(-1.0 / 0.2, &labels, [2, 4096]);
+            assert!((at_lowest - 0.031129).abs() < 5e-7, "{at_lowest}");
+            assert_eq!(loss(1e30, &[1.0, 1.0], [1, 2]), 0.0);
+            assert_eq!(loss(1e30, &[1.0, 0.0], [1, 2]), 5e29);
+        });
+    }
+
+    #[test]
+    fn knn_softmax_of_rows_without_positives_or_negatives_is_0_and_so_is_its_gradient() {
+        on_all_devices(|device| {
+            let logits = [0.5, -1.0, 2.0, 1e30, -1e30, 3.0, 700.0, 700.0, 700.0];
+            let labels = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0];
+            let tape = Tape::new(device);
+            let x = tape.leaf(Tensor::new(device, [3, 3], &logits).unwrap());
+            let loss = x.knn_softmax(&Tensor::new(device, [3, 3], &labels).unwrap()).unwrap();
+            let value = loss.value().item().unwrap();
+            assert!((value - 3f32.ln() / 3.0).abs() < 1e-6, "{}: {value}", device.name());
+            let dx = loss.backward().unwrap().of(&x).unwrap().to_vec().unwrap();
+            assert!(dx[..6].iter().all(|&d| d == 0.0), "{}: {dx:?}", device.name());
+            let expected = [-2.0, 1.0, 1.0].map(|d| d / 9.0);
+            assert!(
+                dx[6..].iter().zip(expected).all(|(d, e)| (d - e).abs() < 1e-6),
+                "{}: {dx:?}",
+                device.name()
+            );
+        });
     }
 }

@@ -27,7 +27,6 @@ mod broadcast;
 mod table;
 
 pub use table::Map;
-pub(super) use table::sigmoid;
 
 use super::kernel::{Differentiable, Keep, Kernel};
 use super::reduce::{sum_axis, sum_axis_twin};

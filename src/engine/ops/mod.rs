@@ -40,9 +40,7 @@ pub use case::{Case, Draw, Input};
 pub use concat::Concat;
 pub use conv_norm::{ConvStatistics, NormConv2d};
 pub use conv2d::Conv2d;
-pub use fused::bce_with_logits::BceWithLogits;
 pub use fused::cross_entropy::CrossEntropy;
-pub use fused::knn_softmax::KnnSoftmax;
 pub use fused::smooth_ap::SmoothAp;
 pub use gather_rows::GatherRows;
 pub use kernel::{Differentiable, Keep, Kernel, run};
@@ -63,9 +61,7 @@ pub use update::Update;
 /// The cases of every op.
 pub fn all_cases() -> Vec<AnyCase> {
     let differentiable = [
-        AnyCase::differentiable::<BceWithLogits>(),
         AnyCase::differentiable::<CrossEntropy>(),
-        AnyCase::differentiable::<KnnSoftmax>(),
         AnyCase::differentiable::<Map>(),
         AnyCase::differentiable::<Reduce>(),
         AnyCase::differentiable::<Matmul>(),
