@@ -20,7 +20,9 @@ use crate::engine::nn::Module;
 use crate::engine::ops::Packed;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::run::archive::{self, Archive, Content, Entry, corrupt, entry, parameters, read_parameters};
+use crate::run::archive::{
+    self, Archive, Content, Contents, Entry, corrupt, entry, parameters, read_parameters,
+};
 use crate::run::untrusted;
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors};
@@ -57,7 +59,7 @@ pub fn save(path: &Path, encoder: &dyn Module, config: &Config, progress: Progre
 }
 
 /// The arrays of a learner, and the pointer of its queue. See [`save`] for the errors.
-pub(super) fn arrays(learner: &Learner, half: bool) -> Result<(Vec<Entry>, Vec<(String, String)>)> {
+pub(super) fn arrays(learner: &Learner, half: bool) -> Result<Contents> {
     let mut entries = parameters("", learner, half)?;
     if let Some(target) = &learner.method.target {
         entries.extend(parameters(KEY, target, half)?);
@@ -65,7 +67,8 @@ pub(super) fn arrays(learner: &Learner, half: bool) -> Result<(Vec<Entry>, Vec<(
     for (name, tensor) in learner.optimizer.state()? {
         entries.push(entry(format!("{OPTIMIZER}{name}"), tensor, half)?);
     }
-    let Some(queue) = &learner.method.queue else { return Ok((entries, Vec::new())) };
+    let mut texts = HashMap::new();
+    let Some(queue) = &learner.method.queue else { return Ok(Contents { entries, texts }) };
     for (name, ring) in queue.keys.iter() {
         let content = match ring {
             Ring::Full(keys) => Content::Full(keys.clone()),
@@ -75,7 +78,8 @@ pub(super) fn arrays(learner: &Learner, half: bool) -> Result<(Vec<Entry>, Vec<(
     }
     let ids = queue.ids.iter().map(|id| id.map_or(-1, |id| id as i64)).collect();
     entries.push(Entry { name: IDS.into(), content: Content::Integers(ids) });
-    Ok((entries, vec![(POINTER.into(), queue.ptr.to_string())]))
+    texts.insert(POINTER.into(), queue.ptr.to_string());
+    Ok(Contents { entries, texts })
 }
 
 fn texts(config: &Config, progress: Progress) -> HashMap<String, String> {

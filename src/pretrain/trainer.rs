@@ -14,7 +14,7 @@ use crate::engine::optim::CosineSchedule;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::{Album, Batch, LoaderOptions};
-use crate::run::archive::{Entry, corrupt};
+use crate::run::archive::{Contents, corrupt};
 use crate::run::events::Events;
 use crate::run::{
     Done, Found, Job, Judge, Judgement, Now, Outcome, Pace, Reached, Run, Schedule, Score, Scores, Start,
@@ -348,7 +348,7 @@ impl Job for Pretraining {
         Some(Scores { start: first?, initial_statistics, trained: last?, colour: self.colour? })
     }
 
-    fn arrays(&self) -> Result<(Vec<Entry>, Vec<(String, String)>)> {
+    fn arrays(&self) -> Result<Contents> {
         checkpoint::arrays(&self.learner, self.config.half.checkpoint)
     }
 

@@ -38,6 +38,15 @@ pub struct Entry {
     pub content: Content,
 }
 
+/// What a file holds.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Its arrays.
+    pub entries: Vec<Entry>,
+    /// Texts by their keys.
+    pub texts: HashMap<String, String>,
+}
+
 /// Key of the checksum among the texts: the CRC-32 of the file in which its own eight digits are zeros.
 const CHECKSUM: &str = "checksum";
 /// Key of this program's version; a file that has it must have a checksum.

@@ -1,6 +1,6 @@
 //! What a run keeps going: the trait under which a pretraining, and later a detector, is trained in a folder.
 
-use super::archive::Entry;
+use super::archive::Contents;
 use super::events::Events;
 use super::folder::Found;
 use super::settings::Settings;
@@ -90,7 +90,7 @@ pub trait Job {
     ///
     /// # Errors
     /// The device's.
-    fn arrays(&self) -> Result<(Vec<Entry>, Vec<(String, String)>)>;
+    fn arrays(&self) -> Result<Contents>;
 
     /// What else must be kept.
     fn notes(&self) -> Map<String, Value>;

@@ -1,5 +1,6 @@
 //! What befalls a run: a disk on which it can't be saved, a device that is lost on the way, as by a driver that is reset.
 
+use super::archive::Contents;
 use super::durable::{Run, Summary};
 use super::folder::Found;
 use super::job::Job;
@@ -11,7 +12,6 @@ use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::shell;
 use crate::topic::Topic;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How often, and how long after each other, the last checkpoint of a run is tried where it can't be written.
@@ -80,8 +80,7 @@ impl<J: Job> Run<J> {
         self.state.job = self.job.notes();
         let state = serde_json::to_string(&self.state);
         let state = state.map_err(|e| Error::Run(format!("checkpoint: {e}")))?;
-        let (entries, texts) = self.job.arrays()?;
-        let mut texts: HashMap<String, String> = texts.into_iter().collect();
+        let Contents { entries, mut texts } = self.job.arrays()?;
         texts.extend([
             ("run".to_string(), state),
             ("config".to_string(), self.job.config().to_toml()),
