@@ -1,6 +1,7 @@
 //! Matrix product `y = op(a) op(b) + bias`, where `op` transposes or not.
 
 mod blocks;
+pub(super) mod micro;
 pub mod tiling;
 pub mod twin;
 

@@ -1,224 +1,308 @@
-//! The transforms of Winograd's algorithms, on a few neighbouring channels at a time.
+//! The transforms of Winograd's algorithms, of one number or of a vector of neighbouring channels.
 
 // Iterators over two arrays at once would hide which of their elements stay in registers.
 #![allow(clippy::needless_range_loop)]
 
-use crate::engine::device::real::Real;
+use pulp::Simd;
 use std::ops::{Add, Mul, Sub};
 
-/// Channels that a transform works on at a time; channels must divide by it.
-pub(super) const LANES: usize = 8;
+/// What is transformed.
+pub(super) trait Number:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<f64, Output = Self>
+{
+    /// `self factor + other`
+    fn times(self, factor: f64, other: Self) -> Self;
+}
 
-/// Neighbouring channels of one pixel. Loops over indices: what is not inlined into [`vectorised`] loses its vectors.
-#[derive(Clone, Copy)]
-pub(super) struct Lanes<T>(pub(super) [T; LANES]);
-
-impl<T: Real> Lanes<T> {
-    #[inline(always)]
-    pub(super) fn zero() -> Self {
-        Lanes([T::zero(); LANES])
-    }
-
-    #[inline(always)]
-    pub(super) fn load(x: &[T]) -> Self {
-        Lanes(*x.first_chunk().expect("channels that divide by the lanes"))
-    }
-
-    /// Unlike `copy_from_slice` never a call.
-    #[inline(always)]
-    pub(super) fn store(self, y: &mut [T]) {
-        *y.first_chunk_mut().expect("channels that divide by the lanes") = self.0;
+impl Number for f64 {
+    fn times(self, factor: f64, other: f64) -> f64 {
+        self * factor + other
     }
 }
 
-impl<T: Real> Add for Lanes<T> {
+/// A vector of neighbouring channels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lanes<S: Simd>(S, S::f32s);
+
+impl<S: Simd> Lanes<S> {
+    #[inline(always)]
+    pub(super) fn zero(simd: S) -> Self {
+        Lanes(simd, simd.splat_f32s(0.0))
+    }
+
+    /// Those from element `at` on.
+    #[inline(always)]
+    pub(super) fn load(simd: S, x: &[f32], at: usize) -> Self {
+        assert!(at + S::F32_LANES <= x.len(), "a vector outside of what is read");
+        // SAFETY: bounded above.
+        Lanes(simd, unsafe { x.as_ptr().add(at).cast::<S::f32s>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    pub(super) fn store(self, y: &mut [f32], at: usize) {
+        assert!(at + S::F32_LANES <= y.len(), "a vector outside of what is written");
+        // SAFETY: bounded above.
+        unsafe { y.as_mut_ptr().add(at).cast::<S::f32s>().write_unaligned(self.1) }
+    }
+}
+
+impl<S: Simd> Add for Lanes<S> {
     type Output = Self;
     #[inline(always)]
-    fn add(mut self, other: Self) -> Self {
-        for i in 0..LANES {
-            self.0[i] += other.0[i];
-        }
-        self
+    fn add(self, other: Self) -> Self {
+        Lanes(self.0, self.0.add_f32s(self.1, other.1))
     }
 }
 
-impl<T: Real> Sub for Lanes<T> {
+impl<S: Simd> Sub for Lanes<S> {
     type Output = Self;
     #[inline(always)]
-    fn sub(mut self, other: Self) -> Self {
-        for i in 0..LANES {
-            self.0[i] -= other.0[i];
-        }
-        self
+    fn sub(self, other: Self) -> Self {
+        Lanes(self.0, self.0.sub_f32s(self.1, other.1))
     }
 }
 
-impl<T: Real> Mul<f64> for Lanes<T> {
+impl<S: Simd> Mul<f64> for Lanes<S> {
     type Output = Self;
     #[inline(always)]
-    fn mul(mut self, factor: f64) -> Self {
-        let factor = T::of(factor);
-        for i in 0..LANES {
-            self.0[i] *= factor;
-        }
-        self
+    fn mul(self, factor: f64) -> Self {
+        Lanes(self.0, self.0.mul_f32s(self.1, self.0.splat_f32s(factor as f32)))
     }
 }
 
-/// The transforms of one axis, from and to the first elements of arrays of six.
-pub(super) trait Algorithm {
-    /// M
-    const OUT: usize;
-    /// M + 2
-    const IN: usize;
-    /// `B' x`: of IN pixels.
-    fn input<T: Real>(x: [Lanes<T>; 6]) -> [Lanes<T>; 6];
-    /// `A' m`: to OUT pixels.
-    fn output<T: Real>(m: [Lanes<T>; 6]) -> [Lanes<T>; 6];
-    /// `A dy`: of OUT pixels, the transpose of `output`.
-    fn output_back<T: Real>(dy: [Lanes<T>; 6]) -> [Lanes<T>; 6];
-    /// `G w`: of three taps.
-    fn weight<T: Real>(w: [Lanes<T>; 6]) -> [Lanes<T>; 6];
-    /// `G' u`: to three taps, the transpose of `weight`.
-    fn weight_back<T: Real>(u: [Lanes<T>; 6]) -> [Lanes<T>; 6];
+impl<S: Simd> Number for Lanes<S> {
+    #[inline(always)]
+    fn times(self, factor: f64, other: Self) -> Self {
+        Lanes(self.0, self.0.mul_add_f32s(self.1, self.0.splat_f32s(factor as f32), other.1))
+    }
 }
 
-/// F(2,3), with the points 0, 1, -1 and infinity.
-pub(super) struct F2;
+/// A transform of one axis, as a type: a function that is passed on is not inlined any more, and loses its vectors.
+pub(super) trait Transform<const FROM: usize, const TO: usize> {
+    /// The transform.
+    fn apply<N: Number>(x: [N; FROM]) -> [N; TO];
+}
 
-impl Algorithm for F2 {
-    const OUT: usize = 2;
-    const IN: usize = 4;
+/// `B' x` of the algorithm F(M,3): of M + 2 pixels.
+pub(super) struct Input<const M: usize>;
+/// `A' m`: to M pixels.
+pub(super) struct Output<const M: usize>;
+/// `A dy`: of M pixels, the transpose of [`Output`].
+pub(super) struct OutputBack<const M: usize>;
+/// `G w`: of three taps.
+pub(super) struct Weight<const M: usize>;
+/// `G' u`: to three taps, the transpose of [`Weight`].
+pub(super) struct WeightBack<const M: usize>;
 
+// F(2,3), with the points 0, 1, -1 and infinity.
+
+impl Transform<4, 4> for Input<2> {
     #[inline(always)]
-    fn input<T: Real>([a, b, c, d, z, _]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
-        [a - c, b + c, c - b, b - d, z, z]
+    fn apply<N: Number>([a, b, c, d]: [N; 4]) -> [N; 4] {
+        [a - c, b + c, c - b, b - d]
     }
+}
 
+impl Transform<4, 2> for Output<2> {
     #[inline(always)]
-    fn output<T: Real>([a, b, c, d, z, _]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
-        [a + b + c, b - c - d, z, z, z, z]
+    fn apply<N: Number>([a, b, c, d]: [N; 4]) -> [N; 2] {
+        [a + b + c, b - c - d]
     }
+}
 
+impl Transform<2, 4> for OutputBack<2> {
     #[inline(always)]
-    fn output_back<T: Real>([a, b, ..]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
-        let z = Lanes::zero();
-        [a, a + b, a - b, z - b, z, z]
+    fn apply<N: Number>([a, b]: [N; 2]) -> [N; 4] {
+        [a, a + b, a - b, b * -1.0]
     }
+}
 
+impl Transform<3, 4> for Weight<2> {
     #[inline(always)]
-    fn weight<T: Real>([a, b, c, z, ..]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
+    fn apply<N: Number>([a, b, c]: [N; 3]) -> [N; 4] {
         let ends = a + c;
-        [a, (ends + b) * 0.5, (ends - b) * 0.5, c, z, z]
-    }
-
-    #[inline(always)]
-    fn weight_back<T: Real>([a, b, c, d, z, _]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
-        let (sum, difference) = ((b + c) * 0.5, (b - c) * 0.5);
-        [a + sum, difference, sum + d, z, z, z]
+        [a, (ends + b) * 0.5, (ends - b) * 0.5, c]
     }
 }
 
-/// F(4,3), with the points 0, 1, -1, 2, -2 and infinity.
-pub(super) struct F4;
-
-impl Algorithm for F4 {
-    const OUT: usize = 4;
-    const IN: usize = 6;
-
+impl Transform<4, 3> for WeightBack<2> {
     #[inline(always)]
-    fn input<T: Real>([a, b, c, d, e, f]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
-        let (even, odd) = (e - c * 4.0, d - b * 4.0);
-        let (even_2, odd_2) = (e - c, (d - b) * 2.0);
-        [a * 4.0 - c * 5.0 + e, even + odd, even - odd, even_2 + odd_2, even_2 - odd_2, b * 4.0 - d * 5.0 + f]
+    fn apply<N: Number>([a, b, c, d]: [N; 4]) -> [N; 3] {
+        let (sum, difference) = ((b + c) * 0.5, (b - c) * 0.5);
+        [a + sum, difference, sum + d]
     }
+}
 
+// F(3,3), with the points 0, 1, -1, 2 and infinity.
+
+impl Transform<5, 5> for Input<3> {
     #[inline(always)]
-    fn output<T: Real>([a, b, c, d, e, f]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
+    fn apply<N: Number>([a, b, c, d, e]: [N; 5]) -> [N; 5] {
+        let (ends, middle) = (d - b, c * 2.0);
+        [
+            a.times(2.0, ends) - middle,
+            b.times(-2.0, d) - c,
+            b.times(2.0, c.times(-3.0, d)),
+            ends,
+            b.times(2.0, e) - c - d * 2.0,
+        ]
+    }
+}
+
+impl Transform<5, 3> for Output<3> {
+    #[inline(always)]
+    fn apply<N: Number>([a, b, c, d, e]: [N; 5]) -> [N; 3] {
+        let sum = b + c;
+        [a + sum + d, d.times(2.0, b - c), d.times(4.0, sum) + e]
+    }
+}
+
+impl Transform<3, 5> for OutputBack<3> {
+    #[inline(always)]
+    fn apply<N: Number>([a, b, c]: [N; 3]) -> [N; 5] {
+        let ends = a + c;
+        [a, ends + b, ends - b, c.times(4.0, b.times(2.0, a)), c]
+    }
+}
+
+impl Transform<3, 5> for Weight<3> {
+    #[inline(always)]
+    fn apply<N: Number>([a, b, c]: [N; 3]) -> [N; 5] {
+        let ends = a + c;
+        [a * 0.5, (ends + b) * -0.5, (b - ends) * (1.0 / 6.0), c.times(4.0, b.times(2.0, a)) * (1.0 / 6.0), c]
+    }
+}
+
+impl Transform<5, 3> for WeightBack<3> {
+    #[inline(always)]
+    fn apply<N: Number>([a, b, c, d, e]: [N; 5]) -> [N; 3] {
+        let (b, c, d) = (b * -0.5, c * (1.0 / 6.0), d * (1.0 / 6.0));
+        let ends = b - c;
+        [a.times(0.5, ends + d), b + c + d * 2.0, d.times(4.0, ends) + e]
+    }
+}
+
+// F(4,3), with the points 0, 1, -1, 2, -2 and infinity.
+
+impl Transform<6, 6> for Input<4> {
+    #[inline(always)]
+    fn apply<N: Number>([a, b, c, d, e, f]: [N; 6]) -> [N; 6] {
+        let (even, odd) = (c.times(-4.0, e), b.times(-4.0, d));
+        let (even_2, odd_2) = (e - c, (d - b) * 2.0);
+        let (first, last) = (a.times(4.0, c.times(-5.0, e)), b.times(4.0, d.times(-5.0, f)));
+        [first, even + odd, even - odd, even_2 + odd_2, even_2 - odd_2, last]
+    }
+}
+
+impl Transform<6, 4> for Output<4> {
+    #[inline(always)]
+    fn apply<N: Number>([a, b, c, d, e, f]: [N; 6]) -> [N; 4] {
         let (sum, difference) = (b + c, b - c);
         let (sum_2, difference_2) = (d + e, d - e);
-        let z = Lanes::zero();
         [
             a + sum + sum_2,
-            difference + difference_2 * 2.0,
-            sum + sum_2 * 4.0,
-            difference + difference_2 * 8.0 + f,
-            z,
-            z,
+            difference_2.times(2.0, difference),
+            sum_2.times(4.0, sum),
+            difference_2.times(8.0, difference) + f,
         ]
     }
+}
 
+impl Transform<4, 6> for OutputBack<4> {
     #[inline(always)]
-    fn output_back<T: Real>([a, b, c, d, ..]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
+    fn apply<N: Number>([a, b, c, d]: [N; 4]) -> [N; 6] {
         let (even, odd) = (a + c, b + d);
-        let (even_2, odd_2) = (a + c * 4.0, b * 2.0 + d * 8.0);
+        let (even_2, odd_2) = (c.times(4.0, a), d.times(4.0, b) * 2.0);
         [a, even + odd, even - odd, even_2 + odd_2, even_2 - odd_2, d]
     }
+}
 
+impl Transform<3, 6> for Weight<4> {
     #[inline(always)]
-    fn weight<T: Real>([a, b, c, ..]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
-        let ends = (a + c) * (-1.0 / 6.0);
-        let (middle, ends_2, middle_2) =
-            (b * (1.0 / 6.0), a * (1.0 / 24.0) + c * (1.0 / 6.0), b * (1.0 / 12.0));
+    fn apply<N: Number>([a, b, c]: [N; 3]) -> [N; 6] {
+        let (ends, middle) = ((a + c) * (-1.0 / 6.0), b * (1.0 / 6.0));
+        let (ends_2, middle_2) = (a.times(0.25, c) * (1.0 / 6.0), b * (1.0 / 12.0));
         [a * 0.25, ends - middle, ends + middle, ends_2 + middle_2, ends_2 - middle_2, c]
     }
+}
 
+impl Transform<6, 3> for WeightBack<4> {
     #[inline(always)]
-    fn weight_back<T: Real>([a, b, c, d, e, f]: [Lanes<T>; 6]) -> [Lanes<T>; 6] {
+    fn apply<N: Number>([a, b, c, d, e, f]: [N; 6]) -> [N; 3] {
         let (sum, difference) = ((b + c) * (-1.0 / 6.0), (c - b) * (1.0 / 6.0));
-        let (sum_2, difference_2) = (d + e, (d - e) * (1.0 / 12.0));
-        let z = Lanes::zero();
+        let (sum_2, difference_2) = (d + e, d - e);
         [
-            a * 0.25 + sum + sum_2 * (1.0 / 24.0),
-            difference + difference_2,
-            sum + sum_2 * (1.0 / 6.0) + f,
-            z,
-            z,
-            z,
+            a.times(0.25, sum_2.times(1.0 / 24.0, sum)),
+            difference_2.times(1.0 / 12.0, difference),
+            sum_2.times(1.0 / 6.0, sum) + f,
         ]
     }
 }
 
-/// The first `count` (2, 3, 4 or 6) of six values, the rest zero.
-///
-/// Written out like [`spread`], for a loop would keep the values in memory instead of registers.
+/// A transform of every column and then of every row.
 #[inline(always)]
-fn gather<T: Real>(count: usize, get: impl Fn(usize) -> Lanes<T>) -> [Lanes<T>; 6] {
-    let some = |i: usize| if i < count { get(i) } else { Lanes::zero() };
-    [get(0), get(1), some(2), some(3), some(4), some(5)]
-}
-
-/// Hands on the first `count` (2, 3, 4 or 6) of six values.
-#[inline(always)]
-fn spread<T: Real>(count: usize, [a, b, c, d, e, f]: [Lanes<T>; 6], mut put: impl FnMut(usize, Lanes<T>)) {
-    put(0, a);
-    put(1, b);
-    if count > 2 {
-        put(2, c);
-    }
-    if count > 3 {
-        put(3, d);
-    }
-    if count > 4 {
-        put(4, e);
-        put(5, f);
-    }
-}
-
-/// A transform of both axes, of every column and then of every row: reads `from x from` values, writes `to x to`.
-#[inline(always)]
-pub(super) fn both_axes<T: Real>(
-    [from, to]: [usize; 2],
-    load: impl Fn(usize, usize) -> Lanes<T>,
-    along: impl Fn([Lanes<T>; 6]) -> [Lanes<T>; 6],
-    mut store: impl FnMut(usize, usize, Lanes<T>),
+pub(super) fn both_axes<N: Number, F: Transform<FROM, TO>, const FROM: usize, const TO: usize>(
+    zero: N,
+    load: impl Fn(usize, usize) -> N,
+    mut store: impl FnMut(usize, usize, N),
 ) {
-    let mut half = [[Lanes::zero(); 6]; 6];
-    for j in 0..from {
-        let column = along(gather(from, |i| load(i, j)));
-        spread(to, column, |i, value| half[i][j] = value);
+    let mut half = [[zero; FROM]; TO];
+    for j in 0..FROM {
+        let mut column = [zero; FROM];
+        for i in 0..FROM {
+            column[i] = load(i, j);
+        }
+        let column = F::apply(column);
+        for i in 0..TO {
+            half[i][j] = column[i];
+        }
     }
-    for (i, half) in half.iter().enumerate().take(to) {
-        spread(to, along(gather(from, |j| half[j])), |j, value| store(i, j, value));
+    for i in 0..TO {
+        let row = F::apply(half[i]);
+        for j in 0..TO {
+            store(i, j, row[j]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `sum_k x[i + k] w[k]` by an algorithm, and the gradients of a random sum of it; in f64.
+    fn check<const M: usize, const IN: usize>()
+    where
+        Input<M>: Transform<IN, IN>,
+        Output<M>: Transform<IN, M>,
+        OutputBack<M>: Transform<M, IN>,
+        Weight<M>: Transform<3, IN>,
+        WeightBack<M>: Transform<IN, 3>,
+    {
+        let number = |i: usize| ((i * 7919 + 13) % 10_007) as f64 / 5003.5 - 1.0;
+        let (x, w, dy) = ([(); IN], [(); 3], [(); M]);
+        let mut count = 0;
+        let mut next = |()| {
+            count += 1;
+            number(count)
+        };
+        let (x, w, dy) = (x.map(&mut next), w.map(&mut next), dy.map(&mut next));
+        let times = |a: [f64; IN], b: [f64; IN]| std::array::from_fn(|i| a[i] * b[i]);
+        let y = Output::<M>::apply(times(Input::<M>::apply(x), Weight::<M>::apply(w)));
+        let dw = WeightBack::<M>::apply(times(Input::<M>::apply(x), OutputBack::<M>::apply(dy)));
+        for (i, y) in y.iter().enumerate() {
+            let expected: f64 = (0..3).map(|k| x[i + k] * w[k]).sum();
+            assert!((y - expected).abs() < 1e-14, "y {i}: {y}, not {expected}");
+        }
+        for (k, dw) in dw.iter().enumerate() {
+            let expected: f64 = (0..M).map(|i| x[i + k] * dy[i]).sum();
+            assert!((dw - expected).abs() < 1e-14, "dw {k}: {dw}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn the_algebra_is_that_of_three_taps() {
+        check::<2, 4>();
+        check::<3, 5>();
+        check::<4, 6>();
     }
 }

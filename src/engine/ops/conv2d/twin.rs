@@ -8,7 +8,8 @@
 //! Tiles and their order are fixed by the shapes and the number of threads, so results do not depend on scheduling.
 
 use super::gather::{Axis, Gather};
-use super::geometry::{Geometry, Winograd};
+use super::geometry::Geometry;
+use super::winograd::Winograd;
 use crate::engine::device::real::Real;
 use crate::engine::device::scratch::with_scratch;
 use crate::engine::device::vector::vectorised;
@@ -26,10 +27,15 @@ fn winograd<T: Real>(g: &Geometry) -> Option<Winograd> {
     if size_of::<T>() == size_of::<f32>() { Winograd::choose(g) } else { None }
 }
 
+/// What is known to be f32.
+fn f32s<T: Real>(x: &[T]) -> &[f32] {
+    bytemuck::cast_slice(x)
+}
+
 /// `y[n,i,j,o] = sum_(ky,kx,c) x[n, i s + ky d - p, j s + kx d - p, c] w[o,ky,kx,c]`
 pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
     match winograd::<T>(g) {
-        Some(algorithm) => algorithm.forward(g, x, w, y),
+        Some(algorithm) => algorithm.forward(g, f32s(x), f32s(w), bytemuck::cast_slice_mut(y)),
         None => direct_forward(g, x, w, y),
     }
 }
@@ -39,7 +45,7 @@ pub fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
 /// With `add` it is added to what `dx` holds.
 pub fn grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T], add: bool) {
     match winograd::<T>(g) {
-        Some(algorithm) => algorithm.grad_input(g, w, dy, dx, add),
+        Some(algorithm) => algorithm.grad_input(g, f32s(w), f32s(dy), bytemuck::cast_slice_mut(dx), add),
         None => direct_grad_input(g, w, dy, dx, add),
     }
 }
@@ -47,7 +53,7 @@ pub fn grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T], add: b
 /// `dw[o,ky,kx,c] = sum_(n,i,j) dy[n,i,j,o] x[n, i s + ky d - p, j s + kx d - p, c]`
 pub fn grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
     match winograd::<T>(g) {
-        Some(algorithm) => algorithm.grad_weight(g, x, dy, dw),
+        Some(algorithm) => algorithm.grad_weight(g, f32s(x), f32s(dy), bytemuck::cast_slice_mut(dw)),
         None => direct_grad_weight(g, x, dy, dw),
     }
 }
