@@ -207,4 +207,5 @@ fn is_free(path: &Path, mark: Mark) -> bool {
 }
 
 #[cfg(test)]
+#[path = "../../tests/unit/cli/paths.rs"]
 mod tests;

@@ -210,4 +210,5 @@ impl Settings for Config {
 }
 
 #[cfg(test)]
+#[path = "../../tests/unit/pretrain/settings.rs"]
 mod tests;

@@ -142,4 +142,5 @@ pub fn start_from(encoder: &ResNetEncoder, config: &Config, init: &Path) -> Resu
 }
 
 #[cfg(test)]
+#[path = "../../tests/unit/pretrain/start.rs"]
 mod tests;

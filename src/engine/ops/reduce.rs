@@ -232,4 +232,5 @@ impl Differentiable for Reduce {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/unit/engine/ops/reduce.rs"]
 mod tests;

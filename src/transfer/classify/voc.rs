@@ -266,4 +266,5 @@ fn folds(labels: &[i8], folds: usize, seed: u64, class: u64) -> Vec<usize> {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/unit/transfer/classify/voc.rs"]
 mod tests;

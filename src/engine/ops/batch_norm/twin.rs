@@ -178,4 +178,5 @@ fn part(start: usize, length: usize) -> Range<usize> {
 }
 
 #[cfg(test)]
+#[path = "../../../../tests/unit/engine/ops/batch_norm/twin.rs"]
 mod tests;

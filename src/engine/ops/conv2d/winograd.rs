@@ -560,4 +560,5 @@ where
 }
 
 #[cfg(test)]
+#[path = "../../../../tests/unit/engine/ops/conv2d/winograd.rs"]
 mod tests;

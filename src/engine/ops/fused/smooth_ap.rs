@@ -32,6 +32,7 @@
 
 mod exact;
 #[cfg(test)]
+#[path = "../../../../tests/unit/engine/ops/fused/smooth_ap.rs"]
 mod tests;
 mod twin;
 
