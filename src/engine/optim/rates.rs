@@ -63,7 +63,7 @@ pub struct Group {
 }
 
 /// The groups of a step at this learning rate of the schedule, in the order of the rates, those that none fits at the end.
-/// Frozen parameters are in none. A gradient that is [packed](crate::engine::autograd::Grads::pack) in their order is not copied.
+/// Frozen parameters are in none. A gradient that is [packed](crate::engine::autograd::Grads::sum) in their order is not copied.
 pub fn groups(params: &[Param], rates: &[Rate], lr: f64) -> Vec<Group> {
     let mut left = params.to_vec();
     let mut groups = Vec::new();

@@ -1,0 +1,163 @@
+//! The gradient of the weights.
+
+use super::tiles::{Grid, Images, Panelled, Shared, plane};
+use crate::engine::device::scratch::with_scratch;
+use crate::engine::ops::conv2d::geometry::Geometry;
+use crate::engine::ops::conv2d::transforms::{Input, Lanes, OutputBack, Transform, WeightBack, both_axes};
+use crate::engine::ops::matmul::micro::{self, Panels, Rows};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Tiles that a weight gradient adds up at a time.
+const GRAD_TILES: usize = 192;
+
+/// `dw = G' [sum over tiles of (A dy A') (B' x B)] G`: tiles are transformed a block at a time, then every element's
+/// product adds its part; both share their work among the threads.
+pub(super) fn grad_weight<const M: usize, const IN: usize>(
+    g: &Geometry,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) where
+    Input<M>: Transform<IN, IN>,
+    OutputBack<M>: Transform<M, IN>,
+    WeightBack<M>: Transform<IN, 3>,
+{
+    let elements = IN * IN;
+    let grid = Grid::new([g.oh, g.ow], M);
+    let tiles = g.n * grid.down * grid.across;
+    let block = GRAD_TILES.min(tiles);
+    let zeros = vec![0.0; g.c.max(g.o)];
+    let inputs =
+        Images { data: x, size: [g.h, g.w], channels: g.c, padding: g.padding, zeros: &zeros[..g.c] };
+    let outputs =
+        Images { data: dy, size: [g.oh, g.ow], channels: g.o, padding: [0, 0], zeros: &zeros[..g.o] };
+    let layout = Panelled { rows: block, pair: 2 * micro::lanes() };
+    let [u_plane, v_plane, d_plane] = [plane(g.o * g.c), plane(layout.len(g.c)), plane(block * g.o)];
+    with_scratch(elements * (u_plane + v_plane + d_plane), |scratch: &mut [f32]| {
+        let (u, scratch) = scratch.split_at_mut(elements * u_plane);
+        let (v, d) = scratch.split_at_mut(elements * v_plane);
+        for start in (0..tiles).step_by(block) {
+            let count = block.min(tiles - start);
+            let [v_shared, d_shared] = [Shared::new(v), Shared::new(d)];
+            (0..count.div_ceil(16)).into_par_iter().for_each(|part| {
+                let (first, last) = (part * 16, count.min(part * 16 + 16));
+                Arch::new().dispatch(GradTiles::<M, IN> {
+                    images: [inputs, outputs],
+                    grid,
+                    tiles: start + first..start + last,
+                    first,
+                    layout,
+                    planes: [v_plane, d_plane],
+                    to: [v_shared, d_shared],
+                });
+            });
+            let (v, d) = (&*v, &*d);
+            u.par_chunks_mut(u_plane).enumerate().for_each(|(element, u)| {
+                Arch::new().dispatch(GradProduct {
+                    sizes: [g.o, g.c, count],
+                    d: Rows { data: &d[element * d_plane..], row: 1, column: g.o },
+                    v: layout.of(&v[element * v_plane..]),
+                    u,
+                    add: start > 0,
+                });
+            });
+        }
+        let u = &*u;
+        dw.par_chunks_mut(9 * g.c).enumerate().with_min_len(8).for_each(|(o, dw)| {
+            let u = &u[o * g.c..];
+            Arch::new().dispatch(GradBack::<M, IN> { u, plane: u_plane, dw });
+        });
+    });
+}
+
+/// Writes `B' x B` and `A dy A'` of some tiles, from the `first` of their block on.
+struct GradTiles<'a, const M: usize, const IN: usize> {
+    images: [Images<'a>; 2],
+    grid: Grid,
+    tiles: Range<usize>,
+    first: usize,
+    layout: Panelled,
+    planes: [usize; 2],
+    to: [Shared; 2],
+}
+
+impl<const M: usize, const IN: usize> WithSimd for GradTiles<'_, M, IN>
+where
+    Input<M>: Transform<IN, IN>,
+    OutputBack<M>: Transform<M, IN>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let GradTiles { images: [x, dy], grid, tiles, first, layout, planes, to: [v, d], .. } = self;
+        x.transform::<S, Input<M>, IN, IN>(
+            simd,
+            grid,
+            tiles.clone(),
+            #[inline(always)]
+            |element, tile, c, value| {
+                v.put(element * planes[0] + layout.at(first + tile, c), value);
+            },
+        );
+        dy.transform::<S, OutputBack<M>, M, IN>(
+            simd,
+            grid,
+            tiles,
+            #[inline(always)]
+            |element, tile, c, value| {
+                d.put(element * planes[1] + (first + tile) * dy.channels + c, value);
+            },
+        );
+    }
+}
+
+/// The product of one element of the transforms: `u = d' v` or `u += d' v`, `[o, c]`.
+struct GradProduct<'a> {
+    sizes: [usize; 3],
+    d: Rows<'a>,
+    v: Panels<'a>,
+    u: &'a mut [f32],
+    add: bool,
+}
+
+impl WithSimd for GradProduct<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        micro::multiply(simd, self.sizes, self.d, self.v, self.u, self.sizes[1], self.add);
+    }
+}
+
+/// `dw = G' u G` of one output channel, `[3, 3, c]`.
+struct GradBack<'a, const M: usize, const IN: usize> {
+    u: &'a [f32],
+    plane: usize,
+    dw: &'a mut [f32],
+}
+
+impl<const M: usize, const IN: usize> WithSimd for GradBack<'_, M, IN>
+where
+    WeightBack<M>: Transform<IN, 3>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let channels = self.dw.len() / 9;
+        for c in (0..channels).step_by(S::F32_LANES) {
+            let load = |i: usize, j: usize| Lanes::load(simd, self.u, (i * IN + j) * self.plane + c);
+            both_axes::<_, WeightBack<M>, IN, 3>(
+                Lanes::zero(simd),
+                load,
+                #[inline(always)]
+                |i, j, value| {
+                    value.store(&mut *self.dw, (3 * i + j) * channels + c);
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Tiles of images, their transforms, and where these lie in memory.
+
+use crate::engine::ops::conv2d::transforms::{Lanes, Transform, both_axes};
+use crate::engine::ops::matmul::micro::Panels;
+use pulp::Simd;
+use std::ops::Range;
+
+/// Images `[n, h, w, channels]` that tiles are read from; what lies outside is zero.
+#[derive(Clone, Copy)]
+pub(super) struct Images<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) size: [usize; 2],
+    pub(super) channels: usize,
+    pub(super) padding: [usize; 2],
+    /// A pixel outside of its image.
+    pub(super) zeros: &'a [f32],
+}
+
+impl Images<'_> {
+    /// The `SIDE x SIDE` pixels from row `y` and column `x` of padded image `n` on.
+    #[inline(always)]
+    pub(super) fn window<const SIDE: usize>(&self, n: usize, [y, x]: [usize; 2]) -> [[&[f32]; SIDE]; SIDE] {
+        let [h, w] = self.size;
+        let mut window = [[self.zeros; SIDE]; SIDE];
+        for (i, row) in window.iter_mut().enumerate() {
+            let y = (y + i).wrapping_sub(self.padding[0]);
+            for (j, pixel) in row.iter_mut().enumerate() {
+                let x = (x + j).wrapping_sub(self.padding[1]);
+                if y < h && x < w {
+                    *pixel = &self.data[((n * h + y) * w + x) * self.channels..][..self.channels];
+                }
+            }
+        }
+        window
+    }
+
+    /// Writes the transform of the windows of some tiles: element (i, j) of channels from `c` on of a tile goes where
+    /// `put(i, j, index of the tile, c)` says.
+    #[inline(always)]
+    pub(super) fn transform<S: Simd, F: Transform<FROM, TO>, const FROM: usize, const TO: usize>(
+        &self,
+        simd: S,
+        grid: Grid,
+        tiles: Range<usize>,
+        mut put: impl FnMut(usize, usize, usize, Lanes<S>),
+    ) {
+        for (index, tile) in tiles.enumerate() {
+            let (n, corner) = grid.at(tile);
+            let window = self.window::<FROM>(n, corner);
+            for c in (0..self.channels).step_by(S::F32_LANES) {
+                let load = |i: usize, j: usize| Lanes::load(simd, window[i][j], c);
+                let put = |i: usize, j: usize, value| put(i * TO + j, index, c, value);
+                both_axes::<_, F, FROM, TO>(Lanes::zero(simd), load, put);
+            }
+        }
+    }
+}
+
+/// The grid of tiles over a batch of outputs.
+#[derive(Clone, Copy)]
+pub(super) struct Grid {
+    /// Rows of tiles in an image, tiles in a row.
+    pub(super) down: usize,
+    pub(super) across: usize,
+    /// M
+    pub(super) side: usize,
+}
+
+impl Grid {
+    pub(super) fn new([h, w]: [usize; 2], side: usize) -> Grid {
+        Grid { down: h.div_ceil(side), across: w.div_ceil(side), side }
+    }
+
+    /// Image, and first row and column of outputs of a tile.
+    pub(super) fn at(&self, tile: usize) -> (usize, [usize; 2]) {
+        let line = tile / self.across;
+        (line / self.down, [line % self.down * self.side, tile % self.across * self.side])
+    }
+}
+
+/// Elements from one element of a transformed tile to the next: not a multiple of a page, whose lines would all fall
+/// into one set of the cache.
+pub(super) fn plane(elements: usize) -> usize {
+    elements + 16
+}
+
+/// Where elements of a matrix lie that is read in panels of `pair` columns: see [`Panels`].
+#[derive(Clone, Copy)]
+pub(super) struct Panelled {
+    pub(super) rows: usize,
+    pub(super) pair: usize,
+}
+
+impl Panelled {
+    #[inline(always)]
+    pub(super) fn at(self, row: usize, column: usize) -> usize {
+        (column / self.pair * self.rows + row) * self.pair + column % self.pair
+    }
+
+    pub(super) fn of(self, data: &[f32]) -> Panels<'_> {
+        Panels { data, row: self.pair, panel: self.rows * self.pair }
+    }
+
+    pub(super) fn len(self, columns: usize) -> usize {
+        self.rows * columns.next_multiple_of(self.pair)
+    }
+}
+
+/// Memory of which tasks write disjoint vectors.
+#[derive(Clone, Copy)]
+pub(super) struct Shared {
+    pub(super) data: *mut f32,
+    pub(super) len: usize,
+}
+
+// SAFETY: tasks write vectors of disjoint tiles, or of disjoint channels.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    pub(super) fn new(data: &mut [f32]) -> Shared {
+        Shared { data: data.as_mut_ptr(), len: data.len() }
+    }
+
+    #[inline(always)]
+    pub(super) fn put<S: Simd>(self, at: usize, value: Lanes<S>) {
+        assert!(at + S::F32_LANES <= self.len, "a vector outside of its planes");
+        // SAFETY: bounded above; no other task writes these elements.
+        value.store(unsafe { std::slice::from_raw_parts_mut(self.data.add(at), S::F32_LANES) }, 0);
+    }
+}
