@@ -80,7 +80,7 @@ impl<J: Job> Run<J> {
     /// [`Error::Input`] for a folder that holds a run or where another is at work; where a run goes on, also if the
     /// configuration differs in a key that may not change, naming it, or the photos are others; [`Error::Io`] if it can't be
     /// written; those of `make`.
-    pub(crate) fn open(
+    pub fn open(
         config: &J::Config,
         out: &Path,
         start: Start<J::Config>,

@@ -29,8 +29,7 @@ mod state;
 mod train;
 pub mod untrusted;
 
-pub(crate) use durable::Start;
-pub use durable::{AfterEpoch, AfterStep, Run, Summary};
+pub use durable::{AfterEpoch, AfterStep, Run, Start, Summary};
 pub use folder::Found;
 pub use history::History;
 pub use job::{Job, Judgement, OnNan, Outcome, Pace, Reached};
@@ -38,5 +37,4 @@ pub use judge::{Judge, Score, Scores};
 pub use log::{Log, ReplacedRecord, SkippedRecord, WarningRecord};
 pub(crate) use progress::Progress;
 pub use settings::Settings;
-pub(crate) use train::train;
-pub use train::{Done, Now, Schedule, Train};
+pub use train::{Done, Now, Schedule, Train, train};

@@ -94,7 +94,9 @@ pub(super) fn correlate<const M: usize, const IN: usize>(
     let grid = Grid::new([h, width], M);
     let lines = y.len() / (h * width * to).max(1) * grid.down;
     // A task takes whole rows of tiles, so that its outputs are one block of y.
-    let per_task = TILES.div_ceil(grid.across.max(1)).max(lines / (8 * rayon::current_num_threads())).max(1);
+    let threads = rayon::current_num_threads();
+    let wanted = TILES.div_ceil(grid.across.max(1)).max(lines / (8 * threads));
+    let per_task = wanted.min(lines.div_ceil(threads)).max(1);
     with_scratch(elements * plane(layout.len(to)), |u: &mut [f32]| {
         let shared = Shared::new(u);
         (0..o / lanes).into_par_iter().for_each(|row| {
