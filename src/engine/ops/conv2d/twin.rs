@@ -13,14 +13,18 @@ use super::winograd::Winograd;
 use crate::engine::device::real::Real;
 use crate::engine::device::scratch::with_scratch;
 use crate::engine::device::vector::vectorised;
-use crate::engine::ops::matmul::twin::{Strided, matmul, product, product_into};
+use crate::engine::ops::matmul::twin::{Blocks, Strided, matmul, product, product_into, with_rows};
 use gemm::Parallelism;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Elements of a gathered tile: 512 KiB of f32, half of a usual second-level cache.
 const TILE: usize = 1 << 17;
 /// Pixels that a tile has at least, if there are enough for all threads.
 const TILE_PIXELS: usize = 128;
+
+/// Below this depth the gathered matrix is too narrow for several tasks: the gradient of the weights is summed in parts.
+const SHALLOW: usize = 256;
 
 /// Winograd's algorithm where it is faster; the f64 definition is always direct.
 fn winograd<T: Real>(g: &Geometry) -> Option<Winograd> {
@@ -64,8 +68,17 @@ pub fn direct_forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
         return matmul(false, true, g.pixels(), g.o, g.c, x, w, None, y);
     }
     let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
-    // The product packs the weights as it reads them: cheaper than a transposed copy.
-    correlate(&[(gather, Strided::new(w, g.depth(), true))], x, [g.oh, g.ow, g.o], false, y);
+    let w = Strided::new(w, g.depth(), true);
+    if g.pixels() < TILE_PIXELS * 2 * rayon::current_num_threads() {
+        // Tasks of a few pixels each would all read all weights: the product divides these too.
+        return with_scratch(g.pixels() * g.depth(), |cells: &mut [T]| {
+            cells.par_chunks_mut(g.ow * g.depth()).enumerate().for_each(|(line, cells)| {
+                gather_lines(&gather, g, x, line..line + 1, cells);
+            });
+            product(g.pixels(), g.o, g.depth(), Strided::new(cells, g.depth(), false), w, y, g.o, false, Parallelism::Rayon(0));
+        });
+    }
+    with_rows(w, [g.depth(), g.o], |w| correlate(&[(gather, w)], x, [g.oh, g.ow, g.o], false, y));
 }
 
 /// `dx[n,a,b,c] = sum over all (i,j,ky,kx,o) with i s + ky d - p = a, j s + kx d - p = b of dy[n,i,j,o] w[o,ky,kx,c]`
@@ -106,6 +119,9 @@ pub fn direct_grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]
     let depth = g.depth();
     if g.pixels() == 0 || dw.is_empty() {
         return dw.fill(T::zero());
+    }
+    if depth < SHALLOW && !g.is_pointwise() {
+        return sum_of_parts(g, x, dy, dw);
     }
     let threads = rayon::current_num_threads();
     let column_blocks = (depth / 128).clamp(1, 2 * threads);
@@ -167,21 +183,52 @@ pub fn direct_grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]
     });
 }
 
-/// A matrix of which tasks write disjoint blocks.
-struct Blocks<T> {
-    data: *mut T,
-    row: usize,
+/// As [`direct_grad_weight`], where the gathered matrix is narrow: tasks add up some lines of pixels each, then their sums are
+/// added in order. How many there are follows from the shapes alone.
+fn sum_of_parts<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
+    const PARTS: usize = 16;
+    let (depth, lines) = (g.depth(), g.n * g.oh);
+    let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
+    let per_part = lines.div_ceil(PARTS);
+    let per_tile = (TILE / (depth * g.ow)).clamp(1, per_part);
+    // Sums are [depth, o], so that vectors of the product lie along the output channels.
+    with_scratch(lines.div_ceil(per_part) * depth * g.o, |sums: &mut [T]| {
+        sums.par_chunks_mut(depth * g.o).enumerate().for_each(|(part, sum)| {
+            let part = part * per_part..lines.min((part + 1) * per_part);
+            with_scratch(per_tile * g.ow * depth, |cells: &mut [T]| {
+                for start in part.clone().step_by(per_tile) {
+                    let lines = start..part.end.min(start + per_tile);
+                    let pixels = lines.len() * g.ow;
+                    let cells = &mut cells[..pixels * depth];
+                    gather_lines(&gather, g, x, lines, cells);
+                    let cells = Strided::new(cells, depth, true);
+                    let dy = Strided::new(&dy[start * g.ow * g.o..], g.o, false);
+                    product(depth, g.o, pixels, cells, dy, sum, g.o, start > part.start, Parallelism::None);
+                }
+            });
+        });
+        let sums = &*sums;
+        dw.par_chunks_mut(depth).enumerate().for_each(|(o, dw)| {
+            for (l, dw) in dw.iter_mut().enumerate() {
+                *dw = sums[l * g.o + o..].iter().step_by(depth * g.o).copied().sum();
+            }
+        });
+    });
 }
 
-impl<T> Blocks<T> {
-    /// Where the block that starts at this row and column begins.
-    fn at(&self, row: usize, column: usize) -> *mut T {
-        self.data.wrapping_add(row * self.row + column)
-    }
+/// Gathers lines of output pixels of a batch.
+fn gather_lines<T: Real>(gather: &Gather, g: &Geometry, x: &[T], lines: Range<usize>, cells: &mut [T]) {
+    let depth = g.depth();
+    vectorised(
+        #[inline(always)]
+        || {
+            for (line, cells) in lines.zip(cells.chunks_exact_mut(g.ow * depth)) {
+                let image = &x[line / g.oh * g.h * g.w * g.c..][..g.h * g.w * g.c];
+                gather.row(image, line % g.oh, &(0..depth), cells);
+            }
+        },
+    );
 }
-
-// SAFETY: only `grad_weight` makes and uses it, and its tasks write disjoint blocks.
-unsafe impl<T> Sync for Blocks<T> {}
 
 /// Writes images `y` `[n, h, w, c]`: for each part, the positions of its gather, as gathered rows of `x` times the
 /// part's weights `[depth, c]`, or with `add` adds them. The parts' positions together are all pixels of `y`.

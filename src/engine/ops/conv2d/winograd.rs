@@ -23,7 +23,7 @@ mod correlate;
 mod gradient;
 mod tiles;
 
-use self::correlate::correlate;
+use self::correlate::{Correlation, correlate};
 use self::gradient::grad_weight;
 use self::tiles::Images;
 use super::geometry::{self, Geometry};
@@ -45,7 +45,7 @@ impl Winograd {
     /// cost per element at the rates measured beside those of products.
     pub fn choose(g: &Geometry) -> Option<Winograd> {
         /// Multiply-adds in the time that one element of a transformed weight or tile takes, at 64 to 512 channels.
-        const WEIGHT: usize = 40;
+        const WEIGHT: usize = 20;
         const TILE: usize = 16;
         let lanes = micro::lanes();
         if !geometry::Winograd::applies(g)
@@ -67,7 +67,7 @@ impl Winograd {
     pub fn forward(self, g: &Geometry, x: &[f32], w: &[f32], y: &mut [f32]) {
         let zeros = &vec![0.0; g.c];
         let images = Images { data: x, size: [g.h, g.w], channels: g.c, padding: g.padding, zeros };
-        self.correlate(images, [g.oh, g.ow, g.o], w, [false; 2], y);
+        self.correlate(Correlation { images, size: [g.oh, g.ow, g.o], w, back: false, add: false }, y);
     }
 
     /// The gradient of the input; with `add` it is added to what `dx` holds.
@@ -75,7 +75,7 @@ impl Winograd {
         let padding = g.padding.map(|p| 2 - p);
         let zeros = &vec![0.0; g.o];
         let images = Images { data: dy, size: [g.oh, g.ow], channels: g.o, padding, zeros };
-        self.correlate(images, [g.h, g.w, g.c], w, [true, add], dx);
+        self.correlate(Correlation { images, size: [g.h, g.w, g.c], w, back: true, add }, dx);
     }
 
     /// The gradient of the weight.
@@ -87,11 +87,11 @@ impl Winograd {
         }
     }
 
-    fn correlate(self, images: Images, size: [usize; 3], w: &[f32], flags: [bool; 2], y: &mut [f32]) {
+    fn correlate(self, job: Correlation, y: &mut [f32]) {
         match self.m {
-            2 => correlate::<2, 4>(images, size, w, flags, y),
-            3 => correlate::<3, 5>(images, size, w, flags, y),
-            _ => correlate::<4, 6>(images, size, w, flags, y),
+            2 => correlate::<2, 4>(job, y),
+            3 => correlate::<3, 5>(job, y),
+            _ => correlate::<4, 6>(job, y),
         }
     }
 }

@@ -117,8 +117,10 @@ impl Block {
         unsafe {
             match left {
                 12.. if S::REGISTER_COUNT >= 32 => self.multiply::<S, 12, V>(simd),
+                8.. if S::REGISTER_COUNT >= 32 => self.multiply::<S, 8, V>(simd),
                 6.. => self.multiply::<S, 6, V>(simd),
-                3.. => self.multiply::<S, 3, V>(simd),
+                4.. => self.multiply::<S, 4, V>(simd),
+                2.. => self.multiply::<S, 2, V>(simd),
                 _ => self.multiply::<S, 1, V>(simd),
             }
         }

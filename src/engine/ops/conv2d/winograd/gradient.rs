@@ -27,6 +27,9 @@ pub(super) fn grad_weight<const M: usize, const IN: usize>(
     let elements = IN * IN;
     let grid = Grid::new([g.oh, g.ow], M);
     let tiles = g.n * grid.down * grid.across;
+    if 2 * tiles <= g.o {
+        return few_tiles::<M, IN>(g, x, dy, dw);
+    }
     let block = GRAD_TILES.min(tiles);
     let zeros = vec![0.0; g.c.max(g.o)];
     let inputs =
@@ -68,6 +71,56 @@ pub(super) fn grad_weight<const M: usize, const IN: usize>(
         dw.par_chunks_mut(9 * g.c).enumerate().with_min_len(8).for_each(|(o, dw)| {
             let u = &u[o * g.c..];
             Arch::new().dispatch(GradBack::<M, IN> { u, plane: u_plane, dw });
+        });
+    });
+}
+
+/// As [`grad_weight`], where the sums are what is large: a task takes those of some output channels, from their products to
+/// the gradient, and they never leave its cache.
+fn few_tiles<const M: usize, const IN: usize>(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32])
+where
+    Input<M>: Transform<IN, IN>,
+    OutputBack<M>: Transform<M, IN>,
+    WeightBack<M>: Transform<IN, 3>,
+{
+    const ROWS: usize = 24;
+    let elements = IN * IN;
+    let grid = Grid::new([g.oh, g.ow], M);
+    let tiles = g.n * grid.down * grid.across;
+    let zeros = vec![0.0; g.c.max(g.o)];
+    let inputs =
+        Images { data: x, size: [g.h, g.w], channels: g.c, padding: g.padding, zeros: &zeros[..g.c] };
+    let outputs =
+        Images { data: dy, size: [g.oh, g.ow], channels: g.o, padding: [0, 0], zeros: &zeros[..g.o] };
+    let layout = Panelled { rows: tiles, pair: 2 * micro::lanes() };
+    let [v_plane, d_plane] = [plane(layout.len(g.c)), plane(tiles * g.o)];
+    with_scratch(elements * (v_plane + d_plane), |scratch: &mut [f32]| {
+        let (v, d) = scratch.split_at_mut(elements * v_plane);
+        let to = [Shared::new(v), Shared::new(d)];
+        (0..tiles.div_ceil(4)).into_par_iter().for_each(|part| {
+            let tiles = part * 4..tiles.min(part * 4 + 4);
+            let first = tiles.start;
+            let images = [inputs, outputs];
+            Arch::new().dispatch(GradTiles::<M, IN> { images, grid, tiles, first, layout, planes: [v_plane, d_plane], to });
+        });
+        let (v, d) = (&*v, &*d);
+        dw.par_chunks_mut(ROWS * 9 * g.c).enumerate().for_each(|(index, dw)| {
+            let rows = dw.len() / (9 * g.c);
+            let u_plane = plane(rows * g.c);
+            with_scratch(elements * u_plane, |u: &mut [f32]| {
+                for (element, u) in u.chunks_exact_mut(u_plane).enumerate() {
+                    Arch::new().dispatch(GradProduct {
+                        sizes: [rows, g.c, tiles],
+                        d: Rows { data: &d[element * d_plane + index * ROWS..], row: 1, column: g.o },
+                        v: layout.of(&v[element * v_plane..]),
+                        u,
+                        add: false,
+                    });
+                }
+                for (row, dw) in dw.chunks_exact_mut(9 * g.c).enumerate() {
+                    Arch::new().dispatch(GradBack::<M, IN> { u: &u[row * g.c..], plane: u_plane, dw });
+                }
+            });
         });
     });
 }

@@ -129,4 +129,11 @@ impl Shared {
         // SAFETY: bounded above; no other task writes these elements.
         value.store(unsafe { std::slice::from_raw_parts_mut(self.data.add(at), S::F32_LANES) }, 0);
     }
+
+    #[inline(always)]
+    pub(super) fn get<S: Simd>(self, simd: S, at: usize) -> Lanes<S> {
+        assert!(at + S::F32_LANES <= self.len, "a vector outside of its planes");
+        // SAFETY: bounded above; no other task writes these elements.
+        Lanes::load(simd, unsafe { std::slice::from_raw_parts(self.data.add(at), S::F32_LANES) }, 0)
+    }
 }
