@@ -1,5 +1,6 @@
 //! The CPU device: pooled memory and a precision; the work itself is in the ops' twins.
 
+use super::pages::zeros;
 use super::pool::{Buffer, Pool, size_class};
 use super::trace::Trace;
 use std::sync::Arc;
@@ -34,6 +35,6 @@ impl Cpu {
     pub(crate) fn take(&self, count: usize) -> CpuBuffer {
         let class = size_class(count);
         let bytes = class * if self.precision == Precision::F32 { 4 } else { 8 };
-        self.pool.take(class, bytes as u64, || Ok(vec![0.0; bytes / 8])).expect("a vector can be made")
+        self.pool.take(class, bytes as u64, || Ok(zeros(bytes / 8))).expect("a vector can be made")
     }
 }

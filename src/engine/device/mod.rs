@@ -6,6 +6,7 @@ pub mod cpu;
 pub(crate) mod deferred;
 pub mod gpu;
 pub mod kernel;
+mod pages;
 pub mod params;
 mod poll;
 pub mod pool;

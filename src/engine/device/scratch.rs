@@ -1,5 +1,6 @@
 //! Working memory of the CPU twins, kept by each thread between calls.
 
+use super::pages::zeros;
 use super::real::Real;
 use std::cell::RefCell;
 
@@ -13,7 +14,8 @@ pub fn with_scratch<T: Real, R>(count: usize, f: impl FnOnce(&mut [T]) -> R) -> 
     let mut buffer = FREE.with(|free| free.borrow_mut().pop()).unwrap_or_default();
     let needed = (count * size_of::<T>()).div_ceil(size_of::<f64>());
     if buffer.len() < needed {
-        buffer.resize(needed, 0.0);
+        drop(buffer);
+        buffer = zeros(needed);
     }
     let result = f(&mut bytemuck::cast_slice_mut(&mut buffer)[..count]);
     FREE.with(|free| free.borrow_mut().push(buffer));

@@ -72,10 +72,20 @@ pub fn direct_forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
     if g.pixels() < TILE_PIXELS * 2 * rayon::current_num_threads() {
         // Tasks of a few pixels each would all read all weights: the product divides these too.
         return with_scratch(g.pixels() * g.depth(), |cells: &mut [T]| {
-            cells.par_chunks_mut(g.ow * g.depth()).enumerate().for_each(|(line, cells)| {
+            cells.par_chunks_mut((g.ow * g.depth()).max(1)).enumerate().for_each(|(line, cells)| {
                 gather_lines(&gather, g, x, line..line + 1, cells);
             });
-            product(g.pixels(), g.o, g.depth(), Strided::new(cells, g.depth(), false), w, y, g.o, false, Parallelism::Rayon(0));
+            product(
+                g.pixels(),
+                g.o,
+                g.depth(),
+                Strided::new(cells, g.depth(), false),
+                w,
+                y,
+                g.o,
+                false,
+                Parallelism::Rayon(0),
+            );
         });
     }
     with_rows(w, [g.depth(), g.o], |w| correlate(&[(gather, w)], x, [g.oh, g.ow, g.o], false, y));

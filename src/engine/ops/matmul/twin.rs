@@ -158,7 +158,17 @@ fn few_rows<T: Real>(
                 let y = to.at(0, columns.start);
                 // SAFETY: tasks differ in their columns, and y is long enough for all of them.
                 unsafe {
-                    product_into(m, columns.len(), steps, a, b, y, y_row, accumulate || start > 0, Parallelism::None);
+                    product_into(
+                        m,
+                        columns.len(),
+                        steps,
+                        a,
+                        b,
+                        y,
+                        y_row,
+                        accumulate || start > 0,
+                        Parallelism::None,
+                    );
                 }
             }
         });
@@ -250,7 +260,9 @@ mod tests {
 
     #[test]
     fn products_agree_with_a_triple_loop() {
-        for (m, n, k) in [(1, 1, 1), (3, 7, 5), (65, 33, 127), (1, 65, 300), (31, 66, 2), (4, 5, 0)] {
+        // The last two are turned, where b is given as its transpose: few rows a block at a time, many as a whole.
+        let sizes = [(1, 1, 1), (3, 7, 5), (65, 33, 127), (1, 65, 300), (31, 66, 2), (4, 5, 0)];
+        for (m, n, k) in sizes.into_iter().chain([(17, 130, 1050), (513, 130, 261)]) {
             for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
                 for bias in [None, Some(sequence(n, 3))] {
                     let (a, b) = (sequence(m * k, 1), sequence(k * n, 2));

@@ -234,7 +234,9 @@ fn weights<S: Simd, const M: usize, const IN: usize>(
                     #[inline(always)]
                     |i, j| Lanes::load(simd, &turned, ((3 * i + j) * lanes + column) * lanes),
                     #[inline(always)]
-                    |i, j, value| put(i * IN + j, first + column - inputs.start, channel - outputs.start, value),
+                    |i, j, value| {
+                        put(i * IN + j, first + column - inputs.start, channel - outputs.start, value)
+                    },
                 );
             }
         }

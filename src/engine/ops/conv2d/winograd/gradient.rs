@@ -101,7 +101,15 @@ where
             let tiles = part * 4..tiles.min(part * 4 + 4);
             let first = tiles.start;
             let images = [inputs, outputs];
-            Arch::new().dispatch(GradTiles::<M, IN> { images, grid, tiles, first, layout, planes: [v_plane, d_plane], to });
+            Arch::new().dispatch(GradTiles::<M, IN> {
+                images,
+                grid,
+                tiles,
+                first,
+                layout,
+                planes: [v_plane, d_plane],
+                to,
+            });
         });
         let (v, d) = (&*v, &*d);
         dw.par_chunks_mut(ROWS * 9 * g.c).enumerate().for_each(|(index, dw)| {

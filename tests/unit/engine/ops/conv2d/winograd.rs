@@ -54,6 +54,8 @@ fn both_algorithms_equal_the_direct_convolution() {
         ([2, 3, 13, 16], 32, [2, 0]),
         ([7, 12, 12, 64], 80, [1, 1]),
         ([2, 30, 41, 16], 16, [1, 1]),
+        // Fewer tiles than channels: by output channels, with more input channels than are taken at a time.
+        ([2, 4, 3, 144], 80, [1, 1]),
     ];
     for (x, o, padding) in cases {
         let g = geometry(x, o, padding);
@@ -71,7 +73,7 @@ fn the_choice_follows_the_shape() {
     assert_eq!(choice([16, 24, 24, 64], 64), Some(Winograd { m: 4 }));
     assert_eq!(choice([16, 6, 6, 256], 256), Some(Winograd { m: 3 }), "two tiles fill an image's side");
     assert_eq!(choice([16, 24, 24, 60], 64), None, "channels that are not whole vectors");
-    assert_eq!(choice([1, 24, 24, 16], 16), None, "transforms that cost more than they save");
+    assert_eq!(choice([1, 4, 4, 16], 16), None, "transforms that cost more than they save");
     assert_eq!(choice([1, 3, 3, 512], 512), None, "weights that are transformed for one tile");
     let strided = Geometry::new(&[16, 24, 24, 64], &[64, 3, 3, 64], [2, 2], [1, 1], [1, 1]);
     assert_eq!(Winograd::choose(&strided.expect("sizes that fit")), None);

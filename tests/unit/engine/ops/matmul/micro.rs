@@ -33,7 +33,7 @@ fn products_agree_with_a_triple_loop() {
     let numbers = |n: usize, seed: usize| -> Vec<f32> {
         (0..n).map(|i| ((i * 7919 + seed * 104_729 + 13) % 10_007) as f32 / 5003.5 - 1.0).collect()
     };
-    for [m, n, k] in [[1, 16, 1], [12, 32, 5], [29, 80, 33], [24, 64, 64], [5, 48, 7]] {
+    for [m, n, k] in [[1, 16, 1], [12, 32, 5], [29, 80, 33], [24, 64, 64], [7, 48, 7], [20, 32, 9]] {
         let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
         for (packed, across, add) in [(true, false, false), (false, true, true), (true, true, true)] {
             let (row, column) = if across { (1, m) } else { (k, 1) };
