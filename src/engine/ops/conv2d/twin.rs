@@ -16,7 +16,6 @@ use crate::engine::device::vector::vectorised;
 use crate::engine::ops::matmul::twin::{Blocks, Strided, matmul, product, product_into, with_rows};
 use gemm::Parallelism;
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// Elements of a gathered tile: 512 KiB of f32, half of a usual second-level cache.
 const TILE: usize = 1 << 17;
@@ -68,27 +67,7 @@ pub fn direct_forward<T: Real>(g: &Geometry, x: &[T], w: &[T], y: &mut [T]) {
         return matmul(false, true, g.pixels(), g.o, g.c, x, w, None, y);
     }
     let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
-    let w = Strided::new(w, g.depth(), true);
-    if g.pixels() < TILE_PIXELS * 2 * rayon::current_num_threads() {
-        // Tasks of a few pixels each would all read all weights: the product divides these too.
-        return with_scratch(g.pixels() * g.depth(), |cells: &mut [T]| {
-            cells.par_chunks_mut((g.ow * g.depth()).max(1)).enumerate().for_each(|(line, cells)| {
-                gather_lines(&gather, g, x, line..line + 1, cells);
-            });
-            product(
-                g.pixels(),
-                g.o,
-                g.depth(),
-                Strided::new(cells, g.depth(), false),
-                w,
-                y,
-                g.o,
-                false,
-                Parallelism::Rayon(0),
-            );
-        });
-    }
-    with_rows(w, [g.depth(), g.o], |w| correlate(&[(gather, w)], x, [g.oh, g.ow, g.o], false, y));
+    correlate(&[(gather, Strided::new(w, g.depth(), true))], x, [g.oh, g.ow, g.o], false, y);
 }
 
 /// `dx[n,a,b,c] = sum over all (i,j,ky,kx,o) with i s + ky d - p = a, j s + kx d - p = b of dy[n,i,j,o] w[o,ky,kx,c]`
@@ -210,7 +189,10 @@ fn sum_of_parts<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
                     let lines = start..part.end.min(start + per_tile);
                     let pixels = lines.len() * g.ow;
                     let cells = &mut cells[..pixels * depth];
-                    gather_lines(&gather, g, x, lines, cells);
+                    for (line, cells) in lines.zip(cells.chunks_exact_mut(g.ow * depth)) {
+                        let image = &x[line / g.oh * g.h * g.w * g.c..][..g.h * g.w * g.c];
+                        gather_row(&gather, image, line % g.oh, cells);
+                    }
                     let cells = Strided::new(cells, depth, true);
                     let dy = Strided::new(&dy[start * g.ow * g.o..], g.o, false);
                     product(depth, g.o, pixels, cells, dy, sum, g.o, start > part.start, Parallelism::None);
@@ -226,20 +208,6 @@ fn sum_of_parts<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
     });
 }
 
-/// Gathers lines of output pixels of a batch.
-fn gather_lines<T: Real>(gather: &Gather, g: &Geometry, x: &[T], lines: Range<usize>, cells: &mut [T]) {
-    let depth = g.depth();
-    vectorised(
-        #[inline(always)]
-        || {
-            for (line, cells) in lines.zip(cells.chunks_exact_mut(g.ow * depth)) {
-                let image = &x[line / g.oh * g.h * g.w * g.c..][..g.h * g.w * g.c];
-                gather.row(image, line % g.oh, &(0..depth), cells);
-            }
-        },
-    );
-}
-
 /// Writes images `y` `[n, h, w, c]`: for each part, the positions of its gather, as gathered rows of `x` times the
 /// part's weights `[depth, c]`, or with `add` adds them. The parts' positions together are all pixels of `y`.
 fn correlate<T: Real>(
@@ -253,55 +221,121 @@ fn correlate<T: Real>(
     if lines == 0 {
         return;
     }
-    let image = x.len() / (lines / h);
-    let depth = parts.iter().map(|(gather, _)| gather.depth()).max().unwrap_or(0).max(1);
-    // Small enough for the cache, but large enough that reading all weights for each tile does not dominate.
-    let cached = (lines * w * depth).div_ceil(TILE).max(2 * rayon::current_num_threads());
-    let tiles = cached.min(lines * w / TILE_PIXELS).max(rayon::current_num_threads());
-    let step = parts.iter().map(|(gather, _)| gather.y.step).max().unwrap_or(1);
-    let tile = lines.div_ceil(tiles).next_multiple_of(step);
-    y.par_chunks_mut(tile * w * c).enumerate().for_each(|(index, y)| {
-        let tile_lines = index * tile..index * tile + y.len() / (w * c);
-        // Nothing is added where no tap reaches.
-        for (gather, weights) in parts.iter().filter(|(gather, _)| !add || gather.depth() > 0) {
-            let (depth, across) = (gather.depth(), gather.x.count);
-            let mine = |line: &usize| line % h % gather.y.step == gather.y.first;
-            let positions = tile_lines.clone().filter(mine).count() * across;
+    // Nothing is added where no tap reaches.
+    for (gather, weights) in parts.iter().filter(|(gather, _)| !add || gather.depth() > 0) {
+        let positions = lines / h * gather.y.count * gather.x.count;
+        let to = Positions { gather, h, w, c, add };
+        if positions < TILE_PIXELS * 2 * rayon::current_num_threads() {
+            // Tasks of a few pixels each would all read all weights: the product divides these too.
+            to.at_once(x, *weights, y);
+        } else if weights.row == 1 {
+            with_rows(*weights, [gather.depth(), c], |weights| to.in_tiles(x, weights, y));
+        } else {
+            to.in_tiles(x, *weights, y);
+        }
+    }
+}
+
+/// Where rows of a product go: the positions of a gather in images `[n, h, w, c]`.
+#[derive(Clone, Copy)]
+struct Positions<'a> {
+    gather: &'a Gather,
+    h: usize,
+    w: usize,
+    c: usize,
+    add: bool,
+}
+
+impl Positions<'_> {
+    /// One gathered matrix and one product, both divided among the threads.
+    fn at_once<T: Real>(self, x: &[T], weights: Strided<T>, y: &mut [T]) {
+        let Positions { gather, h, w, c, add } = self;
+        let depth = gather.depth();
+        let across = gather.x.count;
+        let images = y.len() / (h * w * c);
+        let image = x.len() / images;
+        let positions = images * gather.y.count * across;
+        with_scratch(positions * (depth + c), |scratch: &mut [T]| {
+            let (cells, result) = scratch.split_at_mut(positions * depth);
+            cells.par_chunks_mut((across * depth).max(1)).enumerate().for_each(|(row, cells)| {
+                let image = &x[row / gather.y.count * image..][..image];
+                gather_row(gather, image, row % gather.y.count, cells);
+            });
+            let cells = Strided::new(&*cells, depth, false);
+            if self.is_all() {
+                return product(positions, c, depth, cells, weights, y, c, add, Parallelism::Rayon(0));
+            }
+            product(positions, c, depth, cells, weights, result, c, false, Parallelism::Rayon(0));
+            let result = &*result;
+            y.par_chunks_mut(w * c).enumerate().filter(|(line, _)| self.reaches(*line)).for_each(|(line, y)| {
+                let row = line / h * gather.y.count + line % h / gather.y.step;
+                self.scatter(&result[row * across * c..][..across * c], y);
+            });
+        });
+    }
+
+    /// Tiles that are gathered and multiplied at once, in the cache of their core.
+    fn in_tiles<T: Real>(self, x: &[T], weights: Strided<T>, y: &mut [T]) {
+        let Positions { gather, h, w, c, add } = self;
+        let (depth, across) = (gather.depth(), gather.x.count);
+        let lines = y.len() / (w * c);
+        let image = x.len() / (lines / h);
+        let threads = rayon::current_num_threads();
+        // Small enough for the cache, but large enough that reading all weights for each tile does not dominate.
+        let positions = lines / gather.y.step * across;
+        let cached = (positions * depth.max(1)).div_ceil(TILE).max(2 * threads);
+        let tiles = cached.min(positions / TILE_PIXELS).max(threads);
+        let tile = lines.div_ceil(tiles).next_multiple_of(gather.y.step);
+        y.par_chunks_mut(tile * w * c).enumerate().for_each(|(index, y)| {
+            let reached = (index * tile..index * tile + y.len() / (w * c)).filter(|&line| self.reaches(line));
+            let positions = reached.clone().count() * across;
             with_scratch(positions * (depth + c), |scratch: &mut [T]| {
                 let (cells, result) = scratch.split_at_mut(positions * depth);
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        let rows = cells.chunks_exact_mut((across * depth).max(1));
-                        for (line, cells) in tile_lines.clone().filter(mine).zip(rows) {
-                            gather.row(
-                                &x[line / h * image..][..image],
-                                line % h / gather.y.step,
-                                &(0..depth),
-                                cells,
-                            );
-                        }
-                    },
-                );
-                let cells = Strided::new(cells, depth, false);
-                if (gather.y.step, gather.x.step) == (1, 1) {
-                    return product(positions, c, depth, cells, *weights, y, c, add, Parallelism::None);
+                for (line, cells) in reached.clone().zip(cells.chunks_exact_mut((across * depth).max(1))) {
+                    let image = &x[line / h * image..][..image];
+                    gather_row(gather, image, line % h / gather.y.step, cells);
                 }
-                product(positions, c, depth, cells, *weights, result, c, false, Parallelism::None);
-                let mut pixels = result.chunks_exact(c);
-                for line in tile_lines.clone().filter(mine) {
-                    let y = &mut y[(line - tile_lines.start) * w * c..][..w * c];
-                    let places = y.chunks_exact_mut(c).skip(gather.x.first).step_by(gather.x.step);
-                    for (y, pixel) in places.zip(&mut pixels) {
-                        match add {
-                            true => y.iter_mut().zip(pixel).for_each(|(y, &pixel)| *y += pixel),
-                            false => y.copy_from_slice(pixel),
-                        }
-                    }
+                let cells = Strided::new(&*cells, depth, false);
+                if self.is_all() {
+                    return product(positions, c, depth, cells, weights, y, c, add, Parallelism::None);
+                }
+                product(positions, c, depth, cells, weights, result, c, false, Parallelism::None);
+                for (line, result) in reached.zip(result.chunks_exact(across * c)) {
+                    self.scatter(result, &mut y[(line - index * tile) * w * c..][..w * c]);
                 }
             });
+        });
+    }
+
+    /// Whether they are all pixels, in order.
+    fn is_all(&self) -> bool {
+        (self.gather.y.step, self.gather.x.step) == (1, 1)
+    }
+
+    /// Whether a line of the images holds some.
+    fn reaches(&self, line: usize) -> bool {
+        line % self.h % self.gather.y.step == self.gather.y.first
+    }
+
+    /// Writes a row of results into a line of an image.
+    fn scatter<T: Real>(&self, result: &[T], line: &mut [T]) {
+        let axis = &self.gather.x;
+        let pixels = line.chunks_exact_mut(self.c).skip(axis.first).step_by(axis.step);
+        for (y, result) in pixels.zip(result.chunks_exact(self.c)) {
+            match self.add {
+                true => y.iter_mut().zip(result).for_each(|(y, &result)| *y += result),
+                false => y.copy_from_slice(result),
+            }
         }
-    });
+    }
+}
+
+/// Gathers a row of positions of one image.
+fn gather_row<T: Real>(gather: &Gather, image: &[T], row: usize, cells: &mut [T]) {
+    vectorised(
+        #[inline(always)]
+        || gather.row(image, row, &(0..gather.depth()), cells),
+    );
 }
 
 #[cfg(test)]
