@@ -267,10 +267,12 @@ impl Positions<'_> {
             }
             product(positions, c, depth, cells, weights, result, c, false, Parallelism::Rayon(0));
             let result = &*result;
-            y.par_chunks_mut(w * c).enumerate().filter(|(line, _)| self.reaches(*line)).for_each(|(line, y)| {
-                let row = line / h * gather.y.count + line % h / gather.y.step;
-                self.scatter(&result[row * across * c..][..across * c], y);
-            });
+            y.par_chunks_mut(w * c).enumerate().filter(|(line, _)| self.reaches(*line)).for_each(
+                |(line, y)| {
+                    let row = line / h * gather.y.count + line % h / gather.y.step;
+                    self.scatter(&result[row * across * c..][..across * c], y);
+                },
+            );
         });
     }
 
