@@ -29,6 +29,7 @@ mod judge;
 pub mod knn;
 mod map;
 mod neighbours;
+mod newton;
 pub mod probe;
 pub mod sgd_probe;
 mod supervised;
@@ -48,7 +49,7 @@ pub use neighbours::{
 pub use probe::{Probe, ProbeResult};
 pub use sgd_probe::SgdProbe;
 pub use supervised::LabelledAlbums;
-pub use svm::{Svm, SvmLoss};
+pub use svm::{CostPath, Svm, SvmLoss, Trained};
 pub use table::FeatureTable;
 pub(crate) use table::unit;
 pub use voc::{ClassAp, MultiLabelled, Voc, VocResult, frequent};
