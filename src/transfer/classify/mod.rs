@@ -35,6 +35,7 @@ pub mod sgd_probe;
 mod supervised;
 pub mod svm;
 mod table;
+mod tsne;
 pub mod voc;
 
 pub use features::{Embedded, Features, colour_features, embed, features, precise_statistics};
@@ -42,7 +43,7 @@ pub use finetune::{Finetune, FinetuneResult};
 pub use handmade::handmade_features;
 pub use judge::KnnJudge;
 pub use knn::{Knn, KnnProtocol, Votes};
-pub use map::{principal, tsne};
+pub use map::principal;
 pub use neighbours::{
     Neighbour, Points, PurityCurves, chance, mean_similarity, nearest, purity, scores, share_a_label, worst,
 };
@@ -52,4 +53,5 @@ pub use supervised::LabelledAlbums;
 pub use svm::{CostPath, Svm, SvmLoss, Trained};
 pub use table::FeatureTable;
 pub(crate) use table::unit;
+pub use tsne::tsne;
 pub use voc::{ClassAp, MultiLabelled, Voc, VocResult, frequent};
