@@ -1,7 +1,7 @@
 //! Pieces of work by name: `conv:16,64,24,24,64,3,1,1` and the like.
 
 use super::workload::Workload;
-use super::{ops, step, views};
+use super::{judging, ops, step, views};
 use crate::engine::device::Device;
 use crate::engine::nn::Architecture;
 use crate::engine::ops::{
@@ -115,6 +115,19 @@ pub const KINDS: &[Kind] = &[
     kind("views", "WxH,size", "MoCo-v2's views of a WxH JPEG, decoded for each, on one thread", |_, s| {
         views::prepare(s[0], s[1], s[2])
     }),
+    kind(
+        "voc",
+        "classes,photos,width",
+        "VOC's protocol on features: 26 costs, 3 folds; on the host",
+        |_, s| judging::voc([s[0], s[1], s[2]]),
+    ),
+    kind("knn", "photos,width", "kNN of features among as many others", |device, s| {
+        judging::knn(device, [s[0], s[1]])
+    }),
+    kind("probe", "classes,photos,width", "linear probe of features, 100 epochs", |device, s| {
+        judging::probe(device, [s[0], s[1], s[2]])
+    }),
+    kind("tsne", "photos,width", "t-SNE of rows; on the host", |_, s| judging::plane([s[0], s[1]])),
 ];
 
 /// A row of the table.

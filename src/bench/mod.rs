@@ -3,6 +3,7 @@
 //!
 //! FLOPs are 2 for each multiply-add of a matrix product or convolution; other arithmetic is not counted.
 
+mod judging;
 mod kinds;
 mod measured;
 mod ops;

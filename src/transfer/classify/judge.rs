@@ -25,8 +25,9 @@ pub struct KnnJudge {
 }
 
 impl KnnJudge {
-    fn score(&self, train: &Features, test: &Features) -> Result<Score> {
-        let Votes { predicted, top1, balanced, error, .. } = self.protocol.votes(&self.knn, train, test)?;
+    fn score(&self, device: &Device, train: &Features, test: &Features) -> Result<Score> {
+        let Votes { predicted, top1, balanced, error, .. } =
+            self.protocol.votes(&self.knn, device, train, test)?;
         Ok(Score { top1, balanced, photos: predicted.len(), error })
     }
 }
@@ -42,7 +43,7 @@ impl Judge for KnnJudge {
 
     fn judge(&self, net: &ResNet, device: &Device) -> Result<Score> {
         let of = |album| features(net, album, &self.views, device);
-        self.score(&of(&self.train)?, &of(&self.test)?)
+        self.score(device, &of(&self.train)?, &of(&self.test)?)
     }
 
     fn untrained(&self, net: &ResNet, device: &Device) -> Result<Score> {
@@ -55,6 +56,6 @@ impl Judge for KnnJudge {
     }
 
     fn colour(&self) -> Result<Score> {
-        self.score(&colour_features(&self.train)?, &colour_features(&self.test)?)
+        self.score(&Device::cpu(), &colour_features(&self.train)?, &colour_features(&self.test)?)
     }
 }

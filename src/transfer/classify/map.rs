@@ -1,4 +1,4 @@
-//! Photos on a plane: principal components, and t-SNE from them.
+//! Photos on a plane: principal components.
 
 use crate::engine::ops::matmul::twin::matmul;
 use crate::rng::KeyedRng;
@@ -75,33 +75,6 @@ fn orthonormalize(rows: &mut [f32], width: usize) {
         let scale = if norm > 1e-6 * start { (1.0 / norm.max(1e-30)) as f32 } else { 0.0 };
         row.iter_mut().for_each(|r| *r *= scale);
     }
-}
-
-/// t-SNE on a plane of rows `[N, width]`, `[N, 2]`, from their first two columns, so that the same rows give the same
-/// picture. `None` for fewer than ten rows, or rows that are all the same.
-///
-/// # Source
-/// van der Maaten and Hinton, "Visualizing data using t-SNE", 2008, perplexity 30 or a third of the rows; Barnes and Hut's
-/// approximation by the crate `bhtsne`.
-pub fn tsne(values: &[f32], width: usize) -> Option<Vec<f32>> {
-    let rows: Vec<&[f32]> = values.chunks(width.max(1)).collect();
-    let spread = rows.iter().skip(1).any(|row| row != &rows[0]);
-    if rows.len() < 10 || width < 2 || !spread || !values.iter().all(|v| v.is_finite()) {
-        return None;
-    }
-    let std = (rows.iter().map(|row| row[0] * row[0]).sum::<f32>() / rows.len() as f32).sqrt().max(1e-12);
-    let start: Vec<f32> = rows.iter().flat_map(|row| [row[0], row[1]].map(|v| 1e-4 * v / std)).collect();
-    let distance =
-        |a: &&[f32], b: &&[f32]| a.iter().zip(*b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
-    let perplexity = 30f32.min(((rows.len() - 1) / 3 - 1) as f32);
-    // ORDER: sums of several threads come in another order each time.
-    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().ok()?;
-    let plane = one.install(|| {
-        let mut net = bhtsne::tSNE::<f32, &[f32]>::new(&rows);
-        net.perplexity(perplexity).initial_embedding(start).barnes_hut(0.5, distance);
-        net.embedding()
-    });
-    plane.iter().all(|v| v.is_finite()).then_some(plane)
 }
 
 #[cfg(test)]

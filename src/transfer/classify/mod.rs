@@ -29,11 +29,13 @@ mod judge;
 pub mod knn;
 mod map;
 mod neighbours;
+mod newton;
 pub mod probe;
 pub mod sgd_probe;
 mod supervised;
 pub mod svm;
 mod table;
+mod tsne;
 pub mod voc;
 
 pub use features::{Embedded, Features, colour_features, embed, features, precise_statistics};
@@ -41,14 +43,15 @@ pub use finetune::{Finetune, FinetuneResult};
 pub use handmade::handmade_features;
 pub use judge::KnnJudge;
 pub use knn::{Knn, KnnProtocol, Votes};
-pub use map::{principal, tsne};
+pub use map::principal;
 pub use neighbours::{
     Neighbour, Points, PurityCurves, chance, mean_similarity, nearest, purity, scores, share_a_label, worst,
 };
 pub use probe::{Probe, ProbeResult};
 pub use sgd_probe::SgdProbe;
 pub use supervised::LabelledAlbums;
-pub use svm::{Svm, SvmLoss};
+pub use svm::{CostPath, Svm, SvmLoss, Trained};
 pub use table::FeatureTable;
 pub(crate) use table::unit;
+pub use tsne::tsne;
 pub use voc::{ClassAp, MultiLabelled, Voc, VocResult, frequent};

@@ -25,6 +25,9 @@ pub struct Neighbour {
     pub similarity: f32,
 }
 
+/// Similarities computed at a time.
+const AT_ONCE: usize = 1 << 22;
+
 /// Cosines of one query with every key of another photo, with the keys' rows.
 ///
 /// # Source
@@ -33,19 +36,32 @@ pub fn scores(query: usize, queries: &Points, keys: &Points) -> Vec<(usize, f32)
     let q = &queries.values[query * queries.width..][..queries.width];
     let mut cosines = vec![0.0; keys.photos.len()];
     matmul(false, true, 1, cosines.len(), keys.width, q, keys.values, None, &mut cosines);
-    let others = cosines.into_iter().enumerate();
-    others.filter(|&(key, _)| keys.photos[key] != queries.photos[query]).collect()
+    of_others(queries.photos[query], &cosines, keys)
+}
+
+/// Those of the cosines with all keys that are of another photo, with the keys' rows.
+fn of_others(photo: usize, cosines: &[f32], keys: &Points) -> Vec<(usize, f32)> {
+    let all = cosines.iter().copied().enumerate();
+    all.filter(|&(key, _)| keys.photos[key] != photo).collect()
 }
 
 /// The `k` nearest keys of every query, nearest first, keys of the query's own photo left out; all if there are
 /// fewer. Of equally near keys the first row is nearer.
 pub fn nearest(queries: &Points, keys: &Points, k: usize) -> Vec<Vec<Neighbour>> {
-    let of_one = |query| {
-        let (rows, cosines): (Vec<usize>, Vec<f32>) = scores(query, queries, keys).into_iter().unzip();
-        let best = largest(&cosines, k).into_iter();
-        best.map(|(similarity, i)| Neighbour { key: rows[i], similarity }).collect()
+    let (count, width) = (keys.photos.len(), keys.width);
+    let rows = (AT_ONCE / count.max(1)).max(1);
+    let of_part = |(photos, values): (&[usize], &[f32])| {
+        let mut cosines = vec![0.0; photos.len() * count];
+        matmul(false, true, photos.len(), count, width, values, keys.values, None, &mut cosines);
+        let of_one = |(row, &photo): (usize, &usize)| {
+            let others = of_others(photo, &cosines[row * count..][..count], keys);
+            let (rows, cosines): (Vec<usize>, Vec<f32>) = others.into_iter().unzip();
+            let best = largest(&cosines, k).into_iter();
+            best.map(|(similarity, i)| Neighbour { key: rows[i], similarity }).collect()
+        };
+        photos.par_iter().enumerate().map(of_one).collect::<Vec<Vec<Neighbour>>>()
     };
-    (0..queries.photos.len()).into_par_iter().map(of_one).collect()
+    queries.photos.chunks(rows).zip(queries.values.chunks(rows * width)).flat_map(of_part).collect()
 }
 
 /// Purity of neighbourhoods: `purity[k - 1]` is the share of the k nearest keys that share a label with their query,

@@ -1,7 +1,8 @@
-//! A linear support vector machine by dual coordinate descent.
+//! A linear support vector machine, and one machine by dual coordinate descent.
 
 use super::features::finite;
 use crate::engine::device::vector::vectorised;
+use crate::engine::ops::matmul::twin::matmul;
 use crate::error::{Error, Result};
 use crate::rng::KeyedRng;
 use serde::{Deserialize, Serialize};
@@ -21,22 +22,20 @@ pub enum SvmLoss {
 /// `min over w of |w|^2 / 2 + sum_i cost_i loss(y_i w . x_i)`, where `cost_i` is the cost C, times `positive_weight`
 /// for positives.
 ///
-/// The defaults are LIBLINEAR's stopping rule and loss as the VOC 2007 protocol sets them.
-///
-/// # Source
-/// Hsieh, Chang, Lin, Keerthi and Sundararajan, "A dual coordinate descent method for large-scale linear SVM", 2008,
-/// Algorithm 3 (with shrinking).
+/// The default loss is that of the VOC 2007 protocol. [`Svm::fit`] trains one machine, whatever its loss, by coordinate
+/// descent; [`Svm::fit_paths`] many, those of the squared hinge by Newton's method. Both find the one optimum that there is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Svm {
     /// What a violated margin costs.
     pub loss: SvmLoss,
     /// Positives count this many times as much as negatives.
     pub positive_weight: f64,
-    /// Training ends when the projected gradient of the dual varies by less over the images.
+    /// Coordinate descent ends when the projected gradient of the dual varies by less over the images (LIBLINEAR's rule);
+    /// Newton's method when the weights are sure to differ from the optimum's by less, relative to their norm.
     pub tolerance: f64,
-    /// It also ends after so many passes over the images.
+    /// Training also ends after so many passes over the images.
     pub max_passes: usize,
-    /// Seed of the order of images in each pass.
+    /// Seed of the order of images in each pass of coordinate descent.
     pub seed: u64,
 }
 
@@ -49,8 +48,8 @@ impl Default for Svm {
 /// Features of images as a machine takes them: each divided by its 2-norm, a 1 appended.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    values: Vec<f64>,
-    width: usize,
+    pub(super) values: Vec<f64>,
+    pub(super) width: usize,
 }
 
 impl Rows {
@@ -72,6 +71,14 @@ impl Rows {
             values.push(1.0);
         }
         Ok(Rows { values, width: width + 1 })
+    }
+
+    /// `w . x` of every image for each of some machines, `[machines, N]`, from their weights `[machines, width]`.
+    pub fn scores(&self, w: &[f64]) -> Vec<f64> {
+        let (machines, images) = (w.len() / self.width, self.values.len() / self.width);
+        let mut scores = vec![0.0; machines * images];
+        matmul(false, true, machines, images, self.width, w, &self.values, None, &mut scores);
+        scores
     }
 
     fn row(&self, image: usize) -> &[f64] {
@@ -98,11 +105,37 @@ impl Fit {
     }
 }
 
+/// Machines to train on the same images, one for each cost; see [`Svm::fit_paths`].
+#[derive(Clone, Debug)]
+pub struct CostPath {
+    /// 1 for positives, -1 for negatives, 0 for images that no machine of the path is trained on, `[N]`.
+    pub signs: Vec<i8>,
+    /// The costs, ascending: a machine starts where the one before it has ended.
+    pub costs: Vec<f64>,
+}
+
+/// A machine of [`Svm::fit_paths`].
+#[derive(Clone, Copy, Debug)]
+pub struct Trained<'a> {
+    /// Number of its path.
+    pub path: usize,
+    /// Number of its cost in the path.
+    pub cost: usize,
+    /// Weight of each feature, the bias last.
+    pub w: &'a [f64],
+    /// `w . x` for every image, also those that it was not trained on, `[N]`.
+    pub scores: &'a [f64],
+}
+
 impl Svm {
-    /// Trains on some of the images.
+    /// Trains on some of the images by dual coordinate descent.
     ///
     /// `images` are rows of `rows`, `positive` says which are of the class, in the same order; `start` may give the
     /// dual variables of a fit to the same images at a cost that is not larger. Deterministic by the seed.
+    ///
+    /// # Source
+    /// Hsieh, Chang, Lin, Keerthi and Sundararajan, "A dual coordinate descent method for large-scale linear SVM", 2008,
+    /// Algorithm 3 (with shrinking).
     pub fn fit(
         &self,
         rows: &Rows,
@@ -183,7 +216,7 @@ impl Svm {
 
 /// `a . b`, in eight sums side by side.
 #[inline(always)]
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let (a8, a_rest) = a.as_chunks::<8>();
     let (b8, b_rest) = b.as_chunks::<8>();
     let mut sums = [0.0; 8];
@@ -198,7 +231,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// `w += factor x`.
 #[inline(always)]
-fn add_scaled(w: &mut [f64], factor: f64, x: &[f64]) {
+pub(super) fn add_scaled(w: &mut [f64], factor: f64, x: &[f64]) {
     for (w, x) in w.iter_mut().zip(x) {
         *w += factor * x;
     }

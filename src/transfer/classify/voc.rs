@@ -1,12 +1,12 @@
 //! Multi-label classification of frozen features after the VOC 2007 protocol.
 
-use super::svm::{Rows, Svm};
+use super::svm::{CostPath, Rows, Svm, Trained};
 use crate::error::{Error, Result};
 use crate::photos::Photos;
 use crate::rng::KeyedRng;
 use crate::transfer::metrics::ap::{ApKind, average_precision, mean_of_known};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Features of images with any number of classes each.
@@ -148,17 +148,37 @@ impl Voc {
         let test_rows = Rows::normalized(test.features, width)?;
         let done = AtomicUsize::new(0);
         let tick = || watch(done.fetch_add(1, Ordering::Relaxed) + 1);
+        let labels: Vec<Vec<i8>> = (0..train.classes).map(|class| train.column(class)).collect();
+        let cross_validated = self.cross_validate(&rows, &labels, &tick)?;
+        let chosen = |ap: &Vec<Option<f64>>| self.best(ap).map_or(COST_OF_THE_RARE, |(cost, _)| cost);
+        let paths = labels.iter().zip(&cross_validated).map(|(labels, ap)| {
+            let signs = labels.iter().map(|&label| sign(label)).collect();
+            CostPath { signs, costs: vec![chosen(ap)] }
+        });
+        let paths: Vec<CostPath> = paths.collect();
+        let machines = Mutex::new(vec![0.0; train.classes * (width + 1)]);
+        self.svm.fit_paths(&rows, &paths, &|machine: Trained| {
+            let mut all = machines.lock().expect("no thread panics with it");
+            all[machine.path * (width + 1)..][..width + 1].copy_from_slice(machine.w);
+            tick();
+            Ok(())
+        })?;
+        let scores = test_rows.scores(&machines.into_inner().expect("no thread panics with it"));
         let classes = (0..train.classes)
-            .into_par_iter()
             .map(|class| {
-                let labels = train.column(class);
-                let folds = (0..self.folds)
-                    .into_par_iter()
-                    .map(|fold| self.judge_fold(&rows, &labels, class, fold, &tick))
-                    .collect::<Result<Vec<_>>>()?;
-                let found = self.judge_class(&rows, &test_rows, &labels, &test.column(class), &folds);
-                tick();
-                found
+                let (labels, test_labels) = (&labels[class], test.column(class));
+                let scores = &scores[class * test_count..][..test_count];
+                let test_positives = test_labels.iter().filter(|l| **l == 1).count();
+                let judged = test_labels.iter().filter(|l| **l >= 0).count();
+                Ok(ClassAp {
+                    train_positives: labels.iter().filter(|l| **l == 1).count(),
+                    test_positives,
+                    cost: paths[class].costs[0],
+                    cross_validated: self.best(&cross_validated[class]).map(|(_, ap)| ap),
+                    area: average_precision(scores, &test_labels, ApKind::Area)?,
+                    eleven_point: average_precision(scores, &test_labels, ApKind::ElevenPoint)?,
+                    chance: test_positives as f64 / judged.max(1) as f64,
+                })
             })
             .collect::<Result<Vec<ClassAp>>>()?;
         let mean =
@@ -184,69 +204,58 @@ impl Voc {
         Ok(())
     }
 
-    /// Average precision in one fold for each cost; `None` where a part has no positive.
-    fn judge_fold(
+    /// Mean average precision over the folds, for each class and cost; `None` where no fold has positives in both its parts.
+    fn cross_validate(
         &self,
         rows: &Rows,
-        labels: &[i8],
-        class: usize,
-        fold: usize,
+        labels: &[Vec<i8>],
         tick: &(dyn Fn() + Sync),
-    ) -> Result<Vec<Option<f64>>> {
-        let fold_of = folds(labels, self.folds, self.seed, class as u64);
-        let part = |inside: bool| -> Vec<usize> {
-            (0..labels.len()).filter(|&i| labels[i] >= 0 && (fold_of[i] == fold) == inside).collect()
+    ) -> Result<Vec<Vec<Option<f64>>>> {
+        let of_class = |(class, labels): (usize, &Vec<i8>)| -> Vec<(CostPath, Vec<i8>)> {
+            let fold_of = folds(labels, self.folds, self.seed, class as u64);
+            let part = |fold: usize| {
+                let inside = |i: usize| fold_of[i] == fold;
+                let kept = (0..labels.len()).map(|i| if inside(i) { 0 } else { sign(labels[i]) });
+                let held = (0..labels.len()).map(|i| if inside(i) { labels[i] } else { -1 });
+                let (signs, held): (Vec<i8>, Vec<i8>) = kept.zip(held).unzip();
+                // Without a positive there is nothing to learn.
+                let costs = if signs.contains(&1) { self.costs.clone() } else { Vec::new() };
+                (CostPath { signs, costs }, held)
+            };
+            (0..self.folds).map(part).collect()
         };
-        let (held, kept) = (part(true), part(false));
-        let positive: Vec<bool> = kept.iter().map(|&i| labels[i] == 1).collect();
-        let held_labels: Vec<i8> = held.iter().map(|&i| labels[i]).collect();
-        let mut start: Option<Vec<f64>> = None;
-        let judge = |&cost: &f64| {
+        let (paths, held): (Vec<CostPath>, Vec<Vec<i8>>) =
+            labels.iter().enumerate().flat_map(of_class).unzip();
+        let found = Mutex::new(vec![vec![None; self.costs.len()]; paths.len()]);
+        self.svm.fit_paths(rows, &paths, &|machine: Trained| {
+            let ap = average_precision(machine.scores, &held[machine.path], ApKind::Sum)?;
+            found.lock().expect("no thread panics with it")[machine.path][machine.cost] = ap;
             tick();
-            if !positive.contains(&true) {
-                return Ok(None);
-            }
-            let fit = self.svm.fit(rows, &kept, &positive, cost, start.as_deref());
-            let scores = fit.scores(rows, &held);
-            start = Some(fit.alpha);
-            average_precision(&scores, &held_labels, ApKind::Sum)
+            Ok(())
+        })?;
+        paths.iter().filter(|p| p.costs.is_empty()).flat_map(|_| &self.costs).for_each(|_| tick());
+        let found = found.into_inner().expect("no thread panics with it");
+        let mean = |folds: &[Vec<Option<f64>>], k: usize| {
+            let known: Vec<Option<f64>> = folds.iter().map(|fold| fold[k]).collect();
+            known.iter().any(Option::is_some).then(|| mean_of_known(&known))
         };
-        self.costs.iter().map(judge).collect()
+        let of_class = |folds: &[Vec<Option<f64>>]| (0..self.costs.len()).map(|k| mean(folds, k)).collect();
+        Ok(found.chunks(self.folds).map(of_class).collect())
     }
 
-    fn judge_class(
-        &self,
-        rows: &Rows,
-        test_rows: &Rows,
-        labels: &[i8],
-        test_labels: &[i8],
-        folds: &[Vec<Option<f64>>],
-    ) -> Result<ClassAp> {
-        let mut best: Option<(f64, f64)> = None; // cost and its average precision
-        for (k, &cost) in self.costs.iter().enumerate() {
-            let known: Vec<Option<f64>> = folds.iter().map(|fold| fold[k]).collect();
-            let ap = mean_of_known(&known);
-            if known.iter().any(Option::is_some) && best.is_none_or(|(_, so_far)| ap > so_far) {
-                best = Some((cost, ap));
-            }
-        }
-        let cost = best.map_or(COST_OF_THE_RARE, |(cost, _)| cost);
-        let images: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] >= 0).collect();
-        let positive: Vec<bool> = images.iter().map(|&i| labels[i] == 1).collect();
-        let fit = self.svm.fit(rows, &images, &positive, cost, None);
-        let everything: Vec<usize> = (0..test_labels.len()).collect();
-        let scores = fit.scores(test_rows, &everything);
-        let test_positives = test_labels.iter().filter(|l| **l == 1).count();
-        let judged = test_labels.iter().filter(|l| **l >= 0).count();
-        Ok(ClassAp {
-            train_positives: positive.iter().filter(|p| **p).count(),
-            test_positives,
-            cost,
-            cross_validated: best.map(|(_, ap)| ap),
-            area: average_precision(&scores, test_labels, ApKind::Area)?,
-            eleven_point: average_precision(&scores, test_labels, ApKind::ElevenPoint)?,
-            chance: test_positives as f64 / judged.max(1) as f64,
-        })
+    /// The cost with the highest average precision, of equals the first, with it.
+    fn best(&self, ap: &[Option<f64>]) -> Option<(f64, f64)> {
+        let known = self.costs.iter().zip(ap).filter_map(|(&cost, ap)| Some((cost, (*ap)?)));
+        known.reduce(|best, next| if next.1 > best.1 { next } else { best })
+    }
+}
+
+/// The side of an image on which a machine is trained; 0 if it is left out.
+fn sign(label: i8) -> i8 {
+    match label {
+        1 => 1,
+        0 => -1,
+        _ => 0,
     }
 }
 

@@ -65,6 +65,10 @@ fn every_kind_runs_and_counts_its_work() {
         ("top_k:3,9,2", 0),
         ("sgd:100", 0),
         ("ema:100", 0),
+        ("voc:2,30,5", 0),
+        ("knn:30,5", 30 * 30 * 5),
+        ("probe:3,30,5", 0),
+        ("tsne:30,5", 0),
     ] {
         let mut workload = Name::parse(text).expect(text).prepare(&device).expect(text);
         workload.run().expect(text);
