@@ -32,7 +32,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         knn.check(protocol.voters(albums.train.photos().len(), albums.test.photos().len()))?;
         Ok(albums)
     })?;
-    let judge = |[train, test]: [Features; 2]| protocol.votes(&knn, &train, &test);
+    let device = &judging.opened.device;
+    let judge = |[train, test]: [Features; 2]| protocol.votes(&knn, device, &train, &test);
     let votes = judge(judging.features(&judging.opened.encoder.backbone)?)?;
     let mut floors = Vec::new();
     if args.floor {

@@ -80,7 +80,7 @@ pub fn normalize_image(case: &GoldenCase, _: &Device) -> Result<Outputs> {
     Ok(Outputs::from([("out.x".into(), planes)]))
 }
 
-pub fn knn_classifier(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+pub fn knn_classifier(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let set = |name: &str| {
         let array = case.array(&format!("in.{name}"));
         let labels = &case.array(&format!("in.{name}_labels")).values;
@@ -89,7 +89,8 @@ pub fn knn_classifier(case: &GoldenCase, _: &Device) -> Result<Outputs> {
             labels: labels.iter().map(|&l| l as usize).collect(),
         }
     };
-    let knn = Knn { k: case.whole("k"), tau: case.number("tau") }.classify(&set("train"), &set("test"))?;
+    let knn = Knn { k: case.whole("k"), tau: case.number("tau") };
+    let knn = knn.classify(device, &set("train"), &set("test"))?;
     Ok(Outputs::from([
         ("out.votes".into(), knn.votes.iter().map(|&v| f64::from(v)).collect()),
         ("out.predicted".into(), knn.predicted.iter().map(|&p| p as f64).collect()),

@@ -25,8 +25,9 @@ pub struct KnnJudge {
 }
 
 impl KnnJudge {
-    fn score(&self, train: &Features, test: &Features) -> Result<Score> {
-        let Votes { predicted, top1, balanced, error, .. } = self.protocol.votes(&self.knn, train, test)?;
+    fn score(&self, device: &Device, train: &Features, test: &Features) -> Result<Score> {
+        let votes = self.protocol.votes(&self.knn, device, train, test)?;
+        let Votes { predicted, top1, balanced, error, .. } = votes;
         Ok(Score { top1, balanced, photos: predicted.len(), error })
     }
 }
@@ -42,7 +43,7 @@ impl Judge for KnnJudge {
 
     fn judge(&self, net: &ResNet, device: &Device) -> Result<Score> {
         let of = |album| features(net, album, &self.views, device);
-        self.score(&of(&self.train)?, &of(&self.test)?)
+        self.score(device, &of(&self.train)?, &of(&self.test)?)
     }
 
     fn untrained(&self, net: &ResNet, device: &Device) -> Result<Score> {
@@ -54,7 +55,11 @@ impl Judge for KnnJudge {
         score
     }
 
-    fn colour(&self) -> Result<Score> {
-        self.score(&colour_features(&self.train)?, &colour_features(&self.test)?)
+    fn colour(&self, device: &Device) -> Result<Score> {
+        self.score(device, &colour_features(&self.train)?, &colour_features(&self.test)?)
     }
 }
+
+#[cfg(test)]
+#[path = "../../../tests/unit/transfer/classify/judge.rs"]
+mod tests;

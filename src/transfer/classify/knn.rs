@@ -1,13 +1,12 @@
 //! Weighted nearest-neighbour classification of frozen features.
 
 use super::features::{Features, common_width, finite};
+use super::neighbours::{Neighbour, largest_products};
 use super::table::unit;
-use crate::engine::ops::matmul::twin::matmul;
-use crate::engine::ops::top_k::largest;
+use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::transfer::metrics::accuracy::arg_max;
 use crate::transfer::metrics::{accuracy, balanced_accuracy, standard_error};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Constants of the classifier; the defaults are k = 20, tau = 0.07.
@@ -62,10 +61,10 @@ impl KnnProtocol {
     ///
     /// # Errors
     /// As [`Knn::classify`].
-    pub fn votes(self, knn: &Knn, train: &Features, test: &Features) -> Result<Votes> {
+    pub fn votes(self, knn: &Knn, device: &Device, train: &Features, test: &Features) -> Result<Votes> {
         match self {
-            KnnProtocol::Test => knn.classify(train, test),
-            KnnProtocol::LeaveOneOut => knn.leave_one_out(&train.and(test)),
+            KnnProtocol::Test => knn.classify(device, train, test),
+            KnnProtocol::LeaveOneOut => knn.leave_one_out(device, &train.and(test)),
         }
     }
 
@@ -93,62 +92,57 @@ pub struct Votes {
     pub error: f64,
 }
 
-/// Similarities computed at a time.
-const AT_ONCE: usize = 1 << 22;
-
 impl Knn {
-    /// Classifies each test image by its `k` most similar training images.
+    /// Classifies each test image by its `k` most similar training images, which are found on `device`.
     ///
     /// `votes[c] = sum over the neighbours i of class c of exp(cos_i / tau)`, divided by the sum over all classes.
     /// Features are normalised here; of equally similar images the first is nearer.
     ///
     /// # Errors
     /// [`Error::Input`] if the sets do not fit together, or k is 0 or above the number of training images;
-    /// [`Error::Run`] if a feature is not finite.
+    /// [`Error::Run`] if a feature is not finite; the device's.
     /// # Source
     /// Wu et al. 2018, Section 3.4.
-    pub fn classify(&self, train: &Features, test: &Features) -> Result<Votes> {
+    pub fn classify(&self, device: &Device, train: &Features, test: &Features) -> Result<Votes> {
         let width = common_width(train, test)?;
         self.check(train.labels.len())?;
         let [keys, queries] = [normalized(&train.values, width)?, normalized(&test.values, width)?];
-        Ok(self.among(&keys, &train.labels, &queries, &test.labels, false))
+        self.among(device, [&keys, &queries], &train.labels, &test.labels, false)
     }
 
     /// Classifies each image by its `k` most similar *other* images: leave-one-out, for sets too small to be split.
     ///
     /// # Errors
     /// As [`Knn::classify`]; k is at most the number of other images.
-    pub fn leave_one_out(&self, all: &Features) -> Result<Votes> {
+    pub fn leave_one_out(&self, device: &Device, all: &Features) -> Result<Votes> {
         let width = all.width()?;
         self.check(all.labels.len() - 1)?;
         let rows = normalized(&all.values, width)?;
-        Ok(self.among(&rows, &all.labels, &rows, &all.labels, true))
+        self.among(device, [&rows; 2], &all.labels, &all.labels, true)
     }
 
     /// Votes of unit rows `keys` on unit rows `queries`. Where both are the `same` images, none votes on itself.
-    fn among(&self, keys: &[f32], known: &[usize], queries: &[f32], labels: &[usize], same: bool) -> Votes {
-        let (count, width) = (known.len(), keys.len() / known.len());
+    fn among(
+        &self,
+        device: &Device,
+        [keys, queries]: [&[f32]; 2],
+        known: &[usize],
+        labels: &[usize],
+        same: bool,
+    ) -> Result<Votes> {
         let classes = known.iter().chain(labels).max().map_or(0, |label| label + 1);
         let mut votes = vec![0.0; labels.len() * classes];
-        let rows = (AT_ONCE / count).max(1);
-        let mut cosines = vec![0.0; rows * count];
-        let parts = queries.chunks(rows * width).zip(votes.chunks_mut(rows * classes));
-        for (part, (queries, votes)) in parts.enumerate() {
-            let many = queries.len() / width;
-            let cosines = &mut cosines[..many * count];
-            matmul(false, true, many, count, width, queries, keys, None, cosines);
-            let pairs = cosines.par_chunks_mut(count).zip(votes.par_chunks_mut(classes));
-            pairs.enumerate().for_each(|(row, (cosines, votes))| {
-                if same {
-                    cosines[part * rows + row] = f32::NEG_INFINITY;
-                }
-                self.vote(cosines, known, votes);
-            });
+        let width = keys.len() / known.len();
+        let mut near = largest_products(device, queries, keys, width, self.k + usize::from(same))?;
+        for (row, (near, votes)) in near.iter_mut().zip(votes.chunks_mut(classes)).enumerate() {
+            near.retain(|n| !same || n.key != row);
+            near.truncate(self.k);
+            self.vote(near, known, votes);
         }
         let predicted: Vec<usize> = votes.chunks(classes).map(arg_max).collect();
         let top1 = accuracy(&predicted, labels);
         let (balanced, error) = (balanced_accuracy(&predicted, labels), standard_error(top1, labels.len()));
-        Votes { votes, predicted, top1, balanced, error }
+        Ok(Votes { votes, predicted, top1, balanced, error })
     }
 
     /// Refuses constants that cannot classify among `count` training images.
@@ -170,14 +164,11 @@ impl Knn {
         Ok(())
     }
 
-    fn vote(&self, cosines: &[f32], labels: &[usize], votes: &mut [f32]) {
-        let nearest = largest(cosines, self.k);
+    fn vote(&self, near: &[Neighbour], labels: &[usize], votes: &mut [f32]) {
         // Relative to the nearest, so that no weight overflows; the division below cancels it.
-        let weights = nearest.iter().map(|(cos, _)| (f64::from(cos - nearest[0].0) / self.tau).exp());
+        let weight = |n: &Neighbour| (f64::from(n.similarity - near[0].similarity) / self.tau).exp();
         let mut sums = vec![0.0; votes.len()];
-        for ((_, i), weight) in nearest.iter().zip(weights) {
-            sums[labels[*i]] += weight;
-        }
+        near.iter().for_each(|n| sums[labels[n.key]] += weight(n));
         let total: f64 = sums.iter().sum();
         for (vote, sum) in votes.iter_mut().zip(sums) {
             *vote = (sum / total) as f32;

@@ -1,9 +1,13 @@
 //! Nearest keys of each query, and how many of them share a label with it.
 
-use crate::engine::ops::matmul::twin::matmul;
-use crate::engine::ops::top_k::largest;
+use crate::engine::device::Device;
+use crate::engine::ops::top_k::{MAX_COLUMNS, MAX_K, largest};
+use crate::engine::ops::{Matmul, TopK, run};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
 use rayon::prelude::*;
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// Unit embeddings of crops and the photos that they were cut from.
 #[derive(Clone, Copy, Debug)]
@@ -25,27 +29,81 @@ pub struct Neighbour {
     pub similarity: f32,
 }
 
-/// Cosines of one query with every key of another photo, with the keys' rows.
+/// Products that are made at a time.
+const AT_ONCE: usize = 1 << 22;
+
+/// The `k` keys with the largest products with each query, largest first, of equals the first; all if there are fewer. Products are
+/// made and compared on `device`; where `k` is more than [`TopK`] takes they are compared on the host.
 ///
+/// # Errors
+/// The device's.
+pub(super) fn largest_products(
+    device: &Device,
+    queries: &[f32],
+    keys: &[f32],
+    width: usize,
+    k: usize,
+) -> Result<Vec<Vec<Neighbour>>> {
+    let (count, rows) = (keys.len() / width.max(1), queries.len() / width.max(1));
+    let k = k.min(count);
+    if k == 0 {
+        return Ok(vec![Vec::new(); rows]);
+    }
+    let keys = Tensor::new(device, [count, width], keys)?;
+    let mut found = Vec::with_capacity(rows);
+    for queries in queries.chunks((AT_ONCE / count).max(1) * width) {
+        let queries = Tensor::new(device, [queries.len() / width, width], queries)?;
+        let products = run(&Matmul::NT, &[&queries, &keys])?.swap_remove(0); // [Q, K]
+        if k <= MAX_K && count <= MAX_COLUMNS {
+            let best = run(&TopK { k, labels: false }, &[&products])?; // values and places, [Q, k]
+            let read = Tensor::read(&[&best[0], &best[1]])?;
+            let of_one = |(values, places): (&[f64], &[f64])| {
+                let pairs = places.iter().zip(values);
+                pairs.map(|(&key, &v)| Neighbour { key: key as usize, similarity: v as f32 }).collect()
+            };
+            found.extend(read[0].chunks(k).zip(read[1].chunks(k)).map(of_one));
+        } else {
+            let of_one = |row: &[f32]| -> Vec<Neighbour> {
+                let best = largest(row, k).into_iter();
+                best.map(|(similarity, key)| Neighbour { key, similarity }).collect()
+            };
+            found.par_extend(products.to_vec()?.par_chunks(count).map(of_one));
+        }
+    }
+    Ok(found)
+}
+
+/// Cosines of one query with every key of another photo.
+///
+/// # Errors
+/// The device's.
 /// # Source
 /// MLS, Fig. 2: `g1 . Q_g`, `z1 . Q_z`; the query's own key is left out.
-pub fn scores(query: usize, queries: &Points, keys: &Points) -> Vec<(usize, f32)> {
-    let q = &queries.values[query * queries.width..][..queries.width];
-    let mut cosines = vec![0.0; keys.photos.len()];
-    matmul(false, true, 1, cosines.len(), keys.width, q, keys.values, None, &mut cosines);
-    let others = cosines.into_iter().enumerate();
-    others.filter(|&(key, _)| keys.photos[key] != queries.photos[query]).collect()
+pub fn scores(device: &Device, query: usize, queries: &Points, keys: &Points) -> Result<Vec<f32>> {
+    let q =
+        Tensor::new(device, [1, queries.width], &queries.values[query * queries.width..][..queries.width])?;
+    let all = Tensor::new(device, [keys.photos.len(), keys.width], keys.values)?;
+    let cosines = run(&Matmul::NT, &[&q, &all])?.swap_remove(0).to_vec()?;
+    let others = cosines.into_iter().zip(keys.photos);
+    Ok(others.filter(|(_, photo)| **photo != queries.photos[query]).map(|(cosine, _)| cosine).collect())
 }
 
 /// The `k` nearest keys of every query, nearest first, keys of the query's own photo left out; all if there are
 /// fewer. Of equally near keys the first row is nearer.
-pub fn nearest(queries: &Points, keys: &Points, k: usize) -> Vec<Vec<Neighbour>> {
-    let of_one = |query| {
-        let (rows, cosines): (Vec<usize>, Vec<f32>) = scores(query, queries, keys).into_iter().unzip();
-        let best = largest(&cosines, k).into_iter();
-        best.map(|(similarity, i)| Neighbour { key: rows[i], similarity }).collect()
-    };
-    (0..queries.photos.len()).into_par_iter().map(of_one).collect()
+///
+/// # Errors
+/// The device's.
+pub fn nearest(device: &Device, queries: &Points, keys: &Points, k: usize) -> Result<Vec<Vec<Neighbour>>> {
+    let mut own: HashMap<usize, usize> = HashMap::new();
+    keys.photos.iter().for_each(|&photo| *own.entry(photo).or_default() += 1);
+    let most = queries.photos.iter().filter_map(|photo| own.get(photo)).max().copied().unwrap_or(0);
+    let mut found =
+        largest_products(device, queries.values, keys.values, keys.width, k.saturating_add(most))?;
+    for (near, query) in found.iter_mut().zip(queries.photos) {
+        near.retain(|n| keys.photos[n.key] != *query);
+        near.truncate(k);
+    }
+    Ok(found)
 }
 
 /// Purity of neighbourhoods: `purity[k - 1]` is the share of the k nearest keys that share a label with their query,
