@@ -204,6 +204,20 @@ fn a_step_of_every_method_reads_back_once_and_little() {
     }
 }
 
+#[test]
+fn a_run_reads_back_once_a_step_beside_its_checkpoints() {
+    let folder = tempfile::tempdir().expect("folder");
+    let reads = |steps: usize| {
+        let config = config("mls", &["device=cpu", "method.queue=64", &format!("train.steps={steps}")]);
+        let trainer = Trainer::new(config, &folder.path().join(steps.to_string()), None).expect("trainer");
+        let device = trainer.device().clone();
+        device.start_trace();
+        trainer.run().expect("run");
+        device.take_trace().expect("trace").reads.len()
+    };
+    assert_eq!(reads(9) - reads(3), 6);
+}
+
 /// A bind group costs the host time when it is made, and memory while it is kept.
 #[test]
 fn a_step_on_a_gpu_gets_the_buffers_of_the_steps_before_and_makes_no_bind_groups_for_them() {

@@ -7,6 +7,7 @@ use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use rayon::prelude::*;
 use serde::Serialize;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 /// Unit embeddings of crops and the photos that they were cut from.
@@ -31,6 +32,8 @@ pub struct Neighbour {
 
 /// Products that are made at a time.
 const AT_ONCE: usize = 1 << 22;
+/// Elements of keys that are on a device at a time: 256 MiB.
+const KEYS_AT_ONCE: usize = 1 << 26;
 
 /// The `k` keys with the largest products with each query, largest first, of equals the first; all if there are fewer. Products are
 /// made and compared on `device`; where `k` is more than [`TopK`] takes they are compared on the host.
@@ -44,33 +47,54 @@ pub(super) fn largest_products(
     width: usize,
     k: usize,
 ) -> Result<Vec<Vec<Neighbour>>> {
-    let (count, rows) = (keys.len() / width.max(1), queries.len() / width.max(1));
-    let k = k.min(count);
-    if k == 0 {
-        return Ok(vec![Vec::new(); rows]);
-    }
-    let keys = Tensor::new(device, [count, width], keys)?;
-    let mut found = Vec::with_capacity(rows);
-    for queries in queries.chunks((AT_ONCE / count).max(1) * width) {
-        let queries = Tensor::new(device, [queries.len() / width, width], queries)?;
-        let products = run(&Matmul::NT, &[&queries, &keys])?.swap_remove(0); // [Q, K]
-        if k <= MAX_K && count <= MAX_COLUMNS {
-            let best = run(&TopK { k, labels: false }, &[&products])?; // values and places, [Q, k]
-            let read = Tensor::read(&[&best[0], &best[1]])?;
-            let of_one = |(values, places): (&[f64], &[f64])| {
-                let pairs = places.iter().zip(values);
-                pairs.map(|(&key, &v)| Neighbour { key: key as usize, similarity: v as f32 }).collect()
-            };
-            found.extend(read[0].chunks(k).zip(read[1].chunks(k)).map(of_one));
-        } else {
-            let of_one = |row: &[f32]| -> Vec<Neighbour> {
-                let best = largest(row, k).into_iter();
-                best.map(|(similarity, key)| Neighbour { key, similarity }).collect()
-            };
-            found.par_extend(products.to_vec()?.par_chunks(count).map(of_one));
+    by_blocks(device, queries, keys, width, k, KEYS_AT_ONCE)
+}
+
+/// The same with so many elements of keys at a time.
+fn by_blocks(
+    device: &Device,
+    queries: &[f32],
+    keys: &[f32],
+    width: usize,
+    k: usize,
+    at_once: usize,
+) -> Result<Vec<Vec<Neighbour>>> {
+    let width = width.max(1);
+    let mut found = vec![Vec::new(); queries.len() / width];
+    let block = (at_once / width).max(1);
+    for (start, keys) in (0..).step_by(block).zip(keys.chunks(block * width)) {
+        let count = keys.len() / width;
+        let keys = Tensor::new(device, [count, width], keys)?;
+        let rows = (AT_ONCE / count).max(1);
+        for (queries, found) in queries.chunks(rows * width).zip(found.chunks_mut(rows)) {
+            let queries = Tensor::new(device, [found.len(), width], queries)?;
+            let products = run(&Matmul::NT, &[&queries, &keys])?.swap_remove(0); // [Q, K]
+            for (found, best) in found.iter_mut().zip(largest_of_rows(&products, k.min(count))?) {
+                let best =
+                    best.into_iter().map(|(similarity, key)| Neighbour { key: start + key, similarity });
+                found.extend(best);
+                // Stable: of equals that of the earlier block stays first.
+                found.sort_by(|a, b| b.similarity.partial_cmp(&a.similarity).unwrap_or(Ordering::Equal));
+                found.truncate(k);
+            }
         }
     }
     Ok(found)
+}
+
+/// The `k` largest of each row `[Q, K]` and their places, in the order of [`TopK`].
+fn largest_of_rows(products: &Tensor, k: usize) -> Result<Vec<Vec<(f32, usize)>>> {
+    let columns = products.shape()[1];
+    if k == 0 {
+        return Ok(vec![Vec::new(); products.shape()[0]]);
+    }
+    if k > MAX_K || columns > MAX_COLUMNS {
+        return Ok(products.to_vec()?.par_chunks(columns).map(|row| largest(row, k)).collect());
+    }
+    let best = run(&TopK { k, labels: false }, &[products])?; // values and places, [Q, k]
+    let read = Tensor::read(&[&best[0], &best[1]])?;
+    let rows = read[0].chunks(k).zip(read[1].chunks(k));
+    Ok(rows.map(|(v, at)| v.iter().zip(at).map(|(&v, &at)| (v as f32, at as usize)).collect()).collect())
 }
 
 /// Cosines of one query with every key of another photo.
@@ -80,10 +104,13 @@ pub(super) fn largest_products(
 /// # Source
 /// MLS, Fig. 2: `g1 . Q_g`, `z1 . Q_z`; the query's own key is left out.
 pub fn scores(device: &Device, query: usize, queries: &Points, keys: &Points) -> Result<Vec<f32>> {
-    let q =
-        Tensor::new(device, [1, queries.width], &queries.values[query * queries.width..][..queries.width])?;
-    let all = Tensor::new(device, [keys.photos.len(), keys.width], keys.values)?;
-    let cosines = run(&Matmul::NT, &[&q, &all])?.swap_remove(0).to_vec()?;
+    let width = queries.width;
+    let q = Tensor::new(device, [1, width], &queries.values[query * width..][..width])?;
+    let mut cosines = Vec::with_capacity(keys.photos.len());
+    for keys in keys.values.chunks((KEYS_AT_ONCE / width).max(1) * width) {
+        let keys = Tensor::new(device, [keys.len() / width, width], keys)?;
+        cosines.extend(run(&Matmul::NT, &[&q, &keys])?.swap_remove(0).to_vec()?);
+    }
     let others = cosines.into_iter().zip(keys.photos);
     Ok(others.filter(|(_, photo)| **photo != queries.photos[query]).map(|(cosine, _)| cosine).collect())
 }

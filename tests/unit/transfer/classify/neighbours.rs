@@ -106,3 +106,18 @@ fn a_gpu_finds_the_neighbours_that_the_cpu_finds_where_photos_have_several_keys(
         assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 }
+
+#[test]
+fn keys_in_blocks_give_the_neighbours_of_all_at_once_and_of_equals_the_first() {
+    let (q, mut k) = (rows(11, 5, 5), rows(40, 5, 6));
+    k.copy_within(0..5 * 12, 5 * 23); // keys 23 to 34 are keys 0 to 11 again
+    for count in [1, 6, 40, 50] {
+        let of = |at_once| by_blocks(&Device::cpu(), &q, &k, 5, count, at_once).expect("neighbours");
+        let whole = of(1000);
+        assert!(whole.iter().all(|near| near.len() == count.min(40)));
+        for at_once in [1, 35, 5 * 39] {
+            assert_eq!(of(at_once), whole, "{count} neighbours, blocks of {at_once}");
+        }
+    }
+    assert_eq!(by_blocks(&Device::cpu(), &q, &[], 5, 3, 35).expect("none"), vec![Vec::new(); 11]);
+}
