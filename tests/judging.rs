@@ -136,8 +136,8 @@ fn every_judge_and_the_features_by_a_gpu_are_those_by_the_cpu() {
     let checkpoint = checkpoint(folder.path());
     let photos = colour_folder(folder.path(), &[("red", RED), ("blue", BLUE)]);
     let list = colour_list(folder.path());
-    let json = folder.path().join("figures.json");
     let by = |device: &str, command: &str, more: &[&str]| {
+        let json = folder.path().join(format!("{command}.json"));
         let args = [command, "--checkpoint", name(&checkpoint), "--device", device, "--json", name(&json)];
         judged(&[&args[..], more].concat(), &json).1
     };
