@@ -129,6 +129,43 @@ fn single_label_judges_report_and_write_their_protocol_seeds_and_figures() {
     assert_eq!(again["results"]["top1"], 1.0, "{again}");
 }
 
+/// Figures and features of a command by both devices.
+#[test]
+fn every_judge_and_the_features_by_a_gpu_are_those_by_the_cpu() {
+    let folder = tempfile::tempdir().expect("folder");
+    let checkpoint = checkpoint(folder.path());
+    let photos = colour_folder(folder.path(), &[("red", RED), ("blue", BLUE)]);
+    let list = colour_list(folder.path());
+    let by = |device: &str, command: &str, more: &[&str]| {
+        let json = folder.path().join(format!("{command}.json"));
+        let args = [command, "--checkpoint", name(&checkpoint), "--device", device, "--json", name(&json)];
+        judged(&[&args[..], more].concat(), &json).1
+    };
+    for (command, figure, more) in [
+        ("knn", "top1", &["--labelled", name(&photos), "--k", "3"][..]),
+        ("probe", "top1", &["--labelled", name(&photos), "--epochs", "3"]),
+        ("voc", "map_area", &["--labelled", name(&list), "--costs", "0.1"]),
+    ] {
+        let [cpu, gpu] = ["cpu", "gpu"].map(|device| by(device, command, more));
+        let [expected, found] = [&cpu, &gpu].map(|all| all["results"][figure].as_f64().expect("a figure"));
+        assert!((expected - found).abs() < 1e-6, "{command}: {expected} and {found}");
+        assert_ne!(cpu["encoder"]["device"], gpu["encoder"]["device"]);
+    }
+    let features = |device: &str| -> Vec<f64> {
+        let out = folder.path().join(format!("{device}.csv"));
+        let args = ["embed", name(&photos), "--checkpoint", name(&checkpoint), "--device", device, "--out"];
+        let output = vista(&[&args[..], &[name(&out)]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let table = std::fs::read_to_string(out).expect("a table");
+        let cells = table.lines().skip(1).flat_map(|line| line.split(',').skip(1));
+        cells.map(|cell| cell.parse().expect("a number")).collect()
+    };
+    let (cpu, gpu) = (features("cpu"), features("gpu"));
+    assert!(cpu.len() == gpu.len() && cpu.len() > 1000);
+    let off = cpu.iter().zip(&gpu).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(off < 1e-4, "features are {off} apart");
+}
+
 #[test]
 fn multi_label_figures_come_with_their_floors_and_restrict_to_the_classes_asked_for() {
     let folder = tempfile::tempdir().expect("folder");

@@ -143,3 +143,26 @@ fn a_run_whose_photos_are_gone_has_a_page_without_them_and_no_run_is_one_clear_l
         assert!(said.contains("no run here") && said.contains("vista pretrain"), "{said}");
     }
 }
+
+#[test]
+fn photos_of_a_report_by_a_gpu_are_those_by_the_cpu() {
+    let folder = tempfile::tempdir().expect("folder");
+    let run = folder.path().join("run");
+    pretrain(&run, &["--device", "cpu"]);
+    let gallery = |device: &str| {
+        said(&["report", text(&run), "--photos", "24", "--device", device]);
+        data(&run.join("report.html"))["gallery"].clone()
+    };
+    let (cpu, gpu) = (gallery("cpu"), gallery("gpu"));
+    let near = |gallery: &Value| -> Vec<(f64, f64)> {
+        let photos = gallery["photos"].as_array().expect("photos");
+        let all = photos.iter().flat_map(|photo| photo["near"].as_array().expect("neighbours"));
+        all.map(|n| (n[0].as_f64().expect("a photo"), n[1].as_f64().expect("a cosine"))).collect()
+    };
+    let (cpu, gpu) = (near(&cpu), near(&gpu));
+    assert_eq!((cpu.len(), gpu.len()), (24 * 8, 24 * 8));
+    // Cosines are rounded to thousandths; of two that are as near either may come first.
+    assert!(cpu.iter().zip(&gpu).all(|(a, b)| (a.1 - b.1).abs() < 2e-3), "{cpu:?} {gpu:?}");
+    let same = cpu.iter().zip(&gpu).filter(|(a, b)| a.0 == b.0).count();
+    assert!(same > 24 * 8 * 9 / 10, "{same} neighbours are the same");
+}

@@ -180,6 +180,44 @@ fn bytes_in_use_after_step_5_and_step_50_are_equal() {
     }
 }
 
+/// A read-back makes a GPU run dry: all that the log needs of a step comes in one.
+#[test]
+fn a_step_of_every_method_reads_back_once_and_little() {
+    for device in [Device::cpu(), gpu()] {
+        for method in methods::names() {
+            let (mut learner, views) = learner(&device, method, 20);
+            for step in 1..=4 {
+                let views = batch(&device, step, method, views);
+                device.start_trace();
+                let report = learner.step(&views, &at(0.01)).expect("step");
+                let events = device.take_trace().expect("trace");
+                device.stop_trace();
+                let (reads, ops) = (events.reads, events.ops.len());
+                assert!(report.moved && ops > 100, "{method} on {}: {ops} ops", device.name());
+                assert!(
+                    reads.len() == 1 && reads[0] <= 2000,
+                    "{method} on {}: reads {reads:?}",
+                    device.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_reads_back_once_a_step_beside_its_checkpoints() {
+    let folder = tempfile::tempdir().expect("folder");
+    let reads = |steps: usize| {
+        let config = config("mls", &["device=cpu", "method.queue=64", &format!("train.steps={steps}")]);
+        let trainer = Trainer::new(config, &folder.path().join(steps.to_string()), None).expect("trainer");
+        let device = trainer.device().clone();
+        device.start_trace();
+        trainer.run().expect("run");
+        device.take_trace().expect("trace").reads.len()
+    };
+    assert_eq!(reads(9) - reads(3), 6);
+}
+
 /// A bind group costs the host time when it is made, and memory while it is kept.
 #[test]
 fn a_step_on_a_gpu_gets_the_buffers_of_the_steps_before_and_makes_no_bind_groups_for_them() {

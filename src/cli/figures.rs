@@ -98,13 +98,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let main = study(&photos)?;
     let labelled = labelled.map(|photos| album(&config, photos));
-    save(&out, &main.scores(), &photos)?;
+    save(&out, &main.scores()?, &photos)?;
     save(&out, &main.neighbours(args.queries)?, &photos)?;
     let k = config.whole("k").unwrap_or(20);
     let judged = labelled.as_ref().unwrap_or(&photos);
     let purity = match &labelled {
-        None => main.purity(k),
-        Some(album) => study(album)?.purity(k),
+        None => main.purity(k)?,
+        Some(album) => study(album)?.purity(k)?,
     };
     warn_of_undecodable([&photos].into_iter().chain(&labelled));
     match purity {

@@ -13,8 +13,8 @@ use std::time::Duration;
 /// Photos of the data set that a preset is for, by its name.
 const PHOTOS: [(&str, u64); 3] = [("stl10", 105_000), ("coco-val", 5_000), ("coco", 118_287)];
 
-pub(super) fn list() -> Result<()> {
-    let device = Device::open("auto")?;
+pub(super) fn list(device: &str) -> Result<()> {
+    let device = Device::open(device)?;
     let step = Measured::of(&device, &Name::parse("resnet18:16,64")?, [1, 3])?;
     let speed = 1e9 * step.gflops.expect("a training step counts its work");
     let mut known = BTreeMap::new();

@@ -260,7 +260,7 @@ pub(super) fn files(args: &Args) -> Result<Files> {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     if args.presets {
-        return presets::list();
+        return presets::list(args.flags.device.as_deref().unwrap_or("auto"));
     }
     if args.dry_run {
         return dry_run(args);

@@ -2,59 +2,8 @@
 
 use super::method::HELPS;
 use super::step::{StepReport, TermReport};
-use crate::engine::tensor::Tensor;
-use crate::error::Result;
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
-
-/// What the embeddings of one step look like.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dispersion {
-    /// Mean cosine of two different rows; 1 if all point the same way.
-    pub cosine: f64,
-    /// Effective rank of the normalised, centred rows: `(sum l)^2 / sum l^2` over the eigenvalues l of their covariance;
-    /// from 1 (a line) to the width.
-    pub rank: f64,
-}
-
-impl Dispersion {
-    /// Of rows `[N, d]`, normalised here. Fewer than two rows, or rows that are not finite, count as spread out.
-    ///
-    /// # Source
-    /// The participation ratio of the covariance's spectrum; `sum l^2` is its squared Frobenius norm, so no
-    /// eigenvalue is computed.
-    pub fn of(values: &[f32], width: usize) -> Dispersion {
-        let n = values.len() / width.max(1);
-        let fine = Dispersion { cosine: 0.0, rank: width as f64 };
-        if n < 2 || values.iter().any(|v| !v.is_finite()) {
-            return fine;
-        }
-        let mut rows: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
-        let mut mean = vec![0.0; width];
-        for row in rows.chunks_mut(width) {
-            let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-12);
-            row.iter_mut().for_each(|v| *v /= norm);
-            mean.iter_mut().zip(row.iter()).for_each(|(m, v)| *m += v / n as f64);
-        }
-        // |sum of unit rows|^2 = n + sum over pairs
-        let square: f64 = mean.iter().map(|m| m * m).sum::<f64>() * (n * n) as f64;
-        let cosine = (square - n as f64) / (n * (n - 1)) as f64;
-        for row in rows.chunks_mut(width) {
-            row.iter_mut().zip(&mean).for_each(|(v, m)| *v -= m);
-        }
-        let mut covariance = vec![0.0; width * width];
-        for row in rows.chunks(width) {
-            for (i, a) in row.iter().enumerate() {
-                covariance[i * width..][..width].iter_mut().zip(row).for_each(|(c, b)| *c += a * b);
-            }
-        }
-        let trace: f64 = (0..width).map(|i| covariance[i * (width + 1)]).sum();
-        let squares: f64 = covariance.iter().map(|c| c * c).sum();
-        // Rows that are equal to the last digits of f32 have no spread to speak of.
-        let rank = if trace > 1e-10 * n as f64 { trace * trace / squares } else { 1.0 };
-        Dispersion { cosine, rank }
-    }
-}
 
 /// Watches steps for signs of collapse that last.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,8 +28,6 @@ const EQUAL: f64 = 0.99;
 const FALLEN: f64 = 0.2;
 /// Distance from a term's value at equal embeddings, as a share of it, within which it is stuck there.
 const STUCK: f32 = 0.01;
-/// Rows whose spread is looked at: enough for an estimate, few enough to cost nothing.
-const ROWS: usize = 256;
 
 impl Watch {
     /// A watch that speaks after `patience` steps of one sign in a row.
@@ -88,15 +35,10 @@ impl Watch {
         Watch { patience, best_rank: 0.0, signs: Vec::new() }
     }
 
-    /// Looks at a step: its spread for the log, and a warning for each sign that has just lasted too long. Each is
-    /// told once, and again only after it has gone and come back.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn look(&mut self, report: &StepReport) -> Result<(Dispersion, Vec<String>)> {
-        let [n, width] = report.z.shape()[..] else { unreachable!("projections are [N, d]") };
-        let z: Tensor = if n > ROWS { report.z.rows(0..ROWS)? } else { report.z.clone() };
-        let spread = Dispersion::of(&z.to_vec()?, width);
+    /// Looks at a step: a warning for each sign that has just lasted too long. Each is told once, and again only after it
+    /// has gone and come back.
+    pub fn look(&mut self, report: &StepReport) -> Vec<String> {
+        let spread = report.spread;
         self.best_rank = self.best_rank.max(spread.rank);
         // A network that has just been made spreads its embeddings wide: most of a run that learns is below a fifth of that.
         let margin = |term: &TermReport| STUCK * term.collapsed.abs().max(0.1);
@@ -127,7 +69,7 @@ impl Watch {
                 warnings.push(format!("collapse: {lasted}: {advice} ({})", Topic::Collapse));
             }
         }
-        Ok((spread, warnings))
+        warnings
     }
 
     /// Counts a sign; whether it has just lasted long enough to be told.

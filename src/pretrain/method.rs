@@ -254,8 +254,8 @@ pub struct Loss<'t> {
     pub terms: Vec<Term<'t>>,
     /// Slots of the queue that were taken for positives, `[B, k]`, most similar first.
     pub positives: Option<Tensor>,
-    /// More values for the log, by name.
-    pub watch: Vec<(&'static str, f32)>,
+    /// More values for the log, by name: scalars on the device.
+    pub watch: Vec<(&'static str, Tensor)>,
 }
 
 impl<'t> From<Term<'t>> for Loss<'t> {

@@ -15,6 +15,7 @@ mod check;
 pub mod checkpoint;
 mod collapse;
 mod config;
+mod dispersion;
 pub mod encoder;
 mod memory;
 pub mod method;
@@ -33,10 +34,11 @@ mod sweep;
 mod trainer;
 pub mod training;
 
-pub use collapse::{Dispersion, Watch};
+pub use collapse::Watch;
 pub use config::{
     Config, DataConfig, EvalConfig, ModelConfig, OptimizerConfig, OptimizerName, ScheduleName, TrainConfig,
 };
+pub use dispersion::Dispersion;
 pub use memory::MemoryPlan;
 pub use method::{HalfConfig, Now};
 pub use passes::Batch;

@@ -1,6 +1,5 @@
 //! From a step's report, and from a judgement, to its line in the log.
 
-use super::collapse::Dispersion;
 use super::config::Config;
 use super::step::{StepReport, TermReport};
 use crate::photos::Photos;
@@ -35,7 +34,7 @@ pub struct StepRecord {
     pub purity: Option<f64>,
     /// Mean cosine of two views' projections.
     pub cosine: f64,
-    /// Effective rank of the projections, see [`super::collapse::Dispersion`].
+    /// Effective rank of the projections, see [`super::Dispersion`].
     pub effective_rank: f64,
     /// Learning rate.
     pub lr: f64,
@@ -53,7 +52,6 @@ impl StepRecord {
         config: &Config,
         photos: &Photos,
         done: &Done<StepReport>,
-        spread: Dispersion,
         bytes_in_use: u64,
     ) -> StepRecord {
         let Done { report, views, .. } = done;
@@ -72,8 +70,8 @@ impl StepRecord {
             term_gradient_norms: numbers(|term| term.gradient_norm),
             gradient_norm: report.gradient_norm,
             purity: purity(photos, &views.ids, &report.neighbours),
-            cosine: spread.cosine,
-            effective_rank: spread.rank,
+            cosine: report.spread.cosine,
+            effective_rank: report.spread.rank,
             lr: done.now.lr,
             seconds: done.seconds,
             images_per_second: batch as f64 / done.took.as_secs_f64(),

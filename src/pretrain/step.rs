@@ -1,5 +1,6 @@
 //! One training step: the only place where state changes.
 
+use super::dispersion::{Dispersion, Sums};
 use super::encoder::{Embedding, Encoder};
 use super::method::{Now, Term};
 use super::named::Named;
@@ -53,8 +54,8 @@ pub struct StepReport {
     pub terms: Vec<TermReport>,
     /// 2-norm of the gradient with respect to all parameters.
     pub gradient_norm: f32,
-    /// Projections of the query views, `[N, d_z]`, not normalised.
-    pub z: Tensor,
+    /// How far the query views' projections are spread.
+    pub spread: Dispersion,
     /// Images of the queue that were taken for positives of each query, k in a row; `None` for a random start.
     pub neighbours: Vec<Option<u64>>,
     /// More values for the log, by name.
@@ -127,28 +128,34 @@ impl<N: Backbone> Learner<N> {
             add_to(&mut gradient_square, squared(d)?)?;
         }
 
-        // 6. The loss and the gradient's norm. ORDER: before anything moves that a bad number would spoil.
+        // 6. The loss, the gradient's norm and the rest of the log, in the step's one read-back. ORDER: before anything moves
+        // that a bad number would spoil.
+        let sums = Sums::of(outputs.get("z")?)?;
+        let values = loss.terms.iter().map(|term| self.exchange.sum(term.value.value()));
+        let mut wanted = values.map(|value| Ok(Some(value?))).collect::<Result<Vec<_>>>()?;
+        wanted.extend(squares.into_iter().chain([gradient_square]));
+        wanted.extend(sums.values.iter().chain(loss.watch.iter().map(|(_, x)| x)).cloned().map(Some));
+        wanted.push(loss.positives);
+        let mut read = read_back(&wanted)?.into_iter();
+        let mut next = || read.next().unwrap_or_default();
+        let values: Vec<f64> = loss.terms.iter().map(|_| next()[0] / ranks as f64).collect();
+        let norms: Vec<f32> = loss.terms.iter().map(|_| root(&next())).collect();
         let mut report = StepReport {
             loss: 0.0,
             terms: Vec::new(),
-            gradient_norm: root(&gradient_square)?,
-            z: outputs.get("z")?.clone(),
+            gradient_norm: root(&next()),
+            spread: Dispersion::new(&sums, [next()[0], next()[0], next()[0]]),
             neighbours: Vec::new(),
-            watch: loss.watch,
+            watch: loss.watch.iter().map(|&(name, _)| (name, next()[0] as f32)).collect(),
             moved: false,
         };
-        for (term, square) in loss.terms.iter().zip(squares) {
-            let value = self.exchange.sum(term.value.value())?.to_f64()?[0] / ranks as f64;
+        let positives = next();
+        for ((term, value), gradient_norm) in loss.terms.iter().zip(values).zip(norms) {
             // A term that is only logged may be infinite without spoiling the total.
             report.loss += if term.weight == 0.0 { 0.0 } else { f64::from(term.weight) * value };
             let Term { name, collapsed, helps, .. } = *term;
-            report.terms.push(TermReport {
-                name,
-                value: value as f32,
-                gradient_norm: root(&square)?,
-                collapsed,
-                helps,
-            });
+            let value = value as f32;
+            report.terms.push(TermReport { name, value, gradient_norm, collapsed, helps });
         }
         report.moved = report.loss.is_finite() && report.gradient_norm.is_finite();
         if !report.moved {
@@ -166,15 +173,19 @@ impl<N: Backbone> Learner<N> {
             self.optimizer.step_groups(&groups, grads)?;
         }
 
-        // 9. The keys enter the queue.
-        let held =
-            self.method.queue.as_ref().filter(|_| loss.positives.is_some()).map(|queue| queue.ids.clone());
-        self.method.after(keys.as_ref().unwrap_or(&outputs), &batch.ids)?;
-        if let (Some(slots), Some(ids)) = (&loss.positives, held) {
-            report.neighbours = slots.to_vec()?.iter().map(|&slot| ids[slot as usize]).collect();
+        // 9. The keys enter the queue. ORDER: the images that were taken for positives are those of its slots before.
+        if let Some(queue) = &self.method.queue {
+            report.neighbours = positives.iter().map(|&slot| queue.ids[slot as usize]).collect();
         }
+        self.method.after(keys.as_ref().unwrap_or(&outputs), &batch.ids)?;
         Ok(report)
     }
+}
+
+/// The elements of those tensors that there are, in one read-back; none of the others.
+fn read_back(tensors: &[Option<Tensor>]) -> Result<Vec<Vec<f64>>> {
+    let mut read = Tensor::read(&tensors.iter().flatten().collect::<Vec<_>>())?.into_iter();
+    Ok(tensors.iter().map(|tensor| tensor.as_ref().and_then(|_| read.next()).unwrap_or_default()).collect())
 }
 
 /// Adds `weight` times the gradients of one term; returns the square of their unweighted 2-norm.
@@ -210,6 +221,7 @@ fn add_to(sum: &mut Option<Tensor>, x: Tensor) -> Result<()> {
     Ok(())
 }
 
-fn root(square: &Option<Tensor>) -> Result<f32> {
-    square.as_ref().map_or(Ok(0.0), |s| Ok(s.item()?.sqrt()))
+/// The root of a sum of squares; 0 where there is none.
+fn root(square: &[f64]) -> f32 {
+    square.first().map_or(0.0, |&square| (square as f32).sqrt())
 }

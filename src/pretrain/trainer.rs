@@ -270,7 +270,7 @@ impl Job for Pretraining {
     }
 
     fn begin(&mut self) -> Result<()> {
-        self.colour = self.judge.as_ref().map(|judge| judge.colour()).transpose()?;
+        self.colour = self.judge.as_ref().map(|judge| judge.colour(&self.device)).transpose()?;
         Ok(())
     }
 
@@ -286,9 +286,9 @@ impl Job for Pretraining {
     }
 
     fn record(&mut self, done: &Done<StepReport>) -> Result<(StepRecord, Vec<String>)> {
-        let (spread, collapsed) = self.watch.look(&done.report)?;
+        let collapsed = self.watch.look(&done.report);
         let bytes = self.device.usage().0;
-        Ok((StepRecord::new(&self.config, self.album.photos(), done, spread, bytes), collapsed))
+        Ok((StepRecord::new(&self.config, self.album.photos(), done, bytes), collapsed))
     }
 
     fn show(&self, step: u64, views: &Batch, events: &mut Events) -> Result<()> {

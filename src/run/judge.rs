@@ -60,5 +60,5 @@ pub trait Judge: Debug {
     ///
     /// # Errors
     /// As [`Judge::judge`].
-    fn colour(&self) -> Result<Score>;
+    fn colour(&self, device: &Device) -> Result<Score>;
 }

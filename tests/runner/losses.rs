@@ -153,10 +153,9 @@ pub fn nt_xent(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     })
 }
 
-pub fn sinkhorn(case: &GoldenCase, _: &Device) -> Result<Outputs> {
-    let scores = case.array("in.scores");
-    let codes = sinkhorn_codes(&scores.values, scores.shape[1], case.number("eps"), case.whole("iterations"));
-    Ok(Outputs::from([("out.q".into(), codes)]))
+pub fn sinkhorn(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let codes = sinkhorn_codes(&case.input("scores", device), case.number("eps"), case.whole("iterations"))?;
+    Ok(Outputs::from([("out.q".into(), codes.to_f64()?)]))
 }
 
 pub fn swav_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
@@ -164,15 +163,14 @@ pub fn swav_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let (full, views) = (case.whole("n_full"), case.whole("n_full") + case.whole("n_small"));
     let mut outputs = case.differentiate(device, &["scores"], |_, x| {
         let swav = Swav { tau, sinkhorn_eps: eps as f32, sinkhorn_iterations: iterations, ..Swav::default() };
-        let loss = swav.loss_of(&x[0], x[0].shape()[0] / views, &[])?;
+        let loss = swav.loss_of(&x[0], x[0].shape()[0] / views, None)?;
         Ok(vec![("loss", loss.terms[0].value.clone())])
     })?;
-    let scores = case.array("in.scores");
-    let prototypes = scores.shape[1];
-    let block = case.whole("b") * prototypes;
-    let crops = scores.values.chunks(block).take(full);
-    let codes = crops.flat_map(|crop| sinkhorn_codes(crop, prototypes, eps, iterations));
-    outputs.insert("out.q".into(), codes.collect());
+    let (scores, images) = (case.input("scores", device), case.whole("b"));
+    let codes =
+        |crop| sinkhorn_codes(&scores.rows(crop * images..(crop + 1) * images)?, eps, iterations)?.to_f64();
+    let codes = (0..full).map(codes).collect::<Result<Vec<_>>>()?;
+    outputs.insert("out.q".into(), codes.concat());
     Ok(outputs)
 }
 
@@ -256,7 +254,7 @@ pub fn simsiam_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         outputs = evaluate(&tape, &loss, &[("p", &p)])?;
         split_gradient(&mut outputs, "p", ["p1", "p2"]);
     }
-    outputs.insert("out.z_std".into(), vec![simsiam::z_std(&case.input("z1", device))?.into()]);
+    outputs.insert("out.z_std".into(), simsiam::z_std(&case.input("z1", device))?.to_f64()?);
     for (name, z) in [("out.target1", "z1"), ("out.target2", "z2")] {
         outputs.insert(name.into(), normalized(&case.input(z, device))?.to_f64()?);
     }

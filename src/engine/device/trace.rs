@@ -1,6 +1,6 @@
-//! What ran on a device: each op, each kernel, their bytes and their time; and the debug ladder.
+//! What ran on a device: each op, each kernel, their bytes and their time, what was read back; and the debug ladder.
 //!
-//! `VISTA_DEBUG`: 1 adapter, limits, configuration; 2 milliseconds per kernel and bytes in use per submission; 3 every
+//! `VISTA_DEBUG`: 1 adapter, limits, configuration; 2 milliseconds per kernel, bytes in use per submission, what is read back; 3 every
 //! new pipeline's WGSL and constants; 4 kernels with all of wgpu's checks. Levels 1 to 3 never change a result.
 //!
 //! `vista bench` reads a trace between [`Device::start_trace`](super::Device::start_trace) and
@@ -77,6 +77,8 @@ pub struct Events {
     pub ops: Vec<OpRun>,
     /// The kernels that they recorded; none on the CPU.
     pub kernels: Vec<KernelRun>,
+    /// Elements of each tensor whose values the host asked for: a GPU runs all that is recorded while the host waits.
+    pub reads: Vec<usize>,
 }
 
 /// The trace of one device. It costs nothing while it is off.
@@ -161,6 +163,16 @@ impl Trace {
         let op = state.op;
         state.events.kernels.push(KernelRun { op, ..kernel });
         state.events.kernels.len() - 1
+    }
+
+    /// Notes that the values of so many elements are read back.
+    pub(crate) fn read(&self, elements: usize) {
+        if self.prints {
+            eprintln!("{elements} values are read back");
+        }
+        if self.collects.load(Ordering::Relaxed) {
+            self.lock().events.reads.push(elements);
+        }
     }
 
     /// Notes the time of the kernels of a submission that has ended; `(bytes, peak)` are those in use.

@@ -138,6 +138,7 @@ impl Tensor {
     /// # Errors
     /// [`Error::Device`] if the device has failed.
     pub fn to_vec(&self) -> Result<Vec<f32>> {
+        self.device.trace().read(self.elements());
         match &self.device {
             Device::Cpu(cpu) => match cpu.precision {
                 Precision::F32 => Ok(self.view::<f32>().data.to_vec()),
@@ -153,7 +154,10 @@ impl Tensor {
     /// [`Error::Device`] if the device has failed.
     pub fn to_f64(&self) -> Result<Vec<f64>> {
         match &self.device {
-            Device::Cpu(cpu) if cpu.precision == Precision::F64 => Ok(self.view::<f64>().data.to_vec()),
+            Device::Cpu(cpu) if cpu.precision == Precision::F64 => {
+                self.device.trace().read(self.elements());
+                Ok(self.view::<f64>().data.to_vec())
+            }
             _ => Ok(self.to_vec()?.into_iter().map(f64::from).collect()),
         }
     }

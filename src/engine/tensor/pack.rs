@@ -42,6 +42,19 @@ impl Tensor {
         Ok(all)
     }
 
+    /// The elements of several tensors of one device as f64, in one read-back; none of none.
+    ///
+    /// # Errors
+    /// As [`Tensor::pack`] and [`Tensor::to_f64`].
+    pub fn read(tensors: &[&Tensor]) -> Result<Vec<Vec<f64>>> {
+        if tensors.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = Tensor::pack(tensors)?.to_f64()?;
+        let (starts, _) = packed(tensors.iter().map(|t| t.elements()));
+        Ok(tensors.iter().zip(starts).map(|(t, start)| all[start..start + t.elements()].to_vec()).collect())
+    }
+
     /// The tensors of these shapes that were packed: they share its elements.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 
 use super::byol::crossed_cosines;
 use super::entry::{Entry, parse, preset};
-use crate::engine::autograd::Var;
+use crate::engine::autograd::{Tape, Var};
 use crate::engine::nn::{After, Mlp};
 use crate::engine::ops::Over;
 use crate::engine::optim::Rate;
@@ -110,15 +110,15 @@ pub fn loss<'t>(p: &Var<'t>, z: &Tensor) -> Result<Loss<'t>> {
     Ok(Loss { watch, ..Loss::from(Term::new("loss_simsiam", value, -1.0)) })
 }
 
-/// Mean over the channels of z/|z| of their standard deviation over the batch, `sqrt(sum (x - mean)^2 / (B - 1))`.
-pub fn z_std(z: &Tensor) -> Result<f32> {
-    let (rows, width) = (z.shape()[0], z.shape()[1]);
-    let z = z.to_f64()?;
-    let norms: Vec<f64> = z.chunks(width).map(|row| row.iter().map(|v| v * v).sum::<f64>().sqrt()).collect();
-    let deviation = |c: usize| {
-        let channel = || (0..rows).map(|r| z[r * width + c] / norms[r].max(f64::MIN_POSITIVE));
-        let mean = channel().sum::<f64>() / rows as f64;
-        (channel().map(|v| (v - mean).powi(2)).sum::<f64>() / (rows as f64 - 1.0)).sqrt()
-    };
-    Ok(((0..width).map(deviation).sum::<f64>() / width as f64) as f32)
+/// Mean over the channels of z/|z| of their standard deviation over the batch, `sqrt(sum (x - mean)^2 / (B - 1))`; a scalar.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if z is not `[B, d]`; the device's.
+pub fn z_std(z: &Tensor) -> Result<Tensor> {
+    let others = z.shape()[0] as f32 - 1.0;
+    let tape = Tape::inert(z.device());
+    let unit = tape.constant(z.clone()).l2_normalize()?;
+    let off = unit.sub(&unit.mean(Over::Channel)?)?;
+    let deviations = off.square()?.sum(Over::Channel)?.scale(1.0 / others)?.sqrt()?; // [d]
+    Ok(deviations.mean(Over::All)?.value().clone())
 }

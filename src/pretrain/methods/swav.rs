@@ -4,7 +4,7 @@ use super::entry::{Entry, parse, preset};
 use super::s2r2;
 use crate::engine::autograd::{Tape, Var};
 use crate::engine::nn::{Linear, Mode, Param};
-use crate::engine::ops::Over;
+use crate::engine::ops::{Map, MaxPool, Over, run};
 use crate::engine::optim::Rate;
 use crate::engine::tensor::{Tensor, init};
 use crate::error::{Error, Result};
@@ -200,14 +200,11 @@ impl Method for Swav {
 
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
         // A queue that still holds its random start says nothing about the photos.
-        let queue = match e.queue.filter(|queue| queue.is_full()) {
-            Some(queue) => {
-                let z = queue.ring("z")?.values()?;
-                scores(e.heads, &Tape::inert(z.device()).constant(z))?.value().to_f64()?
-            }
-            None => Vec::new(),
-        };
-        self.loss_of(e.query("scores")?, e.images, &queue)
+        let queue = e.queue.filter(|queue| queue.is_full()).map(|queue| {
+            let z = queue.ring("z")?.values()?;
+            Ok(scores(e.heads, &Tape::inert(z.device()).constant(z))?.value().clone())
+        });
+        self.loss_of(e.query("scores")?, e.images, queue.transpose()?.as_ref())
     }
 
     /// The full crops.
@@ -236,41 +233,37 @@ impl Swav {
     ///
     /// # Errors
     /// [`Error::Shape`] if the rows are not two or more crops of each image.
-    pub fn loss_of<'t>(&self, scores: &Var<'t>, images: usize, queue: &[f64]) -> Result<Loss<'t>> {
+    pub fn loss_of<'t>(&self, scores: &Var<'t>, images: usize, queue: Option<&Tensor>) -> Result<Loss<'t>> {
         let (rows, prototypes) = (scores.shape()[0], scores.shape()[1]);
         let views = rows / images;
         if views < FULL || rows != views * images {
             let detail = format!("{rows} rows are not {FULL} or more crops of each of {images} images");
             return Err(Error::shape("swav", detail));
         }
-        let codes = self.codes(&scores.value().to_f64()?, images, prototypes, queue);
+        let [first, second] = self.codes(scores.value(), images, queue)?;
         // What each crop has to predict: the codes of the full crops other than itself.
-        let block = images * prototypes;
-        let weight = 1.0 / (FULL * (views - 1) * images) as f64;
-        let mut targets = vec![0.0; rows * prototypes];
-        for (v, targets) in targets.chunks_mut(block).enumerate() {
-            for (_, codes) in codes.chunks(block).enumerate().filter(|(i, _)| *i != v) {
-                targets.iter_mut().zip(codes).for_each(|(t, code)| *t += weight * code);
-            }
-        }
+        let both = run(&Map::Add, &[&first, &second])?.swap_remove(0);
+        let targets = [&[&second, &first][..], &vec![&both; views - FULL]].concat();
         let tape = scores.tape();
-        let targets = tape.constant(Tensor::from_f64(tape.device(), [rows, prototypes], &targets)?);
+        let targets = tape.constant(Tensor::stack_rows(&targets)?); // [V B, prototypes]
+        let pairs = (FULL * (views - 1) * images) as f32; // a whole number, exact
+        let pairs = tape.constant(Tensor::full(tape.device(), [], pairs)?);
         let log_p = scores.scale(1.0 / self.tau)?.log_softmax()?; // [V B, prototypes]
-        let value = log_p.mul(&targets)?.sum(Over::All)?.scale(-1.0)?;
+        let value = log_p.mul(&targets)?.sum(Over::All)?.div(&pairs)?.scale(-1.0)?;
         let helps = "lower method.sinkhorn_eps, to 0.01 for short runs and small sets";
         Ok(Term { helps, ..Term::new("loss_swav", value, (prototypes as f32).ln()) }.into())
     }
 
-    /// Codes of the full crops, `[2 B, prototypes]`: each crop's assignment of its own B rows and the queue's.
-    ///
-    /// PRECISION: in f64 on the host. `exp(score / 0.05)` spans 17 decades, and the matrix is small.
-    fn codes(&self, scores: &[f64], images: usize, prototypes: usize, queue: &[f64]) -> Vec<f64> {
-        let crop = |rows: &[f64]| {
-            let all = [queue, rows].concat();
-            let codes = sinkhorn(&all, prototypes, self.sinkhorn_eps.into(), self.sinkhorn_iterations);
-            codes[queue.len()..].to_vec()
+    /// Codes of the full crops, `[B, prototypes]` each: a crop's assignment of its own B rows and the queue's.
+    fn codes(&self, scores: &Tensor, images: usize, queue: Option<&Tensor>) -> Result<[Tensor; FULL]> {
+        let codes = |scores: &Tensor| sinkhorn(scores, self.sinkhorn_eps.into(), self.sinkhorn_iterations);
+        let crop = |i: usize| {
+            let own = scores.rows(i * images..(i + 1) * images)?;
+            let Some(queue) = queue else { return codes(&own) };
+            let kept = queue.shape()[0];
+            codes(&Tensor::stack_rows(&[queue, &own])?)?.rows(kept..kept + images)
         };
-        scores[..FULL * images * prototypes].chunks(images * prototypes).flat_map(crop).collect()
+        Ok([crop(0)?, crop(1)?])
     }
 }
 
@@ -282,32 +275,32 @@ impl Swav {
 /// | `scores` | `[N, prototypes]`, cosines |
 /// | returns | `[N, prototypes]`, rows sum to 1, columns nearly to N / prototypes |
 ///
-/// A column that no row is near (its sum underflows) keeps its zeros.
+/// PRECISION: the first scaling of either kind is made of logarithms, shifted by the largest, since `exp(score / eps)` may
+/// leave the range of f32. Afterwards no sum is small: a prototype's is at least `1 / prototypes`, a sample's `1 / N`.
 ///
+/// # Errors
+/// [`Error::Shape`] if the scores are no matrix; the device's.
 /// # Source
-/// SwAV, Eq. 3-5 and its listing: per iteration first the prototypes, then the samples.
-pub fn sinkhorn(scores: &[f64], prototypes: usize, eps: f64, iterations: usize) -> Vec<f64> {
-    let rows = scores.len() / prototypes.max(1);
-    // The shift cancels in the first scaling.
-    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut q: Vec<f64> = scores.iter().map(|s| ((s - most) / eps).exp()).collect();
-    let total: f64 = q.iter().sum();
-    q.iter_mut().for_each(|v| *v /= total);
-    for _ in 0..iterations {
-        let mut columns = vec![0.0; prototypes];
-        for row in q.chunks(prototypes) {
-            columns.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
-        }
-        for row in q.chunks_mut(prototypes) {
-            for (v, sum) in row.iter_mut().zip(&columns) {
-                *v /= f64::max(*sum, f64::MIN_POSITIVE) * prototypes as f64;
-            }
-            let sum: f64 = row.iter().sum();
-            row.iter_mut().for_each(|v| *v /= sum.max(f64::MIN_POSITIVE) * rows as f64);
-        }
+/// SwAV, Eq. 3-5 and its listing: per iteration, of which there is one at least, first the prototypes, then the samples. A factor
+/// that all elements share cancels in the last scaling.
+pub fn sinkhorn(scores: &Tensor, eps: f64, iterations: usize) -> Result<Tensor> {
+    let &[rows, prototypes] = &scores.shape()[..] else {
+        return Err(Error::shape("sinkhorn", format!("needs [N, prototypes], got {}", scores.shape())));
+    };
+    let tape = Tape::inert(scores.device());
+    let eps = tape.constant(Tensor::from_f64(scores.device(), [], &[eps])?);
+    let x = tape.constant(scores.clone()).div(&eps)?;
+    // The largest of each column: of a window as high as the matrix.
+    let column = MaxPool { kernel: [rows, 1], stride: [1, 1], padding: [0, 0] };
+    let most = run(&column, &[&x.value().reshape([1, rows, 1, prototypes])?])?.swap_remove(0);
+    let x = x.sub(&tape.constant(most.reshape([prototypes])?))?;
+    let x = x.sub(&x.exp()?.sum(Over::Channel)?.log()?)?;
+    let mut q = x.log_softmax()?.exp()?;
+    for _ in 1..iterations {
+        q = q.div(&q.sum(Over::Channel)?)?;
+        q = q.div(&q.sum(Over::Row)?.reshape([rows, 1])?)?;
     }
-    q.iter_mut().for_each(|v| *v *= rows as f64);
-    q
+    Ok(q.value().clone())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::histogram::{BINS, Histogram, Moments, Scores, score_panels};
 use super::mosaic::{BLACK, GREEN, RED, Tile, YELLOW, mosaic};
 use super::sample::{BATCH, Sample, Sampler, gone};
 use super::svg::svg;
+use crate::engine::device::Device;
 use crate::error::Result;
 use crate::photos::{Album, Rgb};
 use crate::pretrain::ResNetEncoder;
@@ -50,6 +51,7 @@ pub struct Figure {
 pub struct Study<'a> {
     album: &'a Album,
     seed: u64,
+    device: &'a Device,
     queries: Sample,
     keys: Sample,
 }
@@ -69,7 +71,8 @@ impl<'a> Study<'a> {
     ) -> Result<Study<'a>> {
         let keys = sampler.embed(&encoders, photos, 1, progress)?;
         let queries = sampler.embed(&encoders, &photos[..queries.min(photos.len())], 0, progress)?;
-        Ok(Study { album: sampler.album, seed: sampler.seed, queries, keys })
+        let &Sampler { album, seed, device, .. } = sampler;
+        Ok(Study { album, seed, device, queries, keys })
     }
 
     /// The queries and the keys: crops of the photos, embedded before (0) and after (1).
@@ -80,19 +83,21 @@ impl<'a> Study<'a> {
     /// Fig. 3: the distributions of g1 . Q_g and z1 . Q_z for the first photo, before and after. The queue holds keys
     /// of other photos by the same encoder, never the random start, and not the photo's own key.
     ///
+    /// # Errors
+    /// The device's.
     /// # Source
     /// MLS, Fig. 3.
-    pub fn scores(&self) -> Figure {
+    pub fn scores(&self) -> Result<Figure> {
         let photo = self.name(self.queries.photos[0]);
         let against = |stage: usize, projected: bool| {
             let [queries, keys] = self.samples().map(|s| s.points(stage, projected));
-            scores(0, &queries, &keys).into_iter().map(|(_, cosine)| cosine).collect()
+            scores(self.device, 0, &queries, &keys)
         };
-        let stages = [0, 1].map(|stage| Scores {
-            stage: STAGES[stage],
-            backbone: against(stage, false),
-            projector: against(stage, true),
-        });
+        let of_stage = |stage: usize| {
+            let (backbone, projector) = (against(stage, false)?, against(stage, true)?);
+            Ok(Scores { stage: STAGES[stage], backbone, projector })
+        };
+        let stages = [of_stage(0)?, of_stage(1)?];
         let kind = |values: &[f32]| json!({"moments": Moments::of(values), "histogram": Histogram::new(values, BINS), "values": values});
         let of = |s: &Scores| json!({"backbone": kind(&s.backbone), "projector": kind(&s.projector)});
         let caption = format!(
@@ -104,19 +109,19 @@ impl<'a> Study<'a> {
             let [g, z] = s.kinds().map(|(_, values)| Moments::of(values));
             format!("{} g {:.3} ± {:.4}, z {:.3} ± {:.4}", s.stage, g.mean, g.std, z.mean, z.std)
         });
-        Figure {
+        Ok(Figure {
             name: "fig3_scores",
             drawing: Drawing::Svg(svg(&score_panels(&stages), 2)),
             json: self.with_facts(&caption, numbers),
             summary: format!("{photo}: {}", said.collect::<Vec<_>>().join("; ")),
-        }
+        })
     }
 
     /// Fig. 4: of the first `count` queries 5 drawn by the seed, then the worst, each with its four nearest keys by
     /// g1 . Q_g after training, as rectangles on the whole photos. Which is the worst: see [`worst`].
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) if a photo can no longer be decoded.
+    /// [`Error::Input`](crate::Error::Input) if a photo can no longer be decoded; the device's.
     /// # Source
     /// MLS, Fig. 4; its authors chose the worst query by hand.
     pub fn neighbours(&self, count: usize) -> Result<Figure> {
@@ -124,7 +129,7 @@ impl<'a> Study<'a> {
         let count = count.min(all.photos.len());
         let queries =
             Points { values: &all.values[..count * all.width], photos: &all.photos[..count], ..all };
-        let found = nearest(&queries, &self.keys.points(1, false), SHOWN);
+        let found = nearest(self.device, &queries, &self.keys.points(1, false), SHOWN)?;
         let labels = queries.photos.iter().all(|&photo| !self.labels(photo).is_empty());
         let related = self.related(&self.queries, &self.keys);
         let worst = worst(&found, labels.then_some(&related)).unwrap_or(0);
@@ -177,19 +182,22 @@ impl<'a> Study<'a> {
 
     /// Purity of the 1 to 64 nearest keys before, after and by chance, with `k` pointed out. Photos without labels are
     /// left out, as queries and as keys; `None` if there are fewer than two with labels.
-    pub fn purity(&self, k: usize) -> Option<Figure> {
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn purity(&self, k: usize) -> Result<Option<Figure>> {
         let labelled = |sample: &Sample| sample.only(&|photo| !self.labels(photo).is_empty());
         let [queries, keys] = [labelled(&self.queries), labelled(&self.keys)];
         if queries.photos.is_empty() || keys.photos.len() < 2 {
-            return None;
+            return Ok(None);
         }
         let related = self.related(&queries, &keys);
         let curve = |stage: usize| {
-            let near = nearest(&queries.points(stage, false), &keys.points(stage, false), LONGEST);
-            purity(&near, &related)
+            let [queries, keys] = [&queries, &keys].map(|s| s.points(stage, false));
+            Ok(purity(&nearest(self.device, &queries, &keys, LONGEST)?, &related))
         };
         let chance = chance(&queries.photos, &keys.photos, &related);
-        let curves = PurityCurves { before: curve(0), after: curve(1), chance };
+        let curves = PurityCurves { before: curve(0)?, after: curve(1)?, chance };
         let caption = "Share of the k nearest keys by g1 . Qg (the pseudo-positives of MLS) that share a label with \
                        their query, and of keys taken blindly; photos without labels are left out";
         let at = |curve: &[f64]| curve.get(k.saturating_sub(1)).copied();
@@ -218,14 +226,14 @@ impl<'a> Study<'a> {
             ],
             ..Panel::default()
         };
-        Some(Figure {
+        Ok(Some(Figure {
             name: "purity",
             drawing: Drawing::Svg(svg(&[panel], 1)),
             json: self.with_facts(caption, numbers),
             summary: format!(
                 "{count} photos of {place}, k {k}: {before} before, {after} after, {chance:.3} by chance"
             ),
-        })
+        }))
     }
 
     fn labels(&self, photo: usize) -> &[usize] {

@@ -61,20 +61,20 @@ pub fn gallery(
         return Err(Error::input("photos changed while they were read", place, "leave them meanwhile"));
     }
     let [queries, keys] = study.samples();
-    let found = nearest(&queries.points(1, false), &keys.points(1, false), NEIGHBOURS);
+    let found = nearest(device, &queries.points(1, false), &keys.points(1, false), NEIGHBOURS)?;
     let entry =
         |(row, &id): (usize, &usize)| photo(&album, id, [queries.crops[row], keys.crops[row]], &found[row]);
     let photos: Vec<Value> = ids.par_iter().enumerate().map(entry).collect::<Result<_>>()?;
-    let figures = [study.scores(), study.neighbours(QUERIES)?]
+    let figures = [study.scores()?, study.neighbours(QUERIES)?]
         .into_iter()
-        .chain(study.purity(config.whole("k").unwrap_or(20)));
+        .chain(study.purity(config.whole("k").unwrap_or(20))?);
     Ok(json!({
         "place": album.photos().place(),
         "of": album.used(),
         "warnings": album.all_left_out(),
         "classes": album.photos().classes(),
         "photos": photos,
-        "maps": maps(&whole.values, whole.values.len() / ids.len()),
+        "maps": maps(device, &whole.values, whole.values.len() / ids.len())?,
         "figures": figures.map(|figure| drawn(&figure)).collect::<Result<Vec<_>>>()?,
     }))
 }
@@ -115,11 +115,11 @@ fn photo(album: &Album, id: usize, [query, key]: [CropBox; 2], near: &[Neighbour
 }
 
 /// The planes on which photos are shown: name, caption, `[x, y]` of each photo in 0 to 1.
-fn maps(values: &[f32], width: usize) -> Vec<Value> {
-    let (scores, shares) = principal(&unit(values, width), width, COMPONENTS);
+fn maps(device: &Device, values: &[f32], width: usize) -> Result<Vec<Value>> {
+    let (scores, shares) = principal(device, &unit(values, width), width, COMPONENTS)?;
     let count = shares.len();
     if count < 2 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let first: Vec<f32> = scores.chunks(count).flat_map(|row| [row[0], row[1]]).collect();
     let [x, y] = [0, 1].map(|axis| format!("{:.0}", 100.0 * shares[axis]));
@@ -129,7 +129,7 @@ fn maps(values: &[f32], width: usize) -> Vec<Value> {
     let near = "Photos that are close in all directions lie close; distances between groups mean little.";
     let mut maps = vec![json!({ "name": "PCA", "note": held, "at": framed(&first) })];
     maps.extend(tsne(&scores, count).map(|at| json!({ "name": "t-SNE", "note": near, "at": framed(&at) })));
-    maps
+    Ok(maps)
 }
 
 /// Points brought into the unit square, one scale for both axes.

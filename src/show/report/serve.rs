@@ -35,18 +35,18 @@ pub struct Live {
 
 impl Live {
     /// Watches a run's folder: whenever its checkpoint is written anew, `photos` of its photos are embedded again in the
-    /// background (0: never).
+    /// background (0: never) on what `device` asks for (see [`Device::open`]), opened for that long alone.
     ///
     /// # Errors
     /// As [`RunFacts::read`]; [`Error::Run`] if no thread can be started.
-    pub fn new(folder: &Path, photos: usize) -> Result<Live> {
+    pub fn new(folder: &Path, photos: usize, device: &str) -> Result<Live> {
         RunFacts::read(folder)?;
         let why =
             if photos == 0 { "Watched without photos." } else { "Photos come with the first checkpoint." };
         let shown = Arc::new(Mutex::new(Shown { gallery: missing(why), version: 0 }));
         if photos > 0 {
-            let (folder, shown) = (folder.to_path_buf(), shown.clone());
-            let follower = move || follow(&folder, photos, &shown);
+            let (folder, device, shown) = (folder.to_path_buf(), device.to_string(), shown.clone());
+            let follower = move || follow(&folder, photos, &device, &shown);
             std::thread::Builder::new().spawn(follower).map_err(no_thread)?;
         }
         Ok(Live { folder: folder.to_path_buf(), shown })
@@ -73,14 +73,15 @@ impl Live {
 }
 
 /// Embeds the photos whenever the checkpoint has changed.
-fn follow(folder: &Path, photos: usize, shown: &Mutex<Shown>) {
+fn follow(folder: &Path, photos: usize, device: &str, shown: &Mutex<Shown>) {
     let mut seen: Option<SystemTime> = None;
     loop {
         let written = std::fs::metadata(checkpoint_of(folder)).and_then(|m| m.modified()).ok();
         if written.is_some() && written != seen {
             seen = written;
-            // The run itself may use the GPU: the CPU device never takes memory from it.
-            let found = gallery(folder, photos, &Device::cpu(), &mut |_, _| ());
+            // The run itself may use the GPU: between checkpoints none of its memory is held.
+            let found =
+                Device::open(device).and_then(|device| gallery(folder, photos, &device, &mut |_, _| ()));
             let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
             let version = shown.version + 1;
             let gallery = found.unwrap_or_else(|e| missing(format!("No photos: {e}.")));

@@ -26,8 +26,8 @@ pub struct KnnJudge {
 
 impl KnnJudge {
     fn score(&self, device: &Device, train: &Features, test: &Features) -> Result<Score> {
-        let Votes { predicted, top1, balanced, error, .. } =
-            self.protocol.votes(&self.knn, device, train, test)?;
+        let votes = self.protocol.votes(&self.knn, device, train, test)?;
+        let Votes { predicted, top1, balanced, error, .. } = votes;
         Ok(Score { top1, balanced, photos: predicted.len(), error })
     }
 }
@@ -55,7 +55,11 @@ impl Judge for KnnJudge {
         score
     }
 
-    fn colour(&self) -> Result<Score> {
-        self.score(&Device::cpu(), &colour_features(&self.train)?, &colour_features(&self.test)?)
+    fn colour(&self, device: &Device) -> Result<Score> {
+        self.score(device, &colour_features(&self.train)?, &colour_features(&self.test)?)
     }
 }
+
+#[cfg(test)]
+#[path = "../../../tests/unit/transfer/classify/judge.rs"]
+mod tests;

@@ -1,15 +1,12 @@
 //! Weighted nearest-neighbour classification of frozen features.
 
 use super::features::{Features, common_width, finite};
+use super::neighbours::{Neighbour, largest_products};
 use super::table::unit;
 use crate::engine::device::Device;
-use crate::engine::ops::top_k::largest;
-use crate::engine::ops::{Matmul, run};
-use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::transfer::metrics::accuracy::arg_max;
 use crate::transfer::metrics::{accuracy, balanced_accuracy, standard_error};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Constants of the classifier; the defaults are k = 20, tau = 0.07.
@@ -95,17 +92,11 @@ pub struct Votes {
     pub error: f64,
 }
 
-/// Similarities ranked at a time.
-const AT_ONCE: usize = 1 << 22;
-/// Features in a tensor: within what any adapter binds.
-const FEATURES_AT_ONCE: usize = 1 << 24;
-
 impl Knn {
-    /// Classifies each test image by its `k` most similar training images.
+    /// Classifies each test image by its `k` most similar training images, which are found on `device`.
     ///
     /// `votes[c] = sum over the neighbours i of class c of exp(cos_i / tau)`, divided by the sum over all classes.
-    /// Features are normalised here; of equally similar images the first is nearer. The device computes the cosines, the
-    /// host ranks them.
+    /// Features are normalised here; of equally similar images the first is nearer.
     ///
     /// # Errors
     /// [`Error::Input`] if the sets do not fit together, or k is 0 or above the number of training images;
@@ -116,7 +107,7 @@ impl Knn {
         let width = common_width(train, test)?;
         self.check(train.labels.len())?;
         let [keys, queries] = [normalized(&train.values, width)?, normalized(&test.values, width)?];
-        self.among(device, [&keys, &queries], [&train.labels, &test.labels], false)
+        self.among(device, [&keys, &queries], &train.labels, &test.labels, false)
     }
 
     /// Classifies each image by its `k` most similar *other* images: leave-one-out, for sets too small to be split.
@@ -127,7 +118,7 @@ impl Knn {
         let width = all.width()?;
         self.check(all.labels.len() - 1)?;
         let rows = normalized(&all.values, width)?;
-        self.among(device, [&rows; 2], [&all.labels; 2], true)
+        self.among(device, [&rows; 2], &all.labels, &all.labels, true)
     }
 
     /// Votes of unit rows `keys` on unit rows `queries`. Where both are the `same` images, none votes on itself.
@@ -135,32 +126,18 @@ impl Knn {
         &self,
         device: &Device,
         [keys, queries]: [&[f32]; 2],
-        [known, labels]: [&[usize]; 2],
+        known: &[usize],
+        labels: &[usize],
         same: bool,
     ) -> Result<Votes> {
-        let (count, width) = (known.len(), keys.len() / known.len());
         let classes = known.iter().chain(labels).max().map_or(0, |label| label + 1);
-        let tensor = |rows: &[f32]| Tensor::new(device, [rows.len() / width, width], rows);
-        let at_once = (FEATURES_AT_ONCE / width).max(1);
-        let keys = keys.chunks(at_once * width).map(tensor).collect::<Result<Vec<Tensor>>>()?;
         let mut votes = vec![0.0; labels.len() * classes];
-        let rows = (AT_ONCE / count).clamp(1, at_once);
-        let parts = queries.chunks(rows * width).zip(votes.chunks_mut(rows * classes));
-        for (part, (queries, votes)) in parts.enumerate() {
-            let (many, queries) = (queries.len() / width, tensor(queries)?);
-            let cosines = |keys| run(&Matmul::NT, &[&queries, keys])?.swap_remove(0).to_vec();
-            let blocks = keys.iter().map(cosines).collect::<Result<Vec<Vec<f32>>>>()?;
-            votes.par_chunks_mut(classes).enumerate().for_each(|(row, votes)| {
-                let mut cosines = Vec::with_capacity(count);
-                for block in &blocks {
-                    let wide = block.len() / many;
-                    cosines.extend_from_slice(&block[row * wide..][..wide]);
-                }
-                if same {
-                    cosines[part * rows + row] = f32::NEG_INFINITY;
-                }
-                self.vote(&cosines, known, votes);
-            });
+        let width = keys.len() / known.len();
+        let mut near = largest_products(device, queries, keys, width, self.k + usize::from(same))?;
+        for (row, (near, votes)) in near.iter_mut().zip(votes.chunks_mut(classes)).enumerate() {
+            near.retain(|n| !same || n.key != row);
+            near.truncate(self.k);
+            self.vote(near, known, votes);
         }
         let predicted: Vec<usize> = votes.chunks(classes).map(arg_max).collect();
         let top1 = accuracy(&predicted, labels);
@@ -187,14 +164,11 @@ impl Knn {
         Ok(())
     }
 
-    fn vote(&self, cosines: &[f32], labels: &[usize], votes: &mut [f32]) {
-        let nearest = largest(cosines, self.k);
+    fn vote(&self, near: &[Neighbour], labels: &[usize], votes: &mut [f32]) {
         // Relative to the nearest, so that no weight overflows; the division below cancels it.
-        let weights = nearest.iter().map(|(cos, _)| (f64::from(cos - nearest[0].0) / self.tau).exp());
+        let weight = |n: &Neighbour| (f64::from(n.similarity - near[0].similarity) / self.tau).exp();
         let mut sums = vec![0.0; votes.len()];
-        for ((_, i), weight) in nearest.iter().zip(weights) {
-            sums[labels[*i]] += weight;
-        }
+        near.iter().for_each(|n| sums[labels[n.key]] += weight(n));
         let total: f64 = sums.iter().sum();
         for (vote, sum) in votes.iter_mut().zip(sums) {
             *vote = (sum / total) as f32;

@@ -1,6 +1,9 @@
 //! Photos on a plane: principal components.
 
-use crate::engine::ops::matmul::twin::matmul;
+use crate::engine::device::Device;
+use crate::engine::ops::{Matmul, run};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
 use crate::rng::KeyedRng;
 use rand::RngExt;
 
@@ -9,15 +12,22 @@ const ROUNDS: usize = 30;
 
 /// Scores of the first `count` principal components of rows `[N, width]`, `[N, count]`, largest first, and the share of the
 /// variance that each holds. Signs and order do not depend on chance: the start is keyed and every component's largest
-/// score is positive.
+/// score is positive. Products are made on `device`.
 ///
+/// # Errors
+/// The device's.
 /// # Source
 /// Orthogonal iteration on the centred rows X: `Q <- orth(X^T X Q)`, scores `X Q`.
-pub fn principal(values: &[f32], width: usize, count: usize) -> (Vec<f32>, Vec<f64>) {
+pub fn principal(
+    device: &Device,
+    values: &[f32],
+    width: usize,
+    count: usize,
+) -> Result<(Vec<f32>, Vec<f64>)> {
     let n = values.len() / width.max(1);
     let count = count.min(n).min(width);
     if count == 0 {
-        return (Vec::new(), Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let mut mean = vec![0.0f64; width];
     for row in values.chunks(width) {
@@ -38,13 +48,16 @@ pub fn principal(values: &[f32], width: usize, count: usize) -> (Vec<f32>, Vec<f
     // Directions as rows: [count, width].
     let mut q: Vec<f32> = (0..count * width).map(|_| rng.random::<f32>() - 0.5).collect();
     orthonormalize(&mut q, width);
-    let mut scores = vec![0.0; n * count];
+    let x = Tensor::new(device, [n, width], &x)?;
+    let scores_of = |q: &[f32]| -> Result<Tensor> {
+        let q = Tensor::new(device, [count, width], q)?;
+        Ok(run(&Matmul::NT, &[&x, &q])?.swap_remove(0)) // [N, count]
+    };
     for _ in 0..ROUNDS {
-        matmul(false, true, n, count, width, &x, &q, None, &mut scores); // [N, count]
-        matmul(true, false, count, width, n, &scores, &x, None, &mut q); // [count, width]
+        q = run(&Matmul::TN, &[&scores_of(&q)?, &x])?.swap_remove(0).to_vec()?; // [count, width]
         orthonormalize(&mut q, width);
     }
-    matmul(false, true, n, count, width, &x, &q, None, &mut scores);
+    let scores = scores_of(&q)?.to_vec()?;
     let column = |c: usize| scores.iter().skip(c).step_by(count).copied();
     let energy: Vec<f64> = (0..count).map(|c| column(c).map(|v| f64::from(v).powi(2)).sum()).collect();
     let sign = |c: usize| {
@@ -55,7 +68,7 @@ pub fn principal(values: &[f32], width: usize, count: usize) -> (Vec<f32>, Vec<f
     order.sort_by(|&a, &b| energy[b].total_cmp(&energy[a]));
     let signed: Vec<(usize, f32)> = order.iter().map(|&c| (c, sign(c))).collect();
     let sorted = scores.chunks(count).flat_map(|row| signed.iter().map(|&(c, sign)| sign * row[c])).collect();
-    (sorted, order.iter().map(|&c| if total > 0.0 { energy[c] / total } else { 0.0 }).collect())
+    Ok((sorted, order.iter().map(|&c| if total > 0.0 { energy[c] / total } else { 0.0 }).collect()))
 }
 
 /// Gram and Schmidt, twice, on rows; a row that vanishes stays zero.

@@ -1,9 +1,14 @@
 //! Nearest keys of each query, and how many of them share a label with it.
 
-use crate::engine::ops::matmul::twin::matmul;
-use crate::engine::ops::top_k::largest;
+use crate::engine::device::Device;
+use crate::engine::ops::top_k::{MAX_COLUMNS, MAX_K, largest};
+use crate::engine::ops::{Matmul, TopK, run};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
 use rayon::prelude::*;
 use serde::Serialize;
+use std::cmp::Ordering;
+use std::collections::HashMap;
 
 /// Unit embeddings of crops and the photos that they were cut from.
 #[derive(Clone, Copy, Debug)]
@@ -25,43 +30,107 @@ pub struct Neighbour {
     pub similarity: f32,
 }
 
-/// Similarities computed at a time.
+/// Products that are made at a time.
 const AT_ONCE: usize = 1 << 22;
+/// Elements of keys that are on a device at a time: 256 MiB.
+const KEYS_AT_ONCE: usize = 1 << 26;
 
-/// Cosines of one query with every key of another photo, with the keys' rows.
+/// The `k` keys with the largest products with each query, largest first, of equals the first; all if there are fewer. Products are
+/// made and compared on `device`; where `k` is more than [`TopK`] takes they are compared on the host.
 ///
-/// # Source
-/// MLS, Fig. 2: `g1 . Q_g`, `z1 . Q_z`; the query's own key is left out.
-pub fn scores(query: usize, queries: &Points, keys: &Points) -> Vec<(usize, f32)> {
-    let q = &queries.values[query * queries.width..][..queries.width];
-    let mut cosines = vec![0.0; keys.photos.len()];
-    matmul(false, true, 1, cosines.len(), keys.width, q, keys.values, None, &mut cosines);
-    of_others(queries.photos[query], &cosines, keys)
+/// # Errors
+/// The device's.
+pub(super) fn largest_products(
+    device: &Device,
+    queries: &[f32],
+    keys: &[f32],
+    width: usize,
+    k: usize,
+) -> Result<Vec<Vec<Neighbour>>> {
+    by_blocks(device, queries, keys, width, k, KEYS_AT_ONCE)
 }
 
-/// Those of the cosines with all keys that are of another photo, with the keys' rows.
-fn of_others(photo: usize, cosines: &[f32], keys: &Points) -> Vec<(usize, f32)> {
-    let all = cosines.iter().copied().enumerate();
-    all.filter(|&(key, _)| keys.photos[key] != photo).collect()
+/// The same with so many elements of keys at a time.
+fn by_blocks(
+    device: &Device,
+    queries: &[f32],
+    keys: &[f32],
+    width: usize,
+    k: usize,
+    at_once: usize,
+) -> Result<Vec<Vec<Neighbour>>> {
+    let width = width.max(1);
+    let mut found = vec![Vec::new(); queries.len() / width];
+    let block = (at_once / width).max(1);
+    for (start, keys) in (0..).step_by(block).zip(keys.chunks(block * width)) {
+        let count = keys.len() / width;
+        let keys = Tensor::new(device, [count, width], keys)?;
+        let rows = (AT_ONCE / count).max(1);
+        for (queries, found) in queries.chunks(rows * width).zip(found.chunks_mut(rows)) {
+            let queries = Tensor::new(device, [found.len(), width], queries)?;
+            let products = run(&Matmul::NT, &[&queries, &keys])?.swap_remove(0); // [Q, K]
+            for (found, best) in found.iter_mut().zip(largest_of_rows(&products, k.min(count))?) {
+                let best =
+                    best.into_iter().map(|(similarity, key)| Neighbour { key: start + key, similarity });
+                found.extend(best);
+                // Stable: of equals that of the earlier block stays first.
+                found.sort_by(|a, b| b.similarity.partial_cmp(&a.similarity).unwrap_or(Ordering::Equal));
+                found.truncate(k);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The `k` largest of each row `[Q, K]` and their places, in the order of [`TopK`].
+fn largest_of_rows(products: &Tensor, k: usize) -> Result<Vec<Vec<(f32, usize)>>> {
+    let columns = products.shape()[1];
+    if k == 0 {
+        return Ok(vec![Vec::new(); products.shape()[0]]);
+    }
+    if k > MAX_K || columns > MAX_COLUMNS {
+        return Ok(products.to_vec()?.par_chunks(columns).map(|row| largest(row, k)).collect());
+    }
+    let best = run(&TopK { k, labels: false }, &[products])?; // values and places, [Q, k]
+    let read = Tensor::read(&[&best[0], &best[1]])?;
+    let rows = read[0].chunks(k).zip(read[1].chunks(k));
+    Ok(rows.map(|(v, at)| v.iter().zip(at).map(|(&v, &at)| (v as f32, at as usize)).collect()).collect())
+}
+
+/// Cosines of one query with every key of another photo.
+///
+/// # Errors
+/// The device's.
+/// # Source
+/// MLS, Fig. 2: `g1 . Q_g`, `z1 . Q_z`; the query's own key is left out.
+pub fn scores(device: &Device, query: usize, queries: &Points, keys: &Points) -> Result<Vec<f32>> {
+    let width = queries.width;
+    let q = Tensor::new(device, [1, width], &queries.values[query * width..][..width])?;
+    let mut cosines = Vec::with_capacity(keys.photos.len());
+    for keys in keys.values.chunks((KEYS_AT_ONCE / width).max(1) * width) {
+        let keys = Tensor::new(device, [keys.len() / width, width], keys)?;
+        cosines.extend(run(&Matmul::NT, &[&q, &keys])?.swap_remove(0).to_vec()?);
+    }
+    let others = cosines.into_iter().zip(keys.photos);
+    Ok(others.filter(|(_, photo)| **photo != queries.photos[query]).map(|(cosine, _)| cosine).collect())
 }
 
 /// The `k` nearest keys of every query, nearest first, keys of the query's own photo left out; all if there are
 /// fewer. Of equally near keys the first row is nearer.
-pub fn nearest(queries: &Points, keys: &Points, k: usize) -> Vec<Vec<Neighbour>> {
-    let (count, width) = (keys.photos.len(), keys.width);
-    let rows = (AT_ONCE / count.max(1)).max(1);
-    let of_part = |(photos, values): (&[usize], &[f32])| {
-        let mut cosines = vec![0.0; photos.len() * count];
-        matmul(false, true, photos.len(), count, width, values, keys.values, None, &mut cosines);
-        let of_one = |(row, &photo): (usize, &usize)| {
-            let others = of_others(photo, &cosines[row * count..][..count], keys);
-            let (rows, cosines): (Vec<usize>, Vec<f32>) = others.into_iter().unzip();
-            let best = largest(&cosines, k).into_iter();
-            best.map(|(similarity, i)| Neighbour { key: rows[i], similarity }).collect()
-        };
-        photos.par_iter().enumerate().map(of_one).collect::<Vec<Vec<Neighbour>>>()
-    };
-    queries.photos.chunks(rows).zip(queries.values.chunks(rows * width)).flat_map(of_part).collect()
+///
+/// # Errors
+/// The device's.
+pub fn nearest(device: &Device, queries: &Points, keys: &Points, k: usize) -> Result<Vec<Vec<Neighbour>>> {
+    let mut own: HashMap<usize, usize> = HashMap::new();
+    keys.photos.iter().for_each(|&photo| *own.entry(photo).or_default() += 1);
+    let most = queries.photos.iter().filter_map(|photo| own.get(photo)).max().copied().unwrap_or(0);
+    let mut found =
+        largest_products(device, queries.values, keys.values, keys.width, k.saturating_add(most))?;
+    for (near, query) in found.iter_mut().zip(queries.photos) {
+        near.retain(|n| keys.photos[n.key] != *query);
+        near.truncate(k);
+    }
+    Ok(found)
 }
 
 /// Purity of neighbourhoods: `purity[k - 1]` is the share of the k nearest keys that share a label with their query,

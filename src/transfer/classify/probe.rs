@@ -157,6 +157,13 @@ impl Scaling {
         Scaling(means.into_iter().zip(variances.into_iter().map(inverse)).collect())
     }
 
+    /// Means and inverse deviations, `[C]` each.
+    pub(super) fn tensors(&self, device: &Device) -> Result<[Tensor; 2]> {
+        let (means, inverses): (Vec<f64>, Vec<f64>) = self.0.iter().copied().unzip();
+        let tensor = |values: &[f64]| Tensor::from_f64(device, [values.len()], values);
+        Ok([tensor(&means)?, tensor(&inverses)?])
+    }
+
     pub(super) fn apply(&self, features: &[f32]) -> Result<Vec<f32>> {
         finite("probe", features, self.0.len())?;
         let scaled = features.iter().zip(self.0.iter().cycle());

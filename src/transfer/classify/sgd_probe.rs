@@ -90,14 +90,15 @@ impl SgdProbe {
         let (train, test) = (centre(&albums.train)?, centre(&albums.test)?);
         let width = train.width()?;
         let scaling = Scaling::of(&train.values, width);
+        let on_device = scaling.tensors(device)?;
         let test_images = Tensor::new(device, [test.labels.len(), width], &scaling.apply(&test.values)?)?;
         let classes = albums.classes();
         let head = zero_head(device, width, classes)?;
         let logits: &Logits = &|tape, images| {
-            let (count, frozen) = (images.shape()[0], Tape::inert(device));
-            let g = backbone.forward(&frozen.constant(images), Mode::Eval)?.value().to_vec()?;
-            let g = Tensor::new(device, [count, width], &scaling.apply(&g)?)?;
-            head.forward(&tape.constant(g))
+            let frozen = Tape::inert(device);
+            let [mean, inverse] = on_device.each_ref().map(|x| frozen.constant(x.clone())); // [C]
+            let g = backbone.forward(&frozen.constant(images), Mode::Eval)?; // [B, C]
+            head.forward(&tape.constant(g.sub(&mean)?.mul(&inverse)?.value().clone()))
         };
         let mut result = ProbeResult::default();
         let heard = &mut |reached: Reached| {

@@ -186,7 +186,7 @@ pub(super) fn cosine(lr: f64, total: u64) -> CosineSchedule {
 
 /// Mean of scalars on a device.
 pub(super) fn mean(losses: &[Tensor]) -> Result<f64> {
-    let values = losses.iter().map(|l| Ok(f64::from(l.item()?))).collect::<Result<Vec<_>>>()?;
+    let values = Tensor::read(&losses.iter().collect::<Vec<_>>())?.concat();
     Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
 }
 

@@ -1,6 +1,7 @@
 //! Features of named photos in a file, and the nearest of them.
 
 use super::neighbours::{Neighbour, Points, nearest};
+use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -86,7 +87,8 @@ impl FeatureTable {
         Ok((FeatureTable { names, values: bytemuck::pod_collect_to_vec(view.data()), width }, facts))
     }
 
-    /// The `k` rows nearest to `query` by cosine, nearest first; row `own` is left out.
+    /// The `k` rows nearest to `query` by cosine, nearest first; row `own` is left out. On the CPU: the way to a GPU would take
+    /// longer than the product of one row.
     ///
     /// # Errors
     /// [`Error::Input`] if the query has another width.
@@ -100,7 +102,7 @@ impl FeatureTable {
         let own = [own.unwrap_or(usize::MAX)];
         let query = Points { values: &query, width: self.width, photos: &own };
         let keys = Points { values: &keys, width: self.width, photos: &photos };
-        Ok(nearest(&query, &keys, k).swap_remove(0))
+        Ok(nearest(&Device::cpu(), &query, &keys, k)?.swap_remove(0))
     }
 }
 

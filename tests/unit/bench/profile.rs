@@ -29,6 +29,7 @@ fn on_a_gpu_an_op_takes_the_time_of_its_kernels() {
     let events = Events {
         ops: vec![op("sum"), op("product"), op("product"), op("nothing")],
         kernels: vec![kernel(0, Some(1.0)), kernel(1, Some(2.0)), kernel(1, Some(3.0)), kernel(2, Some(4.0))],
+        reads: Vec::new(),
     };
     let rows = by_op(&events, 1.0);
     let product = &rows[0];

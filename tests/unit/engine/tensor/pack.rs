@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::device::Device;
+use crate::engine::device::{Device, GpuOptions};
 
 fn counting(shape: &[usize], first: f32) -> Tensor {
     let count = shape.iter().product::<usize>();
@@ -40,4 +40,21 @@ fn writing_to_one_packed_tensor_leaves_its_neighbours_alone() {
     assert_eq!(values(&parts[1]), [10.0, 11.0, 0.0, 1.0]);
     assert_eq!(values(&parts[0]), values(&a));
     assert_eq!(values(&flat)[64..68], values(&b));
+}
+
+#[test]
+fn tensors_are_read_together_in_one_read_back_of_each_device() {
+    let gpu = Device::gpu_named(None, GpuOptions::default()).expect("a GPU");
+    for device in [Device::cpu(), gpu] {
+        let of = |shape: &[usize], first| counting(shape, first).to_device(&device).expect("a copy");
+        let tensors = [of(&[3, 5], 1.0), of(&[], 7.0), of(&[70], 100.0), of(&[0], 0.0), of(&[2], -3.0)];
+        device.start_trace();
+        let read = Tensor::read(&tensors.each_ref()).expect("values");
+        assert!(Tensor::read(&[]).expect("none").is_empty());
+        assert_eq!(device.take_trace().expect("trace").reads.len(), 1);
+        device.stop_trace();
+        for (tensor, read) in tensors.iter().zip(&read) {
+            assert_eq!(&tensor.to_f64().expect("values"), read);
+        }
+    }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::engine::device::GpuOptions;
 
 fn labelled(values: &[f32], labels: &[usize]) -> Features {
     Features { values: values.to_vec(), labels: labels.to_vec() }
@@ -61,4 +62,42 @@ fn what_does_not_fit_is_an_error_that_says_what_does() {
         |knn: Knn, all: &Features| knn.leave_one_out(&Device::cpu(), all).expect_err("error").to_string();
     assert!(alone(Knn { k: 2, tau: 0.07 }, &train).contains("from 1 to 1"));
     assert!(alone(Knn::default(), &labelled(&[], &[])).contains("at least one image"));
+}
+
+/// Features around a centre for each class, none of them at the origin.
+fn clouds(count: usize, width: usize) -> Features {
+    let mut rng = crate::rng::KeyedRng::new("clouds", 0, [0; 3]);
+    let labels: Vec<usize> = (0..count).map(|i| i % 5).collect();
+    let near = |i: usize, c: usize| f64::from(u8::from(c % 5 == i % 5)) + 0.5;
+    let values = (0..count * width).map(|at| (near(at / width, at % width) + rng.normal()) as f32).collect();
+    Features { values, labels }
+}
+
+#[test]
+fn votes_of_a_gpu_are_those_of_the_cpu_and_are_found_there() {
+    let gpu = Device::gpu_named(None, GpuOptions::default()).expect("a GPU");
+    let (train, test) = (clouds(150, 33), clouds(40, 33));
+    // 64 and more neighbours are more than one of its kernels finds.
+    for k in [1, 20, 64, 100] {
+        let knn = Knn { k, tau: 0.07 };
+        let judge = |device: &Device| {
+            let all = knn.leave_one_out(device, &train).expect("votes");
+            [knn.classify(device, &train, &test).expect("votes"), all]
+        };
+        gpu.start_trace();
+        let found = judge(&gpu);
+        let kernels = gpu.take_trace().expect("trace").kernels;
+        gpu.stop_trace();
+        for (found, expected) in found.iter().zip(judge(&Device::cpu())) {
+            assert_eq!((&found.predicted, found.top1), (&expected.predicted, expected.top1), "k = {k}");
+            let off = found.votes.iter().zip(&expected.votes).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off < 1e-4, "k = {k}: votes are off by {off}");
+        }
+        let of = |shader: &str| kernels.iter().filter(|kernel| kernel.shader == shader).count();
+        assert_eq!(
+            (of("matmul"), of("top_k")),
+            (2, if k < 64 { 2 } else { usize::from(k == 64) }),
+            "k = {k}"
+        );
+    }
 }

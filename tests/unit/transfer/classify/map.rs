@@ -1,4 +1,5 @@
 use super::*;
+use crate::engine::device::GpuOptions;
 
 /// Two clouds of points in five dimensions, ten apart along the third.
 fn clouds(n: usize) -> Vec<f32> {
@@ -22,12 +23,22 @@ fn apart(plane: &[f32]) -> bool {
 }
 
 #[test]
-fn the_first_component_is_the_axis_of_two_clouds_and_holds_their_variance() {
-    let (scores, shares) = principal(&clouds(60), 5, 2);
-    assert_eq!((scores.len(), shares.len()), (120, 2));
-    assert!(apart(&scores) && shares[0] > 0.95 && shares[1] < 0.03, "{shares:?}");
-    let sum: f64 = principal(&clouds(60), 5, 5).1.iter().sum();
-    assert!((sum - 1.0).abs() < 1e-3, "all components hold all of the variance: {sum}");
-    assert!(principal(&[], 5, 2).0.is_empty());
-    assert_eq!(principal(&[0.7; 50], 5, 2).1, [0.0; 2], "equal rows have no variance");
+fn the_first_component_is_the_axis_of_two_clouds_and_holds_their_variance_on_both_devices() {
+    let gpu = Device::gpu_named(None, GpuOptions::default()).expect("a GPU");
+    gpu.start_trace();
+    let mut found = Vec::new();
+    for device in [&Device::cpu(), &gpu] {
+        let of = |values: &[f32], count| principal(device, values, 5, count).expect("components");
+        let (scores, shares) = of(&clouds(60), 2);
+        assert_eq!((scores.len(), shares.len()), (120, 2));
+        assert!(apart(&scores) && shares[0] > 0.95 && shares[1] < 0.03, "{shares:?}");
+        let sum: f64 = of(&clouds(60), 5).1.iter().sum();
+        assert!((sum - 1.0).abs() < 1e-3, "all components hold all of the variance: {sum}");
+        assert!(of(&[], 2).0.is_empty());
+        assert_eq!(of(&[0.7; 50], 2).1, [0.0; 2], "equal rows have no variance");
+        found.push(scores);
+    }
+    assert!(gpu.take_trace().expect("trace").kernels.iter().any(|kernel| kernel.shader == "matmul"));
+    let off = found[0].iter().zip(&found[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off < 1e-3, "scores of the devices are {off} apart");
 }

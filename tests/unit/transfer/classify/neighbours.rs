@@ -1,4 +1,5 @@
 use super::*;
+use crate::engine::device::GpuOptions;
 use crate::rng::KeyedRng;
 
 /// Random unit rows.
@@ -21,7 +22,7 @@ fn neighbours_and_purity_equal_a_naive_loop_without_the_querys_own_photo() {
     let queries = Points { values: &q, width: 5, photos: &own };
     let keys = Points { values: &k, width: 5, photos: &photos };
     let related = |query: usize, key: usize| share_a_label(&labels[own[query]], &labels[photos[key]]);
-    let found = nearest(&queries, &keys, 6);
+    let found = nearest(&Device::cpu(), &queries, &keys, 6).expect("neighbours");
     let curve = purity(&found, &related);
     for top in 1..=6 {
         let mut sum = 0.0;
@@ -68,8 +69,57 @@ fn the_worst_query_has_the_fewest_shared_labels_then_the_lowest_similarity() {
 fn few_keys_give_short_curves_and_none_gives_none() {
     let (q, k) = (rows(2, 3, 1), rows(4, 3, 2));
     let keys = Points { values: &k, width: 3, photos: &[0, 1, 2, 3] };
-    let found = nearest(&Points { values: &q, width: 3, photos: &[0, 9] }, &keys, 64);
+    let queries = Points { values: &q, width: 3, photos: &[0, 9] };
+    let found = nearest(&Device::cpu(), &queries, &keys, 64).expect("neighbours");
     assert_eq!((found[0].len(), found[1].len()), (3, 4));
     assert_eq!(purity(&found, &|_, _| true), [1.0; 3]);
     assert!(purity(&[], &|_, _| true).is_empty());
+}
+
+#[test]
+fn a_gpu_finds_the_neighbours_that_the_cpu_finds_where_photos_have_several_keys() {
+    let gpu = Device::gpu_named(None, GpuOptions::default()).expect("a GPU");
+    let (q, k) = (rows(30, 17, 3), rows(90, 17, 4));
+    let photos: Vec<usize> = (0..90).map(|i| i % 30).collect();
+    let queries = Points { values: &q, width: 17, photos: &photos[..30] };
+    let keys = Points { values: &k, width: 17, photos: &photos };
+    for count in [4, 64] {
+        let of = |device| nearest(device, &queries, &keys, count).expect("neighbours");
+        gpu.start_trace();
+        let (found, expected) = (of(&gpu), of(&Device::cpu()));
+        let kernels = gpu.take_trace().expect("trace").kernels;
+        gpu.stop_trace();
+        assert!(kernels.iter().any(|kernel| kernel.shader == "matmul"));
+        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            assert_eq!(found.key, expected.key);
+            assert!((found.similarity - expected.similarity).abs() < 1e-6);
+        }
+        assert!(
+            found
+                .iter()
+                .enumerate()
+                .all(|(i, near)| near.len() == count && near.iter().all(|n| n.key % 30 != i))
+        );
+        let cosines = |device| scores(device, 7, &queries, &keys).expect("cosines");
+        let (found, expected) = (cosines(&gpu), cosines(&Device::cpu()));
+        assert_eq!(found.len(), 87);
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+}
+
+#[test]
+fn keys_in_blocks_give_the_neighbours_of_all_at_once_and_of_equals_the_first() {
+    // Whole numbers, whose products do not round: products of other shapes add up in another order.
+    let whole = |rows: Vec<f32>| -> Vec<f32> { rows.iter().map(|v| (8.0 * v).round()).collect() };
+    let (q, mut k) = (whole(rows(11, 5, 5)), whole(rows(40, 5, 6)));
+    k.copy_within(0..5 * 12, 5 * 23); // keys 23 to 34 are keys 0 to 11 again
+    for count in [1, 6, 40, 50] {
+        let of = |at_once| by_blocks(&Device::cpu(), &q, &k, 5, count, at_once).expect("neighbours");
+        let whole = of(1000);
+        assert!(whole.iter().all(|near| near.len() == count.min(40)));
+        for at_once in [1, 35, 5 * 39] {
+            assert_eq!(of(at_once), whole, "{count} neighbours, blocks of {at_once}");
+        }
+    }
+    assert_eq!(by_blocks(&Device::cpu(), &q, &[], 5, 3, 35).expect("none"), vec![Vec::new(); 11]);
 }
