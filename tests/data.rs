@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use vista::Error;
-use vista::photos::views::{CropBox, ViewConfig};
+use vista::photos::views::{CropBox, Detail, ViewConfig};
 use vista::photos::{Album, AlbumOptions, Batch, Loader, LoaderOptions, Photos, Position, Split};
 use vista::rng::KeyedRng;
 
@@ -216,8 +216,10 @@ fn views_of_several_sizes_lie_view_by_view_and_are_the_ones_drawn_alone() {
 fn a_cache_of_any_size_changes_nothing() {
     let folder = folder_of(12);
     let with = |cache_bytes| {
-        let album =
-            Album::new(Photos::folder(folder.path()).unwrap(), AlbumOptions { cache_bytes, shrink_to: None });
+        let album = Album::new(
+            Photos::folder(folder.path()).unwrap(),
+            AlbumOptions { cache_bytes, ..AlbumOptions::default() },
+        );
         let album = Arc::new(album);
         let options = LoaderOptions { end_epoch: Some(2), ..options(4, 2) };
         let made: Vec<Batch> = Loader::new(album.clone(), options).unwrap().map(|b| b.unwrap()).collect();
@@ -377,4 +379,37 @@ fn view_configurations_read_from_toml_and_are_checked() {
     );
     assert_input_error(ViewConfig { hue: 0.7, ..config.clone() }.check(), &["invalid hue", "0.5"]);
     assert_input_error(ViewConfig { size: 0, ..config }.check(), &["invalid size"]);
+}
+
+#[test]
+fn batches_are_the_same_from_memory_from_a_folder_and_decoded_each_time() {
+    let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for i in 0..6 {
+        write_photo(&folder.path().join(format!("{i}.jpg")), i, 301 - 20 * i as u32, 203);
+    }
+    let detail = Detail::of(&[ViewConfig::moco_v2(8)]);
+    let album = |cache_bytes, detail, shrink_to| {
+        let options = AlbumOptions { cache_bytes, detail, shrink_to };
+        Album::new(Photos::folder(folder.path()).unwrap(), options)
+    };
+    let made = |album: Album| -> Vec<Batch> {
+        let options = LoaderOptions { end_epoch: Some(3), ..options(2, 2) };
+        Loader::new(Arc::new(album), options).unwrap().map(|batch| batch.unwrap()).collect()
+    };
+    for shrink_to in [None, Some(20)] {
+        let each_time = made(album(0, detail, shrink_to));
+        assert_same(&each_time, &made(album(1 << 30, detail, shrink_to)));
+        assert_same(&each_time, &made(album(0, detail, shrink_to).cached_in(cache.path()).unwrap()));
+        assert_same(&each_time, &made(album(9000, detail, shrink_to).cached_in(cache.path()).unwrap()));
+    }
+    // A JPEG that is decoded smaller knows its own size, and its views are near those of all its pixels.
+    let photo = album(0, detail, None).photo(0).unwrap();
+    assert_eq!((photo.width, photo.height, photo.image.width, photo.image.height), (301, 203, 76, 51));
+    assert_eq!(photo.original_box(CropBox::whole(&photo.image)), CropBox::at(0, 0, 301, 203));
+    let shrunk = album(0, detail, Some(20)).photo(0).unwrap();
+    assert_eq!((shrunk.width, shrunk.image.width, shrunk.image.height), (301, 30, 20));
+    let views = |detail| album(0, detail, None).center_views(&[0, 1, 2], &ViewConfig::moco_v2(8)).unwrap().0;
+    let pairs = views(detail).into_iter().zip(views(None));
+    let mean = pairs.map(|(a, b)| (a - b).abs()).sum::<f32>() / (3.0 * 192.0);
+    assert!(mean > 0.0 && mean < 0.1, "{mean}");
 }

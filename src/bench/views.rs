@@ -2,8 +2,8 @@
 
 use super::workload::Workload;
 use crate::error::{Error, Result};
-use crate::photos::views::{ViewConfig, ViewMaker, ViewParams};
-use crate::photos::{Photos, decode};
+use crate::photos::views::{Detail, ViewConfig, ViewMaker, ViewParams};
+use crate::photos::{Photos, decode_scaled};
 use crate::rng::KeyedRng;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
@@ -12,15 +12,16 @@ use image::imageops::FilterType;
 const VIEWS: u64 = 32;
 
 /// One bundled photo at `width` x `height` as a JPEG of quality 90; each run makes 32 views of `size` pixels on one
-/// thread, each from the JPEG's bytes, the same 32 in every run.
+/// thread, each from the JPEG's bytes, decoded as finely as such views need it, the same 32 in every run.
 pub(super) fn prepare(width: usize, height: usize, size: usize) -> Result<Workload> {
     let bytes = jpeg(width as u32, height as u32)?;
     let config = ViewConfig::moco_v2(size);
     let mut maker = ViewMaker::new(config.clone())?;
     let mut view = vec![0.0; maker.len()];
+    let scale = Detail::of(std::slice::from_ref(&config)).map_or(1, |detail| detail.scale([width, height]));
     let mut workload = Workload::new(0, move || {
         for number in 0..VIEWS {
-            let photo = decode(&bytes).map_err(Error::Run)?;
+            let photo = decode_scaled(&bytes, scale).map_err(Error::Run)?;
             let mut rng = KeyedRng::new("bench", 0, [0, 0, number]);
             let params = ViewParams::draw(&config, photo.width, photo.height, &mut rng);
             maker.make(&photo, &params, &mut view);
@@ -34,7 +35,7 @@ pub(super) fn prepare(width: usize, height: usize, size: usize) -> Result<Worklo
 
 fn jpeg(width: u32, height: u32) -> Result<Vec<u8>> {
     let photo = Photos::bundled_pretrain().decode(0).map_err(Error::Run)?;
-    let photo = image::RgbImage::from_raw(photo.width as u32, photo.height as u32, photo.data)
+    let photo = image::RgbImage::from_raw(photo.width as u32, photo.height as u32, photo.data.into())
         .expect("a photo has 3 bytes for each pixel");
     let photo = image::imageops::resize(&photo, width, height, FilterType::CatmullRom);
     let mut bytes = Vec::new();

@@ -4,6 +4,7 @@ use super::judged::{Chosen, Opened, warn, warn_of_undecodable};
 use super::paths::{Files, Input, Mark, Output};
 use crate::engine::nn::fingerprint;
 use crate::error::{Error, Result};
+use crate::photos::views::Detail;
 use crate::photos::{Album, AlbumOptions, Photos, Source};
 use crate::transfer::classify::FeatureTable;
 
@@ -24,14 +25,15 @@ pub(super) struct PhotoArgs {
 }
 
 impl PhotoArgs {
-    pub(super) fn album(&self) -> Result<Album> {
+    /// The photos, decoded as finely as some views need them.
+    pub(super) fn album(&self, detail: Option<Detail>) -> Result<Album> {
         let photos = match &self.photos {
             None => Photos::bundled_pretrain(),
             Some(path) => Photos::open(Source::from(&**path).follow_links(self.follow_links), None)?,
         };
         warn(&photos);
         // Each photo is seen once.
-        Ok(Album::new(photos, AlbumOptions { cache_bytes: 0, shrink_to: None }))
+        Ok(Album::new(photos, AlbumOptions { cache_bytes: 0, shrink_to: None, detail }))
     }
 }
 
@@ -71,8 +73,8 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let is_list = args.is_list()?;
-    let album = args.photos.album()?;
     let opened = args.chosen.open()?;
+    let album = args.photos.album(opened.config.detail())?;
     let (table, kept) = table(&opened, &album)?;
     if is_list {
         table.write_csv(&args.out)?;

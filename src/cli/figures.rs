@@ -92,12 +92,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&out).map_err(|e| Error::io(&out, e))?;
 
     let (seed, encoders) = (args.seed.unwrap_or(config.seed), [&before, &after]);
-    let photos = album(&config, photos);
+    let photos = album(&config, photos)?;
     let study = |album| {
         args.study(&Sampler { album, views: &config.views, seed, device: &device }, encoders, &config)
     };
     let main = study(&photos)?;
-    let labelled = labelled.map(|photos| album(&config, photos));
+    let labelled = labelled.map(|photos| album(&config, photos)).transpose()?;
     save(&out, &main.scores()?, &photos)?;
     save(&out, &main.neighbours(args.queries)?, &photos)?;
     let k = config.whole("k").unwrap_or(20);

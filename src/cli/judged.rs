@@ -98,6 +98,12 @@ pub(super) struct Judging<'a> {
 }
 
 impl Judging<'_> {
+    /// The same for commands that see no more of a photo than its middle: decoded as finely as the encoder's own run did.
+    pub(super) fn of_centres(self) -> Self {
+        let albums = self.albums.for_views(self.opened.config.detail());
+        Judging { albums, ..self }
+    }
+
     /// Frozen features of the train and the test photos by a backbone of this architecture.
     pub(super) fn embed(&self, backbone: &ResNet) -> Result<[Embedded; 2]> {
         let [train, test] = self.albums.both();

@@ -32,6 +32,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         knn.check(protocol.voters(albums.train.photos().len(), albums.test.photos().len()))?;
         Ok(albums)
     })?;
+    let judging = judging.of_centres();
     let device = &judging.opened.device;
     let judge = |[train, test]: [Features; 2]| protocol.votes(&knn, device, &train, &test);
     let votes = judge(judging.features(&judging.opened.encoder.backbone)?)?;

@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Go on with the run in `--out` from its newest sound checkpoint, as if it had never stopped. Its configuration is
     /// kept; only `train.epochs`, `train.steps`, `train.minutes`, `train.memory_limit_mib`, `train.save_minutes`,
     /// `train.save_steps`, `train.on_nan`,
-    /// `data.threads`, `data.cache_mib` and `device` may change, and `--data` and `--labelled` may name another place of the
+    /// `data.threads`, `data.cache_dir`, `data.cache_mib` and `device` may change, and `--data` and `--labelled` may name another place of the
     /// same photos.
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
@@ -205,8 +205,8 @@ pub fn judge_of(config: &Config) -> Result<Option<Box<dyn Judge>>> {
     config.check()?;
     let Some([train, test]) = judge_photos(config)? else { return Ok(None) };
     Ok(Some(Box::new(KnnJudge {
-        train: album(config, train),
-        test: album(config, test),
+        train: album(config, train)?,
+        test: album(config, test)?,
         knn: Knn { k: config.eval.knn_k, tau: config.eval.knn_tau },
         protocol: protocol(config),
         views: config.views.clone(),

@@ -48,6 +48,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
         return Err(Error::input("a learning rate that is not above 0", "--lr", "choose one such as 0.001"));
     }
     let judging = args.judged.begin("probe", || args.photos.open())?;
+    let judging = match args.protocol {
+        Protocol::Adam => judging.of_centres(),
+        Protocol::Sgd => judging,
+    };
     let (views, device) = (&judging.opened.views, &judging.opened.device);
     let Args { epochs, batch, seed, .. } = *args;
     let adam = Probe { epochs, batch, seed, ..Probe::default() };

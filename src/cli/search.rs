@@ -47,11 +47,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
         .map_err(|why| Error::input(why, name.as_str(), "give a photo that a viewer can open"))?;
     let opened = args.chosen.open()?;
     let one = Photos::from_bytes(vec![(name.clone(), bytes, Vec::new())], Vec::new());
-    let (of_query, _) = table(&opened, &Album::new(one, AlbumOptions::default()))?;
+    let options = AlbumOptions { detail: opened.config.detail(), ..AlbumOptions::default() };
+    let (of_query, _) = table(&opened, &Album::new(one, options))?;
     let (all, photos) = match &args.features {
         Some(path) => (of_same_encoder(path, &opened)?, None),
         None => {
-            let album = args.searched.album()?;
+            let album = args.searched.album(opened.config.detail())?;
             let (all, kept) = table(&opened, &album)?;
             (all, Some((album, kept)))
         }

@@ -57,6 +57,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         voc.check()?;
         Ok(LabelledAlbums::new(photos))
     })?;
+    let judging = judging.of_centres();
     let judge = |sets: [Embedded; 2]| judge(&judging, &voc, &classes, &sets);
     let mut found = vec![("this checkpoint", judge(judging.embed(&judging.opened.encoder.backbone)?)?)];
     if args.floor {

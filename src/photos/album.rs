@@ -1,16 +1,18 @@
 //! An album: photos decoded once, kept as far as memory allows, the broken ones known by name.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
 
 use crate::error::{Error, Result, one_line};
-use crate::photos::decode::Rgb;
+use crate::photos::cache::Cache;
+use crate::photos::decode::{Read, Rgb};
 use crate::photos::locked;
 use crate::photos::read::Photos;
-use crate::photos::views::{CropBox, ViewConfig, ViewMaker, resized_crop};
+use crate::photos::views::{CropBox, Detail, ViewConfig, ViewMaker, resized_crop};
 use crate::rng::KeyedRng;
 
 /// How an [`Album`] keeps photos.
@@ -22,12 +24,15 @@ pub struct AlbumOptions {
     /// Scale photos down once, when decoded, so that their short side is at most this; `None` leaves them alone.
     /// It trades detail of small crops for time and memory: choose at least twice the view's size.
     pub shrink_to: Option<usize>,
+    /// Decode JPEGs at a half, a quarter or an eighth of their size where that, or `shrink_to`, leaves twice the pixels that are
+    /// needed along each axis; `None` decodes them whole.
+    pub detail: Option<Detail>,
 }
 
 impl Default for AlbumOptions {
-    /// 1 GiB, no shrinking.
+    /// 1 GiB, no shrinking, all pixels.
     fn default() -> AlbumOptions {
-        AlbumOptions { cache_bytes: 1 << 30, shrink_to: None }
+        AlbumOptions { cache_bytes: 1 << 30, shrink_to: None, detail: None }
     }
 }
 
@@ -61,6 +66,7 @@ pub struct Album {
     used_bytes: AtomicUsize,
     broken: Mutex<BTreeMap<usize, String>>,
     mended: Mutex<BTreeMap<usize, &'static str>>,
+    cache: Option<Cache>,
 }
 
 /// A photo's id and pixels, or those of another in its place if anything decodable is near; and the broken photos met on
@@ -78,12 +84,65 @@ impl Album {
             used_bytes: AtomicUsize::new(0),
             broken: Mutex::default(),
             mended: Mutex::default(),
+            cache: None,
         }
+    }
+
+    /// The same album, which keeps photos decoded in a folder too, for later epochs and later runs: `vista-photos` in the given one.
+    /// Pixels are the same with it and without. What is there is mapped into memory and does not count as kept in memory.
+    ///
+    /// Sets of raw images, and photos that lack a part of their file, are not kept.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the place is no folder, or its `vista-photos` is not ours. What can't be written is no error:
+    /// [`Album::news`] says so.
+    pub fn cached_in(self, folder: &Path) -> Result<Album> {
+        Ok(Album { cache: Some(Cache::open(folder)?), ..self })
+    }
+
+    /// Whether photos are kept in a folder.
+    pub fn is_cached(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    /// What became of the folder of decoded photos since this was last asked, a line each: it can't be written, or is full.
+    pub fn news(&self) -> Vec<String> {
+        self.cache.iter().flat_map(Cache::news).collect()
+    }
+
+    /// Where decoded photos are kept, about how much that will be, and what is free, by some of the photos, which are decoded for it;
+    /// `None` where none is kept so.
+    pub fn plan(&self) -> Option<String> {
+        const SAMPLE: usize = 16;
+        let (cache, n) = (self.cache.as_ref()?, self.photos.len());
+        let sample: Vec<usize> = (0..n.min(SAMPLE)).map(|i| i * n / n.min(SAMPLE)).collect();
+        let look = |&id: &usize| {
+            let key = self.key(id)?;
+            let is_there = cache.load(&key).is_some();
+            Some((self.photo(id).ok()?.image.data.len() as u64, is_there))
+        };
+        let found: Vec<(u64, bool)> = sample.par_iter().filter_map(look).collect();
+        let looked = found.len().max(1);
+        let bytes = found.iter().map(|photo| photo.0).sum::<u64>() / looked as u64;
+        let there = found.iter().filter(|photo| photo.1).count();
+        (!found.is_empty()).then(|| cache.plan(n, bytes, there as f64 / looked as f64))
+    }
+
+    /// All that the pixels of a photo, as they are kept in a folder, follow from; `None` for one that is not.
+    fn key(&self, id: usize) -> Option<Vec<u8>> {
+        let AlbumOptions { shrink_to, detail, .. } = self.options;
+        let settings = format!("\n{shrink_to:?} {detail:?}");
+        Some([&self.photos.identity(id)?[..], settings.as_bytes()].concat())
     }
 
     /// The photos.
     pub fn photos(&self) -> &Photos {
         &self.photos
+    }
+
+    /// How it keeps them.
+    pub fn options(&self) -> &AlbumOptions {
+        &self.options
     }
 
     /// Bytes of decoded photos kept at present.
@@ -144,13 +203,20 @@ impl Album {
         if let Some(why) = locked(&self.broken).get(&id) {
             return Err(why.clone());
         }
-        match self.photos.read(id) {
-            Ok((image, missing)) => {
+        let place = self.cache.as_ref().and_then(|cache| Some((cache, self.key(id)?)));
+        if let Some(photo) = place.as_ref().and_then(|(cache, key)| cache.load(key)) {
+            return Ok(Arc::new(photo));
+        }
+        match self.photos.read(id, &|size| self.scale(size)) {
+            Ok(Read { image, size, missing }) => {
                 if let Some(what) = missing {
                     locked(&self.mended).insert(id, what);
                 }
-                let photo = Arc::new(self.shrunk(image));
-                self.keep(id, &photo);
+                let photo = Arc::new(self.shrunk(image, size));
+                let is_sound = missing.is_none();
+                if !place.is_some_and(|(cache, key)| is_sound && cache.store(&key, &photo)) {
+                    self.keep(id, &photo);
+                }
                 Ok(photo)
             }
             Err(why) => {
@@ -177,10 +243,17 @@ impl Album {
         (None, broken)
     }
 
-    fn shrunk(&self, image: Rgb) -> Photo {
-        let (width, height) = (image.width, image.height);
+    /// By how much a photo of a size is decoded smaller.
+    fn scale(&self, size: [usize; 2]) -> usize {
+        let Some(views) = self.options.detail else { return 1 };
+        let shrunk = self.options.shrink_to.map_or(1, |limit| Detail::of_side(limit).scale(size));
+        views.scale(size).max(shrunk)
+    }
+
+    /// A photo of a size, scaled down if its short side is longer than it may be.
+    fn shrunk(&self, image: Rgb, [width, height]: [usize; 2]) -> Photo {
         let image = match self.options.shrink_to {
-            Some(limit) if width.min(height) > limit => {
+            Some(limit) if image.width.min(image.height) > limit => {
                 let side = |x: usize| (x * limit + width.min(height) / 2) / width.min(height);
                 resized_crop(&image, CropBox::whole(&image), side(width), side(height))
             }

@@ -3,30 +3,40 @@
 //! ```text
 //! Photos    what there is: a folder, a folder per class, a csv list, STL-10, CIFAR-10, Pascal VOC, COCO (one file
 //!           each; `Photos::open` tells them apart), the bundled photos
-//!   Album   decodes them once, keeps what fits in memory, names what can't be decoded
+//!   Album   decodes them once, no finer than their views need, keeps what fits in memory, or in a folder for later runs; names what
+//!           can't be decoded
 //!     Loader   worker threads: epoch order, views, batches; the same batches for any number of threads
 //! ```
 //!
 //! **Why so.** A batch depends on (seed, epoch, photo, view) alone, never on which thread was first: two runs with other
 //! numbers of threads learn the same, and a run goes on from any batch.
 //!
+//! So do the pixels of a photo: at which scale a large JPEG is decoded follows from the views' configuration and the photo's size, not
+//! from what was drawn or what a cache happens to hold.
+//!
+//! **Where a run waits for photos** (`waiting` in the log, a share of each step's time): `data.threads`, `data.cache_dir` (decoded
+//! photos in a folder), `data.shrink_to` (scaled down once).
+//!
 //! **The trap.** A photo that can't be decoded, simply left out, moves every later photo to another batch. Here another photo
 //! stands in for it, chosen by the seed, counted and named.
 //!
 //! **The test.** `batches_are_the_same_for_one_and_four_threads`, `a_loader_goes_on_from_any_batch` in `tests/data.rs`; pixels of
-//! every kind of file in `tests/pixels`; damaged photos in `tests/wild`; sets as people have them in `tests/found.rs`.
+//! every kind of file, and of JPEGs at each scale, in `tests/pixels`; the folder of decoded photos in `tests/unit/photos/cache.rs`; damaged photos in `tests/wild`; sets as people have them in `tests/found.rs`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod album;
+mod cache;
 mod decode;
 mod loader;
+mod pixels;
 mod read;
 pub mod views;
 
 pub use album::{Album, AlbumOptions, Photo};
-pub use decode::{MAX_PIXELS, Rgb, decode};
+pub use decode::{MAX_PIXELS, Rgb, decode, decode_scaled};
 pub use loader::{Batch, Loader, LoaderOptions, Position, Replaced};
+pub use pixels::Pixels;
 pub use read::{LabelledBox, Photos, Source, Split, labelled_split, multi_label_split};
 
 /// What a lock holds, after a panic too: every change behind one is whole.

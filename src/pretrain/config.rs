@@ -6,7 +6,7 @@
 use super::method::{HalfConfig, KeyViews, MethodConfig};
 use crate::engine::nn::{Architecture, ResNetConfig, Stem};
 use crate::engine::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig};
-use crate::photos::views::ViewConfig;
+use crate::photos::views::{Detail, ViewConfig};
 use crate::run::OnNan;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -62,10 +62,16 @@ pub struct DataConfig {
     pub follow_links: bool,
     /// Loader threads; 0 for as many as there are processors.
     pub threads: usize,
+    /// Folder in which decoded photos are kept, for later epochs and later runs: in a folder `vista-photos` of its own; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<PathBuf>,
     /// Decoded photos kept in memory, MiB.
     pub cache_mib: usize,
     /// Scale photos down once so that the short side is at most this; 0 leaves them alone.
     pub shrink_to: usize,
+    /// Decode JPEGs at a half, a quarter or an eighth of their size where the smallest crop that can be drawn has twice the
+    /// pixels of its view then, see [`Detail`].
+    pub scaled_decode: bool,
     /// Fraction of photos that may be undecodable before the run stops, and of a list's entries that may be unusable before
     /// it is refused.
     pub max_broken: f64,
@@ -194,8 +200,10 @@ impl Config {
                 class_folders: false,
                 follow_links: false,
                 threads: 0,
+                cache_dir: None,
                 cache_mib: 1024,
                 shrink_to: 0,
+                scaled_decode: true,
                 max_broken: 0.01,
             },
             model: ModelConfig {
@@ -257,6 +265,11 @@ impl Config {
         self.method.views(&self.views)
     }
 
+    /// How finely photos must be decoded for its views; `None` for all pixels.
+    pub fn detail(&self) -> Option<Detail> {
+        Detail::of(&self.image_views()).filter(|_| self.data.scaled_decode)
+    }
+
     /// Rows of a query pass that are normalised together or in groups: all views of the first size that one encoder sees.
     pub(super) fn query_rows(&self) -> usize {
         let first = self.image_views().iter().take_while(|view| view.size == self.views.size).count();
@@ -282,7 +295,8 @@ impl Config {
 
     /// The same with absolute paths, so that it says the same in every working folder.
     pub fn absolute(mut self) -> Config {
-        for path in [&mut self.init, &mut self.data.photos, &mut self.data.labelled].into_iter().flatten() {
+        let DataConfig { photos, labelled, cache_dir, .. } = &mut self.data;
+        for path in [&mut self.init, photos, labelled, cache_dir].into_iter().flatten() {
             // TOML is UTF-8: in a working folder whose name is not, a relative path is the one that can be written.
             if let Some(absolute) = std::path::absolute(&path).ok().filter(|path| path.to_str().is_some()) {
                 *path = absolute;

@@ -1,4 +1,4 @@
-//! Configurations of version 0.1, whose methods shared one table: what became of its keys.
+//! Configurations of earlier versions: what became of their keys. In 0.1 all methods shared one table.
 
 use super::methods;
 use toml::{Table, Value};
@@ -24,6 +24,14 @@ pub(super) fn renamed(key: &str) -> Option<String> {
     }
     let moved = [("objective.", "method."), ("second_view.", "method.second_view.")];
     moved.iter().find_map(|(old, new)| Some(format!("{new}{}", key.strip_prefix(old)?)))
+}
+
+/// A configuration with the keys that came later, as it was without them: before `data.scaled_decode`, photos were decoded whole.
+pub(super) fn completed(mut table: Table) -> Table {
+    if let Some(Value::Table(data)) = table.get_mut("data") {
+        data.entry("scaled_decode").or_insert(Value::Boolean(false));
+    }
+    table
 }
 
 /// A configuration that 0.1 kept with a run, in today's keys; one of today as it is. Keys that the run's method does not read

@@ -42,6 +42,8 @@ pub struct StepRecord {
     pub seconds: f64,
     /// Images (not views) per second in this step.
     pub images_per_second: f64,
+    /// Share of the step's time that was waited for its views.
+    pub waiting: f64,
     /// Bytes of tensors in use on the device.
     pub bytes_in_use: u64,
 }
@@ -75,6 +77,7 @@ impl StepRecord {
             lr: done.now.lr,
             seconds: done.seconds,
             images_per_second: batch as f64 / done.took.as_secs_f64(),
+            waiting: done.waited.as_secs_f64() / done.took.as_secs_f64(),
             bytes_in_use,
         }
     }

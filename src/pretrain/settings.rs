@@ -63,7 +63,7 @@ impl Config {
     /// As [`Config::merged`].
     pub fn kept(text: &str, place: &str) -> Result<Config> {
         let today = match text.parse::<Table>() {
-            Ok(table) if text.len() <= MAX_TEXT => old::translated(table).to_string(),
+            Ok(table) if text.len() <= MAX_TEXT => old::completed(old::translated(table)).to_string(),
             _ => text.to_string(), // it will be refused
         };
         Config::preset("demo")?.merged(&today, place)
@@ -139,6 +139,7 @@ fn known(config: &Config) -> Vec<String> {
     full.init_prefix = Some("backbone.".into());
     full.data.photos = Some("photos".into());
     full.data.labelled = Some("labelled".into());
+    full.data.cache_dir = Some("cache".into());
     flatten(&full.table()).into_iter().map(|(key, _)| key).collect()
 }
 
@@ -175,6 +176,7 @@ impl Settings for Config {
     const MAY_CHANGE: &'static [&'static str] = &[
         "device",
         "data.threads",
+        "data.cache_dir",
         "data.cache_mib",
         "train.epochs",
         "train.steps",

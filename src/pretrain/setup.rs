@@ -14,10 +14,19 @@ use crate::topic::Topic;
 use std::path::Path;
 use std::rc::Rc;
 
-/// An album of some photos with the configuration's cache.
-pub(crate) fn album(config: &Config, photos: Photos) -> Album {
+/// An album of some photos with the configuration's caches.
+///
+/// # Errors
+/// [`Error::Input`] if the folder for decoded photos can't be one.
+pub(crate) fn album(config: &Config, photos: Photos) -> Result<Album> {
     let shrink_to = (config.data.shrink_to > 0).then_some(config.data.shrink_to);
-    Album::new(photos, AlbumOptions { cache_bytes: config.data.cache_mib << 20, shrink_to })
+    let options =
+        AlbumOptions { cache_bytes: config.data.cache_mib << 20, shrink_to, detail: config.detail() };
+    let album = Album::new(photos, options);
+    match &config.data.cache_dir {
+        Some(folder) => album.cached_in(folder),
+        None => Ok(album),
+    }
 }
 
 /// A path of the configuration, with links and broken entries as it wants them.

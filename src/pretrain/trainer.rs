@@ -93,7 +93,7 @@ impl Trainer {
         start: Start<Config>,
     ) -> Result<Trainer> {
         config.check()?;
-        let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?));
+        let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?)?);
         setup::check_count(&config, album.photos())?;
         let blank = matches!(start, Start::From(_));
         Run::open(&config.clone(), out, start, || Pretraining::new(config, album, judge, blank))

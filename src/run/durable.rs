@@ -7,6 +7,7 @@ use super::progress::Progress;
 use super::settings::Settings;
 use super::state::RunState;
 use super::train::{Done, Now, Schedule, Train, train};
+use super::waiting::Waiting;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
@@ -192,10 +193,16 @@ impl<J: Job> Run<J> {
         let Schedule { total, limit, .. } = schedule;
         let progress = Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.quiet);
         let judged_on = self.job.judged_on().into_iter().flatten();
-        judged_on.flat_map(Album::left_out).for_each(|line| progress.say(&format!("warning: {line}")));
+        judged_on
+            .clone()
+            .flat_map(Album::left_out)
+            .for_each(|line| progress.say(&format!("warning: {line}")));
+        let albums = std::iter::once(&**self.job.album()).chain(judged_on);
+        albums.filter_map(Album::plan).for_each(|plan| progress.say(&plan));
         let reached = (state.step, state.seconds);
         let (saved, before_steps) = (Instant::now(), self.before_steps.take());
-        let mut course = Recorded { run: self, log, progress, total, limit, saved, shown: None };
+        let waiting = Waiting::default();
+        let mut course = Recorded { run: self, log, progress, waiting, total, limit, saved, shown: None };
         if reached.0 == 0 {
             course.judge()?;
         }
@@ -212,6 +219,7 @@ struct Recorded<'a, J> {
     run: &'a mut Run<J>,
     log: Log,
     progress: Progress,
+    waiting: Waiting,
     total: u64,
     limit: f64,
     saved: Instant,
@@ -234,6 +242,12 @@ impl<J: Job> Train for Recorded<'_, J> {
         match J::outcome(&done.report).moved {
             true => self.note(done)?,
             false => self.not_finite(done)?,
+        }
+        let (job, judged_on) = (&self.run.job, self.run.job.judged_on());
+        for line in
+            job.album().news().into_iter().chain(judged_on.into_iter().flatten().flat_map(Album::news))
+        {
+            self.progress.say(&format!("warning: {line}"));
         }
         if self.log.just_failed() {
             self.progress.say(&format!(
@@ -299,6 +313,13 @@ impl<J: Job> Recorded<'_, J> {
             self.progress.say(&format!("warning: step {step}: {warning}"));
             self.log.write(&WarningRecord { kind: "warning", step, warning })?;
         }
+        self.waiting.add(done.waited, done.took);
+        let job = &self.run.job;
+        let fills_cache = job.album().is_cached() && done.views.position.epoch == 0;
+        if !fills_cache && let Some(hint) = self.waiting.hint(job.album(), &job.loader()) {
+            // Not in the log, which is the same whenever the run was stopped and went on.
+            self.progress.say(&format!("hint: step {step}: {hint}"));
+        }
         let (total, limit, seconds) = (self.total, self.limit, done.seconds);
         let (reached, left) = match limit > 0.0 {
             true => (seconds as u64, limit - seconds),
@@ -306,9 +327,10 @@ impl<J: Job> Recorded<'_, J> {
         };
         self.progress.at(reached, || {
             format!(
-                "step {step}/{total}  loss {:.4}  {:.1} images/s  {} left",
+                "step {step}/{total}  loss {:.4}  {:.1} images/s  {:.0} % waiting  {} left",
                 J::outcome(&done.report).loss,
                 done.views.ids.len() as f64 / done.took.as_secs_f64(),
+                100.0 * self.waiting.share(),
                 HumanDuration(Duration::from_secs_f64(left.max(0.0)))
             )
         });

@@ -28,6 +28,7 @@ pub(crate) mod settings;
 mod state;
 mod train;
 pub mod untrusted;
+mod waiting;
 
 pub use durable::{AfterEpoch, AfterStep, Run, Start, Summary};
 pub use folder::Found;

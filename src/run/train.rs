@@ -87,6 +87,8 @@ pub struct Done<'a, R> {
     pub seconds: f64,
     /// The step's own share of it.
     pub took: Duration,
+    /// How much of that was waited for its views.
+    pub waited: Duration,
 }
 
 impl<R> Done<'_, R> {
@@ -110,12 +112,13 @@ pub fn train(
     while schedule.goes_on(step, spent.as_secs_f64()) {
         let began = Instant::now();
         let Some(views) = loader.next().transpose()? else { break };
-        let now = schedule.now(step, (spent + began.elapsed()).as_secs_f64(), views.position.epoch);
+        let waited = began.elapsed();
+        let now = schedule.now(step, (spent + waited).as_secs_f64(), views.position.epoch);
         let report = what.step(&views, &now)?;
         step += 1;
         let took = began.elapsed();
         spent += took;
-        let done = Done { report, views: &views, now, step, seconds: spent.as_secs_f64(), took };
+        let done = Done { report, views: &views, now, step, seconds: spent.as_secs_f64(), took, waited };
         let next = what.after(&done)?;
         loader.recycle(views);
         if next.is_break() {

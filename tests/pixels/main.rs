@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use safetensors::SafeTensors;
-use vista::photos::decode;
+use vista::photos::{decode, decode_scaled};
 use vista::rng::KeyedRng;
 
 const VARIANTS: &[u8] = include_bytes!("variants.safetensors");
+const SCALED: &[u8] = include_bytes!("scaled.safetensors");
 
 /// Each picture's bytes; and its pixels with their shape, or the reason that must be given.
 type Variant<'a> = (&'a [u8], Result<(&'a [usize], &'a [u8]), &'a str>);
@@ -46,6 +47,30 @@ fn check(select: impl Fn(&str) -> bool, tolerance: u8) {
 #[test]
 fn jpegs_have_the_pixels_of_libjpeg_turbo_or_are_left_out_by_name() {
     check(|name| name.starts_with("jpeg/"), 0);
+}
+
+#[test]
+fn jpegs_at_a_part_of_their_size_have_the_pixels_of_libjpeg_turbo() {
+    let (variants, scaled) =
+        (SafeTensors::deserialize(VARIANTS).unwrap(), SafeTensors::deserialize(SCALED).unwrap());
+    let mut wrong = Vec::new();
+    for (name, wanted) in scaled.iter() {
+        let (bytes, mut wanted) = (variants.tensor(name).unwrap(), wanted.data());
+        let whole = decode(bytes.data()).unwrap();
+        for scale in [2, 4, 8] {
+            let image = decode_scaled(bytes.data(), scale).unwrap();
+            let (width, height) = (whole.width.div_ceil(scale), whole.height.div_ceil(scale));
+            let pixels;
+            (pixels, wanted) = wanted.split_at(width * height * 3);
+            if (image.width, image.height) != (width, height) || image.data != pixels {
+                let far = image.data.iter().zip(pixels).map(|(a, b)| a.abs_diff(*b)).max();
+                wrong.push(format!("{name} at 1/{scale}: {}x{}, {far:?}", image.width, image.height));
+            }
+        }
+        assert!(wanted.is_empty(), "{name}");
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), 3 * scaled.len(), wrong.join("\n"));
+    assert!(scaled.len() > 200);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-"""Makes variants.safetensors: small pictures of every kind as bytes, each with the pixels that libjpeg-turbo and Pillow give.
+"""Makes variants.safetensors: small pictures of every kind as bytes, each with the pixels that libjpeg-turbo and Pillow give;
+and scaled.safetensors: the pixels of its JPEGs at a half, a quarter and an eighth of their size, one picture behind the other.
 
 Run by hand:  python make.py      (needs cjpeg and jpegtran of libjpeg-turbo on the path; pip install pillow numpy safetensors)
 
@@ -44,6 +45,16 @@ def rgb_of(data):
     if "A" in image.mode or "transparency" in image.info:
         return over_white(np.array(image.convert("RGBA")))
     return np.array(image.convert("RGB"))
+
+
+def scaled(data, scale):
+    """Pixels of a JPEG at 1 / scale of its size by libjpeg-turbo, upright: what Pillow's draft mode gives, at any size."""
+    image = Image.open(io.BytesIO(data))
+    width, height = (-(-side // scale) for side in image.size)
+    decoder, _, offset, arguments = image.tile[0]
+    image._size, image.decoderconfig = (width, height), (scale, 0)
+    image.tile = [ImageFile._Tile(decoder, (0, 0, width, height), offset, arguments)]
+    return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def over_white(rgba):
@@ -460,4 +471,9 @@ others()
 tensors = {name: np.frombuffer(data, np.uint8) for name, data in files.items()}
 tensors |= {f"{name}.rgb": np.ascontiguousarray(p) for name, p in pixels.items()}
 save_file(tensors, HERE / "variants.safetensors", refused)
+# Every fifth of the many, and all of the kinds that are few.
+jpegs = [name for name in pixels if name.startswith("jpeg/") and not name.startswith("jpeg/end/")]
+jpegs = [name for n, name in enumerate(jpegs) if n % 5 == 0 or name.split("/")[1] in ("grey", "quality", "four") or "/2x2,1x1,1x1/" in name]
+at_scales = {name: np.concatenate([scaled(files[name], scale).ravel() for scale in (2, 4, 8)]) for name in jpegs}
+save_file(at_scales, HERE / "scaled.safetensors")
 print(len(pixels), "read,", len(refused), "left out,", sum(t.nbytes for t in tensors.values()), "bytes")

@@ -165,7 +165,8 @@ fn wild_folder(folder: &Path, n: u32) {
 /// Bytes that an epoch takes at most, images shown, and photos found broken.
 fn epoch(folder: &Path) -> (usize, usize, Vec<String>) {
     let photos = Photos::folder(folder).unwrap();
-    let album = Arc::new(Album::new(photos, AlbumOptions { cache_bytes: 64 << 20, shrink_to: None }));
+    let album =
+        Arc::new(Album::new(photos, AlbumOptions { cache_bytes: 64 << 20, ..AlbumOptions::default() }));
     let views = vec![ViewConfig::moco_v2(128); 2];
     let options = LoaderOptions {
         threads: 2,

@@ -15,6 +15,8 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use exif::Directory;
 use header::{believable, format};
 
+use crate::photos::pixels::Pixels;
+
 /// LIMIT: bytes of a PNG's colour profile, unpacked, and of its lines; real ones have less than 4 MiB. So of the tables of
 /// other formats.
 const MAX_CHUNK: u64 = 16 << 20;
@@ -31,13 +33,13 @@ pub struct Rgb {
     /// Rows.
     pub height: usize,
     /// `height * width * 3` bytes, row by row.
-    pub data: Vec<u8>,
+    pub data: Pixels,
 }
 
 impl Rgb {
     /// A black image.
     pub fn new(width: usize, height: usize) -> Rgb {
-        Rgb { width, height, data: vec![0; width * height * 3] }
+        Rgb { width, height, data: vec![0; width * height * 3].into() }
     }
 
     /// Sets a pixel; nothing outside the image.
@@ -48,8 +50,19 @@ impl Rgb {
     }
 }
 
-/// A photo that was read, and what is missing of its file.
-pub(super) type Read = (Rgb, Option<&'static str>);
+/// A photo that was read.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// Its pixels, upright.
+    pub(super) image: Rgb,
+    /// Its own width and height, upright: more than the image's where it was decoded smaller.
+    pub(super) size: [usize; 2],
+    /// What is missing of its file.
+    pub(super) missing: Option<&'static str>,
+}
+
+/// By how much a JPEG of a width and a height (in either order) is decoded smaller: 1, 2, 4 or 8.
+pub(super) type Scale<'a> = &'a dyn Fn([usize; 2]) -> usize;
 
 /// Decodes a photo to 8-bit RGB, upright; the reason as a sentence fragment if it can't be decoded.
 ///
@@ -64,22 +77,39 @@ pub(super) type Read = (Rgb, Option<&'static str>);
 ///   end marker is read.
 /// - Memory is at most 64 MiB beside the file, until the file is large enough for the pixels that it declares.
 pub fn decode(bytes: &[u8]) -> Result<Rgb, String> {
-    read(bytes).map(|(image, _)| image)
+    decode_scaled(bytes, 1)
 }
 
-/// [`decode`], with what is missing of a file whose pixels are all there.
-pub(super) fn read(bytes: &[u8]) -> Result<Read, String> {
+/// [`decode`], a JPEG at `1 / scale` of its size, rounded up: its pixels are those of libjpeg-turbo's `-scale 1/scale`, for less
+/// time than to decode it whole and to shrink it. Other formats are decoded whole.
+///
+/// # Panics
+/// If `scale` is not 1, 2, 4 or 8.
+pub fn decode_scaled(bytes: &[u8], scale: usize) -> Result<Rgb, String> {
+    assert!(
+        [1, 2, 4, 8].contains(&scale),
+        "a photo is decoded at 1, 1/2, 1/4 or 1/8 of its size, not 1/{scale}"
+    );
+    read(bytes, &|_| scale).map(|read| read.image)
+}
+
+/// [`decode_scaled`] by a scale that follows from the photo's size, with that and what is missing of a file whose pixels are all
+/// there.
+pub(super) fn read(bytes: &[u8], scale: Scale) -> Result<Read, String> {
     // A decoder that panics on a broken file must not end the run: to us that file is undecodable.
-    catch_unwind(AssertUnwindSafe(|| unguarded(bytes)))
+    catch_unwind(AssertUnwindSafe(|| unguarded(bytes, scale)))
         .unwrap_or_else(|_| Err("the decoder failed".into()))
         .map_err(|why| why.split_whitespace().collect::<Vec<_>>().join(" ")) // decoders break lines
 }
 
-fn unguarded(bytes: &[u8]) -> Result<Read, String> {
+fn unguarded(bytes: &[u8], scale: Scale) -> Result<Read, String> {
+    let mut stored = None;
     let (image, exif, missing) = match format(bytes)? {
         ImageFormat::Jpeg => {
-            let (image, exif, ended) = jpeg::read(bytes)?;
-            (image, exif, (!ended).then_some("its end marker is missing, all its pixels are there"))
+            let picture = jpeg::read(bytes, scale)?;
+            stored = Some(picture.stored);
+            let missing = "its end marker is missing, all its pixels are there";
+            (picture.image, picture.exif, (!picture.ended).then_some(missing))
         }
         ImageFormat::Png => {
             let (exif, lacks_end) = exif::png(bytes);
@@ -97,11 +127,17 @@ fn unguarded(bytes: &[u8]) -> Result<Read, String> {
         format => (by_image_crate(bytes, format)?, None, None),
     };
     let orientation = exif.and_then(|block| Directory::of(block)?.orientation());
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+    let [width, height] = stored.unwrap_or([image.width() as usize, image.height() as usize]);
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    let is_turned = matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH);
+    let size = if is_turned { [height, width] } else { [width, height] };
     // Upright at last: three bytes a pixel are turned then, not eight.
     let mut image = DynamicImage::ImageRgb8(image);
-    image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
+    image.apply_orientation(orientation);
     let (width, height) = (image.width() as usize, image.height() as usize);
-    Ok((Rgb { width, height, data: image.into_rgb8().into_raw() }, missing))
+    let image = Rgb { width, height, data: image.into_rgb8().into_raw().into() };
+    Ok(Read { image, size, missing })
 }
 
 /// Decodes with the `image` crate, not turned.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::unusable;
+use crate::photos::cache::is_ours;
 use crate::photos::read::endings::{self, Others, is_clutter, is_photo};
 use crate::photos::read::photos::{Item, Origin, Photos};
 use crate::photos::read::source::{Fence, Source};
@@ -61,7 +62,7 @@ impl Walk {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let (file_name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-            if is_clutter(&file_name) {
+            if is_clutter(&file_name) || is_ours(&path) {
                 continue;
             }
             let (is_dir, name) = (path.is_dir(), format!("{prefix}{file_name}"));

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::photos::decode::{self, Read, Rgb};
+use crate::photos::decode::{self, Read, Rgb, Scale};
 use crate::photos::read::records::RawImage;
 use crate::photos::read::source::Fence;
 use crate::photos::read::tally::Tally;
@@ -227,17 +227,31 @@ impl Photos {
         }
     }
 
-    /// Reads and decodes one photo, uncached; the reason if that fails.
-    pub fn decode(&self, photo: usize) -> Result<Rgb, String> {
-        self.read(photo).map(|(image, _)| image)
+    /// What a photo's file is: path, bytes, time of its last change; `None` for a photo that is no file of its own, or one
+    /// that can't be read.
+    pub(in crate::photos) fn identity(&self, photo: usize) -> Option<Vec<u8>> {
+        let Origin::File(path) = &self.items[photo].origin else { return None };
+        let file = self.fence.holds(path).ok()?.then(|| std::fs::metadata(path).ok())??;
+        let changed = file.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
+        let path = std::path::absolute(path).ok()?;
+        let facts = format!("\n{} {changed}", file.len());
+        file.is_file().then(|| [path.as_os_str().as_encoded_bytes(), facts.as_bytes()].concat())
     }
 
-    /// [`Photos::decode`], with what is missing of a file whose pixels are all there.
-    pub(in crate::photos) fn read(&self, photo: usize) -> Result<Read, String> {
+    /// Reads and decodes one photo, uncached; the reason if that fails.
+    pub fn decode(&self, photo: usize) -> Result<Rgb, String> {
+        self.read(photo, &|_| 1).map(|read| read.image)
+    }
+
+    /// [`Photos::decode`] at a scale that follows from the photo's size, with that and what is missing of a file whose pixels are
+    /// all there.
+    pub(in crate::photos) fn read(&self, photo: usize, scale: Scale) -> Result<Read, String> {
         match &self.items[photo].origin {
-            Origin::File(path) => self.fence.decode(path),
-            Origin::Bytes(bytes) => decode::read(bytes),
-            Origin::Raw(image) => image.read().map(|image| (image, None)),
+            Origin::File(path) => self.fence.decode(path, scale),
+            Origin::Bytes(bytes) => decode::read(bytes, scale),
+            Origin::Raw(image) => {
+                image.read().map(|image| Read { size: [image.width, image.height], image, missing: None })
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::{self, unusable};
-use crate::photos::decode::{self, Read};
+use crate::photos::decode::{self, Read, Scale};
 
 /// What to do about a link out of the data folder.
 const ADVICE: &str = "put the files there, or follow links (--follow-links, data.follow_links = true)";
@@ -118,7 +118,7 @@ impl Fence {
     }
 
     /// Decodes a photo inside; the reason as a sentence fragment if it can't be.
-    pub(super) fn decode(&self, path: &Path) -> Result<Read, String> {
+    pub(super) fn decode(&self, path: &Path, scale: Scale) -> Result<Read, String> {
         if !self.holds(path).map_err(|e| e.to_string())? {
             return Err("outside the data folder (--follow-links allows it)".into());
         }
@@ -132,7 +132,7 @@ impl Fence {
         }
         let mut bytes = Vec::with_capacity(length as usize);
         file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        decode::read(&bytes)
+        decode::read(&bytes, scale)
     }
 
     /// A warning of links that were left out, if any were.

@@ -111,7 +111,7 @@ fn moved(degenerate: f32, v: f32, factor: f32) -> f32 {
 /// Replaces every byte by a function of itself.
 fn look_up(image: &mut Rgb, f: impl Fn(u8) -> u8) {
     let table: [u8; 256] = std::array::from_fn(|v| f(v as u8));
-    for v in &mut image.data {
+    for v in image.data.iter_mut() {
         *v = table[usize::from(*v)];
     }
 }

@@ -20,6 +20,7 @@ mod blur;
 mod color;
 mod color_float;
 mod config;
+mod detail;
 mod geometry;
 mod maker;
 mod params;
@@ -31,6 +32,7 @@ pub use color_float::{
     grayscale_float, solarize_float,
 };
 pub use config::{Colour, IMAGENET_MEAN, IMAGENET_STD, ViewConfig};
+pub use detail::Detail;
 pub use geometry::{CropBox, horizontal_flip, resized_crop};
 pub use maker::{ViewMaker, normalize};
 pub use params::{Adjustment, ViewParams};

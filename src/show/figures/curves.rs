@@ -14,7 +14,7 @@ const POINTS: usize = 400;
 type Chart = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// All charts in the page's order.
-const CHARTS: [Chart; 10] = [
+const CHARTS: [Chart; 11] = [
     ("Loss", "The whole loss and each of its terms.", &[("loss", "loss"), ("", "terms.*")]),
     (
         "kNN accuracy",
@@ -36,6 +36,11 @@ const CHARTS: [Chart; 10] = [
     ),
     ("Purity", "Pseudo-positives that share a label with their query.", &[("purity", "purity")]),
     ("Images a second", "Images, not views.", &[("images/s", "images_per_second")]),
+    (
+        "Waiting for photos",
+        "Share of a step's time; if it is high, see data.threads, data.shrink_to and data.cache_dir.",
+        &[("waiting", "waiting")],
+    ),
     ("Memory", "Tensors in use on the device.", &[("tensors", "bytes_in_use")]),
 ];
 
@@ -75,7 +80,7 @@ fn panel(&(title, note, fields): &Chart, history: &History) -> Option<Panel> {
         x: "views seen".into(),
         y: title.into(),
         unit: match title {
-            "kNN accuracy" | "Purity" => Unit::Percent,
+            "kNN accuracy" | "Purity" | "Waiting for photos" => Unit::Percent,
             "Memory" => Unit::Bytes,
             _ => Unit::Number,
         },

@@ -98,7 +98,7 @@ impl Tile {
 /// crop, a text below each photo, white between.
 pub fn mosaic(rows: &[Vec<Tile>]) -> Rgb {
     let (places, width, height) = layout(rows);
-    let mut image = Rgb { width, height, data: vec![255; width * height * 3] };
+    let mut image = Rgb { width, height, data: vec![255; width * height * 3].into() };
     for (row, places) in rows.iter().zip(places) {
         row.iter().zip(places).for_each(|(tile, at)| tile.draw(&mut image, at));
     }

@@ -40,7 +40,7 @@ pub fn gallery(
 ) -> Result<Value> {
     let (after, config) = checkpoint::load(&checkpoint_of(folder), device)?;
     let before = starting_encoder(&config, device)?;
-    let album = album(&config, pretraining_photos(&config)?);
+    let album = album(&config, pretraining_photos(&config)?)?;
     let count = count.max(2).min(album.photos().len());
     // Photos decoded, queries and keys embedded, whole photos embedded.
     let (total, mut done) = (4 * count, 0);

@@ -6,7 +6,7 @@ use crate::engine::nn::Param;
 use crate::engine::optim::{CosineSchedule, OptimConfig, Optimizer, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::photos::views::ViewConfig;
+use crate::photos::views::{Detail, ViewConfig};
 use crate::photos::{Album, AlbumOptions, Batch, Loader, LoaderOptions, Photos};
 use crate::run::{Done, Now, Schedule, Train, train};
 use std::ops::ControlFlow;
@@ -25,6 +25,15 @@ impl LabelledAlbums {
     /// Photos to learn from and to be judged on, each decoded when it is first asked for.
     pub fn new(photos: [Photos; 2]) -> LabelledAlbums {
         let [train, test] = photos.map(|photos| Arc::new(Album::new(photos, AlbumOptions::default())));
+        LabelledAlbums { train, test }
+    }
+
+    /// The same photos, nothing decoded yet, as finely as some views need them; `None` for all pixels.
+    pub fn for_views(&self, detail: Option<Detail>) -> LabelledAlbums {
+        let [train, test] = self.both().map(|album| {
+            let options = AlbumOptions { detail, ..AlbumOptions::default() };
+            Arc::new(Album::new(album.photos().clone(), options))
+        });
         LabelledAlbums { train, test }
     }
 

@@ -113,7 +113,9 @@ fn a_configuration_that_0_1_kept_is_todays() {
         let path = format!("{}/tests/fixtures/configurations-0.1/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         Config::read(Path::new(&path)).expect(name)
     };
-    let cpu = |config: Config| Config { device: "cpu".into(), ..config };
+    // Photos were decoded whole then.
+    let cpu = |config: Config| config.with("device=cpu").and_then(|c| c.with("data.scaled_decode=false"));
+    let cpu = |config: Config| cpu(config).expect("keys");
     assert_eq!(read("demo-swav"), cpu(demo().with_method("swav").expect("method")));
     for preset in ["byol-coco-r50-400ep", "densecl-coco-r50-400ep", "demo"] {
         let today = Config::preset(preset).expect("preset").with("train.batch=16").expect("batch");

@@ -47,21 +47,14 @@ fn both<L: Lanes>(coefficients: [L; 8]) -> [[u8; 8]; 8] {
     L::samples(pass::<L, { BITS + KEPT + 3 }>(L::transposed(columns)))
 }
 
-/// Writes the samples of a block, 8 rows `stride` apart; of its coefficients (row by row, not yet multiplied by `quant`)
-/// only the first may be other than 0 if `flat`.
+/// Writes the samples of a block, 8 rows `stride` apart, from its coefficients (row by row, not yet multiplied by `quant`).
 #[inline(always)]
-pub(super) fn inverse(block: &[i16; 64], quant: &[u16; 64], flat: bool, out: &mut [u8], stride: usize) {
-    let rows = if flat {
-        let dc = i32::from(block[0]).wrapping_mul(quant[0].into()) << KEPT;
-        [[(((dc + 16) >> 5) + 128).clamp(0, 255) as u8; 8]; 8]
-    } else {
-        let mut x = [[0; 8]; 8];
-        for i in 0..64 {
-            x[i / 8][i % 8] = i32::from(block[i]).wrapping_mul(quant[i].into());
-        }
-        fastest(x)
-    };
-    for (y, row) in rows.into_iter().enumerate() {
+pub(super) fn inverse(block: &[i16; 64], quant: &[u16; 64], out: &mut [u8], stride: usize) {
+    let mut x = [[0; 8]; 8];
+    for i in 0..64 {
+        x[i / 8][i % 8] = i32::from(block[i]).wrapping_mul(quant[i].into());
+    }
+    for (y, row) in fastest(x).into_iter().enumerate() {
         out[y * stride..][..8].copy_from_slice(&row);
     }
 }
@@ -202,6 +195,7 @@ mod avx2 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reduced::flat;
     use super::*;
     use crate::rng::KeyedRng;
 
@@ -221,10 +215,9 @@ mod tests {
         for level in -2000..2000 {
             let mut block = [0; 64];
             block[0] = level;
-            let [mut flat, mut whole] = [[0; 64]; 2];
-            inverse(&block, &[3; 64], true, &mut flat, 8);
-            inverse(&block, &[3; 64], false, &mut whole, 8);
-            assert_eq!(flat, whole);
+            let mut whole = [0; 64];
+            inverse(&block, &[3; 64], &mut whole, 8);
+            assert_eq!(whole, [flat(level, 3); 64]);
         }
     }
 }

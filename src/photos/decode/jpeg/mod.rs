@@ -7,6 +7,7 @@ mod bits;
 mod frame;
 mod idct;
 mod output;
+mod reduced;
 mod scan;
 
 use bits::{DAMAGED, Huffman, TRUNCATED, ZIGZAG};
@@ -16,19 +17,33 @@ use scan::Scan;
 use image::RgbImage;
 
 use crate::engine::device::vector::vectorised;
+use crate::photos::decode::Scale;
 use crate::photos::decode::header::believable;
 
 /// LIMIT: passes over a picture. Encoders make 3 to 20; each may take a few bytes and go over all pixels.
 const MAX_SCANS: usize = 100;
 
-/// Reads a JPEG: its pixels, what its first EXIF segment holds, and whether the end marker is there (all pixels are).
+/// What a JPEG holds.
+pub(super) struct Picture<'a> {
+    /// Its pixels, as they are stored or fewer.
+    pub(super) image: RgbImage,
+    /// Width and height as it is stored.
+    pub(super) stored: [usize; 2],
+    /// What its first EXIF segment before the pixels holds.
+    pub(super) exif: Option<&'a [u8]>,
+    /// Whether the end marker is there; all pixels are.
+    pub(super) ended: bool,
+}
+
+/// Reads a JPEG at a part of its size that `scale` tells by its width and height: 1, or 2, 4 or 8 for a half, a quarter, an
+/// eighth, rounded up. The pixels are then libjpeg-turbo's for that scale.
 ///
 /// # Errors
 /// The reason as a sentence fragment: a kind that is not read, truncated, damaged, or more pixels or scans than a file of
 /// this length can be trusted with.
-pub(super) fn read(bytes: &[u8]) -> Result<(RgbImage, Option<&[u8]>, bool), String> {
+pub(super) fn read<'a>(bytes: &'a [u8], scale: Scale) -> Result<Picture<'a>, String> {
     let mut reader = Reader { bytes, at: 2, ..Reader::default() };
-    while reader.segment()? {}
+    while reader.segment(scale)? {}
     let Some(mut frame) = reader.frame else { return Err(TRUNCATED.into()) };
     if frame.components.iter().any(|part| part.shifts.iter().any(|&shift| shift != 0)) {
         let why = if reader.ended { "a damaged JPEG: scans are missing" } else { TRUNCATED };
@@ -44,7 +59,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(RgbImage, Option<&[u8]>, bool), Stri
     );
     let [width, height] = frame.size.map(|side| side as u32);
     let image = RgbImage::from_raw(width, height, data).expect("three bytes a pixel");
-    Ok((image, reader.exif, reader.ended))
+    Ok(Picture { image, stored: frame.stored, exif: reader.exif, ended: reader.ended })
 }
 
 /// The planes of a progressive picture from its coefficients.
@@ -89,7 +104,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Goes behind the next marker and its segment; whether the picture goes on.
-    fn segment(&mut self) -> Result<bool, String> {
+    fn segment(&mut self, scale: Scale) -> Result<bool, String> {
         let scanned = self.at;
         let Some(marker) = self.marker() else {
             // Nothing but the end marker may be missing, or be a line break now: a file filled up with zeros is cut off.
@@ -110,7 +125,7 @@ impl<'a> Reader<'a> {
         self.at += 2 + body.len();
         match marker {
             0xC4 => self.huffman(body)?,
-            0xC0..=0xC2 => self.frame(marker, body)?,
+            0xC0..=0xC2 => self.frame(marker, body, scale)?,
             0xC3 => return Err(unread("lossless")),
             0xC5..=0xC7 => return Err(unread("hierarchical")),
             0xC9..=0xCB | 0xCD..=0xCF => return Err(unread("arithmetic-coded")),
@@ -119,7 +134,7 @@ impl<'a> Reader<'a> {
             0xDB => self.quants(body)?,
             0xDD => self.restart = usize::from(u16::from_be_bytes(*body.first_chunk().ok_or(DAMAGED)?)),
             0xE0 => self.jfif |= body.starts_with(b"JFIF\0"),
-            0xE1 if self.exif.is_none() => self.exif = body.strip_prefix(b"Exif\0\0"),
+            0xE1 if self.exif.is_none() && self.scans == 0 => self.exif = body.strip_prefix(b"Exif\0\0"),
             0xEE if body.starts_with(b"Adobe") => self.adobe = body.get(11).copied().or(self.adobe),
             _ => {}
         }
@@ -167,13 +182,13 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn frame(&mut self, marker: u8, body: &[u8]) -> Result<(), String> {
+    fn frame(&mut self, marker: u8, body: &[u8], scale: Scale) -> Result<(), String> {
         let &[precision, h1, h0, w1, w0, n, ref parts @ ..] = body else { return Err(DAMAGED.into()) };
-        let size = [[w1, w0], [h1, h0]].map(|two| usize::from(u16::from_be_bytes(two)));
+        let stored = [[w1, w0], [h1, h0]].map(|two| usize::from(u16::from_be_bytes(two)));
         if precision != 8 {
             return Err(unread(&format!("{precision}-bit")));
         }
-        believable(size.map(|side| side as u64), self.bytes.len() as u64)?;
+        believable(stored.map(|side| side as u64), self.bytes.len() as u64)?;
         let (parts, rest) = parts.as_chunks::<3>();
         let factors: Vec<[usize; 2]> =
             parts.iter().map(|&[_, both, _]| [both >> 4, both & 15].map(usize::from)).collect();
@@ -188,25 +203,29 @@ impl<'a> Reader<'a> {
             let what = "a JPEG with sampling factors in a broken ratio";
             return Err(format!("{what}: save it as an ordinary JPEG or PNG"));
         }
-        let mcus = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis]));
+        let mcus = [0, 1].map(|axis| stored[axis].div_ceil(8 * most[axis]));
+        let side = 8 / scale(stored);
+        let size = stored.map(|stored| (stored * side).div_ceil(8));
         let progressive = marker == 0xC2;
         let component = |(&[id, _, quant_table], &factors): (&[u8; 3], &[usize; 2])| {
             let blocks = [0, 1].map(|axis| mcus[axis] * factors[axis]);
             let count = blocks[0] * blocks[1];
+            let side = side_of(factors, most, side);
             Component {
                 id,
                 factors,
-                size: [0, 1].map(|axis| (size[axis] * factors[axis]).div_ceil(most[axis])),
+                side,
+                size: [0, 1].map(|axis| (stored[axis] * factors[axis] * side).div_ceil(8 * most[axis])),
                 blocks,
                 quant_table: quant_table.into(),
                 quant: [0; 64],
-                plane: vec![0; 64 * count],
+                plane: vec![0; side * side * count],
                 coefficients: vec![[0; 64]; if progressive { count } else { 0 }],
                 shifts: [255; 64],
             }
         };
         let components = parts.iter().zip(&factors).map(component).collect();
-        self.frame = Some(Frame { progressive, size, most, mcus, components });
+        self.frame = Some(Frame { progressive, stored, size, side, most, mcus, components });
         Ok(())
     }
 
@@ -265,6 +284,16 @@ impl<'a> Reader<'a> {
         )?;
         Ok(())
     }
+}
+
+/// Samples in each direction of a block of a component, where the finest has `side`: twice as many where its samples are too few
+/// in both directions by that, so that they need not be repeated.
+///
+/// # Source
+/// libjpeg-turbo, `jpeg_calc_output_dimensions`.
+fn side_of(factors: [usize; 2], most: [usize; 2], side: usize) -> usize {
+    let fits = |own: &usize| (0..2).all(|axis| (most[axis] * side).is_multiple_of(factors[axis] * own));
+    [8, 4, 2].into_iter().filter(|&own| own > side).find(fits).unwrap_or(side)
 }
 
 fn unread(kind: &str) -> String {

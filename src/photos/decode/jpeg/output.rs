@@ -14,9 +14,11 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(part: &'a Component, most: [usize; 2]) -> Rows<'a> {
-        let (columns, times) = (part.size[0], [0, 1].map(|axis| most[axis] / part.factors[axis]));
+    fn new(part: &'a Component, frame: &Frame) -> Rows<'a> {
+        let times = [0, 1].map(|axis| frame.most[axis] * frame.side / (part.factors[axis] * part.side));
+        let columns = part.size[0];
         let smooth = match times {
+            _ if frame.side == 1 => [false; 2], // libjpeg has no neighbouring rows then
             [2, 1 | 2] if columns > 2 => [true, times[1] == 2],
             _ => [false, times == [1, 2]],
         };
@@ -81,7 +83,7 @@ fn widened(out: &mut [u8], x: &[u16], shift: u32, round: [u16; 2]) {
 #[inline(always)]
 pub(super) fn rgb(frame: &Frame, luma: bool) -> Vec<u8> {
     let [width, height] = frame.size;
-    let mut parts: Vec<Rows> = frame.components.iter().map(|part| Rows::new(part, frame.most)).collect();
+    let mut parts: Vec<Rows> = frame.components.iter().map(|part| Rows::new(part, frame)).collect();
     let mut out = vec![0; width * height * 3];
     for (y, line) in out.chunks_exact_mut(width * 3).enumerate() {
         let rows: Vec<&[u8]> = parts.iter_mut().map(|part| &part.row(y)[..width]).collect();

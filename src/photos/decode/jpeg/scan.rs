@@ -38,7 +38,10 @@ impl Scan<'_> {
         let mut bits = Bits::new(data, at);
         let parts = &mut frame.components;
         let grid = match self.components[..] {
-            [one] => Grid { mcus: parts[one].size.map(|side| side.div_ceil(8)), factors: vec![[1, 1]] },
+            [one] => Grid {
+                mcus: parts[one].size.map(|size| size.div_ceil(parts[one].side)),
+                factors: vec![[1, 1]],
+            },
             _ => {
                 let factors = self.components.iter().map(|&part| parts[part].factors).collect();
                 Grid { mcus: frame.mcus, factors }

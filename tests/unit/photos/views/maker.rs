@@ -3,7 +3,7 @@ use crate::rng::KeyedRng;
 
 #[test]
 fn a_photo_of_one_pixel_gives_views_of_one_color_at_most() {
-    let photo = Rgb { width: 1, height: 1, data: vec![10, 200, 30] };
+    let photo = Rgb { width: 1, height: 1, data: vec![10, 200, 30].into() };
     let mut maker = ViewMaker::new(ViewConfig::simclr(33)).unwrap();
     let mut out = vec![0.0; maker.len()];
     for i in 0..50 {
@@ -24,7 +24,7 @@ fn center_takes_a_square_whole_and_seven_eighths_of_another_short_side() {
 
 #[test]
 fn a_solarised_view_inverts_what_is_128_and_more_blurred_or_not_in_bytes_and_floats() {
-    let photo = Rgb { width: 2, height: 1, data: vec![127, 128, 255, 127, 128, 255] };
+    let photo = Rgb { width: 2, height: 1, data: vec![127, 128, 255, 127, 128, 255].into() };
     for (colour, blur) in
         [(Colour::U8, None), (Colour::U8, Some(0.5)), (Colour::Float, None), (Colour::Float, Some(0.5))]
     {

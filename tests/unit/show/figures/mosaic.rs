@@ -1,7 +1,7 @@
 use super::*;
 
 fn tile(width: usize, height: usize, crop: CropBox, color: [u8; 3]) -> Tile {
-    let photo = Rgb { width, height, data: vec![128; width * height * 3] };
+    let photo = Rgb { width, height, data: vec![128; width * height * 3].into() };
     Tile { photo, crop, color, text: "0.5".into(), ink: BLACK }
 }
 

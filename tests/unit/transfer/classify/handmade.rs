@@ -28,7 +28,7 @@ fn photos_that_cannot_be_decoded_are_left_out_of_an_albums_features() {
     let bytes = |id| {
         let mut png = std::io::Cursor::new(Vec::new());
         let photo = good.photo(id).expect("a photo").image.clone();
-        let image = image::RgbImage::from_raw(photo.width as u32, photo.height as u32, photo.data);
+        let image = image::RgbImage::from_raw(photo.width as u32, photo.height as u32, photo.data.into());
         image.expect("pixels").write_to(&mut png, image::ImageFormat::Png).expect("a png");
         png.into_inner()
     };
