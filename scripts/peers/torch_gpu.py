@@ -117,4 +117,5 @@ def main():
             print(f"{test} {precision} {best:.3f} {2 * work / best / 1e6:.1f} {peak:.0f}", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

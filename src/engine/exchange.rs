@@ -8,7 +8,7 @@
 //! **The trap.** Every rank must make the same calls in the same order. Sums are added in rank order, so that the same ranks give
 //! the same bits each time.
 //!
-//! **The test.** `tests/exchange.rs`: two ranks with half of a batch each have the values and gradients of one with the whole.
+//! **The test.** `tests/engine/exchange.rs`: two ranks with half of a batch each have the values and gradients of one with the whole.
 
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};

@@ -20,8 +20,8 @@
 //! **The trap.** A photo that can't be decoded, simply left out, moves every later photo to another batch. Here another photo
 //! stands in for it, chosen by the seed, counted and named.
 //!
-//! **The test.** `batches_are_the_same_for_one_and_four_threads`, `a_loader_goes_on_from_any_batch` in `tests/data.rs`; pixels of
-//! every kind of file, and of JPEGs at each scale, in `tests/pixels`; the folder of decoded photos in `tests/unit/photos/cache.rs`; damaged photos in `tests/wild`; sets as people have them in `tests/found.rs`.
+//! **The test.** `batches_are_the_same_for_one_and_four_threads`, `a_loader_goes_on_from_any_batch` in `tests/photos/data.rs`; pixels of
+//! every kind of file, and of JPEGs at each scale, in `tests/pixels`; the folder of decoded photos in `tests/unit/photos/cache.rs`; damaged photos in `tests/wild`; sets as people have them in `tests/photos/found.rs`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -8,8 +8,8 @@
 //! **The trap.** Only parameters are averaged. Running statistics of batch norm are each encoder's own, and an average that
 //! includes them is wrong without failing.
 //!
-//! **The test.** `an_average_that_keeps_everything_freezes_the_key_encoder` in `tests/training.rs`,
-//! `ema_moves_trained_parameters_only_and_refuses_other_names` in `tests/optim.rs`.
+//! **The test.** `an_average_that_keeps_everything_freezes_the_key_encoder` in `tests/pretrain/training.rs`,
+//! `ema_moves_trained_parameters_only_and_refuses_other_names` in `tests/engine/optim.rs`.
 
 use super::named::Named;
 use crate::engine::autograd::Var;

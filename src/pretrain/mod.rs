@@ -8,7 +8,7 @@
 //! **The trap.** Batch norm lets an encoder cheat: a query and its key that were normalised together know each other. On one
 //! device the keys are shuffled, normalised in groups, and put back (MoCo's ShuffleBN).
 //!
-//! **The test.** `tests/training.rs` for the order, `tests/resume.rs` for the state, `tests/memory.rs` for the memory.
+//! **The test.** `tests/pretrain/training.rs` for the order, `tests/pretrain/resume.rs` for the state, `tests/pretrain/memory.rs` for the memory.
 
 mod batch;
 mod check;

@@ -9,7 +9,7 @@
 //! before this step's keys.
 //!
 //! **The test.** `slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with`,
-//! `positives_are_the_images_that_their_slots_held_before_the_step` in `tests/training.rs`.
+//! `positives_are_the_images_that_their_slots_held_before_the_step` in `tests/pretrain/training.rs`.
 
 use super::named::Named;
 use crate::engine::autograd::{Tape, Var};

@@ -11,7 +11,7 @@
 //!
 //! **The trap.** A disk may be full: lines wait and are tried again, and a checkpoint that can't be written leaves the one before it.
 //!
-//! **The test.** `tests/resume.rs`, `tests/events.rs`, `tests/signals.rs`.
+//! **The test.** `tests/pretrain/resume.rs`, `tests/command/events.rs`, `tests/command/signals.rs`.
 
 pub mod archive;
 mod durable;

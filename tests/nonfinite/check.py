@@ -2,7 +2,7 @@
 """Compares what the f64 definition of every op makes of NaN and infinity with PyTorch.
 
     pip install torch
-    VISTA_TABLE=table.jsonl cargo test --release --test nonfinite
+    VISTA_TABLE=table.jsonl cargo test --release --test engine nonfinite
     python tests/nonfinite/check.py table.jsonl
 
 In f64, as the definition is. Each row of the table is one NaN, infinity or fraction put at one place of an input or of the upstream gradient. Values and

@@ -8,7 +8,7 @@ mod links;
 mod memory;
 mod parsers;
 mod photos;
-#[path = "../sets/mod.rs"]
+#[path = "../helpers/sets.rs"]
 mod sets;
 mod strangers;
 mod values;

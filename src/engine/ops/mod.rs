@@ -1,6 +1,6 @@
 //! The ops. Each is one file here and one of the same name in `shaders/`; [`all_cases`] is the list of them: parity tests, gradient checks, shader checks and `vista doctor` iterate over it.
 //!
-//! NaN and infinity come out of an op where PyTorch lets them out, on every device (`tests/nonfinite.rs`); a shader looks for
+//! NaN and infinity come out of an op where PyTorch lets them out, on every device (`tests/engine/nonfinite.rs`); a shader looks for
 //! NaN by its bits, because a compiler may assume that there is none. What leaves f32's range is infinite on an f32 device,
 //! though the f64 definition holds it: a variance of 1e39, say, normalises to beta. A convolution by Winograd's algorithm
 //! spreads a NaN or an infinity over its tile.

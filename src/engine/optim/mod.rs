@@ -8,7 +8,7 @@
 //! coupled, in the gradient, as in the papers' recipes; LARS may leave vectors out. On a GPU all parameters move in one kernel, packed.
 //!
 //! **The test.** `a_parameter_without_a_gradient_is_left_alone`, `a_resumed_optimizer_continues_bit_for_bit` in
-//! `tests/optim.rs`; golden cases `sgd`, `adam`, `lars`.
+//! `tests/engine/optim.rs`; golden cases `sgd`, `adam`, `lars`.
 
 mod adam;
 mod ema;

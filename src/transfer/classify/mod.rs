@@ -19,7 +19,7 @@
 //! **The other trap.** Untrained weights are a floor only with batch norm's statistics of photos ([`precise_statistics`]): those
 //! that it starts with, 0 and 1, make another network of the same weights, whose figures may be a third higher.
 //!
-//! **The test.** `tests/judging.rs`; floors of colours and of hand-made features beside every figure.
+//! **The test.** `tests/command/judging.rs`; floors of colours and of hand-made features beside every figure.
 
 pub mod colour;
 mod features;

@@ -1,6 +1,6 @@
 //! COCO files as people have them: what differs from the published ones is read, or costs its entry alone.
 
-mod sets;
+use crate::sets;
 
 use sets::*;
 use vista::Error;

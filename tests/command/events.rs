@@ -1,6 +1,6 @@
 //! TensorBoard's files: whatever stops a run and wherever it goes on, they hold each record of the log once.
 
-mod program;
+use crate::program;
 
 use prost::Message;
 use serde_json::Value;

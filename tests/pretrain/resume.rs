@@ -1,8 +1,8 @@
 //! Runs that stop and go on: the same bits as if they had never stopped, whatever stopped them.
 
-mod program;
+use crate::program;
 
-mod config;
+use crate::config;
 
 use std::collections::BTreeMap;
 use std::fs;

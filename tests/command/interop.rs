@@ -1,6 +1,6 @@
 //! Encoders that leave and arrive, and features of a person's own photos, by the command.
 
-mod program;
+use crate::program;
 
 use program::vista;
 use safetensors::SafeTensors;

@@ -1,6 +1,6 @@
 //! Memory: planned before the first step, refused where it can't fit, and the same at step 5 and at step 1,000.
 
-mod config;
+use crate::config;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,6 +1,6 @@
 //! Reports by the command: what is on the page, for one run and for several, with and without photos.
 
-mod program;
+use crate::program;
 
 use program::vista;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Sets as people have them: one odd entry costs that entry alone, and what is left out is named.
 
-mod sets;
+use crate::sets;
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Readers of published data sets on small files made here: whole ones give what was written, damaged ones one clear
 //! line with file and offset. What no bytes whatever may do to a reader is tested in `wild`.
 
-mod sets;
+use crate::sets;
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! `vista figures` and `vista sweep` as a person uses them, on the built-in photos with an encoder of a few weights.
 
-mod program;
+use crate::program;
 
 use program::vista;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 //! started.
 #![cfg(unix)]
 
-mod program;
+use crate::program;
 
 use std::fs;
 use std::io::Read;

@@ -1,7 +1,7 @@
 //! Whole runs and steps: the same bits for the same seed, no growth of memory, the same losses on both devices,
 //! pairs kept together in the queue.
 
-mod config;
+use crate::config;
 
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Half storage: the same f16 on every device, and what it costs a network, a queue and a run.
 
-mod config;
+use crate::config;
 
 use half::f16;
 use rand::{SeedableRng, rngs::StdRng};

@@ -1,6 +1,6 @@
 //! Twenty steps in f64 give the losses that version 0.1 gave: no rebuilding may move them.
 //!
-//! `fixtures/trajectory.json` was written by version 0.1's tree with `VISTA_WRITE=1 cargo test --test trajectory`; writing
+//! `fixtures/trajectory.json` was written by version 0.1's tree with `VISTA_WRITE=1 cargo test --test pretrain trajectory`; writing
 //! it again means that the numbers of a method have been changed on purpose.
 
 use rand::{SeedableRng, rngs::StdRng};

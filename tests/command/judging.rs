@@ -1,6 +1,6 @@
 //! The judging commands as a person uses them: figures on the terminal and in a JSON, bad input in one clear line.
 
-mod program;
+use crate::program;
 
 use program::vista;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Runs that go on elsewhere: from another working folder, with their photos in another place, after an edit.
 
-mod program;
+use crate::program;
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The command as a person uses it: bad input gives one clear line and exit code 2, good input does its work.
 
-mod program;
+use crate::program;
 
 use program::vista;
 use std::path::Path;
@@ -356,7 +356,7 @@ fn an_unreadable_folder_is_refused() {
 
 #[test]
 fn the_readme_shows_the_commands_that_there_are() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     for command in [
         "pretrain",
         "knn",

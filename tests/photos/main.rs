@@ -1,0 +1,10 @@
+//! Readers, decoders and loaders of photos.
+
+mod data;
+mod formats;
+mod found;
+mod found_coco;
+#[path = "../pixels/mod.rs"]
+mod pixels;
+#[path = "../helpers/sets.rs"]
+mod sets;

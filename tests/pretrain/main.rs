@@ -1,0 +1,10 @@
+//! Whole pretraining runs.
+
+#[path = "../helpers/config.rs"]
+mod config;
+mod memory;
+#[path = "../helpers/program.rs"]
+mod program;
+mod resume;
+mod training;
+mod trajectory;
