@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """MoCo-v2 in plain PyTorch, as people write it: `torch_moco.py PHOTOS [--backbone resnet50 --size 224 ..]`
 
-The work of `vista pretrain --preset moco-v2-coco-r50` with the settings of `whole_runs.py`: two views of each photo by
+The work of `vista pretrain --preset moco-v2-coco-r50` with the settings of `compare.py runs`: two views of each photo by
 torchvision's transforms on Pillow's images, made by the loader's workers; an encoder, its moving average for the keys, a queue;
 SGD. Batch norm sees the whole batch, so the keys need no shuffle. Prints images (not views) a second from the end of the
 warm-up's last step to the end of the last step. Needs torch and torchvision.

@@ -11,6 +11,7 @@ use crate::error::{Error, Result, one_line};
 use crate::photos::cache::Cache;
 use crate::photos::decode::{Read, Rgb};
 use crate::photos::locked;
+use crate::photos::photo::Photo;
 use crate::photos::read::Photos;
 use crate::photos::views::{CropBox, Detail, ViewConfig, ViewMaker, resized_crop};
 use crate::rng::KeyedRng;
@@ -33,27 +34,6 @@ impl Default for AlbumOptions {
     /// 1 GiB, no shrinking, all pixels.
     fn default() -> AlbumOptions {
         AlbumOptions { cache_bytes: 1 << 30, shrink_to: None, detail: None }
-    }
-}
-
-/// A decoded photo.
-#[derive(Clone, Debug)]
-pub struct Photo {
-    /// Its pixels, perhaps scaled down.
-    pub image: Rgb,
-    /// Its own width in pixels, upright.
-    pub width: usize,
-    /// Its own height in pixels, upright.
-    pub height: usize,
-}
-
-impl Photo {
-    /// A box in `image` as a box in the photo's own pixels: the same box unless the photo was scaled down.
-    pub fn original_box(&self, b: CropBox) -> CropBox {
-        let scale = |x: usize, own: usize, kept: usize| (x * own + kept / 2) / kept;
-        let x = |x| scale(x, self.width, self.image.width);
-        let y = |y| scale(y, self.height, self.image.height);
-        CropBox { x0: x(b.x0), y0: y(b.y0), x1: x(b.x1), y1: y(b.y1) }
     }
 }
 

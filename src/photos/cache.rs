@@ -19,9 +19,9 @@ use std::time::{Duration, SystemTime};
 use memmap2::Mmap;
 
 use crate::error::{Error, Result, readable_bytes};
-use crate::photos::album::Photo;
 use crate::photos::decode::Rgb;
 use crate::photos::locked;
+use crate::photos::photo::Photo;
 use crate::photos::pixels::Pixels;
 
 /// Our own folder in the one that is given.

@@ -29,13 +29,15 @@ mod album;
 mod cache;
 mod decode;
 mod loader;
+mod photo;
 mod pixels;
 mod read;
 pub mod views;
 
-pub use album::{Album, AlbumOptions, Photo};
+pub use album::{Album, AlbumOptions};
 pub use decode::{MAX_PIXELS, Rgb, decode, decode_scaled};
 pub use loader::{Batch, Loader, LoaderOptions, Position, Replaced};
+pub use photo::Photo;
 pub use pixels::Pixels;
 pub use read::{LabelledBox, Photos, Source, Split, labelled_split, multi_label_split};
 

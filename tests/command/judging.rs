@@ -117,11 +117,12 @@ fn single_label_judges_report_and_write_their_protocol_seeds_and_figures() {
         assert!(figure("best_on_test") >= figure("top1"), "{probe}");
     }
     let encoder = folder.path().join("tuned.safetensors");
-    let recipe = ["--epochs", "8", "--batch", "8", "--lr", "0.02", "--out", name(&encoder)];
+    // Of an encoder this narrow a rounding decides the first dozen epochs; after 16 any order of sums ends at the same.
+    let recipe = ["--epochs", "16", "--batch", "8", "--lr", "0.02", "--out", name(&encoder)];
     let (said, tuned) = run("finetune", &recipe);
     assert!(said.contains("mean per class") && said.contains("red"), "{said}");
     assert_eq!(tuned["results"]["top1"], 1.0, "{tuned}");
-    assert!(tuned["protocol"]["epochs"] == 8 && tuned["random_init"] == false, "{tuned}");
+    assert!(tuned["protocol"]["epochs"] == 16 && tuned["random_init"] == false, "{tuned}");
     // The fine-tuned encoder is a checkpoint like any other, and another file may hold the figures.
     let json = folder.path().join("mine.json");
     let args = ["knn", "--checkpoint", name(&encoder), "--labelled", name(&photos), "--k", "3"];

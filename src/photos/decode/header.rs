@@ -11,6 +11,9 @@ const FREE_PIXELS: u64 = 1 << 22;
 /// colour has 1,000 as PNG, and a lie any number.
 const PIXELS_PER_BYTE: u64 = 64;
 
+/// By how much a JPEG of a width and a height (in either order) is decoded smaller: 1, 2, 4 or 8.
+pub(in crate::photos) type Scale<'a> = &'a dyn Fn([usize; 2]) -> usize;
+
 /// The format of a photo by its first bytes; else what the file is, as a sentence fragment.
 pub(super) fn format(bytes: &[u8]) -> Result<ImageFormat, String> {
     use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};

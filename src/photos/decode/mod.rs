@@ -5,6 +5,7 @@ mod header;
 mod jpeg;
 
 pub use header::MAX_PIXELS;
+pub(super) use header::Scale;
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,9 +61,6 @@ pub(super) struct Read {
     /// What is missing of its file.
     pub(super) missing: Option<&'static str>,
 }
-
-/// By how much a JPEG of a width and a height (in either order) is decoded smaller: 1, 2, 4 or 8.
-pub(super) type Scale<'a> = &'a dyn Fn([usize; 2]) -> usize;
 
 /// Decodes a photo to 8-bit RGB, upright; the reason as a sentence fragment if it can't be decoded.
 ///

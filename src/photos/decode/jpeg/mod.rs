@@ -17,8 +17,7 @@ use scan::Scan;
 use image::RgbImage;
 
 use crate::engine::device::vector::vectorised;
-use crate::photos::decode::Scale;
-use crate::photos::decode::header::believable;
+use crate::photos::decode::header::{Scale, believable};
 
 /// LIMIT: passes over a picture. Encoders make 3 to 20; each may take a few bytes and go over all pixels.
 const MAX_SCANS: usize = 100;
