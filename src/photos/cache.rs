@@ -225,6 +225,8 @@ fn room(folder: &Path) -> Option<[u64; 2]> {
         let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
         // SAFETY: a path that ends in a zero, and a struct to be filled.
         let is_known = unsafe { libc::statvfs(path.as_ptr(), &mut found) } == 0;
+        // Numbers of blocks have 32 bits on some systems.
+        #[allow(clippy::useless_conversion)]
         let bytes = |blocks| u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(found.f_frsize as u64);
         is_known.then(|| [bytes(found.f_bavail), bytes(found.f_blocks)])
     }

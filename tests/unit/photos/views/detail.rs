@@ -37,7 +37,10 @@ fn the_scale_is_that_of_the_most_demanding_view() {
     let (fine, coarse) = (ViewConfig::moco_v2(224), ViewConfig::moco_v2(32));
     let phone = [4000, 3000]; // its smallest crop has 1342 pixels along a side
     let scale = |views: &[ViewConfig]| Detail::of(views).unwrap().scale(phone);
-    assert_eq!([scale(&[coarse.clone()]), scale(&[coarse.clone(), fine.clone()]), scale(&[fine])], [8, 2, 2]);
+    assert_eq!(
+        [scale(std::slice::from_ref(&coarse)), scale(&[coarse.clone(), fine.clone()]), scale(&[fine])],
+        [8, 2, 2]
+    );
     assert_eq!(Detail::of_side(375).scale(phone), 4);
     assert_eq!(Detail::of_side(376).scale(phone), 2);
     assert_eq!(Detail::of(&[]), None);
