@@ -72,7 +72,7 @@ impl Dispersion {
     /// Of the first 256 rows of z `[N, d]`.
     ///
     /// # Errors
-    /// As [`Sums::of`].
+    /// [`crate::Error::Shape`] if z is no matrix or has no rows; the device's.
     pub fn of(z: &Tensor) -> Result<Dispersion> {
         let sums = Sums::of(z)?;
         let read = Tensor::read(&sums.values.each_ref())?;
