@@ -9,11 +9,17 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Tiles that a weight gradient adds up at a time.
+/// Tiles that a weight gradient adds up at a time, and that a task transforms of them.
 const GRAD_TILES: usize = 192;
+const PART: usize = 8;
+/// Output channels whose sums stay in a task's cache: two blocks of rows of [`micro::multiply`].
+const ROWS: usize = 24;
 
-/// `dw = G' [sum over tiles of (A dy A') (B' x B)] G`: tiles are transformed a block at a time, then every element's
-/// product adds its part; both share their work among the threads.
+/// `dw = G' [sum over tiles of (A dy A') (B' x B)] G`.
+///
+/// Tiles are transformed a block at a time, then every element's product adds its part; both share their work among the threads.
+/// Where there are few tiles the sums are what is large: then all tiles are one block, and a task takes the sums of some output
+/// channels from their products to the gradient, so that they never leave its cache.
 pub(super) fn grad_weight<const M: usize, const IN: usize>(
     g: &Geometry,
     x: &[f32],
@@ -27,107 +33,68 @@ pub(super) fn grad_weight<const M: usize, const IN: usize>(
     let elements = IN * IN;
     let grid = Grid::new([g.oh, g.ow], M);
     let tiles = g.n * grid.down * grid.across;
-    if 2 * tiles <= g.o {
-        return few_tiles::<M, IN>(g, x, dy, dw);
-    }
-    let block = GRAD_TILES.min(tiles);
+    let few = 2 * tiles <= g.o;
+    let block = if few { tiles } else { GRAD_TILES.min(tiles) };
     let zeros = vec![0.0; g.c.max(g.o)];
     let inputs =
         Images { data: x, size: [g.h, g.w], channels: g.c, padding: g.padding, zeros: &zeros[..g.c] };
     let outputs =
         Images { data: dy, size: [g.oh, g.ow], channels: g.o, padding: [0, 0], zeros: &zeros[..g.o] };
     let layout = Panelled { rows: block, pair: 2 * micro::lanes() };
-    let [u_plane, v_plane, d_plane] = [plane(g.o * g.c), plane(layout.len(g.c)), plane(block * g.o)];
-    with_scratch(elements * (u_plane + v_plane + d_plane), |scratch: &mut [f32]| {
-        let (u, scratch) = scratch.split_at_mut(elements * u_plane);
-        let (v, d) = scratch.split_at_mut(elements * v_plane);
-        for start in (0..tiles).step_by(block) {
-            let count = block.min(tiles - start);
-            let [v_shared, d_shared] = [Shared::new(v), Shared::new(d)];
-            (0..count.div_ceil(16)).into_par_iter().for_each(|part| {
-                let (first, last) = (part * 16, count.min(part * 16 + 16));
-                Arch::new().dispatch(GradTiles::<M, IN> {
-                    images: [inputs, outputs],
-                    grid,
-                    tiles: start + first..start + last,
-                    first,
-                    layout,
-                    planes: [v_plane, d_plane],
-                    to: [v_shared, d_shared],
-                });
-            });
-            let (v, d) = (&*v, &*d);
-            u.par_chunks_mut(u_plane).enumerate().for_each(|(element, u)| {
-                Arch::new().dispatch(GradProduct {
-                    sizes: [g.o, g.c, count],
-                    d: Rows { data: &d[element * d_plane..], row: 1, column: g.o },
-                    v: layout.of(&v[element * v_plane..]),
-                    u,
-                    add: start > 0,
-                });
-            });
-        }
-        let u = &*u;
-        dw.par_chunks_mut(9 * g.c).enumerate().with_min_len(8).for_each(|(o, dw)| {
-            let u = &u[o * g.c..];
-            Arch::new().dispatch(GradBack::<M, IN> { u, plane: u_plane, dw });
-        });
-    });
-}
-
-/// As [`grad_weight`], where the sums are what is large: a task takes those of some output channels, from their products to
-/// the gradient, and they never leave its cache.
-fn few_tiles<const M: usize, const IN: usize>(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32])
-where
-    Input<M>: Transform<IN, IN>,
-    OutputBack<M>: Transform<M, IN>,
-    WeightBack<M>: Transform<IN, 3>,
-{
-    const ROWS: usize = 24;
-    let elements = IN * IN;
-    let grid = Grid::new([g.oh, g.ow], M);
-    let tiles = g.n * grid.down * grid.across;
-    let zeros = vec![0.0; g.c.max(g.o)];
-    let inputs =
-        Images { data: x, size: [g.h, g.w], channels: g.c, padding: g.padding, zeros: &zeros[..g.c] };
-    let outputs =
-        Images { data: dy, size: [g.oh, g.ow], channels: g.o, padding: [0, 0], zeros: &zeros[..g.o] };
-    let layout = Panelled { rows: tiles, pair: 2 * micro::lanes() };
-    let [v_plane, d_plane] = [plane(layout.len(g.c)), plane(tiles * g.o)];
-    with_scratch(elements * (v_plane + d_plane), |scratch: &mut [f32]| {
-        let (v, d) = scratch.split_at_mut(elements * v_plane);
-        let to = [Shared::new(v), Shared::new(d)];
-        (0..tiles.div_ceil(4)).into_par_iter().for_each(|part| {
-            let tiles = part * 4..tiles.min(part * 4 + 4);
-            let first = tiles.start;
-            let images = [inputs, outputs];
+    let planes @ [v_plane, d_plane] = [plane(layout.len(g.c)), plane(block * g.o)];
+    let transform = |start: usize, v: &mut [f32], d: &mut [f32]| {
+        let (count, to) = (block.min(tiles - start), [Shared::new(v), Shared::new(d)]);
+        (0..count.div_ceil(PART)).into_par_iter().for_each(|part| {
+            let (first, last) = (part * PART, count.min((part + 1) * PART));
+            let tiles = start + first..start + last;
             Arch::new().dispatch(GradTiles::<M, IN> {
-                images,
+                images: [inputs, outputs],
                 grid,
                 tiles,
                 first,
                 layout,
-                planes: [v_plane, d_plane],
+                planes,
                 to,
             });
         });
-        let (v, d) = (&*v, &*d);
-        dw.par_chunks_mut(ROWS * 9 * g.c).enumerate().for_each(|(index, dw)| {
-            let rows = dw.len() / (9 * g.c);
-            let u_plane = plane(rows * g.c);
-            with_scratch(elements * u_plane, |u: &mut [f32]| {
-                for (element, u) in u.chunks_exact_mut(u_plane).enumerate() {
-                    Arch::new().dispatch(GradProduct {
-                        sizes: [rows, g.c, tiles],
-                        d: Rows { data: &d[element * d_plane + index * ROWS..], row: 1, column: g.o },
-                        v: layout.of(&v[element * v_plane..]),
-                        u,
-                        add: false,
-                    });
-                }
-                for (row, dw) in dw.chunks_exact_mut(9 * g.c).enumerate() {
-                    Arch::new().dispatch(GradBack::<M, IN> { u: &u[row * g.c..], plane: u_plane, dw });
-                }
+    };
+    with_scratch(elements * (v_plane + d_plane), |scratch: &mut [f32]| {
+        let (v, d) = scratch.split_at_mut(elements * v_plane);
+        // The product of an element for some output channels from `first` on, and some tiles.
+        let product =
+            |element: usize, [first, rows, count]: [usize; 3], v: &[f32], d: &[f32], u: &mut [f32], add| {
+                let d = Rows { data: &d[element * d_plane + first..], row: 1, column: g.o };
+                let v = layout.of(&v[element * v_plane..]);
+                Arch::new().dispatch(GradProduct { sizes: [rows, g.c, count], d, v, u, add });
+            };
+        if few {
+            transform(0, v, d);
+            let (v, d) = (&*v, &*d);
+            return dw.par_chunks_mut(ROWS * 9 * g.c).enumerate().for_each(|(index, dw)| {
+                let rows = dw.len() / (9 * g.c);
+                let u_plane = plane(rows * g.c);
+                with_scratch(elements * u_plane, |u: &mut [f32]| {
+                    for (element, u) in u.chunks_exact_mut(u_plane).enumerate() {
+                        product(element, [index * ROWS, rows, tiles], v, d, u, false);
+                    }
+                    for (row, dw) in dw.chunks_exact_mut(9 * g.c).enumerate() {
+                        Arch::new().dispatch(GradBack::<M, IN> { u: &u[row * g.c..], plane: u_plane, dw });
+                    }
+                });
+            });
+        }
+        let u_plane = plane(g.o * g.c);
+        with_scratch(elements * u_plane, |u: &mut [f32]| {
+            for start in (0..tiles).step_by(block) {
+                transform(start, v, d);
+                let (v, d) = (&*v, &*d);
+                u.par_chunks_mut(u_plane).enumerate().for_each(|(element, u)| {
+                    product(element, [0, g.o, block.min(tiles - start)], v, d, u, start > 0);
+                });
+            }
+            let u = &*u;
+            dw.par_chunks_mut(9 * g.c).enumerate().with_min_len(8).for_each(|(o, dw)| {
+                Arch::new().dispatch(GradBack::<M, IN> { u: &u[o * g.c..], plane: u_plane, dw });
             });
         });
     });
