@@ -4,8 +4,10 @@ use super::paths::{Files, Input, Mark, Output};
 use super::presets;
 use super::signals;
 use crate::engine::device::Device;
+use crate::engine::nn::Stem;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::pretrain::choice::{self, Choice, Quality, Wish};
 use crate::pretrain::{Config, Found, Summary, Trainer, album, judge_photos};
 use crate::run::settings::MAX_TEXT;
 use crate::run::{Judge, Score, Scores};
@@ -13,6 +15,7 @@ use crate::shell;
 use crate::show::report;
 use crate::transfer::classify::{Knn, KnnJudge, KnnProtocol};
 use indicatif::HumanDuration;
+use std::cell::OnceCell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -54,9 +57,14 @@ pub(super) struct Args {
 /// What decides a run's configuration; `vista sweep` has the same.
 #[derive(Debug, clap::Args)]
 pub(super) struct Flags {
-    /// A whole configuration by name; see `vista pretrain --presets`. Without one: `demo`.
+    /// A whole configuration by name; see `vista pretrain --presets`. Without one: `demo`, or with `--data` what fits the photos, the
+    /// device and the time.
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+    /// How large network and views are chosen for `--data`: `small` (minutes), `medium` (hours) or `large` (a night); by `--minutes` if
+    /// absent.
+    #[arg(long, value_enum, requires = "data", conflicts_with_all = ["preset", "config"])]
+    quality: Option<Quality>,
     /// TOML file with keys to replace.
     #[arg(long, value_name = "FILE")]
     config: Option<Input>,
@@ -125,15 +133,42 @@ pub(super) struct Flags {
     /// Seed of everything random.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// What was chosen for `--data`: photos are looked at once.
+    #[arg(skip)]
+    chosen: OnceCell<Choice>,
 }
 
 /// What `--half` stands for.
 const HALF: &str = "half = { activations = true, queue = true, checkpoint = true }";
 
 impl Flags {
-    /// Preset, then file, then flags, then settings.
+    /// Preset, then file, then flags, then settings; for `--data` alone, what is chosen for the photos in place of the preset.
     pub(super) fn config(&self) -> Result<Config> {
-        self.applied(Config::preset(self.preset.as_deref().unwrap_or("demo"))?)
+        let base = match (&self.preset, &self.config, &self.data) {
+            (None, None, Some(data)) => self.chosen(data)?.config.clone(),
+            (preset, ..) => Config::preset(preset.as_deref().unwrap_or("demo"))?,
+        };
+        self.applied(base)
+    }
+
+    fn chosen(&self, data: &Path) -> Result<&Choice> {
+        if let Some(chosen) = self.chosen.get() {
+            return Ok(chosen);
+        }
+        let wish = Wish {
+            quality: self.quality,
+            minutes: self.minutes,
+            method: self.method.clone(),
+            views: self.views,
+            batch: self.batch,
+            side: self.image_size,
+            init: self.init.as_ref().map(|path| path.to_path_buf()),
+            prefix: self.prefix.clone(),
+            labelled: self.labelled.is_some(),
+            follow_links: self.follow_links,
+        };
+        let chosen = wish.choose(data, self.device.as_deref().unwrap_or("auto"))?;
+        Ok(self.chosen.get_or_init(|| chosen))
     }
 
     /// The same over the configuration of a run that is to go on, unless another preset was asked for.
@@ -278,7 +313,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
         trainer.be_quiet();
     } else {
         let say = |line: String| if args.json { eprintln!("{line}") } else { println!("{line}") };
-        say(trainer.describe());
+        say(match args.flags.chosen.get() {
+            Some(chosen) => told(chosen, &trainer),
+            None => trainer.describe(),
+        });
         say(format!("config   {}", args.out.join("config.toml").display()));
         trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     }
@@ -318,16 +356,12 @@ const REPORT_PHOTOS: usize = 200;
 fn dry_run(args: &Args) -> Result<()> {
     let config = args.flags.config()?;
     print!("{}", config.to_toml());
-    // A folder of its own: what is measured leaves nothing behind in the run's.
-    let folder = std::env::temp_dir().join(format!("vista-dry-run-{}", std::process::id()));
-    let trainer = judge_of(&config).and_then(|judge| Trainer::overwriting(config.clone(), &folder, judge));
-    let measured = trainer.and_then(|trainer| {
+    let judge = judge_of(&config)?;
+    let (total, seconds) = on_trial(&config, judge, |trainer| {
         println!("\n{}", trainer.describe());
         trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
         trainer.rehearse()
-    });
-    let _ = std::fs::remove_dir_all(&folder);
-    let (total, seconds) = measured?;
+    })?;
     // The first step also builds kernels and fills pools.
     let Some(&last) = seconds.last() else { return Ok(()) };
     let steps: Vec<String> = seconds.iter().map(|s| format!("{s:.2}")).collect();
@@ -338,6 +372,38 @@ fn dry_run(args: &Args) -> Result<()> {
     }
     println!("nothing was written");
     Ok(())
+}
+
+/// Looks at a run in a folder of its own: what is measured leaves nothing behind in the run's.
+fn on_trial<T>(
+    config: &Config,
+    judge: Option<Box<dyn Judge>>,
+    look: impl FnOnce(Trainer) -> Result<T>,
+) -> Result<T> {
+    let folder = std::env::temp_dir().join(format!("vista-dry-run-{}", std::process::id()));
+    let looked = Trainer::overwriting(config.clone(), &folder, judge).and_then(look);
+    let _ = std::fs::remove_dir_all(&folder);
+    looked
+}
+
+/// What was chosen for the photos, and a stronger start where there is one.
+fn told(chosen: &Choice, trainer: &Trainer) -> String {
+    let config = trainer.config();
+    // Where time ends the run, some steps tell how many there will be. A guess: no run fails for it.
+    let is_timed = config.train.minutes > 0.0;
+    let steps = is_timed.then(|| on_trial(config, None, Trainer::rehearse).ok()).flatten();
+    let seconds = steps.and_then(|(_, seconds)| seconds.last().copied());
+    let lines = choice::told(config, &chosen.survey, trainer.device(), trainer.memory(), seconds);
+    let model = &config.model;
+    if config.init.is_some() || (model.width, model.stem) != (64, Stem::Imagenet) {
+        return lines;
+    }
+    let name = format!("{:?}", model.backbone).to_lowercase();
+    format!(
+        "{lines}\nstronger --init {name}.safetensors starts from a million labelled photos; with torchvision and safetensors:\n         \
+         python3 -c \"import torchvision, safetensors.torch as s; \
+         s.save_file(torchvision.models.{name}(weights='DEFAULT').state_dict(), '{name}.safetensors')\""
+    )
 }
 
 fn as_json(summary: &Summary) -> serde_json::Value {
@@ -411,10 +477,7 @@ fn tell(summary: &Summary, protocol: KnnProtocol, page: Option<&Path>) {
     for (what, command) in [
         ("a linear classifier on its features", format!("probe --checkpoint {checkpoint}")),
         ("the encoder for other programs", format!("export --checkpoint {checkpoint} --format onnx")),
-        (
-            "your own photos: --data DIR --image-size 64 --minutes 30 --out runs/mine",
-            "pretrain --help".into(),
-        ),
+        ("your own photos: --data DIR --out runs/mine, all else is chosen for them", "pretrain --help".into()),
     ] {
         println!("  # {what}\n  {vista} {command}");
     }

@@ -32,6 +32,7 @@ mod loader;
 mod photo;
 mod pixels;
 mod read;
+mod survey;
 pub mod views;
 
 pub use album::{Album, AlbumOptions};
@@ -39,7 +40,8 @@ pub use decode::{MAX_PIXELS, Rgb, decode, decode_scaled};
 pub use loader::{Batch, Loader, LoaderOptions, Position, Replaced};
 pub use photo::Photo;
 pub use pixels::Pixels;
-pub use read::{LabelledBox, Photos, Source, Split, labelled_split, multi_label_split};
+pub use read::{LabelledBox, Photos, Source, Split, labelled_split, multi_label_split, train_folder};
+pub use survey::Survey;
 
 /// What a lock holds, after a panic too: every change behind one is whole.
 fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {

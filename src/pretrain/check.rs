@@ -28,6 +28,11 @@ impl Config {
         if self.optimizer.lr.is_nan() || self.optimizer.lr < 0.0 {
             return refuse("optimizer.lr", "the learning rate must not be negative", "set it to 0.001");
         }
+        let share = self.optimizer.warmup_share;
+        if !(0.0..=1.0).contains(&share) || (share > 0.0 && self.optimizer.warmup_steps > 0) {
+            let what = "a warm-up is a share of the run, from 0 to 1, or a number of steps";
+            return refuse("optimizer.warmup_share", what, "set it to 0.05 and optimizer.warmup_steps to 0");
+        }
         if self.eval.knn_k == 0 || self.eval.knn_tau.is_nan() || self.eval.knn_tau <= 0.0 {
             let what = "kNN needs at least one neighbour and a temperature above 0";
             return refuse("eval", what, "set knn_k = 20, knn_tau = 0.07");

@@ -154,6 +154,8 @@ pub struct OptimizerConfig {
     pub schedule: ScheduleName,
     /// Steps of linear warm-up from 0.
     pub warmup_steps: u64,
+    /// The same as a share of the run, whether steps, epochs or minutes end it: one of both is 0.
+    pub warmup_share: f64,
     /// Momentum of SGD and LARS.
     pub momentum: f64,
     /// Coupled weight decay, on all parameters that are not excluded.
@@ -232,6 +234,7 @@ impl Config {
                 lr: 0.3,
                 schedule: ScheduleName::Cosine,
                 warmup_steps: 0,
+                warmup_share: 0.0,
                 momentum: 0.9,
                 weight_decay: 1e-4,
                 trust: 1e-3,

@@ -135,11 +135,16 @@ pub(super) fn limit(config: &Config, device: &Device) -> Option<u64> {
         Device::Cpu(_) => true,
         Device::Gpu(gpu) => gpu.shares_memory(),
     };
+    free().filter(|_| shared)
+}
+
+/// Bytes of the machine's memory that are free; `None` where that can't be known.
+pub(super) fn free() -> Option<u64> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
     let free = match system.cgroup_limits() {
         Some(group) => system.available_memory().min(group.free_memory),
         None => system.available_memory(),
     };
-    (shared && free > 0).then_some(free)
+    (free > 0).then_some(free)
 }

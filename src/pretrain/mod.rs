@@ -13,6 +13,7 @@
 mod batch;
 mod check;
 pub mod checkpoint;
+pub mod choice;
 mod collapse;
 mod config;
 mod dispersion;

@@ -1,14 +1,18 @@
 //! Keys of a configuration, dotted as in `method.tau`: which there are, how they are read, which a mistyped one may mean.
 
-use super::config::Config;
+use super::config::{Config, OptimizerName, TrainConfig};
 use super::{methods, old};
 use crate::engine::device::Device;
 use crate::engine::nn::Module;
 use crate::error::{Error, Result};
+use crate::photos::Photos;
 use crate::photos::views::ViewConfig;
 use crate::run::settings::{MAX_TEXT, Settings, flatten};
 use std::path::Path;
 use toml::{Table, Value};
+
+/// The batch that methods' numbers for short runs are for.
+const SMALL_BATCH: usize = 64;
 
 impl Config {
     /// A preset by name.
@@ -32,28 +36,47 @@ impl Config {
     /// # Errors
     /// [`Error::Input`] if there is no such method.
     pub fn with_method(&self, name: &str) -> Result<Config> {
-        let found = methods::METHODS.iter().find_map(|&entry| {
-            let variant = entry.variants.iter().find(|(variant, _)| *variant == name);
-            (entry.name == name || variant.is_some()).then_some((entry, variant))
-        });
-        let Some((entry, variant)) = found else {
-            let advice = format!("use one of {}", methods::names().join(", "));
-            return Err(Error::input("unknown method", format!("--method {name}"), advice));
-        };
+        let (entry, variant) = methods::named(name)?;
         let mut config = self.clone();
         if entry.name != self.method.name() {
-            let own = (entry.recipe)(self);
-            config.views = ViewConfig { size: self.views.size, ..own.views };
-            (config.method, config.optimizer, config.train.groups) =
-                (own.method, own.optimizer, own.train.groups);
             if *self == Config::preset("demo")? {
-                config.train.batch = 64;
-                (entry.small)(&mut config);
+                config.train.batch = SMALL_BATCH;
+            }
+            config = config.by_recipe(entry);
+            if *self == Config::preset("demo")? {
+                (entry.small)(&mut config, Photos::bundled_pretrain().len());
             }
         }
-        match variant {
-            Some((_, setting)) => config.merged(&format!("method.{setting}"), &format!("--method {name}")),
-            None => Ok(config),
+        config.variant(name, variant)
+    }
+
+    /// As [`Config::with_method`], with the method's numbers for minutes or hours on so many photos in place of the paper's.
+    ///
+    /// # Errors
+    /// As [`Config::with_method`].
+    pub(super) fn with_small_method(&self, name: &str, photos: usize) -> Result<Config> {
+        let (entry, variant) = methods::named(name)?;
+        let batch = self.train.batch;
+        let mut config = self.by_recipe(entry);
+        (entry.small)(&mut config, photos);
+        // SGD's rate goes with the batch, Adam's does not.
+        if config.optimizer.name != OptimizerName::Adam {
+            config.optimizer.lr *= batch as f64 / SMALL_BATCH as f64;
+        }
+        config.variant(name, variant)
+    }
+
+    fn by_recipe(&self, entry: &methods::Entry) -> Config {
+        let own = (entry.recipe)(self);
+        let views = ViewConfig { size: self.views.size, ..own.views };
+        let train = TrainConfig { groups: own.train.groups, ..self.train };
+        Config { method: own.method, optimizer: own.optimizer, views, train, ..self.clone() }
+    }
+
+    fn variant(&self, name: &str, setting: Option<&str>) -> Result<Config> {
+        match setting {
+            Some(setting) => self.merged(&format!("method.{setting}"), &format!("--method {name}")),
+            None => Ok(self.clone()),
         }
     }
 

@@ -243,6 +243,7 @@ impl Job for Pretraining {
             epochs: train.epochs,
             steps: train.steps,
             minutes: train.minutes,
+            warmup: self.config.optimizer.warmup_steps,
             save: (train.save_minutes, train.save_steps),
             judge: (eval.every_epochs, eval.every_minutes, eval.every_steps),
             on_nan: train.on_nan,
@@ -256,7 +257,8 @@ impl Job for Pretraining {
     }
 
     fn schedule(&self, total: u64) -> CosineSchedule {
-        let OptimizerConfig { lr, schedule, warmup_steps: warmup, .. } = self.config.optimizer;
+        let OptimizerConfig { lr, schedule, warmup_steps, warmup_share, .. } = self.config.optimizer;
+        let warmup = warmup_steps.max((warmup_share * total as f64) as u64);
         let final_lr = if schedule == ScheduleName::Cosine { 0.0 } else { lr };
         CosineSchedule { base_lr: lr, final_lr, start_lr: 0.0, warmup, total }
     }

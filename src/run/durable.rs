@@ -180,9 +180,9 @@ impl<J: Job> Run<J> {
         let all = loader.batches_per_epoch() * pace.epochs;
         let total = if pace.steps == 0 { all } else { all.min(pace.steps) };
         let cosine = self.job.schedule(total);
-        let (warmup, base_lr) = (cosine.warmup, cosine.base_lr);
+        let base_lr = cosine.base_lr;
         let lr = Box::new(move |step| cosine.lr(step));
-        Ok((loader, Schedule { total, limit: pace.minutes * 60.0, warmup, base_lr, lr }))
+        Ok((loader, Schedule { total, limit: pace.minutes * 60.0, warmup: pace.warmup, base_lr, lr }))
     }
 
     pub(super) fn train(&mut self) -> Result<Summary<J::Scores>> {

@@ -111,6 +111,8 @@ pub struct Pace {
     pub steps: u64,
     /// Minutes of training after which it ends; 0 for no such limit.
     pub minutes: f64,
+    /// Steps of warm-up that pass by steps even where the run ends by time.
+    pub warmup: u64,
     /// Minutes, and steps, between checkpoints; 0 for none.
     pub save: (f64, u64),
     /// Epochs, minutes and steps between judgements; 0 for none.

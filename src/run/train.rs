@@ -26,7 +26,7 @@ pub struct Schedule<'a> {
     pub total: u64,
     /// Seconds of training after which it ends; 0 for no such limit.
     pub limit: f64,
-    /// Steps of warm-up. Where a run ends by time, these pass by steps all the same, the rest by time.
+    /// Steps that pass by steps even where the run ends by time: those of a warm-up that is so many steps long.
     pub warmup: u64,
     /// What the learning rate falls from, its warm-up over.
     pub base_lr: f64,

@@ -1,5 +1,6 @@
 //! The program as a person uses it.
 
+mod choice;
 mod cli;
 mod events;
 mod figures;
@@ -11,3 +12,4 @@ mod outputs;
 mod program;
 mod report;
 mod signals;
+mod threads;

@@ -31,7 +31,7 @@ mod stl10;
 pub(super) mod tally;
 mod voc;
 
-pub use open::{labelled_split, multi_label_split};
+pub use open::{labelled_split, multi_label_split, train_folder};
 pub use part::Split;
 pub use photos::{LabelledBox, Photos};
 pub use source::Source;

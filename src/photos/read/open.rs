@@ -184,6 +184,15 @@ impl Photos {
     }
 }
 
+/// The folder to learn from where a path has class folders in `train/` and `test/` (or `val/`), so that what is judged on is not
+/// learned from; `None` for any other path.
+pub fn train_folder(path: &Path) -> Option<PathBuf> {
+    match (Form::of(path), part::folders(path)) {
+        (Ok(None), [Some(train), Some(_)]) => Some(train),
+        _ => None,
+    }
+}
+
 /// The train and the test photos at a path, at most one label each: what kNN and the linear probe judge by.
 ///
 /// # Errors

@@ -227,6 +227,13 @@ impl Photos {
         }
     }
 
+    /// Bytes of a photo's file; `None` for a photo that is no file of its own, or one that can't be read.
+    pub(in crate::photos) fn bytes(&self, photo: usize) -> Option<u64> {
+        let Origin::File(path) = &self.items[photo].origin else { return None };
+        let file = self.fence.holds(path).ok()?.then(|| std::fs::metadata(path).ok())??;
+        file.is_file().then_some(file.len())
+    }
+
     /// What a photo's file is: path, bytes, time of its last change; `None` for a photo that is no file of its own, or one
     /// that can't be read.
     pub(in crate::photos) fn identity(&self, photo: usize) -> Option<Vec<u8>> {

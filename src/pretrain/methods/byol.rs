@@ -79,7 +79,7 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<Byol>,
     recipe: |config| recipe(config.train.epochs),
-    small: |config| {
+    small: |config, _| {
         config.method = Byol { hidden: 512, ..Byol::default() }.into();
         config.optimizer.lr /= 4.0; // the paper's is for a batch of 256
         config.optimizer.warmup_steps = 50;

@@ -1,7 +1,7 @@
 //! DenseCL: InfoNCE of whole views, and of the cells of their feature maps.
 
 use super::entry::{Entry, parse, preset};
-use super::moco::{self, small_queue};
+use super::moco::{self, slots, small_queue};
 use crate::engine::autograd::{Tape, Var};
 use crate::engine::nn::Mode;
 use crate::engine::ops::{GatherRows, L2Normalize, MatchCells, run};
@@ -52,8 +52,8 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<DenseCl>,
     recipe: |config| epochs(config.train.epochs),
-    small: |config| {
-        let method = DenseCl { tau: 0.1, queue: 256, m: 0.996, ..DenseCl::default() };
+    small: |config, photos| {
+        let method = DenseCl { tau: 0.1, queue: slots(config, photos), m: 0.996, ..DenseCl::default() };
         small_queue(config, method);
     },
     presets: &[

@@ -16,8 +16,8 @@ pub struct Entry {
     pub parse: fn(Table) -> Result<MethodConfig, toml::de::Error>,
     /// The method's own recipe for a run like this one: of it other runs take numbers, optimiser, views and groups.
     pub recipe: fn(&Config) -> Config,
-    /// Cuts that recipe, at a batch of 64, to the 573 built-in photos and to minutes.
-    pub small: fn(&mut Config),
+    /// Cuts that recipe, at a batch of 64, to so many photos (the built-in ones are 573) and to minutes or hours.
+    pub small: fn(&mut Config, usize),
     /// The settings of papers.
     pub presets: &'static [Preset],
 }

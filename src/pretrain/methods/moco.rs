@@ -45,7 +45,10 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<Moco>,
     recipe: |_| recipe(),
-    small: |config| small_queue(config, Moco { tau: 0.1, queue: 256, m: 0.996, ..Moco::default() }),
+    small: |config, photos| {
+        let queue = slots(config, photos);
+        small_queue(config, Moco { tau: 0.1, queue, m: 0.996, ..Moco::default() });
+    },
     presets: &[preset(
         "moco-v2-coco-r50",
         "MLS, Table 5's baseline: MoCo-v2 with its own numbers, ResNet-50, 400 epochs of COCO",
@@ -63,7 +66,18 @@ fn recipe() -> Config {
     config
 }
 
-/// What the methods with a queue have in common on the built-in photos: a queue of 256 holds no image's own older key;
+/// The slots of a queue for so many photos, a power of two where it can be: at most half of them, so that it holds no image's own
+/// older key, but a whole batch.
+pub(super) fn slots(config: &Config, photos: usize) -> usize {
+    power_of_two(photos / 2).min(4096).max(config.train.batch)
+}
+
+/// The largest power of two that is no more than `n`; 1 for 0.
+pub(in crate::pretrain) fn power_of_two(n: usize) -> usize {
+    1 << n.max(1).ilog2()
+}
+
+/// What the methods with a queue have in common in short runs:
 /// tau, m, lr and groups of batch norm are those of the one of 13 short runs on 9,469 photos that rose soonest (results in
 /// the documentation), not the papers'. The warm-up is long so that the first steps do not magnify rounding; what it does to
 /// learning here has not been measured.

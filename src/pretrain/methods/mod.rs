@@ -52,6 +52,21 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     METHODS.iter().find(|entry| entry.name == name).copied()
 }
 
+/// A method by its name or a variant's; the variant's setting with it.
+///
+/// # Errors
+/// [`Error::Input`](crate::Error::Input) naming all of them if there is no such one.
+pub fn named(name: &str) -> crate::error::Result<(&'static Entry, Option<&'static str>)> {
+    let found = METHODS.iter().find_map(|&entry| {
+        let variant = entry.variants.iter().find(|(variant, _)| *variant == name);
+        (entry.name == name || variant.is_some()).then_some((entry, variant.map(|(_, setting)| *setting)))
+    });
+    found.ok_or_else(|| {
+        let advice = format!("use one of {}", names().join(", "));
+        crate::Error::input("unknown method", format!("--method {name}"), advice)
+    })
+}
+
 /// What to say of a name that is none of them.
 pub fn unknown(name: &str) -> String {
     format!("unknown method `{name}`: use one of {}", names().join(", "))

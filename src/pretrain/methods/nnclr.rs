@@ -2,6 +2,7 @@
 
 use super::byol::COCO_STEPS_PER_EPOCH;
 use super::entry::{Entry, parse, preset};
+use super::moco::slots;
 use crate::engine::autograd::Var;
 use crate::engine::nn::{After, Mlp};
 use crate::engine::ops::top_k::MAX_COLUMNS;
@@ -51,8 +52,9 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<NnClr>,
     recipe: |config| recipe(config.train.epochs),
-    small: |config| {
-        let method = NnClr { queue: 256, projection: 128, predictor_hidden: 512, ..NnClr::default() };
+    small: |config, photos| {
+        let queue = slots(config, photos);
+        let method = NnClr { queue, projection: 128, predictor_hidden: 512, ..NnClr::default() };
         config.method = method.into();
         config.optimizer.lr /= 4.0; // the paper's is for a batch of 256
         config.optimizer.warmup_steps = 50;

@@ -40,7 +40,7 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<SimClr>,
     recipe: |config| recipe(config.train.batch),
-    small: |config| config.optimizer.warmup_steps = 50,
+    small: |config, _| config.optimizer.warmup_steps = 50,
     presets: &[
         preset(
             "simclr-stl10-r18",

@@ -48,7 +48,7 @@ pub const ENTRY: Entry = Entry {
     variants: &[],
     parse: parse::<SimSiam>,
     recipe: |config| recipe(config.train.epochs),
-    small: |config| {
+    small: |config, _| {
         config.method = SimSiam { projection: 512, hidden: 128, ..SimSiam::default() }.into();
         config.optimizer.lr /= 8.0; // its own is for a batch of 512
     },

@@ -125,7 +125,7 @@ const ALWAYS: u64 = 1_000_000_000;
 
 /// Adam, codes of less entropy and prototypes that stay as they are: with the paper's SwAV does not leave `ln(prototypes)`
 /// in minutes.
-fn small(config: &mut Config) {
+fn small(config: &mut Config, _photos: usize) {
     let method = Swav {
         views: 6,
         small_views: 4,

@@ -103,7 +103,8 @@ pub fn direct_grad_input<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T],
 /// `dw[o,ky,kx,c] = sum_(n,i,j) dy[n,i,j,o] x[n, i s + ky d - p, j s + kx d - p, c]`
 ///
 /// Each task owns a block of `dw` (some output channels, some columns of the gathered matrix) and adds up all pixels
-/// in order: nothing is shared, and nothing has to be reduced afterwards.
+/// in order: nothing is shared, and nothing has to be reduced afterwards. How many are added up at once follows from the shapes,
+/// how many blocks there are from the number of threads: the sums are the same to the bit on any number.
 pub fn direct_grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
     let depth = g.depth();
     if g.pixels() == 0 || dw.is_empty() {
@@ -117,6 +118,7 @@ pub fn direct_grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]
     let row_blocks =
         if column_blocks >= threads { 1 } else { threads.div_ceil(column_blocks).min(g.o.div_ceil(32)) };
     let width = depth.div_ceil(column_blocks).next_multiple_of(8);
+    let usual_width = depth.div_ceil((depth / 128).clamp(1, 4)).next_multiple_of(8);
     let height = g.o.div_ceil(row_blocks);
     let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
     let dw = Blocks { data: dw.as_mut_ptr(), row: depth };
@@ -152,7 +154,7 @@ pub fn direct_grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]
             }
             return;
         }
-        let lines = (TILE / (columns.len() * g.ow)).clamp(1, g.n * g.oh);
+        let lines = (TILE / (usual_width * g.ow)).clamp(1, g.n * g.oh);
         with_scratch(lines * g.ow * columns.len(), |cells: &mut [T]| {
             for start in (0..g.n * g.oh).step_by(lines) {
                 let lines = lines.min(g.n * g.oh - start);

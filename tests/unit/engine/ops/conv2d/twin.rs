@@ -79,3 +79,41 @@ fn all_three_products_agree_with_a_naive_loop() {
         check::<f32>(&g, 2e-4);
     }
 }
+
+#[test]
+fn the_number_of_threads_does_not_change_a_bit() {
+    let shapes: [([usize; 4], [usize; 3], usize, usize); 8] = [
+        ([4, 28, 28, 128], [128, 3, 3], 1, 1),
+        ([4, 28, 28, 128], [128, 3, 3], 2, 1),
+        ([4, 7, 7, 512], [512, 3, 3], 1, 1),
+        ([8, 14, 14, 256], [64, 1, 1], 1, 0),
+        ([8, 14, 14, 64], [256, 1, 1], 2, 0),
+        ([4, 7, 7, 2048], [512, 1, 1], 1, 0),
+        ([4, 64, 64, 3], [64, 7, 7], 2, 3),
+        ([3, 13, 11, 70], [90, 3, 3], 1, 2),
+    ];
+    for ([n, h, w, c], [o, kh, kw], stride, padding) in shapes {
+        let g =
+            Geometry::new(&[n, h, w, c], &[o, kh, kw, c], [stride; 2], [padding; 2], [1, 1]).expect("a shape");
+        let (x, weights) = (sequence::<f32>(n * h * w * c, 1), sequence::<f32>(o * g.depth(), 2));
+        let dy = sequence::<f32>(g.pixels() * g.o, 3);
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| {
+                let (mut y, mut dx, mut dw) =
+                    (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; weights.len()]);
+                forward(&g, &x, &weights, &mut y);
+                grad_input(&g, &weights, &dy, &mut dx, false);
+                grad_weight(&g, &x, &dy, &mut dw);
+                [y, dx, dw].map(|values| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+            })
+        };
+        let one = on(1);
+        for threads in [2, 3, 8] {
+            for ((what, one), many) in ["y", "dx", "dw"].iter().zip(&one).zip(&on(threads)) {
+                let differ = one.iter().zip(many).filter(|(a, b)| a != b).count();
+                assert_eq!(differ, 0, "{what} of {g:?} on {threads} threads, of {} values", one.len());
+            }
+        }
+    }
+}
