@@ -477,7 +477,10 @@ fn tell(summary: &Summary, protocol: KnnProtocol, page: Option<&Path>) {
     for (what, command) in [
         ("a linear classifier on its features", format!("probe --checkpoint {checkpoint}")),
         ("the encoder for other programs", format!("export --checkpoint {checkpoint} --format onnx")),
-        ("your own photos: --data DIR --out runs/mine, all else is chosen for them", "pretrain --help".into()),
+        (
+            "your own photos: --data DIR --out runs/mine, all else is chosen for them",
+            "pretrain --help".into(),
+        ),
     ] {
         println!("  # {what}\n  {vista} {command}");
     }

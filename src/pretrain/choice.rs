@@ -123,7 +123,10 @@ impl Wish {
         let gpu = matches!(Device::open(device)?, Device::Gpu(_));
         let mut config = self.config(&survey, gpu, memory::free())?;
         config.data.photos = Some(photos);
-        config.data.labelled = train.map(|_| data.to_path_buf());
+        if train.is_some() {
+            config.data.labelled = Some(data.to_path_buf());
+            config.eval.knn_k = config.eval.knn_k.min(survey.photos);
+        }
         Ok(Choice { config, survey })
     }
 

@@ -8,11 +8,16 @@ use toml::Table;
 
 fn pretrain(folder: &Path, more: &[&str]) -> Output {
     let mut command = program::command(folder);
-    command.args(["pretrain", "--device", "cpu", "--out", "run"]).args(more).output().expect("the program runs")
+    command
+        .args(["pretrain", "--device", "cpu", "--out", "run"])
+        .args(more)
+        .output()
+        .expect("the program runs")
 }
 
 fn done(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     assert!(output.status.success(), "{out}{err}");
     out
 }
@@ -28,7 +33,14 @@ fn photos_alone_are_enough_and_six_lines_say_what_was_chosen() {
     program::photos(folder.path());
     std::fs::copy(folder.path().join("photos/3.png"), folder.path().join("photos/copy.png")).expect("a copy");
     let said = done(&pretrain(folder.path(), &["--data", "photos", "--minutes", "0.05"]));
-    let beginnings = ["photos   9 (", "method   mls", "encoder  Resnet18, width 64", "views    2 of 64 px", "time     0.05 minutes: about ", "memory   "];
+    let beginnings = [
+        "photos   9 (",
+        "method   mls",
+        "encoder  Resnet18, width 64",
+        "views    2 of 64 px",
+        "time     0.05 minutes: about ",
+        "memory   ",
+    ];
     for (line, beginning) in said.lines().zip(beginnings) {
         assert!(line.starts_with(beginning), "{line}");
     }
@@ -48,7 +60,9 @@ fn class_folders_are_judged_on_and_their_test_photos_not_learned_from() {
             std::fs::create_dir_all(&place).expect("folder");
             for i in 0..6u8 {
                 let pixel = |x, y| image::Rgb([shade + i, (x * y) as u8 / 4, shade]);
-                image::RgbImage::from_fn(24, 24, pixel).save(place.join(format!("{i}.png"))).expect("a photo");
+                image::RgbImage::from_fn(24, 24, pixel)
+                    .save(place.join(format!("{i}.png")))
+                    .expect("a photo");
             }
         }
     }
@@ -64,11 +78,28 @@ fn class_folders_are_judged_on_and_their_test_photos_not_learned_from() {
 fn what_is_asked_for_is_not_chosen() {
     let folder = tempfile::tempdir().expect("folder");
     program::photos(folder.path());
-    let more = ["--data", "photos", "--steps", "1", "--batch", "4", "--views", "3", "--image-size", "32", "--set", "model.width=8"];
+    let more = [
+        "--data",
+        "photos",
+        "--steps",
+        "1",
+        "--batch",
+        "4",
+        "--views",
+        "3",
+        "--image-size",
+        "32",
+        "--set",
+        "model.width=8",
+    ];
     let said = done(&pretrain(folder.path(), &more));
-    assert!(said.contains("method   s2r2") && said.contains("width 8: other programs can't load it"), "{said}");
+    assert!(
+        said.contains("method   s2r2") && said.contains("width 8: other programs can't load it"),
+        "{said}"
+    );
     assert!(said.contains("views    3 of 32 px of each of 4 photos") && !said.contains("--init"), "{said}");
-    for more in [&["--quality", "large"][..], &["--data", "photos", "--quality", "large", "--preset", "demo"]] {
+    for more in [&["--quality", "large"][..], &["--data", "photos", "--quality", "large", "--preset", "demo"]]
+    {
         let output = pretrain(folder.path(), more);
         assert_eq!(output.status.code(), Some(2), "{more:?}");
     }

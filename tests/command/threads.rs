@@ -24,7 +24,9 @@ fn threads_do_not_change_what_is_learned() {
         let on = |threads: &str| {
             let out = folder.path().join(format!("{}-{threads}", settings[1]));
             let mut command = program::command(folder.path());
-            command.env("RAYON_NUM_THREADS", threads).args(["pretrain", "--device", "cpu", "--quiet", "--steps", "3"]);
+            command
+                .env("RAYON_NUM_THREADS", threads)
+                .args(["pretrain", "--device", "cpu", "--quiet", "--steps", "3"]);
             command.args(["--image-size", "48"]).args(settings).arg("--out").arg(&out);
             assert!(command.status().expect("the program").success(), "{settings:?}");
             arrays(&out)
@@ -33,7 +35,8 @@ fn threads_do_not_change_what_is_learned() {
         for threads in ["2", "3", "5"] {
             let many = on(threads);
             assert_eq!(one.len(), many.len());
-            let differ: Vec<&String> = one.iter().filter(|(name, a)| many[*name] != **a).map(|(name, _)| name).collect();
+            let differ: Vec<&String> =
+                one.iter().filter(|(name, a)| many[*name] != **a).map(|(name, _)| name).collect();
             assert!(differ.is_empty(), "{settings:?} on {threads} threads: {differ:?}");
         }
     }

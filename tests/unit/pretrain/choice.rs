@@ -84,12 +84,9 @@ fn six_lines_tell_what_was_chosen() {
     let memory = MemoryPlan::of(&config, &device).expect("a plan");
     let lines = told(&config, &SCENES, &device, &memory, Some(0.3));
     assert_eq!(lines.lines().count(), 6);
-    for part in [
-        "usually 160 x 213 px; 3 are copies",
-        "mls, a queue of 512 keys",
-        "torchvision",
-        "about 4000 steps",
-    ] {
+    for part in
+        ["usually 160 x 213 px; 3 are copies", "mls, a queue of 512 keys", "torchvision", "about 4000 steps"]
+    {
         assert!(lines.contains(part), "{part} in\n{lines}");
     }
 }

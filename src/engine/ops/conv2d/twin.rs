@@ -119,7 +119,7 @@ pub fn direct_grad_weight<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]
         if column_blocks >= threads { 1 } else { threads.div_ceil(column_blocks).min(g.o.div_ceil(32)) };
     let width = depth.div_ceil(column_blocks).next_multiple_of(8);
     let usual_width = depth.div_ceil((depth / 128).clamp(1, 4)).next_multiple_of(8);
-    let height = g.o.div_ceil(row_blocks);
+    let height = g.o.div_ceil(row_blocks).next_multiple_of(8);
     let gather = Gather::new(Axis::forward(g, 0), Axis::forward(g, 1), [g.h, g.w, g.c]);
     let dw = Blocks { data: dw.as_mut_ptr(), row: depth };
     let tasks = depth.div_ceil(width) * row_blocks;

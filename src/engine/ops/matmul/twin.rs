@@ -143,15 +143,15 @@ fn few_rows<T: Real>(
     y_row: usize,
     accumulate: bool,
 ) {
-    /// Columns, a multiple of what the product takes at a time, and steps of a block.
+    /// Columns of a block, a multiple of what the product takes at a time.
     const COLUMNS: usize = 48;
-    const STEPS: usize = 1024;
+    let part = part_of(k);
     let to = Blocks { data: y.as_mut_ptr(), row: y_row };
     (0..n.div_ceil(COLUMNS)).into_par_iter().for_each(|task| {
         let columns = task * COLUMNS..n.min((task + 1) * COLUMNS);
-        with_scratch(STEPS * COLUMNS, |block: &mut [T]| {
-            for start in (0..k).step_by(STEPS) {
-                let steps = STEPS.min(k - start);
+        with_scratch(part * COLUMNS, |block: &mut [T]| {
+            for start in (0..k).step_by(part) {
+                let steps = part.min(k - start);
                 turn(b, start..start + steps, columns.clone(), &mut block[..steps * columns.len()]);
                 let a = Strided { data: &a.data[start * a.column..], ..a };
                 let b = Strided::new(&*block, columns.len(), false);
@@ -223,30 +223,39 @@ pub unsafe fn product_into<T: Real>(
         "product: b holds {} elements, not {k} x {n}",
         b.data.len()
     );
-    // SAFETY: the asserts bound every address of `a` and `b`, the caller vouches for `y`.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            y,
-            1,
-            y_row as isize,
-            accumulate,
-            a.data.as_ptr(),
-            a.column as isize,
-            a.row as isize,
-            b.data.as_ptr(),
-            b.column as isize,
-            b.row as isize,
-            T::one(),
-            T::one(),
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    // `gemm` adds up longer sums in parts whose length follows from m and n too: another number of threads would give other bits.
+    let part = part_of(k);
+    for start in (0..k.max(1)).step_by(part.max(1)) {
+        // SAFETY: the asserts bound every address of `a` and `b`, the caller vouches for `y`.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                part.min(k - start),
+                y,
+                1,
+                y_row as isize,
+                accumulate || start > 0,
+                a.data.as_ptr().wrapping_add(start * a.column),
+                a.column as isize,
+                a.row as isize,
+                b.data.as_ptr().wrapping_add(start * b.row),
+                b.column as isize,
+                b.row as isize,
+                T::one(),
+                T::one(),
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
     }
+}
+
+/// Terms of a sum of `k` that are added up in a register: equal parts of at most 512, which `gemm` does not divide.
+fn part_of(k: usize) -> usize {
+    k.div_ceil(k.div_ceil(512).max(1))
 }
 
 #[cfg(test)]

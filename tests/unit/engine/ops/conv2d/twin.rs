@@ -93,8 +93,8 @@ fn the_number_of_threads_does_not_change_a_bit() {
         ([3, 13, 11, 70], [90, 3, 3], 1, 2),
     ];
     for ([n, h, w, c], [o, kh, kw], stride, padding) in shapes {
-        let g =
-            Geometry::new(&[n, h, w, c], &[o, kh, kw, c], [stride; 2], [padding; 2], [1, 1]).expect("a shape");
+        let g = Geometry::new(&[n, h, w, c], &[o, kh, kw, c], [stride; 2], [padding; 2], [1, 1])
+            .expect("a shape");
         let (x, weights) = (sequence::<f32>(n * h * w * c, 1), sequence::<f32>(o * g.depth(), 2));
         let dy = sequence::<f32>(g.pixels() * g.o, 3);
         let on = |threads: usize| {
