@@ -201,8 +201,10 @@ impl Flags {
             return Err(Error::input(what, format!("--views {n}"), advice));
         }
         let path = |p: &Option<Input>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
+        // What was chosen for the photos may be to learn from a part of them.
+        let data = path(&self.data).filter(|_| self.chosen.get().is_none());
         let flags = [
-            text("data", "data.photos", path(&self.data).as_deref()),
+            text("data", "data.photos", data.as_deref()),
             text("init", "init", path(&self.init).as_deref()),
             text("prefix", "init_prefix", self.prefix.as_deref()),
             text("labelled", "data.labelled", path(&self.labelled).as_deref()),
