@@ -1,6 +1,7 @@
 //! How each kind of golden case is run.
 
 pub mod case;
+mod detection;
 mod images;
 mod layers;
 mod losses;
@@ -31,6 +32,16 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "l2_normalize" => layers::l2_normalize,
         "log_softmax" => layers::log_softmax,
         "bilinear_resize" => layers::bilinear_resize,
+        "roi_align" => layers::roi_align,
+        "anchors" => detection::anchors,
+        "anchor_match" => detection::anchor_match,
+        "box_encode" => detection::box_encode,
+        "box_decode" => detection::box_decode,
+        "box_iou" => detection::box_iou,
+        "nms" | "batched_nms" => detection::nms,
+        "fpn_level_assignment" => detection::fpn_level_assignment,
+        "rpn_proposals" => detection::rpn_proposals,
+        "fast_rcnn_inference" => detection::fast_rcnn_inference,
         "softmax_cross_entropy" => losses::softmax_cross_entropy,
         "bce_with_logits" => losses::bce_with_logits,
         "top_k" => losses::top_k,

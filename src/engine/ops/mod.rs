@@ -25,6 +25,7 @@ mod op;
 mod packed_product;
 pub mod reduce;
 mod reshape;
+pub mod roi_align;
 mod rows;
 pub mod sum_parts;
 pub mod top_k;
@@ -54,6 +55,7 @@ pub use op::{Op, Saved};
 pub use packed_product::PackedProduct;
 pub use reduce::{Over, Reduce};
 pub use reshape::Reshape;
+pub use roi_align::RoiAlign;
 pub use sum_parts::SumParts;
 pub use top_k::TopK;
 pub use update::Update;
@@ -74,6 +76,7 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<GatherRows>(),
         AnyCase::differentiable::<Concat>(),
         AnyCase::differentiable::<BilinearResize>(),
+        AnyCase::differentiable::<RoiAlign>(),
     ];
     let others = [
         AnyCase::of::<Coefficients>(),

@@ -1,0 +1,167 @@
+//! Boxes, anchors, suppression: what a detector does on the host.
+
+use super::case::{Array, GoldenCase, Outputs};
+use vista::transfer::detect::anchors::Cell;
+use vista::transfer::detect::boxes::{Rect, decode, encode, iou};
+use vista::transfer::detect::matching::{Match, Matcher};
+use vista::transfer::detect::nms::{grouped_nms, nms as suppressed};
+use vista::transfer::detect::proposals::{Chosen, Found, Level, level_of, proposals};
+use vista::{Device, Result};
+
+fn floats(array: &Array) -> Vec<f32> {
+    array.values.iter().map(|&v| v as f32).collect()
+}
+
+fn rects(array: &Array) -> Vec<Rect> {
+    floats(array).as_chunks::<4>().0.to_vec()
+}
+
+fn wholes(array: &Array) -> Vec<usize> {
+    array.values.iter().map(|&v| v as usize).collect()
+}
+
+fn numbers(values: impl IntoIterator<Item = usize>) -> Vec<f64> {
+    values.into_iter().map(|v| v as f64).collect()
+}
+
+fn flat(rects: &[Rect]) -> Vec<f64> {
+    rects.iter().flatten().map(|&v| f64::from(v)).collect()
+}
+
+fn list(value: &serde_json::Value) -> Vec<f32> {
+    value.as_array().expect("a list").iter().map(|v| v.as_f64().expect("a number") as f32).collect()
+}
+
+fn weights(case: &GoldenCase) -> [f32; 4] {
+    list(&case.attrs["weights"]).try_into().expect("four weights")
+}
+
+fn size(value: &serde_json::Value) -> [usize; 2] {
+    [0, 1].map(|i| value[i].as_u64().expect("a size") as usize)
+}
+
+fn only(name: &str, values: Vec<f64>) -> Outputs {
+    Outputs::from([(format!("out.{name}"), values)])
+}
+
+/// The anchors of each level.
+fn levels(case: &GoldenCase) -> Vec<Vec<Rect>> {
+    assert_eq!(case.number("offset"), 0.0, "anchors are centred at multiples of the stride");
+    let ratios = list(&case.attrs["ratios"]);
+    let level = |i: usize| {
+        let stride = case.attrs["strides"][i].as_u64().expect("a stride") as usize;
+        Cell { stride, sizes: list(&case.attrs["sizes"][i]), ratios: ratios.clone() }
+            .over(size(&case.attrs["grids"][i]))
+    };
+    (0..case.attrs["grids"].as_array().expect("grids").len()).map(level).collect()
+}
+
+pub fn anchors(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let level = |(i, level): (usize, Vec<Rect>)| (format!("out.anchors.{i}"), flat(&level));
+    Ok(levels(case).into_iter().enumerate().map(level).collect())
+}
+
+pub fn anchor_match(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let thresholds: Vec<f64> = list(&case.attrs["thresholds"]).iter().map(|&v| f64::from(v)).collect();
+    let (background, object) = (thresholds[0], thresholds[thresholds.len() - 1]);
+    let matcher = Matcher { background, object, low_quality: case.flag("allow_low_quality_matches") };
+    let (matches, stand_for) = matcher.matches(&rects(case.array("in.boxes")), &rects(case.array("in.gt")));
+    let label = |of: &Match| match of {
+        Match::Object(_) => 1.0,
+        Match::Background => 0.0,
+        Match::Ignored => -1.0,
+    };
+    let labels = stand_for.iter().map(label).collect();
+    Ok([("out.matches".into(), numbers(matches)), ("out.labels".into(), labels)].into())
+}
+
+pub fn box_encode(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let pairs = rects(case.array("in.boxes")).into_iter().zip(rects(case.array("in.targets")));
+    let deltas: Vec<Rect> = pairs.map(|(from, target)| encode(&from, &target, weights(case))).collect();
+    Ok(only("deltas", flat(&deltas)))
+}
+
+pub fn box_decode(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let (boxes, deltas) = (rects(case.array("in.boxes")), rects(case.array("in.deltas")));
+    let each = deltas.len() / boxes.len();
+    let decoded: Vec<Rect> =
+        deltas.iter().enumerate().map(|(i, d)| decode(&boxes[i / each], d, weights(case))).collect();
+    Ok(only("boxes", flat(&decoded)))
+}
+
+pub fn box_iou(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let (a, b) = (rects(case.array("in.a")), rects(case.array("in.b")));
+    Ok(only("iou", a.iter().flat_map(|a| b.iter().map(|b| iou(a, b))).collect()))
+}
+
+pub fn nms(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let (boxes, scores) = (rects(case.array("in.boxes")), floats(case.array("in.scores")));
+    let threshold = case.number("threshold") as f32;
+    let keep = match case.find("in.groups") {
+        Some(groups) => grouped_nms(&boxes, &scores, &wholes(groups), threshold),
+        None => suppressed(&boxes, &scores, threshold),
+    };
+    Ok(only("keep", numbers(keep)))
+}
+
+pub fn fpn_level_assignment(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let canonical = (case.number("canonical_size"), case.number("canonical_level"));
+    let range = [case.whole("min_level"), case.whole("max_level")];
+    let level = |rect| level_of(rect, canonical, range);
+    Ok(only("level", numbers(rects(case.array("in.boxes")).iter().map(level))))
+}
+
+/// `[A width, h, w]` of one image as `[h w A, width]`, the anchors' order.
+fn by_anchor(array: &Array, image: usize) -> Vec<f32> {
+    let [_, channels, h, w] = array.shape[..] else { panic!("four dimensions") };
+    let values = &array.values[image * channels * h * w..];
+    let cells = (0..h * w).flat_map(|cell| (0..channels).map(move |channel| (cell, channel)));
+    cells.map(|(cell, channel)| values[channel * h * w + cell] as f32).collect()
+}
+
+pub fn rpn_proposals(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let anchors = levels(case);
+    let chosen = Chosen {
+        before: case.whole("pre_nms_topk"),
+        after: case.whole("post_nms_topk"),
+        overlap: case.number("nms_threshold") as f32,
+        least_side: case.number("min_size") as f32,
+    };
+    let mut outputs = Outputs::new();
+    for (image, of) in case.attrs["image_sizes"].as_array().expect("sizes").iter().enumerate() {
+        let said: Vec<[Vec<f32>; 2]> = (0..anchors.len())
+            .map(|i| {
+                ["logits", "deltas"].map(|name| by_anchor(case.array(&format!("in.{name}.{i}")), image))
+            })
+            .collect();
+        let levels: Vec<Level> = anchors
+            .iter()
+            .zip(&said)
+            .map(|(anchors, [logits, deltas])| Level { anchors, logits, deltas: deltas.as_chunks::<4>().0 })
+            .collect();
+        let (boxes, scores): (Vec<Rect>, Vec<f32>) = proposals(&levels, size(of), &chosen).into_iter().unzip();
+        outputs.insert(format!("out.boxes.{image}"), flat(&boxes));
+        outputs.insert(format!("out.scores.{image}"), scores.into_iter().map(f64::from).collect());
+    }
+    Ok(outputs)
+}
+
+pub fn fast_rcnn_inference(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let found = Found {
+        score: case.number("score_threshold") as f32,
+        overlap: case.number("nms_threshold") as f32,
+        most: case.whole("top"),
+        weights: weights(case),
+    };
+    let [scores, deltas] = ["in.scores", "in.deltas"].map(|name| floats(case.array(name)));
+    let proposals = rects(case.array("in.proposals"));
+    let found = found.detections(&proposals, &scores, &deltas, size(&case.attrs["image_size"]));
+    let boxes: Vec<Rect> = found.iter().map(|d| d.rect).collect();
+    Ok([
+        ("out.boxes".into(), flat(&boxes)),
+        ("out.scores".into(), found.iter().map(|d| f64::from(d.score)).collect()),
+        ("out.classes".into(), numbers(found.iter().map(|d| d.class))),
+        ("out.proposal".into(), numbers(found.iter().map(|d| d.proposal))),
+    ]
+    .into())
+}
