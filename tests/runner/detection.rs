@@ -3,10 +3,12 @@
 use super::case::{Array, GoldenCase, Outputs};
 use vista::transfer::detect::anchors::Cell;
 use vista::transfer::detect::boxes::{Rect, decode, encode, iou};
+use vista::transfer::detect::losses::{BoxTargets, mask, objectness, smooth_l1 as distances};
 use vista::transfer::detect::matching::{Match, Matcher};
 use vista::transfer::detect::nms::{grouped_nms, nms as suppressed};
 use vista::transfer::detect::proposals::{Chosen, Found, Level, level_of, proposals};
-use vista::{Device, Result};
+use vista::engine::ops::Over;
+use vista::{Device, Result, Tensor};
 
 fn floats(array: &Array) -> Vec<f32> {
     array.values.iter().map(|&v| v as f32).collect()
@@ -164,4 +166,74 @@ pub fn fast_rcnn_inference(case: &GoldenCase, _: &Device) -> Result<Outputs> {
         ("out.proposal".into(), numbers(found.iter().map(|d| d.proposal))),
     ]
     .into())
+}
+
+pub fn smooth_l1(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let (beta, divisor) = (case.number("beta") as f32, case.number("normalizer") as f32);
+    let targets = case.input("target", device);
+    case.differentiate(device, &["x"], |_, x| {
+        Ok(vec![("loss", distances(&x[0], &targets, beta)?.sum(Over::All)?.scale(1.0 / divisor)?)])
+    })
+}
+
+fn tensor(device: &Device, shape: &[usize], values: impl IntoIterator<Item = f64>) -> Tensor {
+    Tensor::from_f64(device, shape.to_vec(), &values.into_iter().collect::<Vec<_>>()).expect("a tensor")
+}
+
+pub fn rpn_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let (anchors, matched) = (rects(case.array("in.anchors")), rects(case.array("in.matched")));
+    let labels = case.array("in.labels");
+    let divisor = (case.whole("batch_size_per_image") * labels.shape[0]) as f32;
+    let is = |label: f64| labels.values.iter().map(move |&l| f64::from(u8::from(l == label)));
+    let [objects, sampled] = [
+        tensor(device, &labels.shape, is(1.0)),
+        tensor(device, &labels.shape, labels.values.iter().map(|&l| f64::from(u8::from(l >= 0.0)))),
+    ];
+    let shape = [labels.shape[0], labels.shape[1], 4];
+    let deltas = matched.iter().enumerate().flat_map(|(i, object)| {
+        let of_object = labels.values[i] == 1.0;
+        if of_object { encode(&anchors[i % anchors.len()], object, [1.0; 4]) } else { [0.0; 4] }.map(f64::from)
+    });
+    let targets = BoxTargets {
+        deltas: tensor(device, &shape, deltas),
+        counts: tensor(device, &shape, is(1.0).flat_map(|v| [v; 4])),
+    };
+    let beta = case.number("beta") as f32;
+    case.differentiate(device, &["logits", "deltas"], |_, x| {
+        let of_class = objectness(&x[0], &objects, &sampled, divisor)?;
+        let of_box = targets.loss(&x[1], beta, divisor)?;
+        let total = of_class.add(&of_box)?;
+        Ok(vec![("loss", total), ("loss_cls", of_class), ("loss_loc", of_box)])
+    })
+}
+
+pub fn fast_rcnn_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let [proposals, objects] = ["in.proposals", "in.gt_boxes"].map(|name| rects(case.array(name)));
+    let classes = wholes(case.array("in.gt_classes"));
+    let deltas = case.array("in.deltas");
+    let targets = BoxTargets::of_classes(device, &proposals, &objects, &classes, deltas.shape[1] / 4, weights(case))?;
+    let labels = case.input("gt_classes", device);
+    let beta = case.number("beta") as f32;
+    case.differentiate(device, &["scores", "deltas"], |_, x| {
+        let of_class = x[0].cross_entropy(&labels)?;
+        let of_box = targets.loss(&x[1], beta, proposals.len() as f32)?;
+        let total = of_class.add(&of_box)?;
+        Ok(vec![("loss", total), ("loss_cls", of_class), ("loss_box", of_box)])
+    })
+}
+
+pub fn mask_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let (logits, targets) = (case.array("in.logits"), case.array("in.targets"));
+    let &[objects, classes, m, _] = &logits.shape[..] else { panic!("four dimensions") };
+    let of = wholes(case.array("in.classes"));
+    let row = |(object, class): (usize, &usize)| (object * classes + class * usize::from(classes > 1)) as f64;
+    let rows = tensor(device, &[objects], of.iter().enumerate().map(row));
+    let targets = tensor(device, &[objects, m * m], targets.values.iter().copied());
+    let tape = vista::engine::autograd::Tape::new(device);
+    // The file's layout: one row for each pair of an object and a class.
+    let x = tape.leaf(tensor(device, &[objects * classes, m * m], logits.values.iter().copied()));
+    let loss = mask(&x, &rows, &targets)?;
+    let grads = loss.backward()?;
+    let dx = grads.of(&x).expect("the loss depends on the logits").to_f64()?;
+    Ok([("out.loss".into(), loss.value().to_f64()?), ("grad_in.logits".into(), dx)].into())
 }

@@ -122,3 +122,18 @@ pub fn roi_align(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         Ok(vec![("y", tape.apply(op, &[&x[0], &tape.constant(rois.clone())])?.0)])
     })
 }
+
+/// The file's weight is `[in, out, kh, kw]`, which channels last are `[in, kh, kw, out]`.
+pub fn conv_transpose2d(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let op = ops::ConvTranspose2d { stride: case.whole("stride"), padding: case.whole("padding") };
+    let inputs: &[&str] = if case.find("in.bias").is_some() { &["x", "weight", "bias"] } else { &["x", "weight"] };
+    case.differentiate(device, inputs, |tape, x| {
+        let y = tape.apply(op, &[&x[0], &x[1]])?.0;
+        Ok(vec![("y", if let Some(bias) = x.get(2) { y.add(bias)? } else { y })])
+    })
+}
+
+pub fn nearest_upsample2x(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let op = ops::Nearest { factor: 2 };
+    case.differentiate(device, &["x"], |tape, x| Ok(vec![("y", tape.apply(op, &[&x[0]])?.0)]))
+}

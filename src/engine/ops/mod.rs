@@ -11,6 +11,7 @@ pub mod bilinear_resize;
 pub mod case;
 pub mod concat;
 pub mod conv2d;
+pub mod conv_transpose2d;
 pub mod conv_norm;
 pub mod fused;
 pub mod gather_rows;
@@ -21,6 +22,7 @@ pub mod map;
 pub mod match_cells;
 pub mod matmul;
 pub mod max_pool;
+pub mod nearest;
 mod op;
 mod packed_product;
 pub mod reduce;
@@ -40,6 +42,7 @@ pub use bilinear_resize::BilinearResize;
 pub use case::{Case, Draw, Input};
 pub use concat::Concat;
 pub use conv_norm::{ConvStatistics, NormConv2d};
+pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::Conv2d;
 pub use fused::cross_entropy::CrossEntropy;
 pub use fused::smooth_ap::SmoothAp;
@@ -50,6 +53,7 @@ pub use map::Map;
 pub use match_cells::MatchCells;
 pub use matmul::Matmul;
 pub use max_pool::MaxPool;
+pub use nearest::Nearest;
 pub(crate) use op::{Kept, added};
 pub use op::{Op, Saved};
 pub use packed_product::PackedProduct;
@@ -77,6 +81,8 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<Concat>(),
         AnyCase::differentiable::<BilinearResize>(),
         AnyCase::differentiable::<RoiAlign>(),
+        AnyCase::differentiable::<ConvTranspose2d>(),
+        AnyCase::differentiable::<Nearest>(),
     ];
     let others = [
         AnyCase::of::<Coefficients>(),

@@ -12,6 +12,7 @@
 
 pub mod anchors;
 pub mod boxes;
+pub mod losses;
 pub mod matching;
 pub mod nms;
 pub mod proposals;
