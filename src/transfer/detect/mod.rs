@@ -15,4 +15,5 @@ pub mod boxes;
 pub mod losses;
 pub mod matching;
 pub mod nms;
+pub mod parts;
 pub mod proposals;
