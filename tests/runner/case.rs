@@ -101,6 +101,11 @@ impl GoldenCase {
         [0, 1].map(|i| self.attrs[key][i].as_u64().unwrap_or_else(|| panic!("attribute {key}")) as usize)
     }
 
+    /// Names of all arrays.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.arrays.keys().map(String::as_str)
+    }
+
     pub fn find(&self, name: &str) -> Option<&Array> {
         self.arrays.get(name)
     }

@@ -1,24 +1,25 @@
 //! Boxes, anchors, suppression: what a detector does on the host.
 
 use super::case::{Array, GoldenCase, Outputs};
+use vista::engine::ops::Over;
 use vista::transfer::detect::anchors::Cell;
 use vista::transfer::detect::boxes::{Rect, decode, encode, iou};
 use vista::transfer::detect::losses::{BoxTargets, mask, objectness, smooth_l1 as distances};
+use vista::transfer::detect::masks::{Bitmap, paste, targets};
 use vista::transfer::detect::matching::{Match, Matcher};
 use vista::transfer::detect::nms::{grouped_nms, nms as suppressed};
 use vista::transfer::detect::proposals::{Chosen, Found, Level, level_of, proposals};
-use vista::engine::ops::Over;
 use vista::{Device, Result, Tensor};
 
-fn floats(array: &Array) -> Vec<f32> {
+pub fn floats(array: &Array) -> Vec<f32> {
     array.values.iter().map(|&v| v as f32).collect()
 }
 
-fn rects(array: &Array) -> Vec<Rect> {
+pub fn rects(array: &Array) -> Vec<Rect> {
     floats(array).as_chunks::<4>().0.to_vec()
 }
 
-fn wholes(array: &Array) -> Vec<usize> {
+pub fn wholes(array: &Array) -> Vec<usize> {
     array.values.iter().map(|&v| v as usize).collect()
 }
 
@@ -46,16 +47,21 @@ fn only(name: &str, values: Vec<f64>) -> Outputs {
     Outputs::from([(format!("out.{name}"), values)])
 }
 
-/// The anchors of each level.
-fn levels(case: &GoldenCase) -> Vec<Vec<Rect>> {
+/// The shapes of each level's anchors.
+pub fn cells(case: &GoldenCase) -> Vec<Cell> {
     assert_eq!(case.number("offset"), 0.0, "anchors are centred at multiples of the stride");
     let ratios = list(&case.attrs["ratios"]);
-    let level = |i: usize| {
-        let stride = case.attrs["strides"][i].as_u64().expect("a stride") as usize;
+    let cell = |(i, stride): (usize, &serde_json::Value)| {
+        let stride = stride.as_u64().expect("a stride") as usize;
         Cell { stride, sizes: list(&case.attrs["sizes"][i]), ratios: ratios.clone() }
-            .over(size(&case.attrs["grids"][i]))
     };
-    (0..case.attrs["grids"].as_array().expect("grids").len()).map(level).collect()
+    case.attrs["strides"].as_array().expect("strides").iter().enumerate().map(cell).collect()
+}
+
+/// The anchors of each level.
+fn levels(case: &GoldenCase) -> Vec<Vec<Rect>> {
+    let grids = case.attrs["grids"].as_array().expect("grids");
+    cells(case).iter().zip(grids).map(|(cell, grid)| cell.over(size(grid))).collect()
 }
 
 pub fn anchors(case: &GoldenCase, _: &Device) -> Result<Outputs> {
@@ -132,16 +138,15 @@ pub fn rpn_proposals(case: &GoldenCase, _: &Device) -> Result<Outputs> {
     let mut outputs = Outputs::new();
     for (image, of) in case.attrs["image_sizes"].as_array().expect("sizes").iter().enumerate() {
         let said: Vec<[Vec<f32>; 2]> = (0..anchors.len())
-            .map(|i| {
-                ["logits", "deltas"].map(|name| by_anchor(case.array(&format!("in.{name}.{i}")), image))
-            })
+            .map(|i| ["logits", "deltas"].map(|name| by_anchor(case.array(&format!("in.{name}.{i}")), image)))
             .collect();
         let levels: Vec<Level> = anchors
             .iter()
             .zip(&said)
             .map(|(anchors, [logits, deltas])| Level { anchors, logits, deltas: deltas.as_chunks::<4>().0 })
             .collect();
-        let (boxes, scores): (Vec<Rect>, Vec<f32>) = proposals(&levels, size(of), &chosen).into_iter().unzip();
+        let (boxes, scores): (Vec<Rect>, Vec<f32>) =
+            proposals(&levels, size(of), &chosen).into_iter().unzip();
         outputs.insert(format!("out.boxes.{image}"), flat(&boxes));
         outputs.insert(format!("out.scores.{image}"), scores.into_iter().map(f64::from).collect());
     }
@@ -192,7 +197,8 @@ pub fn rpn_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let shape = [labels.shape[0], labels.shape[1], 4];
     let deltas = matched.iter().enumerate().flat_map(|(i, object)| {
         let of_object = labels.values[i] == 1.0;
-        if of_object { encode(&anchors[i % anchors.len()], object, [1.0; 4]) } else { [0.0; 4] }.map(f64::from)
+        if of_object { encode(&anchors[i % anchors.len()], object, [1.0; 4]) } else { [0.0; 4] }
+            .map(f64::from)
     });
     let targets = BoxTargets {
         deltas: tensor(device, &shape, deltas),
@@ -211,7 +217,8 @@ pub fn fast_rcnn_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let [proposals, objects] = ["in.proposals", "in.gt_boxes"].map(|name| rects(case.array(name)));
     let classes = wholes(case.array("in.gt_classes"));
     let deltas = case.array("in.deltas");
-    let targets = BoxTargets::of_classes(device, &proposals, &objects, &classes, deltas.shape[1] / 4, weights(case))?;
+    let targets =
+        BoxTargets::of_classes(device, &proposals, &objects, &classes, deltas.shape[1] / 4, weights(case))?;
     let labels = case.input("gt_classes", device);
     let beta = case.number("beta") as f32;
     case.differentiate(device, &["scores", "deltas"], |_, x| {
@@ -236,4 +243,30 @@ pub fn mask_loss(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let grads = loss.backward()?;
     let dx = grads.of(&x).expect("the loss depends on the logits").to_f64()?;
     Ok([("out.loss".into(), loss.value().to_f64()?), ("grad_in.logits".into(), dx)].into())
+}
+
+pub fn mask_targets(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let masks = case.array("in.masks");
+    let &[count, height, width] = &masks.shape[..] else { panic!("three dimensions") };
+    let (pixels, boxes) = (floats(masks), rects(case.array("in.boxes")));
+    let mut all = Vec::new();
+    for i in 0..count {
+        let own = &pixels[i * height * width..][..height * width];
+        let object = Bitmap { size: [height, width], pixels: own.iter().map(|&p| p as u8).collect() };
+        all.extend(targets(&object, &boxes[i..=i], case.whole("size"))?.into_iter().map(f64::from));
+    }
+    Ok(only("targets", all))
+}
+
+pub fn paste_mask(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let probabilities = case.array("in.probs");
+    let side = probabilities.shape[1];
+    let (values, boxes) = (floats(probabilities), rects(case.array("in.boxes")));
+    let size = [case.whole("height"), case.whole("width")];
+    let threshold = case.number("threshold") as f32;
+    let pasted = values
+        .chunks(side * side)
+        .zip(&boxes)
+        .flat_map(|(p, over)| paste(p, side, over, size, threshold).pixels);
+    Ok(only("masks", pasted.map(f64::from).collect()))
 }

@@ -126,7 +126,8 @@ pub fn roi_align(case: &GoldenCase, device: &Device) -> Result<Outputs> {
 /// The file's weight is `[in, out, kh, kw]`, which channels last are `[in, kh, kw, out]`.
 pub fn conv_transpose2d(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let op = ops::ConvTranspose2d { stride: case.whole("stride"), padding: case.whole("padding") };
-    let inputs: &[&str] = if case.find("in.bias").is_some() { &["x", "weight", "bias"] } else { &["x", "weight"] };
+    let inputs: &[&str] =
+        if case.find("in.bias").is_some() { &["x", "weight", "bias"] } else { &["x", "weight"] };
     case.differentiate(device, inputs, |tape, x| {
         let y = tape.apply(op, &[&x[0], &x[1]])?.0;
         Ok(vec![("y", if let Some(bias) = x.get(2) { y.add(bias)? } else { y })])

@@ -2,6 +2,7 @@
 
 pub mod case;
 mod detection;
+mod detectors;
 mod images;
 mod layers;
 mod losses;
@@ -37,6 +38,12 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "nearest_upsample2x" => layers::nearest_upsample2x,
         "smooth_l1" => detection::smooth_l1,
         "rpn_loss" => detection::rpn_loss,
+        "mask_targets" => detection::mask_targets,
+        "paste_mask" => detection::paste_mask,
+        "fpn" => detectors::fpn,
+        "fpn_network" => detectors::fpn_network,
+        "res5_head" => detectors::res5_head,
+        "faster_rcnn_c4_step" | "mask_rcnn_fpn_step" => detectors::detector_step,
         "fast_rcnn_loss" => detection::fast_rcnn_loss,
         "mask_loss" => detection::mask_loss,
         "anchors" => detection::anchors,

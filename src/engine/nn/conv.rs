@@ -56,7 +56,9 @@ impl Conv2d {
     /// The device's.
     pub fn drawn(self, rng: &mut impl Rng, std: f64) -> Result<Conv2d> {
         let weight = self.weight.get();
-        self.weight.set(init::drawn(weight.device(), weight.shape().clone(), |count| init::normal(rng, count, std))?)?;
+        self.weight.set(init::drawn(weight.device(), weight.shape().clone(), |count| {
+            init::normal(rng, count, std)
+        })?)?;
         Ok(self)
     }
 
@@ -66,7 +68,8 @@ impl Conv2d {
     /// [`crate::Error::Shape`] if the channels differ.
     pub fn forward<'t>(&self, x: &Var<'t>) -> Result<Var<'t>> {
         let tape = x.tape();
-        let parameters: Vec<Var> = [&self.weight].into_iter().chain(&self.bias).map(|p| tape.param(p)).collect();
+        let parameters: Vec<Var> =
+            [&self.weight].into_iter().chain(&self.bias).map(|p| tape.param(p)).collect();
         Ok(tape.apply(self.op(), &[x].into_iter().chain(&parameters).collect::<Vec<_>>())?.0)
     }
 

@@ -35,11 +35,16 @@ impl ConvTranspose2d {
     /// The convolution that it is the transpose of.
     fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
         let bad = || {
-            Error::shape(Self::NAME, format!("takes x [n,h,w,c] and w [c,kh,kw,o], got {x:?}, {w:?} and {self:?}"))
+            Error::shape(
+                Self::NAME,
+                format!("takes x [n,h,w,c] and w [c,kh,kw,o], got {x:?}, {w:?} and {self:?}"),
+            )
         };
         let (&[n, height, width, c], &[from, kh, kw, o]) = (x, w) else { return Err(bad()) };
         let side = |side: usize, kernel: usize| {
-            (side.checked_sub(1)? * self.stride + kernel).checked_sub(2 * self.padding).filter(|&side| side > 0)
+            (side.checked_sub(1)? * self.stride + kernel)
+                .checked_sub(2 * self.padding)
+                .filter(|&side| side > 0)
         };
         let (Some(oh), Some(ow)) = (side(height, kh), side(width, kw)) else { return Err(bad()) };
         let g = Geometry::new(&[n, oh, ow, o], w, [self.stride; 2], [self.padding; 2], [1; 2])?;

@@ -62,7 +62,8 @@ impl Kernel for Nearest {
         if line == 0 {
             return;
         }
-        let lines = y[0].data.par_chunks_mut(self.factor * self.factor * line).zip(x[0].data.par_chunks(line));
+        let lines =
+            y[0].data.par_chunks_mut(self.factor * self.factor * line).zip(x[0].data.par_chunks(line));
         lines.for_each(|(y, x)| {
             for y in y.chunks_exact_mut(self.factor * line) {
                 for (y, x) in y.chunks_exact_mut(self.factor * channels).zip(x.chunks_exact(channels)) {

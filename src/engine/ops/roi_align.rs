@@ -106,7 +106,13 @@ impl RoiAlign {
     }
 
     /// One dispatch for each pair of image and region ranges that bindings hold, sums in ascending order of regions.
-    fn dispatch(&self, gpu: &Gpu, forward: bool, map: &Shape, [read, rois, written]: [&Tensor; 3]) -> Result<()> {
+    fn dispatch(
+        &self,
+        gpu: &Gpu,
+        forward: bool,
+        map: &Shape,
+        [read, rois, written]: [&Tensor; 3],
+    ) -> Result<()> {
         let (bins, by_four) = (self.bins[0] * self.bins[1] * map[3], map[3].is_multiple_of(4));
         let width = if by_four { 4 } else { 1 };
         let entry = match (forward, by_four) {
@@ -162,11 +168,15 @@ impl Kernel for RoiAlign {
     fn shapes(&self, inputs: &[&Shape]) -> Result<Vec<Shape>> {
         let fits = |side: &usize| (1..=MAX_SIDE).contains(side);
         match inputs {
-            [x, rois] if x.len() == 4 && x[1..3].iter().all(fits) && rois.len() == 2 && rois[1] == NUMBERS => {
+            [x, rois]
+                if x.len() == 4 && x[1..3].iter().all(fits) && rois.len() == 2 && rois[1] == NUMBERS =>
+            {
                 Ok(vec![Shape::from([rois[0], self.bins[0], self.bins[1], x[3]])])
             }
             _ => {
-                let detail = format!("takes a map [N,H,W,C] of sides from 1 to {MAX_SIDE} and rois [R,5], got {inputs:?}");
+                let detail = format!(
+                    "takes a map [N,H,W,C] of sides from 1 to {MAX_SIDE} and rois [R,5], got {inputs:?}"
+                );
                 Err(Error::shape(Self::NAME, detail))
             }
         }
@@ -180,7 +190,8 @@ impl Kernel for RoiAlign {
             let Some((image, [down, across])) = self.region(roi, map) else { return y.fill(T::nan()) };
             y.fill(T::zero());
             let image = &x[0].data[image * map.row()..(image + 1) * map.row()];
-            let bins = down.cells.iter().flat_map(|rows| across.cells.iter().map(move |columns| (rows, columns)));
+            let bins =
+                down.cells.iter().flat_map(|rows| across.cells.iter().map(move |columns| (rows, columns)));
             for (y, (rows, columns)) in y.chunks_exact_mut(channels).zip(bins) {
                 for &(row, down) in rows {
                     for &(column, across) in columns {
@@ -229,7 +240,9 @@ impl Differentiable for RoiAlign {
             dx.fill(T::zero());
             let (image, row) = (line / map[1], line % map[1]);
             for (region, dy) in regions.iter().zip(dy.data.chunks(bins.max(1))) {
-                let Some((_, [down, across])) = region.as_ref().filter(|region| region.0 == image) else { continue };
+                let Some((_, [down, across])) = region.as_ref().filter(|region| region.0 == image) else {
+                    continue;
+                };
                 for (rows, dy) in down.cells.iter().zip(dy.chunks(self.bins[1] * channels)) {
                     let Some(&(_, down)) = rows.iter().find(|(cell, _)| *cell == row) else { continue };
                     for (columns, dy) in across.cells.iter().zip(dy.chunks(channels)) {

@@ -28,7 +28,9 @@ impl Cell {
         let shapes: Vec<[f64; 2]> = self
             .sizes
             .iter()
-            .flat_map(|&size| self.ratios.iter().map(move |&ratio| (f64::from(size), f64::from(ratio).sqrt())))
+            .flat_map(|&size| {
+                self.ratios.iter().map(move |&ratio| (f64::from(size), f64::from(ratio).sqrt()))
+            })
             .map(|(size, root)| [size / root / 2.0, size * root / 2.0])
             .collect();
         let mut all = Vec::with_capacity(rows * columns * shapes.len());

@@ -19,9 +19,8 @@ pub fn area(of: &Rect) -> f64 {
 
 /// The area that two boxes have in common.
 pub fn intersection(a: &Rect, b: &Rect) -> f64 {
-    let side = |low: usize, high: usize| {
-        (f64::from(a[high].min(b[high])) - f64::from(a[low].max(b[low]))).max(0.0)
-    };
+    let side =
+        |low: usize, high: usize| (f64::from(a[high].min(b[high])) - f64::from(a[low].max(b[low]))).max(0.0);
     side(0, 2) * side(1, 3)
 }
 

@@ -53,7 +53,10 @@ impl BoxTargets {
             counts[at..at + 4].fill(1.0);
         }
         let shape = [of.len(), 4 * classes];
-        Ok(BoxTargets { deltas: Tensor::new(device, shape, &deltas)?, counts: Tensor::new(device, shape, &counts)? })
+        Ok(BoxTargets {
+            deltas: Tensor::new(device, shape, &deltas)?,
+            counts: Tensor::new(device, shape, &counts)?,
+        })
     }
 
     /// The smooth L1 distances that count, added up and divided.

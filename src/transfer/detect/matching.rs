@@ -49,8 +49,7 @@ impl Matcher {
         for (index, object) in objects.iter().enumerate() {
             let own = area(object);
             let mut most = 0.0f64;
-            for (((overlap, best), of), box_area) in
-                overlaps.iter_mut().zip(&mut best).zip(boxes).zip(&areas)
+            for (((overlap, best), of), box_area) in overlaps.iter_mut().zip(&mut best).zip(boxes).zip(&areas)
             {
                 let common = intersection(of, object);
                 *overlap = if common > 0.0 { common / (box_area + own - common) } else { 0.0 };

@@ -13,7 +13,9 @@
 pub mod anchors;
 pub mod boxes;
 pub mod losses;
+pub mod masks;
 pub mod matching;
+pub mod model;
 pub mod nms;
 pub mod parts;
 pub mod proposals;

@@ -279,7 +279,10 @@ impl BoxPredictor {
             layer.bias.iter().try_for_each(|bias| bias.set(Tensor::full(device, [outputs], 0.0)?))?;
             Ok::<_, crate::Error>(layer)
         };
-        Ok(BoxPredictor { class: layer("cls_score", classes + 1, 0.01)?, rect: layer("bbox_pred", 4 * classes, 0.001)? })
+        Ok(BoxPredictor {
+            class: layer("cls_score", classes + 1, 0.01)?,
+            rect: layer("bbox_pred", 4 * classes, 0.001)?,
+        })
     }
 
     /// Logits and differences.
@@ -356,7 +359,8 @@ impl MaskHead {
         let weight = tape.param(&self.predictor.weight);
         let classes = weight.shape()[0];
         let bias = tape.param(self.predictor.bias.as_ref().expect("a bias")).reshape([classes, 1])?;
-        let logits = weight.reshape([classes, channels])?.matmul_nt(&x.reshape([count * cells, channels])?)?;
+        let logits =
+            weight.reshape([classes, channels])?.matmul_nt(&x.reshape([count * cells, channels])?)?;
         logits.add(&bias)?.reshape([classes * count, cells])
     }
 }
