@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::pretrain::{Config, Found, Summary, Trainer, album, judge_photos};
 use crate::run::settings::MAX_TEXT;
-use crate::run::{Judge, Score, Scores};
+use crate::run::{Judge, Score, Scores, without_head};
 use crate::shell;
 use crate::show::report;
 use crate::transfer::classify::{Knn, KnnJudge, KnnProtocol};
@@ -220,10 +220,10 @@ fn protocol(config: &Config) -> KnnProtocol {
 /// What a run writes into its folder, and how it knows its own. That a run is there which must stay is told by itself.
 pub(super) fn run_files() -> Vec<(&'static str, Mark)> {
     vec![
-        ("config.toml", Mark::Beginning(is_resolved)),
+        ("config.toml", Mark::Contents(is_resolved)),
         ("log.jsonl", Mark::Words("{\"kind\":\"")),
         ("report.html", Mark::Words(report::MARK)),
-        ("lock", Mark::Beginning(<[u8]>::is_empty)),
+        ("lock", Mark::Contents(<[u8]>::is_empty)),
         ("checkpoint.safetensors", Mark::Any),
         ("previous.safetensors", Mark::Any),
         ("best.safetensors", Mark::Any),
@@ -237,7 +237,7 @@ pub(super) fn run_files() -> Vec<(&'static str, Mark)> {
 fn is_resolved(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let config = Config::preset("demo").and_then(|demo| demo.merged(text, "config.toml"));
-    config.is_ok_and(|config| config.to_toml() == text)
+    config.is_ok_and(|config| config.commented() == without_head(text))
 }
 
 pub(super) fn files(args: &Args) -> Result<Files> {
@@ -317,7 +317,7 @@ const REPORT_PHOTOS: usize = 200;
 /// What a run would be.
 fn dry_run(args: &Args) -> Result<()> {
     let config = args.flags.config()?;
-    print!("{}", config.to_toml());
+    print!("{}", config.commented());
     // A folder of its own: what is measured leaves nothing behind in the run's.
     let folder = std::env::temp_dir().join(format!("vista-dry-run-{}", std::process::id()));
     let trainer = judge_of(&config).and_then(|judge| Trainer::overwriting(config.clone(), &folder, judge));

@@ -32,7 +32,7 @@ impl Config {
     /// # Errors
     /// [`Error::Input`] if there is no such method.
     pub fn with_method(&self, name: &str) -> Result<Config> {
-        let found = methods::METHODS.iter().find_map(|&entry| {
+        let found = methods::all().into_iter().find_map(|entry| {
             let variant = entry.variants.iter().find(|(variant, _)| *variant == name);
             (entry.name == name || variant.is_some()).then_some((entry, variant))
         });
@@ -164,7 +164,7 @@ pub(super) fn check(config: &Config, changes: &Table, place: &str) -> Result<()>
             (Some(new), ..) => format!("since 0.2 it is `{new}`, for the methods that have it"),
             (None, Some(same), _) => format!("did you mean `{same}`?"),
             (None, None, Some(nearest)) if like(nearest) > 0.85 => format!("did you mean `{nearest}`?"),
-            _ => "`vista pretrain --dry-run` prints all keys".to_string(),
+            _ => "`vista explain config` prints all keys".to_string(),
         };
         let whose = if key.starts_with("method.") { format!(" of {method}") } else { String::new() };
         return Err(Error::input(format!("unknown key `{key}`{whose}"), place, advice));
@@ -195,6 +195,10 @@ impl Settings for Config {
 
     fn to_toml(&self) -> String {
         self.to_toml()
+    }
+
+    fn commented(&self) -> String {
+        self.commented()
     }
 
     fn absolute(self) -> Config {

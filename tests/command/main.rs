@@ -9,5 +9,6 @@ mod moving;
 mod outputs;
 #[path = "../helpers/program.rs"]
 mod program;
+mod provenance;
 mod report;
 mod signals;
