@@ -63,7 +63,12 @@ pub(crate) const ENCODER: &str = "\"holds\":\"encoder\"";
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io) if the file can't be written; the device's errors.
-pub fn save(path: impl AsRef<Path>, encoder: &dyn Module, config: &Config, progress: Progress) -> Result<()> {
+pub fn save(
+    path: &(impl AsRef<Path> + ?Sized),
+    encoder: &dyn Module,
+    config: &Config,
+    progress: Progress,
+) -> Result<()> {
     let path = path.as_ref();
     let entries = parameters("", encoder, config.half.checkpoint)?;
     let mut texts = texts(config, progress);
@@ -112,7 +117,7 @@ fn texts(config: &Config, progress: Progress) -> HashMap<String, String> {
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) if the file can't be read or is not a checkpoint of this program, naming the
 /// tensor that is missing or misshapen.
-pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<(ResNetEncoder, Config)> {
+pub fn load(path: &(impl AsRef<Path> + ?Sized), device: &Device) -> Result<(ResNetEncoder, Config)> {
     let path = path.as_ref();
     let (config, bytes) = untrusted::read::<Config>(path)?;
     let file = Archive::of(bytes, path)?;

@@ -80,7 +80,7 @@ impl Imported {
     /// # Errors
     /// As [`Weights::read`], [`Source::find`] and [`Source::load`].
     pub fn from_file(
-        path: impl AsRef<Path>,
+        path: &(impl AsRef<Path> + ?Sized),
         prefix: Option<&str>,
         stem: Option<Stem>,
         device: &Device,
@@ -122,7 +122,11 @@ impl Imported {
 ///
 /// # Errors
 /// As [`Imported::from_file`]; [`Error::Input`] if the file's backbone is not of the run's kind.
-pub fn start_from(encoder: &ResNetEncoder, config: &Config, init: impl AsRef<Path>) -> Result<bool> {
+pub fn start_from(
+    encoder: &ResNetEncoder,
+    config: &Config,
+    init: &(impl AsRef<Path> + ?Sized),
+) -> Result<bool> {
     let init = init.as_ref();
     let place = init.display().to_string();
     let weights = Weights::read(init)?;

@@ -60,7 +60,11 @@ impl Trainer {
     /// # Errors
     /// [`Error::Input`] for a configuration or photos that can't be used, or a folder that holds a run or where another is
     /// at work; [`Error::Io`] if `out` can't be written; the device's errors.
-    pub fn new(config: Config, out: impl AsRef<Path>, judge: Option<Box<dyn Judge>>) -> Result<Trainer> {
+    pub fn new(
+        config: Config,
+        out: &(impl AsRef<Path> + ?Sized),
+        judge: Option<Box<dyn Judge>>,
+    ) -> Result<Trainer> {
         Trainer::start(config, out.as_ref(), judge, Start::Empty)
     }
 
@@ -70,7 +74,7 @@ impl Trainer {
     /// As [`Trainer::new`].
     pub fn overwriting(
         config: Config,
-        out: impl AsRef<Path>,
+        out: &(impl AsRef<Path> + ?Sized),
         judge: Option<Box<dyn Judge>>,
     ) -> Result<Trainer> {
         Trainer::start(config, out.as_ref(), judge, Start::Over)
@@ -83,7 +87,7 @@ impl Trainer {
     /// or the photos are others.
     pub fn resume(
         config: Config,
-        out: impl AsRef<Path>,
+        out: &(impl AsRef<Path> + ?Sized),
         judge: Option<Box<dyn Judge>>,
         found: Found<Config>,
     ) -> Result<Trainer> {

@@ -149,7 +149,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::Input`] if they are no safetensors file or its checksum is another.
-    pub fn of(bytes: Vec<u8>, path: impl AsRef<Path>) -> Result<Archive> {
+    pub fn of(bytes: Vec<u8>, path: &(impl AsRef<Path> + ?Sized)) -> Result<Archive> {
         let path = path.as_ref();
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| corrupt(path, &e))?;
         let texts = header.metadata().clone().unwrap_or_default();

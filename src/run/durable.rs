@@ -86,7 +86,7 @@ impl<J: Job> Run<J> {
     /// written; those of `make`.
     pub fn open(
         config: &J::Config,
-        out: impl AsRef<Path>,
+        out: &(impl AsRef<Path> + ?Sized),
         start: Start<J::Config>,
         make: impl FnOnce() -> Result<J>,
     ) -> Result<Run<J>> {

@@ -125,7 +125,7 @@ impl Events {
     ///
     /// # Errors
     /// [`Error::Io`] if files can't be written, or not be taken away.
-    pub fn open(folder: impl AsRef<Path>, step: u64, end: Option<&EventsEnd>) -> Result<Events> {
+    pub fn open(folder: &(impl AsRef<Path> + ?Sized), step: u64, end: Option<&EventsEnd>) -> Result<Events> {
         let folder = folder.as_ref();
         let mut names = names(folder);
         // A checkpoint of an older version does not know where they end: they stay.

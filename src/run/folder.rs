@@ -39,7 +39,7 @@ impl<C: Settings> Found<C> {
     ///
     /// # Errors
     /// As [`untrusted::read`] and [`Archive::of`]; [`Error::Input`] too if it holds an encoder alone.
-    pub fn read(path: impl AsRef<Path>) -> Result<Found<C>> {
+    pub fn read(path: &(impl AsRef<Path> + ?Sized)) -> Result<Found<C>> {
         let path = path.as_ref();
         let (config, bytes) = untrusted::read(path)?;
         let file = Archive::of(bytes, path)?;
@@ -56,7 +56,7 @@ impl<C: Settings> Found<C> {
     ///
     /// # Errors
     /// [`Error::Input`] if none of those there are is sound, naming each.
-    pub fn newest(folder: impl AsRef<Path>) -> Result<Option<Found<C>>> {
+    pub fn newest(folder: &(impl AsRef<Path> + ?Sized)) -> Result<Option<Found<C>>> {
         let folder = folder.as_ref();
         let mut skipped = Vec::new();
         let there = |path: &PathBuf| path.symlink_metadata().is_ok();

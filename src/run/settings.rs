@@ -27,7 +27,7 @@ pub trait Settings: Clone {
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if the file can't be read, and as [`Settings::kept`].
-    fn read(path: impl AsRef<Path>) -> Result<Self> {
+    fn read(path: &(impl AsRef<Path> + ?Sized)) -> Result<Self> {
         let path = path.as_ref();
         Self::kept(&files::read_text(path, MAX_TEXT as u64)?, &path.display().to_string())
     }

@@ -31,7 +31,7 @@ const MAX_FILE: u64 = 16 << 30;
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) if the file can't be read, is not safetensors, has another length than its header says, holds no
 /// configuration that this program knows, or is too small for the encoder of that configuration.
-pub fn read<C: Settings>(path: impl AsRef<Path>) -> Result<(C, Vec<u8>)> {
+pub fn read<C: Settings>(path: &(impl AsRef<Path> + ?Sized)) -> Result<(C, Vec<u8>)> {
     let path = path.as_ref();
     let place = path.display().to_string();
     let unsound = |why: String| corrupt(path, &why);
@@ -52,7 +52,7 @@ pub fn read<C: Settings>(path: impl AsRef<Path>) -> Result<(C, Vec<u8>)> {
 ///
 /// # Errors
 /// As [`read`], of the header.
-pub fn text(path: impl AsRef<Path>, key: &str) -> Result<Option<String>> {
+pub fn text(path: &(impl AsRef<Path> + ?Sized), key: &str) -> Result<Option<String>> {
     let path = path.as_ref();
     let header = header(&mut files::open(path)?, path)?;
     Ok(header.metadata().as_ref().and_then(|metadata| metadata.get(key).cloned()))

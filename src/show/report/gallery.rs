@@ -33,7 +33,7 @@ const COMPONENTS: usize = 30;
 /// [`Error::Input`] or [`Error::Io`] if there is no checkpoint, the run's photos are no longer there, or fewer than two can be
 /// decoded; the device's.
 pub fn gallery(
-    folder: impl AsRef<Path>,
+    folder: &(impl AsRef<Path> + ?Sized),
     count: usize,
     device: &Device,
     progress: &mut dyn FnMut(usize, usize),

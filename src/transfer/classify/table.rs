@@ -27,7 +27,7 @@ impl FeatureTable {
     /// [`Error::Io`] if the file can't be written.
     pub fn write_safetensors(
         &self,
-        path: impl AsRef<Path>,
+        path: &(impl AsRef<Path> + ?Sized),
         facts: &[(String, String)],
         views: Option<(&[f32], usize)>,
     ) -> Result<()> {
@@ -49,7 +49,7 @@ impl FeatureTable {
     ///
     /// # Errors
     /// [`Error::Io`] if the file can't be written.
-    pub fn write_csv(&self, path: impl AsRef<Path>) -> Result<()> {
+    pub fn write_csv(&self, path: &(impl AsRef<Path> + ?Sized)) -> Result<()> {
         let path = path.as_ref();
         let io = |e: csv::Error| Error::io(path, std::io::Error::other(e));
         let mut file = csv::Writer::from_path(path).map_err(io)?;
@@ -66,7 +66,7 @@ impl FeatureTable {
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Input`] if the file can't be read or is another.
-    pub fn read(path: impl AsRef<Path>) -> Result<(FeatureTable, HashMap<String, String>)> {
+    pub fn read(path: &(impl AsRef<Path> + ?Sized)) -> Result<(FeatureTable, HashMap<String, String>)> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let bad = |what: &str| {
