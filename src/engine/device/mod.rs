@@ -81,7 +81,7 @@ impl Device {
     }
 
     /// Opens what `--device` asks for: `auto`, `cpu`, `gpu`, `gpu:N` or `gpu:NAME`. A GPU uses what earlier runs have kept in the
-    /// user's [`cache`].
+    /// user's cache.
     ///
     /// `auto` takes a discrete GPU, else an integrated one, else the CPU device; a software driver is only
     /// taken when asked for, because the CPU device is far faster.

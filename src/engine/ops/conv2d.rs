@@ -42,7 +42,7 @@ use rayon::prelude::*;
 /// | returns | `[n, oh, ow, o]`, `oh = (h + 2 p - d (kh - 1) - 1) / s + 1` rounded down |
 ///
 /// # Errors
-/// [`Error::Shape`] if the shapes do not fit together; see [`Geometry::new`].
+/// [`Error::Shape`] if the shapes do not fit together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2d {
     /// Input pixels from one output pixel to the next.
@@ -65,7 +65,7 @@ impl Conv2d {
     /// All sizes for an input and a weight.
     ///
     /// # Errors
-    /// As [`Geometry::new`], and [`Error::Shape`] if its algorithm is not for these sizes.
+    /// [`Error::Shape`] if the shapes do not fit together, or its algorithm is not for these sizes.
     pub fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
         let g = Geometry::new(x, w, self.stride, self.padding, self.dilation)?;
         if self.algorithm.is_some() && !Winograd::applies(&g) {
