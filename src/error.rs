@@ -1,4 +1,10 @@
 //! The one error type: facts as fields, messages that end in what to do.
+//!
+//! ```
+//! # use vista::Error;
+//! let error = Error::input("no photo", "empty/", "give a folder with photos");
+//! assert_eq!((error.to_string(), error.exit_code()), ("no photo: empty/: give a folder with photos".into(), 2));
+//! ```
 
 use crate::topic::Topic;
 use std::path::{Path, PathBuf};

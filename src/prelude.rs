@@ -1,4 +1,14 @@
 //! What most programs on Vista need: `use vista::prelude::*;`.
+//!
+//! ```
+//! use vista::prelude::*;
+//!
+//! let device = Device::cpu();
+//! let tape = Tape::new(&device);
+//! let x = tape.leaf(Tensor::new(&device, [1, 2], &[1.0, 1.0])?);
+//! assert_eq!(x.mean(Over::All)?.value().item()?, 1.0);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 pub use crate::engine::autograd::{Grads, Observation, Tape, Var};
 pub use crate::engine::nn::{Architecture, Backbone, Mode, Module, Param, ResNet, ResNetConfig, Stem};

@@ -3,6 +3,13 @@
 //! Output `n` of a stream is a pure function of the stream's key and `n`, so worker threads, resumed runs and
 //! other platforms all draw the same numbers. Nothing here depends on the sampling code of another crate, whose
 //! values may change between versions.
+//!
+//! ```
+//! # use vista::rng::KeyedRng;
+//! let draw = |image| KeyedRng::new("crop", 0, [0, image, 0]).unit(); // seed 0, epoch 0
+//! assert_eq!(draw(7), draw(7)); // whoever asks, and whenever
+//! assert_ne!(draw(7), draw(8));
+//! ```
 
 use std::convert::Infallible;
 

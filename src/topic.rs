@@ -1,10 +1,17 @@
 //! What an error can refer to: the page that has its reason, where that takes more than a line.
+//!
+//! ```
+//! # use vista::Topic;
+//! assert_eq!(Topic::Queue.to_string(), "vista explain queue");
+//! ```
 
 use std::fmt::{self, Display, Formatter};
 
 /// A page that `vista explain` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Topic {
+    /// Every key of a configuration: meaning, default, source.
+    Config,
     /// Photos and batches.
     Data,
     /// Crops and colours.

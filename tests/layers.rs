@@ -262,3 +262,30 @@ fn the_reader_of_paths_sees_what_is_there() {
     assert!(uses("pretrain::methods::mls", "pretrain::methods::moco"), "a sister");
     assert!(!uses("engine::nn::linear", "pretrain::step"));
 }
+
+/// Pages of the documentation: public modules all the way up, each with its file.
+fn pages(folder: &Path, file: &Path, into: &mut Vec<PathBuf>) {
+    into.push(file.to_path_buf());
+    let text = fs::read_to_string(file).expect("text");
+    for item in syn::parse_file(&text).expect("Rust").items {
+        let syn::Item::Mod(ItemMod { vis: Visibility::Public(_), ident, content: None, .. }) = item else {
+            continue;
+        };
+        let below = folder.join(ident.to_string());
+        let file = [below.with_extension("rs"), below.join("mod.rs")].into_iter().find(|file| file.is_file());
+        pages(&below, &file.expect("the module's file"), into);
+    }
+}
+
+#[test]
+fn every_public_modules_page_has_an_example_that_runs() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    pages(&src, &src.join("lib.rs"), &mut all);
+    let lacks = |file: &PathBuf| {
+        let text = fs::read_to_string(file).expect("text");
+        !text.lines().take_while(|line| line.starts_with("//!")).any(|line| line == "//! ```")
+    };
+    let without: Vec<PathBuf> = all.iter().filter(|file| lacks(file)).cloned().collect();
+    assert!(without.is_empty() && all.len() > 60, "no example in {without:?}, of {} pages", all.len());
+}

@@ -2,6 +2,12 @@
 //! any of it runs ([`Plan`]). `vista bench` and `cargo bench` share all of it.
 //!
 //! FLOPs are 2 for each multiply-add of a matrix product or convolution; other arithmetic is not counted.
+//!
+//! ```
+//! # use vista::bench::Name;
+//! assert!(Name::parse("matmul:64").is_ok());
+//! assert!(Name::parse("no such work").is_err());
+//! ```
 
 mod judging;
 mod kinds;

@@ -62,19 +62,19 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let step = |model: &str| {
         Ok(StepConfig { half: args.half, ..StepConfig::new(parse_architecture(model)?, sizes) })
     };
-    let figures = match &args.plan {
+    let (device, figures) = match &args.plan {
         Some(model) => {
             let plan = Plan::of(step(model)?)?;
             say!("{plan}");
-            json!({ "plan": plan })
+            (Device::plan(), json!({ "plan": plan }))
         }
         None => {
             let names = args.tests.iter().map(|name| Name::parse(name)).collect::<Result<Vec<_>>>()?;
             let models = args.model.iter().map(|model| step(model)).collect::<Result<Vec<_>>>()?;
             // One of its own for each: pooled memory of one measurement is not held in the next.
             let open = || Device::open(&args.device);
-            let device = open()?.name();
-            say!("device  {device}");
+            let device = open()?;
+            say!("device  {}", device.name());
             let runs = [args.warmup, args.repeats as usize];
             let (key, rows) = if names.is_empty() {
                 let profile = |model| {
@@ -92,8 +92,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
                 };
                 ("tests", names.into_iter().map(test).collect::<Result<Vec<Value>>>()?)
             };
-            json!({ "device": device, "threads": rayon::current_num_threads(), key: rows })
+            let figures =
+                json!({ "device": device.name(), "threads": rayon::current_num_threads(), key: rows });
+            (device, figures)
         }
     };
-    args.json.as_ref().map_or(Ok(()), |json| write_json(json.file(), "bench", figures))
+    args.json.as_ref().map_or(Ok(()), |json| write_json(json.file(), "bench", &device, figures))
 }

@@ -1,6 +1,7 @@
 //! `vista explain`: each stage's page of the tour, and some sections of the documentation, in a terminal.
 
 use crate::error::Result;
+use crate::pretrain::keys::{self, plain};
 use crate::topic::Topic;
 use clap::ValueEnum;
 
@@ -25,6 +26,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 /// The page of a topic, written once, where it is needed.
 fn page(topic: Topic) -> String {
     match topic {
+        Topic::Config => keys::page(),
         Topic::Data => tour(include_str!("../photos/mod.rs")),
         Topic::Views => tour(include_str!("../photos/views/mod.rs")),
         Topic::Encoder => tour(include_str!("../pretrain/encoder.rs")),
@@ -46,7 +48,14 @@ fn page(topic: Topic) -> String {
 /// The documentation at the head of a source file.
 fn tour(source: &str) -> String {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    lines.map(|line| plain(line.strip_prefix(' ').unwrap_or(line)) + "\n").collect()
+    let lines = lines.map(|line| line.strip_prefix(' ').unwrap_or(line));
+    let mut is_code = false;
+    // Of an example the lines that rustdoc hides too are left out.
+    let shown = lines.filter(|line| {
+        is_code ^= line.starts_with("```");
+        !(is_code && line.starts_with("# "))
+    });
+    shown.map(|line| plain(line) + "\n").collect()
 }
 
 /// A section of the documentation with its title, up to the next heading.
@@ -55,19 +64,6 @@ fn section(title: &str) -> String {
     let section =
         sections.find(|section| section.lines().next() == Some(title)).expect("a title of the documentation");
     section.lines().take_while(|line| !line.starts_with("# ")).map(|line| plain(line) + "\n").collect()
-}
-
-/// A line without the marks that only a browser needs: links, and the bars that set words in bold.
-fn plain(line: &str) -> String {
-    let (mut text, mut rest) = (String::new(), line);
-    // `[words](address)` and `[words]` become their words.
-    while let Some((before, after)) = rest.split_once("[`") {
-        let Some((words, after)) = after.split_once("`]") else { break };
-        text += &format!("{before}`{words}`");
-        let address = after.strip_prefix('(').and_then(|address| address.split_once(')'));
-        rest = address.map_or(after, |(_, after)| after);
-    }
-    (text + rest).replace("**", "")
 }
 
 #[cfg(test)]

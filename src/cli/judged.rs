@@ -8,7 +8,7 @@ use crate::photos::views::ViewConfig;
 use crate::photos::{Album, Photos, Source, Split, labelled_split};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, checkpoint};
-use crate::run::Progress;
+use crate::run::{PROVENANCE, PhotoSet, Progress, Provenance, untrusted};
 use crate::transfer::classify::{Embedded, Features, KnnProtocol, LabelledAlbums, embed, precise_statistics};
 use indicatif::HumanDuration;
 use serde_json::{Value, json};
@@ -47,6 +47,8 @@ pub(super) struct Opened {
     pub(super) config: Config,
     /// The views of its configuration, at the size asked for.
     pub(super) views: ViewConfig,
+    /// Where the checkpoint says that it comes from; null where it does not.
+    provenance: Value,
 }
 
 impl Chosen {
@@ -56,7 +58,9 @@ impl Chosen {
         let size = self.image_size.unwrap_or(config.views.size);
         let views = ViewConfig { size, ..config.views.clone() };
         views.check()?;
-        Ok(Opened { device, encoder, config, views })
+        let provenance = untrusted::text(&self.checkpoint, PROVENANCE)?;
+        let provenance = provenance.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        Ok(Opened { device, encoder, config, views, provenance })
     }
 }
 
@@ -147,7 +151,7 @@ impl Judging<'_> {
         extend(&mut all["dataset"], more.unwrap_or_default());
         extend(&mut all, facts);
         let path = self.args.path(self.command);
-        write_json(path.as_deref(), self.command, all)?;
+        write_json(path.as_deref(), self.command, &self.opened.device, all)?;
         path.iter().for_each(|path| println!("figures  {}", path.display()));
         Ok(())
     }
@@ -159,6 +163,7 @@ impl Judging<'_> {
         json!({
             "train": train.photos().place(),
             "test": test.photos().place(),
+            "photos": { "train": PhotoSet::of(train.photos()), "test": PhotoSet::of(test.photos()) },
             "train_photos": train.used(),
             "test_photos": test.used(),
             "undecodable": train.broken().len() + test.broken().len(),
@@ -173,9 +178,10 @@ pub(super) fn best_on_test(top1: f64) -> String {
     format!("best on test (chosen by looking at the test photos): top-1 {top1:.4}")
 }
 
-/// Writes command, version and `facts` to a file, or prints them where there is none.
-pub(super) fn write_json(path: Option<&Path>, command: &str, facts: Value) -> Result<()> {
-    let mut all = json!({ "command": command, "vista": env!("CARGO_PKG_VERSION") });
+/// Writes command, version, provenance and `facts` to a file, or prints them where there is none.
+pub(super) fn write_json(path: Option<&Path>, command: &str, device: &Device, facts: Value) -> Result<()> {
+    let provenance = Provenance::now(device);
+    let mut all = json!({ "command": command, "vista": provenance.vista, "provenance": provenance });
     extend(&mut all, facts);
     match path {
         Some(path) => std::fs::write(path, format!("{all:#}\n")).map_err(|e| Error::io(path, e)),
@@ -209,6 +215,7 @@ impl Opened {
             "init": self.config.init,
             "image_size": self.views.size,
             "device": self.device.name(),
+            "provenance": self.provenance,
         })
     }
 }

@@ -1,5 +1,12 @@
 //! The `vista` command, one file per subcommand. Exit codes: 0 done, 1 failed run, 2 usage or bad input,
 //! 130 interrupted.
+//!
+//! ```
+//! # use vista::{cli::judge_of, pretrain::Config};
+//! let judge = judge_of(&Config::preset("demo")?)?.expect("the bundled photos have classes"); // kNN, for a `Trainer`
+//! assert_eq!(judge.protocol(), "leave_one_out");
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 /// Prints a line for a person: on standard output, or on standard error where standard output is for JSON.
 macro_rules! say {
@@ -47,7 +54,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Self-supervised pretraining of image encoders on photos of whole scenes.
 #[derive(Debug, Parser)]
-#[command(name = "vista", version, about, arg_required_else_help = true)]
+#[command(name = "vista", version = VERSION, about, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -87,6 +94,8 @@ enum Command {
     Man(man::ManArgs),
     Completions(man::CompletionArgs),
 }
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("VISTA_COMMIT"), ")");
 
 /// Whether standard output is for JSON: `--json -`.
 static PRINTS_JSON: AtomicBool = AtomicBool::new(false);

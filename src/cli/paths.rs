@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::files::{Identity, identity};
 use crate::pretrain::Config;
+use crate::run::settings::MAX_TEXT;
 use clap::builder::{MapValueParser, PathBufValueParser, TypedValueParser, ValueParserFactory};
 use clap::{ArgMatches, Command};
 use std::fs::{self, File};
@@ -54,8 +55,8 @@ pub(super) enum Mark {
     Words(&'static str),
     /// By the command that its JSON names.
     Command(&'static str),
-    /// By its beginning as a whole.
-    Beginning(fn(&[u8]) -> bool),
+    /// By all that is in it; of more than a configuration can have, the beginning.
+    Contents(fn(&[u8]) -> bool),
     /// Whatever it is, it may be replaced.
     Any,
 }
@@ -186,7 +187,8 @@ fn is_free(path: &Path, mark: Mark) -> bool {
     let begins = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let mut bytes = Vec::new();
-        file.by_ref().take(BEGINNING).read_to_end(&mut bytes)?;
+        let most = if matches!(mark, Mark::Contents(_)) { MAX_TEXT as u64 } else { BEGINNING };
+        file.by_ref().take(most).read_to_end(&mut bytes)?;
         if let (true, Some(length)) =
             (path.extension().is_some_and(|e| e == "safetensors"), bytes.first_chunk())
         {
@@ -200,7 +202,7 @@ fn is_free(path: &Path, mark: Mark) -> bool {
         match mark {
             Mark::Words(words) => has(words),
             Mark::Command(name) => has(&format!("\"command\": \"{name}\"")),
-            Mark::Beginning(is_ours) => is_ours(&bytes),
+            Mark::Contents(is_ours) => is_ours(&bytes),
             Mark::Any => true,
         }
     })

@@ -10,7 +10,7 @@ use crate::files;
 use crate::pretrain::choice::{self, Choice, Quality, Wish};
 use crate::pretrain::{Config, Found, Summary, Trainer, album, judge_photos};
 use crate::run::settings::MAX_TEXT;
-use crate::run::{Judge, Score, Scores};
+use crate::run::{Judge, Score, Scores, without_head};
 use crate::shell;
 use crate::show::report;
 use crate::transfer::classify::{Knn, KnnJudge, KnnProtocol};
@@ -257,10 +257,10 @@ fn protocol(config: &Config) -> KnnProtocol {
 /// What a run writes into its folder, and how it knows its own. That a run is there which must stay is told by itself.
 pub(super) fn run_files() -> Vec<(&'static str, Mark)> {
     vec![
-        ("config.toml", Mark::Beginning(is_resolved)),
+        ("config.toml", Mark::Contents(is_resolved)),
         ("log.jsonl", Mark::Words("{\"kind\":\"")),
         ("report.html", Mark::Words(report::MARK)),
-        ("lock", Mark::Beginning(<[u8]>::is_empty)),
+        ("lock", Mark::Contents(<[u8]>::is_empty)),
         ("checkpoint.safetensors", Mark::Any),
         ("previous.safetensors", Mark::Any),
         ("best.safetensors", Mark::Any),
@@ -274,7 +274,7 @@ pub(super) fn run_files() -> Vec<(&'static str, Mark)> {
 fn is_resolved(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let config = Config::preset("demo").and_then(|demo| demo.merged(text, "config.toml"));
-    config.is_ok_and(|config| config.to_toml() == text)
+    config.is_ok_and(|config| config.commented() == without_head(text))
 }
 
 pub(super) fn files(args: &Args) -> Result<Files> {
@@ -357,7 +357,7 @@ const REPORT_PHOTOS: usize = 200;
 /// What a run would be.
 fn dry_run(args: &Args) -> Result<()> {
     let config = args.flags.config()?;
-    print!("{}", config.to_toml());
+    print!("{}", config.commented());
     let judge = judge_of(&config)?;
     let (total, seconds) = on_trial(&config, judge, |trainer| {
         println!("\n{}", trainer.describe());

@@ -46,7 +46,7 @@ pub(super) fn files(args: &Args) -> Files {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let out = args.page();
-    let runs = args.runs.iter().map(|run| RunFacts::read(run)).collect::<Result<Vec<_>>>()?;
+    let runs = args.runs.iter().map(RunFacts::read).collect::<Result<Vec<_>>>()?;
     let gallery = match args.runs.as_slice() {
         [_, _, ..] => report::missing("A comparison has no photos: make each run's own report."),
         [run] if args.photos > 0 => match embedded(run, args) {

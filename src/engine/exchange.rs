@@ -9,6 +9,13 @@
 //! the same bits each time.
 //!
 //! **The test.** `tests/engine/exchange.rs`: two ranks with half of a batch each have the values and gradients of one with the whole.
+//!
+//! ```
+//! # use vista::engine::exchange::{Alone, Exchange};
+//! assert_eq!((Alone.rank(), Alone.ranks()), (0, 1));
+//! assert_eq!(Alone.tell(b"seed 7")?, [b"seed 7"]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};

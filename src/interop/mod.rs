@@ -5,6 +5,11 @@
 //! ResNetEncoder   --Weights::of-->   Weights   --rename-->   safetensors | ONNX      (vista export)
 //! safetensors     --Weights::read->  Weights   --Found::in_file-->  ResNetEncoder    (vista import, --init)
 //! ```
+//!
+//! ```
+//! # use vista::interop::Library;
+//! assert_eq!(Library::Detectron2.rename("layer1.0.conv1.weight"), "res2.0.conv1.weight");
+//! ```
 
 mod import;
 mod names;

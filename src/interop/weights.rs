@@ -48,7 +48,8 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::Input`] if the file can't be read or is no safetensors file.
-    pub fn read(path: &Path) -> Result<Weights> {
+    pub fn read(path: &(impl AsRef<Path> + ?Sized)) -> Result<Weights> {
+        let path = path.as_ref();
         let bytes = files::read(files::open(path)?, path, MAX_FILE)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| {
             let (what, advice) = match &bytes[..] {
@@ -87,7 +88,8 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written.
-    pub fn write(&self, path: &Path, metadata: HashMap<String, String>) -> Result<()> {
+    pub fn write(&self, path: &(impl AsRef<Path> + ?Sized), metadata: HashMap<String, String>) -> Result<()> {
+        let path = path.as_ref();
         let views = self.0.iter().map(|(name, array)| {
             let view = TensorView::new(Dtype::F32, array.shape.clone(), bytemuck::cast_slice(&array.values));
             (name.as_str(), view.expect("an array has as many values as its shape says"))

@@ -76,7 +76,8 @@ impl Album {
     /// # Errors
     /// [`Error::Input`] if the place is no folder, or its `vista-photos` is not ours. What can't be written is no error:
     /// [`Album::news`] says so.
-    pub fn cached_in(self, folder: &Path) -> Result<Album> {
+    pub fn cached_in(self, folder: &(impl AsRef<Path> + ?Sized)) -> Result<Album> {
+        let folder = folder.as_ref();
         Ok(Album { cache: Some(Cache::open(folder)?), ..self })
     }
 

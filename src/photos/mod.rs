@@ -22,6 +22,16 @@
 //!
 //! **The test.** `batches_are_the_same_for_one_and_four_threads`, `a_loader_goes_on_from_any_batch` in `tests/photos/data.rs`; pixels of
 //! every kind of file, and of JPEGs at each scale, in `tests/pixels`; the folder of decoded photos in `tests/unit/photos/cache.rs`; damaged photos in `tests/wild`; sets as people have them in `tests/photos/found.rs`.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use vista::photos::{Album, AlbumOptions, Loader, LoaderOptions, Photos, views::ViewConfig};
+//! let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
+//! let options = LoaderOptions::new(4, vec![ViewConfig::moco_v2(16); 2], 0); // 4 images x 2 views of 16 pixels
+//! let batch = Loader::new(album, options)?.next().expect("a batch")?;
+//! assert_eq!((batch.ids.len(), batch.images.len()), (4, 4 * 2 * 16 * 16 * 3));
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -7,9 +7,21 @@
 //! | `optimizer.*` | what the optimiser remembers of each parameter |
 //! | `queue.g`, `queue.z`, `queue.dense`, `queue.ids` | the rings of keys and the image of each slot, -1 for none |
 //!
-//! The metadata hold the configuration as TOML (`config`), the course of the run as JSON (`run`), `epoch` and `step`, and
-//! a checksum of the file. With `half.checkpoint` weights are f16 (what has one dimension stays f32): such a file is as
+//! The metadata hold the configuration as TOML (`config`), the course of the run as JSON (`run`), where it started and went on last
+//! (`provenance`, a list of [`StartRecord`](crate::run::StartRecord)s; of an encoder alone what wrote it), `epoch` and `step`,
+//! and a checksum of the file. With `half.checkpoint` weights are f16 (what has one dimension stays f32): such a file is as
 //! good to judge by, but a run that goes on from it does so from rounded weights.
+//!
+//! ```
+//! # use vista::{Device, pretrain::{Config, checkpoint::{self, Progress}}};
+//! let config = Config::preset("demo")?.with("model.width=4")?;
+//! let encoder = config.encoder(&Device::cpu())?;
+//! let file = std::env::temp_dir().join(format!("vista-doc-{}.safetensors", std::process::id()));
+//! checkpoint::save(&file, &encoder, &config, Progress { epoch: 0, step: 0 })?;
+//! assert_eq!(checkpoint::load(&file, &Device::cpu())?.1, config);
+//! # std::fs::remove_file(&file).map_err(|e| vista::Error::io(&file, e))?;
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::config::Config;
 use super::queue::{Queue, Ring};
@@ -23,7 +35,7 @@ use crate::error::Result;
 use crate::run::archive::{
     self, Archive, Content, Contents, Entry, corrupt, entry, parameters, read_parameters,
 };
-use crate::run::untrusted;
+use crate::run::{PROVENANCE, Provenance, untrusted};
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors};
 use std::collections::HashMap;
@@ -51,10 +63,20 @@ pub(crate) const ENCODER: &str = "\"holds\":\"encoder\"";
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io) if the file can't be written; the device's errors.
-pub fn save(path: &Path, encoder: &dyn Module, config: &Config, progress: Progress) -> Result<()> {
+pub fn save(
+    path: &(impl AsRef<Path> + ?Sized),
+    encoder: &dyn Module,
+    config: &Config,
+    progress: Progress,
+) -> Result<()> {
+    let path = path.as_ref();
     let entries = parameters("", encoder, config.half.checkpoint)?;
     let mut texts = texts(config, progress);
     texts.insert("holds".into(), "encoder".into());
+    if let Some(param) = encoder.state().first() {
+        let now = serde_json::json!([Provenance::now(param.get().device())]);
+        texts.insert(PROVENANCE.into(), now.to_string());
+    }
     archive::write(path, &entries, texts)
 }
 
@@ -95,7 +117,8 @@ fn texts(config: &Config, progress: Progress) -> HashMap<String, String> {
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) if the file can't be read or is not a checkpoint of this program, naming the
 /// tensor that is missing or misshapen.
-pub fn load(path: &Path, device: &Device) -> Result<(ResNetEncoder, Config)> {
+pub fn load(path: &(impl AsRef<Path> + ?Sized), device: &Device) -> Result<(ResNetEncoder, Config)> {
+    let path = path.as_ref();
     let (config, bytes) = untrusted::read::<Config>(path)?;
     let file = Archive::of(bytes, path)?;
     let encoder = config.encoder(device)?;

@@ -10,6 +10,7 @@ use crate::photos::views::{Detail, ViewConfig};
 use crate::run::OnNan;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use toml::Table;
 
 /// Everything that decides a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,10 +18,9 @@ use std::path::PathBuf;
 pub struct Config {
     /// Seed of parameters, order, views and shuffles.
     pub seed: u64,
-    /// `auto`, `cpu`, `gpu`, `gpu:N` or `gpu:NAME`.
+    /// `auto`, `cpu`, `gpu`, `gpu:N` or `gpu:NAME`, as `vista devices` lists them.
     pub device: String,
-    /// File whose encoder the run starts from: a checkpoint, or another library's weights
-    /// ([`start_from`](super::start_from)); random parameters if absent.
+    /// File whose encoder the run starts from: a checkpoint, or another library's weights; random parameters if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
     /// What stands before the names of that encoder, where the file holds several.
@@ -48,11 +48,12 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Photos, by any path that [`Photos::open`](crate::photos::Photos::open) knows; the bundled ones if absent.
+    /// Photos to learn from: a folder, a csv list, or a folder of STL-10, CIFAR-10, Pascal VOC or COCO; the bundled ones if
+    /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub photos: Option<PathBuf>,
-    /// Labelled photos to judge by kNN, by any path that [`labelled_split`](crate::photos::labelled_split) knows; with
-    /// bundled photos, the bundled classes.
+    /// Labelled photos to judge by kNN: a folder with `train/CLASS/` and `test/CLASS/`, or of STL-10 or CIFAR-10; if absent the
+    /// bundled classes with bundled photos, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labelled: Option<PathBuf>,
     /// Take the folders in `photos` for classes: nothing is learned from them, but the log then has the purity of
@@ -62,7 +63,8 @@ pub struct DataConfig {
     pub follow_links: bool,
     /// Loader threads; 0 for as many as there are processors.
     pub threads: usize,
-    /// Folder in which decoded photos are kept, for later epochs and later runs: in a folder `vista-photos` of its own; none if absent.
+    /// Folder in which decoded photos are kept for later epochs and later runs, in a folder `vista-photos` of its own; none if
+    /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_dir: Option<PathBuf>,
     /// Decoded photos kept in memory, MiB.
@@ -70,7 +72,7 @@ pub struct DataConfig {
     /// Scale photos down once so that the short side is at most this; 0 leaves them alone.
     pub shrink_to: usize,
     /// Decode JPEGs at a half, a quarter or an eighth of their size where the smallest crop that can be drawn has twice the
-    /// pixels of its view then, see [`Detail`].
+    /// pixels of its view even then.
     pub scaled_decode: bool,
     /// Fraction of photos that may be undecodable before the run stops, and of a list's entries that may be unusable before
     /// it is refused.
@@ -78,6 +80,9 @@ pub struct DataConfig {
 }
 
 /// The encoder.
+///
+/// # Source
+/// He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016, Table 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -87,7 +92,7 @@ pub struct ModelConfig {
     pub width: usize,
     /// `imagenet` (7x7 and pooling), `cifar` (3x3) or `small` (3x3 and pooling).
     pub stem: Stem,
-    /// Start residual branches at zero.
+    /// Start residual branches at zero. Source: Goyal et al. 2017, Sec. 5.1.
     pub zero_init: bool,
 }
 
@@ -95,17 +100,19 @@ pub struct ModelConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Images in a batch, B.
+    /// Images in a batch, B. Source: MoCo-v2's recipe on COCO.
     pub batch: usize,
     /// Groups of batch norm in the views of one size; with the shuffle of keys, what stands for ShuffleBN on one device.
+    /// Source: MoCo, Sec. 3.3, and its eight GPUs.
     pub groups: usize,
-    /// Passes over the photos.
+    /// Passes over the photos. Source: MLS, Sec. 4.1.
     pub epochs: u64,
     /// Stop after this many steps; 0 for no such limit.
     pub steps: u64,
     /// Stop after this many minutes of training; 0 for no such limit.
     pub minutes: f64,
-    /// Views that pass through the encoder at a time (gradient caching); 0 for as many as `memory_mib` holds.
+    /// Views that pass through the encoder at a time (gradient caching); 0 for as many as `memory_mib` holds. Source: Gao et al.
+    /// 2021 (GradCache), Sec. 3.
     pub chunk: usize,
     /// Memory for the activations of one pass, MiB, by which chunks are chosen.
     pub memory_mib: usize,
@@ -116,7 +123,7 @@ pub struct TrainConfig {
     pub save_minutes: f64,
     /// Write one every so many steps too; 0 never.
     pub save_steps: u64,
-    /// What to do with a step whose loss or gradient is not finite.
+    /// What to do with a step whose loss or gradient is not finite: `stop`, or `skip` it, at most three in a row.
     pub on_nan: OnNan,
 }
 
@@ -148,19 +155,19 @@ pub enum ScheduleName {
 pub struct OptimizerConfig {
     /// `sgd`, `adam` or `lars`.
     pub name: OptimizerName,
-    /// Learning rate.
+    /// Learning rate. Source: MLS, Sec. 4.1.
     pub lr: f64,
-    /// `cosine` or `constant`.
+    /// `cosine`, to 0 over the run, or `constant`. Source: MoCo-v2, Sec. 2.
     pub schedule: ScheduleName,
     /// Steps of linear warm-up from 0.
     pub warmup_steps: u64,
     /// The same as a share of the run, whether steps, epochs or minutes end it: one of both is 0.
     pub warmup_share: f64,
-    /// Momentum of SGD and LARS.
+    /// Momentum of SGD and LARS. Source: MoCo, Sec. 3.3.
     pub momentum: f64,
-    /// Coupled weight decay, on all parameters that are not excluded.
+    /// Coupled weight decay, on all parameters that are not excluded. Source: MLS, Sec. 4.1.
     pub weight_decay: f64,
-    /// LARS: trust coefficient.
+    /// LARS: trust coefficient. Source: You, Gitman and Ginsburg 2017 (LARS), Sec. 5.
     pub trust: f64,
     /// LARS: leave vectors (biases, batch norm) to plain momentum SGD without decay, as BYOL does and SwAV does not.
     pub exclude_1d: bool,
@@ -172,7 +179,7 @@ pub struct OptimizerConfig {
 pub struct EvalConfig {
     /// Neighbours of the weighted kNN classifier.
     pub knn_k: usize,
-    /// Its temperature.
+    /// Its temperature. Source: Wu, Xiong, Yu and Lin 2018 (instance discrimination), Sec. 3.4.
     pub knn_tau: f64,
     /// Judge every so many epochs; 0 only before and after.
     pub every_epochs: u64,
@@ -311,5 +318,10 @@ impl Config {
     /// The whole configuration as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a configuration of plain values")
+    }
+
+    /// All of it as a table, in which an f32 has its own digits and no more.
+    pub(super) fn values(&self) -> Table {
+        toml::from_str(&self.to_toml()).expect("TOML")
     }
 }

@@ -10,6 +10,17 @@
 //!
 //! **The test.** `an_average_that_keeps_everything_freezes_the_key_encoder` in `tests/pretrain/training.rs`,
 //! `ema_moves_trained_parameters_only_and_refuses_other_names` in `tests/engine/optim.rs`.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::autograd::Tape, engine::nn::Mode, pretrain::{Config, encoder::Encoder}};
+//! let device = Device::cpu();
+//! let encoder = Config::preset("demo")?.with("model.width=4")?.encoder(&device)?;
+//! let tape = Tape::inert(&device);
+//! let images = tape.constant(Tensor::full(&device, [2, 32, 32, 3], 0.5)?);
+//! let e = encoder.embed(&images, Mode::Eval)?;
+//! assert_eq!((&e.get("g")?.shape()[..], &e.get("z")?.shape()[..]), (&[2, 32][..], &[2, 128][..]));
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::named::Named;
 use crate::engine::autograd::Var;

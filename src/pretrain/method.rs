@@ -12,6 +12,14 @@
 //! however small the number is (for BYOL the lowest there is): the log's warnings compare with it.
 //!
 //! **The test.** `mls_bce`, `info_nce`, `smooth_ap`, .. in `tests/conformance.rs`; closed forms beside each method.
+//!
+//! ```
+//! # use vista::pretrain::{Config, method::KeyViews};
+//! let config = Config::preset("mls-coco-r50-400ep")?;
+//! assert_eq!((config.method.name(), config.method.key_views()), ("mls", KeyViews::Second));
+//! assert_eq!(config.method.views(&config.views).len(), 2);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::encoder::Embedding;
 use super::named::Named;
@@ -42,7 +50,7 @@ pub enum KeyViews {
     Both,
 }
 
-/// What is kept as f16 ([`crate::engine::ops::half`]) instead of f32. Arithmetic is f32 in any case.
+/// What is kept as f16 instead of f32; arithmetic is f32 in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HalfConfig {

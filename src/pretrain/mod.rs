@@ -9,6 +9,18 @@
 //! device the keys are shuffled, normalised in groups, and put back (MoCo's ShuffleBN).
 //!
 //! **The test.** `tests/pretrain/training.rs` for the order, `tests/pretrain/resume.rs` for the state, `tests/pretrain/memory.rs` for the memory.
+//!
+//! ```
+//! # use vista::pretrain::{Config, Trainer};
+//! let folder = std::env::temp_dir().join(format!("vista-doc-{}", std::process::id()));
+//! let config = ["device=cpu", "train.steps=2", "train.batch=4", "model.width=4", "views.size=16"]
+//!     .iter()
+//!     .try_fold(Config::preset("demo")?, |config, setting| config.with(setting))?;
+//! let summary = Trainer::new(config, &folder, None)?.run()?; // two steps of S2R2 on the bundled photos
+//! assert!(summary.steps == 2 && summary.checkpoint.exists() && folder.join("config.toml").exists());
+//! # std::fs::remove_dir_all(&folder).map_err(|e| vista::Error::io(&folder, e))?;
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod batch;
 mod check;
@@ -18,6 +30,7 @@ mod collapse;
 mod config;
 mod dispersion;
 pub mod encoder;
+pub(crate) mod keys;
 mod memory;
 pub mod method;
 pub mod methods;

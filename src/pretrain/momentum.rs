@@ -1,4 +1,17 @@
 //! The momentum copy of an encoder, which makes the keys.
+//!
+//! ```
+//! # use rand::{SeedableRng, rngs::StdRng};
+//! # use vista::{Device, engine::nn::{After, Mlp, Module}, engine::optim::ema_update, pretrain::momentum::copy_state};
+//! let device = Device::cpu();
+//! let head = |seed| Mlp::new(&device, &mut StdRng::seed_from_u64(seed), "projector", 2, &[(2, After::Bias)]);
+//! let (query, key) = (head(0)?, head(1)?);
+//! copy_state(&key, &query)?; // a key encoder starts as its query encoder,
+//! ema_update(&key, &query, 0.99)?; // and follows it: key = 0.99 key + 0.01 query
+//! let weights = |head: &Mlp| head.trained()[0].get().to_vec();
+//! assert!(weights(&key)?.iter().zip(weights(&query)?).all(|(k, q)| (k - q).abs() < 1e-6));
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::encoder::{Embedding, Encoder};
 use super::method::{Heads, Method};

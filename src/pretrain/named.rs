@@ -1,4 +1,12 @@
 //! Values by name: what an encoder puts out, the heads that make it, and the rings of a queue.
+//!
+//! ```
+//! # use vista::pretrain::named::Named;
+//! let widths = Named::from([("g", 512), ("z", 128)]);
+//! assert_eq!(widths.get("z")?, &128);
+//! assert!(widths.get("p").unwrap_err().to_string().contains("only [\"g\", \"z\"]"));
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use crate::engine::nn::{Module, Param};
 use crate::engine::tensor::Tensor;

@@ -6,6 +6,12 @@
 //! depends on another's but through batch norm, whose groups never reach over a chunk.
 //!
 //! Source: Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup" (GradCache).
+//!
+//! ```
+//! # use vista::{engine::nn::Mode, pretrain::passes::Passes};
+//! let chunks = Passes { groups: 4, chunk: 32 }.chunks(64); // 64 views, at most 32 at a time
+//! assert_eq!((chunks.rows.len(), chunks.mode), (2, Mode::Train { groups: 2 })); // no group is cut
+//! ```
 
 use super::encoder::{Embedding, Encoder};
 use super::named::Named;

@@ -10,6 +10,18 @@
 //!
 //! **The test.** `slots_of_both_queues_hold_the_keys_of_the_image_they_are_numbered_with`,
 //! `positives_are_the_images_that_their_slots_held_before_the_step` in `tests/pretrain/training.rs`.
+//!
+//! ```
+//! # use rand::{SeedableRng, rngs::StdRng};
+//! # use vista::{Device, Tensor, pretrain::{named::Named, queue::Queue}};
+//! let device = Device::cpu();
+//! let mut queue = Queue::random(&device, &mut StdRng::seed_from_u64(0), 3, [("z", 2)], false)?;
+//! let keys = Named::from([("z", Tensor::new(&device, [2, 2], &[3.0, 4.0, 0.0, 1.0])?)]);
+//! queue.enqueue(&keys, &[7, 8])?;
+//! queue.enqueue(&keys, &[9, 10])?; // wraps
+//! assert_eq!((queue.ids, queue.ptr), (vec![Some(10), Some(8), Some(9)], 1));
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::named::Named;
 use crate::engine::autograd::{Tape, Var};

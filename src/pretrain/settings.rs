@@ -187,7 +187,7 @@ pub(super) fn check(config: &Config, changes: &Table, place: &str) -> Result<()>
             (Some(new), ..) => format!("since 0.2 it is `{new}`, for the methods that have it"),
             (None, Some(same), _) => format!("did you mean `{same}`?"),
             (None, None, Some(nearest)) if like(nearest) > 0.85 => format!("did you mean `{nearest}`?"),
-            _ => "`vista pretrain --dry-run` prints all keys".to_string(),
+            _ => "`vista explain config` prints all keys".to_string(),
         };
         let whose = if key.starts_with("method.") { format!(" of {method}") } else { String::new() };
         return Err(Error::input(format!("unknown key `{key}`{whose}"), place, advice));
@@ -218,6 +218,10 @@ impl Settings for Config {
 
     fn to_toml(&self) -> String {
         self.to_toml()
+    }
+
+    fn commented(&self) -> String {
+        self.commented()
     }
 
     fn absolute(self) -> Config {

@@ -80,11 +80,12 @@ impl Imported {
     /// # Errors
     /// As [`Weights::read`], [`Source::find`] and [`Source::load`].
     pub fn from_file(
-        path: &Path,
+        path: &(impl AsRef<Path> + ?Sized),
         prefix: Option<&str>,
         stem: Option<Stem>,
         device: &Device,
     ) -> Result<Imported> {
+        let path = path.as_ref();
         let place = path.display().to_string();
         let mut weights = Weights::read(path)?;
         let mut source = Source::find(&weights, prefix, stem, &place)?;
@@ -121,7 +122,12 @@ impl Imported {
 ///
 /// # Errors
 /// As [`Imported::from_file`]; [`Error::Input`] if the file's backbone is not of the run's kind.
-pub fn start_from(encoder: &ResNetEncoder, config: &Config, init: &Path) -> Result<bool> {
+pub fn start_from(
+    encoder: &ResNetEncoder,
+    config: &Config,
+    init: &(impl AsRef<Path> + ?Sized),
+) -> Result<bool> {
+    let init = init.as_ref();
     let place = init.display().to_string();
     let weights = Weights::read(init)?;
     let source = Source::find(&weights, config.init_prefix.as_deref(), None, &place)?;

@@ -65,7 +65,8 @@ impl Sweep {
     /// # Errors
     /// [`Error::Input`] if a key or value does not fit the configuration, two runs would be the same, or a finished
     /// run had another configuration: then the message names what differs.
-    pub fn plan(&self, base: &Config, out: &Path) -> Result<Vec<SweepRun>> {
+    pub fn plan(&self, base: &Config, out: &(impl AsRef<Path> + ?Sized)) -> Result<Vec<SweepRun>> {
+        let out = out.as_ref();
         let mut combinations: Vec<Vec<String>> = vec![Vec::new()];
         for (_, values) in &self.axes {
             let longer = |row: &Vec<String>| {

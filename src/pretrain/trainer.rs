@@ -60,16 +60,24 @@ impl Trainer {
     /// # Errors
     /// [`Error::Input`] for a configuration or photos that can't be used, or a folder that holds a run or where another is
     /// at work; [`Error::Io`] if `out` can't be written; the device's errors.
-    pub fn new(config: Config, out: &Path, judge: Option<Box<dyn Judge>>) -> Result<Trainer> {
-        Trainer::start(config, out, judge, Start::Empty)
+    pub fn new(
+        config: Config,
+        out: &(impl AsRef<Path> + ?Sized),
+        judge: Option<Box<dyn Judge>>,
+    ) -> Result<Trainer> {
+        Trainer::start(config, out.as_ref(), judge, Start::Empty)
     }
 
     /// As [`Trainer::new`], in place of a run that may be in the folder.
     ///
     /// # Errors
     /// As [`Trainer::new`].
-    pub fn overwriting(config: Config, out: &Path, judge: Option<Box<dyn Judge>>) -> Result<Trainer> {
-        Trainer::start(config, out, judge, Start::Over)
+    pub fn overwriting(
+        config: Config,
+        out: &(impl AsRef<Path> + ?Sized),
+        judge: Option<Box<dyn Judge>>,
+    ) -> Result<Trainer> {
+        Trainer::start(config, out.as_ref(), judge, Start::Over)
     }
 
     /// Goes on from a checkpoint as if the run had never stopped: what follows is the same to the bit.
@@ -79,11 +87,11 @@ impl Trainer {
     /// or the photos are others.
     pub fn resume(
         config: Config,
-        out: &Path,
+        out: &(impl AsRef<Path> + ?Sized),
         judge: Option<Box<dyn Judge>>,
         found: Found<Config>,
     ) -> Result<Trainer> {
-        Trainer::start(config, out, judge, Start::From(Box::new(found)))
+        Trainer::start(config, out.as_ref(), judge, Start::From(Box::new(found)))
     }
 
     fn start(

@@ -1,4 +1,16 @@
 //! A method in training: what it keeps on a device between steps, and its part of each step.
+//!
+//! ```
+//! # use rand::{SeedableRng, rngs::StdRng};
+//! # use std::sync::Arc;
+//! # use vista::{Device, engine::nn::ResNet, pretrain::{Config, methods::mls::Mls, training::Training}};
+//! let (device, rng) = (Device::cpu(), &mut StdRng::seed_from_u64(0));
+//! let net = ResNet::new(&device, rng, &Config::preset("demo")?.with("model.width=4")?.resnet())?;
+//! let mls = Training::new(Arc::new(Mls { queue: 64, ..Mls::default() }), &net, &device, rng, 0, false)?;
+//! assert!(mls.target.is_some()); // the momentum copy
+//! assert_eq!(mls.queue.expect("a queue").slots(), 64);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::encoder::Embedding;
 use super::method::{Build, Embedded, Heads, KeyViews, Loss, Method, Now};

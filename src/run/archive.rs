@@ -1,5 +1,11 @@
 //! Files of named arrays: safetensors with texts and a checksum, written so that whatever happens meanwhile a reader
 //! finds the whole old file or the whole new one.
+//!
+//! ```
+//! # use vista::run::archive::Archive;
+//! let refused = Archive::of(b"a photo".to_vec(), "photo.jpg").unwrap_err().to_string();
+//! assert!(refused.contains("not a sound checkpoint: photo.jpg"), "{refused}");
+//! ```
 
 use crate::engine::device::Device;
 use crate::engine::nn::{Module, Param};
@@ -143,7 +149,8 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::Input`] if they are no safetensors file or its checksum is another.
-    pub fn of(bytes: Vec<u8>, path: &Path) -> Result<Archive> {
+    pub fn of(bytes: Vec<u8>, path: &(impl AsRef<Path> + ?Sized)) -> Result<Archive> {
+        let path = path.as_ref();
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| corrupt(path, &e))?;
         let texts = header.metadata().clone().unwrap_or_default();
         if texts.contains_key(CHECKSUM) || texts.contains_key(VERSION) {

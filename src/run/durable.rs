@@ -4,6 +4,7 @@ use super::folder::{CONFIG, Folder, Found};
 use super::job::{Job, OnNan, Reached};
 use super::log::{Log, ReplacedRecord, SkippedRecord, WarningRecord};
 use super::progress::Progress;
+use super::provenance::{StartRecord, headed};
 use super::settings::Settings;
 use super::state::RunState;
 use super::train::{Done, Now, Schedule, Train, train};
@@ -59,6 +60,8 @@ pub struct Run<J> {
     pub(crate) job: J,
     pub(super) folder: Folder,
     pub(super) state: RunState,
+    /// Where it started and, if it did, went on last.
+    pub(super) starts: Vec<StartRecord>,
     stop: Arc<AtomicBool>,
     before_steps: Option<Box<dyn FnOnce()>>,
     quiet: bool,
@@ -83,10 +86,11 @@ impl<J: Job> Run<J> {
     /// written; those of `make`.
     pub fn open(
         config: &J::Config,
-        out: &Path,
+        out: &(impl AsRef<Path> + ?Sized),
         start: Start<J::Config>,
         make: impl FnOnce() -> Result<J>,
     ) -> Result<Run<J>> {
+        let out = out.as_ref();
         let accepted = || match &start {
             Start::From(found) => found.accept(config),
             Start::Over => Ok(()),
@@ -104,6 +108,7 @@ impl<J: Job> Run<J> {
             job,
             folder,
             state,
+            starts: Vec::new(),
             stop: Arc::default(),
             before_steps: None,
             quiet: false,
@@ -116,8 +121,17 @@ impl<J: Job> Run<J> {
             Start::From(found) => run.restore(*found)?,
             _ => run.folder.clear()?,
         }
-        files::replace(&out.join(CONFIG), run.job.config().to_toml().as_bytes())?;
+        run.note_start();
+        files::replace(&out.join(CONFIG), headed(&run.starts, &run.job.config().commented()).as_bytes())?;
         Ok(run)
+    }
+
+    /// Notes that it starts, or goes on, in this process on this device.
+    pub(super) fn note_start(&mut self) {
+        let RunState { step, photos, labelled, .. } = &self.state;
+        let start = StartRecord::new(self.job.device(), *step, photos, labelled.as_ref());
+        self.starts.truncate(1);
+        self.starts.push(start);
     }
 
     /// Takes up what a checkpoint holds.
@@ -126,6 +140,7 @@ impl<J: Job> Run<J> {
         // The photos were found to be the same, and are known as they are now.
         let RunState { photos, labelled, .. } = self.state.clone();
         self.state = RunState { photos, labelled, ..found.state };
+        self.starts = found.starts;
         Ok(())
     }
 
@@ -187,7 +202,8 @@ impl<J: Job> Run<J> {
 
     pub(super) fn train(&mut self) -> Result<Summary<J::Scores>> {
         let (folder, state) = (self.folder.path(), &self.state);
-        let log = Log::open(folder, state.step, state.log_bytes, state.events.as_ref())?;
+        let mut log = Log::open(folder, state.step, state.log_bytes, state.events.as_ref())?;
+        self.starts.last().map_or(Ok(()), |start| log.line(start))?;
         let (mut loader, schedule) = self.batches()?;
         self.job.begin()?;
         let Schedule { total, limit, .. } = schedule;

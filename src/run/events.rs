@@ -7,6 +7,17 @@
 //!
 //! # Source
 //! TensorFlow, `tensorflow/core/lib/io/record_writer.h`, `util/event.proto`, `framework/summary.proto`.
+//!
+//! ```
+//! # use vista::run::events::Events;
+//! let folder = std::env::temp_dir().join(format!("vista-events-{}", std::process::id()));
+//! std::fs::create_dir_all(&folder)?;
+//! let mut events = Events::open(&folder, 0, None)?;
+//! events.scalars(&serde_json::json!({ "kind": "step", "step": 1, "loss": 2.5 })); // step/loss
+//! events.finish()?;
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use super::growing::Growing;
 use crate::error::{Error, Result};
@@ -114,7 +125,8 @@ impl Events {
     ///
     /// # Errors
     /// [`Error::Io`] if files can't be written, or not be taken away.
-    pub fn open(folder: &Path, step: u64, end: Option<&EventsEnd>) -> Result<Events> {
+    pub fn open(folder: &(impl AsRef<Path> + ?Sized), step: u64, end: Option<&EventsEnd>) -> Result<Events> {
+        let folder = folder.as_ref();
         let mut names = names(folder);
         // A checkpoint of an older version does not know where they end: they stay.
         if end.is_some() || step == 0 {

@@ -1,6 +1,7 @@
 //! A run's folder: one run at a time, its checkpoints, and which of them to go on from.
 
 use super::archive::{self, Archive, Entry, corrupt, rename};
+use super::provenance::{PROVENANCE, StartRecord};
 use super::settings::{Difference, Settings, differences};
 use super::state::{PhotoList, RunState};
 use super::untrusted;
@@ -26,6 +27,8 @@ pub struct Found<C> {
     pub(crate) file: Archive,
     config: C,
     pub(super) state: RunState,
+    /// Where the run started and went on last; none of what older versions wrote.
+    pub(super) starts: Vec<StartRecord>,
     path: PathBuf,
     /// Newer checkpoints that are not sound, each with the reason in one line.
     pub skipped: Vec<String>,
@@ -36,21 +39,25 @@ impl<C: Settings> Found<C> {
     ///
     /// # Errors
     /// As [`untrusted::read`] and [`Archive::of`]; [`Error::Input`] too if it holds an encoder alone.
-    pub fn read(path: &Path) -> Result<Found<C>> {
+    pub fn read(path: &(impl AsRef<Path> + ?Sized)) -> Result<Found<C>> {
+        let path = path.as_ref();
         let (config, bytes) = untrusted::read(path)?;
         let file = Archive::of(bytes, path)?;
         let Some(state) = file.text("run") else {
             return Err(corrupt(path, &"it holds an encoder without its run"));
         };
         let state = serde_json::from_str(state).map_err(|e| corrupt(path, &e))?;
-        Ok(Found { file, config, state, path: path.to_path_buf(), skipped: Vec::new() })
+        let starts = file.text(PROVENANCE).and_then(|starts| serde_json::from_str(starts).ok());
+        let (starts, path) = (starts.unwrap_or_default(), path.to_path_buf());
+        Ok(Found { file, config, state, starts, path, skipped: Vec::new() })
     }
 
     /// The newest sound checkpoint of a run's folder; `None` if there is no checkpoint at all.
     ///
     /// # Errors
     /// [`Error::Input`] if none of those there are is sound, naming each.
-    pub fn newest(folder: &Path) -> Result<Option<Found<C>>> {
+    pub fn newest(folder: &(impl AsRef<Path> + ?Sized)) -> Result<Option<Found<C>>> {
+        let folder = folder.as_ref();
         let mut skipped = Vec::new();
         let there = |path: &PathBuf| path.symlink_metadata().is_ok();
         for path in CHECKPOINTS.map(|name| folder.join(name)).into_iter().filter(there) {

@@ -19,7 +19,8 @@ impl History {
     ///
     /// # Errors
     /// [`Error::Input`] if the file can't be read, or naming the first other line that is no record.
-    pub fn read(path: &Path) -> Result<History> {
+    pub fn read(path: &(impl AsRef<Path> + ?Sized)) -> Result<History> {
+        let path = path.as_ref();
         let text = files::read_text(path, MAX_LOG)?;
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let mut records = Vec::with_capacity(lines.len());

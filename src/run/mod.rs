@@ -12,6 +12,12 @@
 //! **The trap.** A disk may be full: lines wait and are tried again, and a checkpoint that can't be written leaves the one before it.
 //!
 //! **The test.** `tests/pretrain/resume.rs`, `tests/command/events.rs`, `tests/command/signals.rs`.
+//!
+//! ```
+//! # use vista::run::Provenance;
+//! let made = Provenance::now(&vista::Device::cpu()); // stands in the log, in checkpoints, in JSON
+//! assert_eq!((made.vista.as_str(), made.driver), (vista::run::VERSION, None));
+//! ```
 
 pub mod archive;
 mod durable;
@@ -23,6 +29,7 @@ mod job;
 mod judge;
 mod log;
 mod progress;
+mod provenance;
 mod saving;
 pub(crate) mod settings;
 mod state;
@@ -37,5 +44,7 @@ pub use job::{Job, Judgement, OnNan, Outcome, Pace, Reached};
 pub use judge::{Judge, Score, Scores};
 pub use log::{Log, ReplacedRecord, SkippedRecord, WarningRecord};
 pub(crate) use progress::Progress;
+pub use provenance::{COMMIT, LabelledSets, PhotoSet, Provenance, StartRecord, VERSION};
+pub(crate) use provenance::{PROVENANCE, without_head};
 pub use settings::Settings;
 pub use train::{Done, Now, Schedule, Train, train};

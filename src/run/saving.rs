@@ -6,6 +6,7 @@ use super::folder::Found;
 use super::job::Job;
 use super::log::Log;
 use super::progress::Progress;
+use super::provenance::PROVENANCE;
 use super::settings::Settings;
 use super::state::RunState;
 use crate::engine::device::Device;
@@ -72,17 +73,22 @@ impl<J: Job> Run<J> {
         let found = Found::newest(self.folder.path())?;
         self.job.reopen(device, found.is_some())?;
         self.state = RunState::new(self.job.album().photos(), self.job.judged_on());
-        found.map_or(Ok(()), |found| self.restore(found))
+        self.starts.clear();
+        found.map_or(Ok(()), |found| self.restore(found))?;
+        self.note_start();
+        Ok(())
     }
 
     fn save(&mut self, best: bool, log: &mut Log) -> Result<()> {
         (self.state.log_bytes, self.state.events) = log.finish()?;
         self.state.job = self.job.notes();
-        let state = serde_json::to_string(&self.state);
-        let state = state.map_err(|e| Error::Run(format!("checkpoint: {e}")))?;
+        let no_json = |e| Error::Run(format!("checkpoint: {e}"));
+        let state = serde_json::to_string(&self.state).map_err(no_json)?;
+        let starts = serde_json::to_string(&self.starts).map_err(no_json)?;
         let Contents { entries, mut texts } = self.job.arrays()?;
         texts.extend([
             ("run".to_string(), state),
+            (PROVENANCE.to_string(), starts),
             ("config".to_string(), self.job.config().to_toml()),
             ("epoch".to_string(), self.state.next.epoch.to_string()),
             ("step".to_string(), self.state.step.to_string()),

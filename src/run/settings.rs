@@ -27,12 +27,18 @@ pub trait Settings: Clone {
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if the file can't be read, and as [`Settings::kept`].
-    fn read(path: &Path) -> Result<Self> {
+    fn read(path: &(impl AsRef<Path> + ?Sized)) -> Result<Self> {
+        let path = path.as_ref();
         Self::kept(&files::read_text(path, MAX_TEXT as u64)?, &path.display().to_string())
     }
 
     /// All of it as TOML.
     fn to_toml(&self) -> String;
+
+    /// The same with the meaning of each key above it, for the run's folder.
+    fn commented(&self) -> String {
+        self.to_toml()
+    }
 
     /// All of it as a table.
     fn table(&self) -> Table {
@@ -51,6 +57,15 @@ pub trait Settings: Clone {
 
     /// Where its photos lie: to learn from, and to be judged on.
     fn photos(&self) -> [Option<&Path>; 2];
+}
+
+/// A value as a person writes it in TOML: 1e-6 for 0.000001.
+pub(crate) fn written(value: &Value) -> String {
+    match value {
+        Value::Float(number) if number.is_finite() => format!("{number:?}"),
+        Value::Array(all) => format!("[{}]", all.iter().map(written).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
 }
 
 /// Keys and values of a table, dotted.
@@ -96,7 +111,7 @@ pub(crate) fn differences(was: &impl Settings, is: &impl Settings) -> Vec<Differ
 impl Difference {
     /// Both values, as they are written.
     pub fn values(&self) -> [String; 2] {
-        [&self.was, &self.is].map(|value| value.as_ref().map_or("absent".to_string(), Value::to_string))
+        [&self.was, &self.is].map(|value| value.as_ref().map_or("absent".to_string(), written))
     }
 }
 

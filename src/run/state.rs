@@ -48,7 +48,7 @@ pub(super) struct Judged {
 /// What a set of photos is known by: their number, their names in order, and what is in some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PhotoList {
-    count: usize,
+    pub count: usize,
     names: u32,
     /// Absent in checkpoints of older versions.
     #[serde(default)]
@@ -69,6 +69,11 @@ impl PhotoList {
             contents.update(&photos.checksum(photo).unwrap_or_default().to_le_bytes());
         }
         PhotoList { count: photos.len(), names: names.finalize(), contents: Some(contents.finalize()) }
+    }
+
+    /// Names and contents in sixteen digits.
+    pub fn digest(&self) -> String {
+        format!("{:08x}{:08x}", self.names, self.contents.unwrap_or_default())
     }
 
     /// Whether these are the same photos. Contents are looked at where the photos have moved: in their own place a broken

@@ -3,12 +3,19 @@
 //! A safetensors file holds numbers and text, no code, and names no other file that reading it would open. What is left
 //! is memory: a header of any size, tensors of any size, and a configuration of any encoder. All three are bounded by
 //! the file's own length here.
+//!
+//! ```
+//! # use vista::pretrain::Config;
+//! let refused = vista::run::untrusted::read::<Config>("Cargo.toml").unwrap_err().to_string();
+//! assert!(refused.contains("not a sound checkpoint"), "{refused}"); // known by its header, the rest is not read
+//! ```
 
 use super::archive::corrupt;
 use super::settings::Settings;
 use crate::error::Result;
 use crate::files;
 use safetensors::tensor::Metadata;
+use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
 
@@ -24,11 +31,37 @@ const MAX_FILE: u64 = 16 << 30;
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) if the file can't be read, is not safetensors, has another length than its header says, holds no
 /// configuration that this program knows, or is too small for the encoder of that configuration.
-pub fn read<C: Settings>(path: &Path) -> Result<(C, Vec<u8>)> {
+pub fn read<C: Settings>(path: &(impl AsRef<Path> + ?Sized)) -> Result<(C, Vec<u8>)> {
+    let path = path.as_ref();
     let place = path.display().to_string();
     let unsound = |why: String| corrupt(path, &why);
-    let unreadable = |e: std::io::Error| files::unusable(path, &e);
     let mut file = files::open(path)?;
+    let header = header(&mut file, path)?;
+    let length = file.metadata().map_err(|e| files::unusable(path, &e))?.len();
+    let text = header.metadata().as_ref().and_then(|metadata| metadata.get("config"));
+    let text = text.ok_or_else(|| unsound("it has no configuration in its metadata".into()))?;
+    let config = C::kept(text, &place)?;
+    if !config.elements().is_ok_and(|elements| 2 * elements <= length) {
+        return Err(unsound(format!("its encoder has more than the {length} bytes of the file")));
+    }
+    file.rewind().map_err(|e| files::unusable(path, &e))?;
+    Ok((config, files::read(file, path, MAX_FILE)?))
+}
+
+/// A text of a checkpoint, of which no more than the header is read.
+///
+/// # Errors
+/// As [`read`], of the header.
+pub fn text(path: &(impl AsRef<Path> + ?Sized), key: &str) -> Result<Option<String>> {
+    let path = path.as_ref();
+    let header = header(&mut files::open(path)?, path)?;
+    Ok(header.metadata().as_ref().and_then(|metadata| metadata.get(key).cloned()))
+}
+
+/// The header of a file whose length is as that says.
+fn header(file: &mut File, path: &Path) -> Result<Metadata> {
+    let unsound = |why: String| corrupt(path, &why);
+    let unreadable = |e: std::io::Error| files::unusable(path, &e);
     let length = file.metadata().map_err(unreadable)?.len();
     let mut start = [0; 8];
     if length < 8 {
@@ -49,12 +82,5 @@ pub fn read<C: Settings>(path: &Path) -> Result<(C, Vec<u8>)> {
             8 + size.saturating_add(header.data_len() as u64)
         )));
     }
-    let text = header.metadata().as_ref().and_then(|metadata| metadata.get("config"));
-    let text = text.ok_or_else(|| unsound("it has no configuration in its metadata".into()))?;
-    let config = C::kept(text, &place)?;
-    if !config.elements().is_ok_and(|elements| 2 * elements <= length) {
-        return Err(unsound(format!("its encoder has more than the {length} bytes of the file")));
-    }
-    file.rewind().map_err(unreadable)?;
-    Ok((config, files::read(file, path, MAX_FILE)?))
+    Ok(header)
 }

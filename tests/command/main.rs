@@ -10,6 +10,7 @@ mod moving;
 mod outputs;
 #[path = "../helpers/program.rs"]
 mod program;
+mod provenance;
 mod report;
 mod signals;
 mod threads;

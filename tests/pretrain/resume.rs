@@ -59,11 +59,12 @@ fn left(folder: &Path) -> Left {
     run.remove("events");
     let judged = run["judged"]["at"].as_array_mut().expect("judged");
     judged.truncate(1);
-    for key in ["checksum", "config"] {
+    for key in ["checksum", "config", "provenance"] {
         texts.remove(key);
     }
     let log = fs::read_to_string(folder.join("log.jsonl")).expect("log");
-    let records = log.lines().map(|line| {
+    // Where a run started and went on is told, and is another for each.
+    let records = log.lines().filter(|line| !line.contains("\"kind\":\"start\"")).map(|line| {
         let mut record: Value = serde_json::from_str(line).expect("JSON");
         let fields = record.as_object_mut().expect("a record");
         fields.remove("seconds");

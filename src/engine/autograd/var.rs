@@ -6,7 +6,8 @@ use crate::engine::ops::{
     Reduce, Reshape, SmoothAp,
 };
 use crate::engine::tensor::{Shape, Tensor};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use std::ops::Range;
 
 impl<'t> Var<'t> {
     fn apply(&self, op: impl Op + 'static, others: &[&Var<'t>]) -> Result<Var<'t>> {
@@ -61,6 +62,14 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] if the shapes do not fit.
     pub fn min(&self, other: &Var<'t>) -> Result<Var<'t>> {
         self.apply(Map::Min, &[other])
+    }
+
+    /// `-self`
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn neg(&self) -> Result<Var<'t>> {
+        self.scale(-1.0)
     }
 
     /// `factor * self`
@@ -202,6 +211,19 @@ impl<'t> Var<'t> {
         self.apply(GatherRows, &[&self.tape().constant(index.clone())])
     }
 
+    /// Rows of a range over the first dimension: with all first views above all second ones, `0..B` are the first
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if there are fewer rows.
+    pub fn rows(&self, range: Range<usize>) -> Result<Var<'t>> {
+        let rows = self.shape().first().copied().unwrap_or(0);
+        if range.start > range.end || range.end > rows {
+            return Err(Error::shape("rows", format!("{range:?} of {rows} rows")));
+        }
+        let index = |i: &[usize]| (range.start + i[0]) as f32;
+        self.gather_rows(&Tensor::from_fn(self.tape().device(), [range.len()], index)?)
+    }
+
     /// `[self, other]` along the last dimension
     ///
     /// # Errors
@@ -216,6 +238,22 @@ impl<'t> Var<'t> {
     /// [`crate::Error::Shape`] if the counts differ.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Var<'t>> {
         self.apply(Reshape(shape.into()), &[])
+    }
+
+    /// `self other`: `[M, K] x [K, N] -> [M, N]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if K differs.
+    pub fn matmul(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Matmul::NN, &[other])
+    }
+
+    /// `self^T other`: `[K, M] x [K, N] -> [M, N]`, as the products of channels over a batch
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if K differs.
+    pub fn matmul_tn(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.apply(Matmul::TN, &[other])
     }
 
     /// `self other^T`: `[M, K] x [N, K] -> [M, N]`

@@ -1,4 +1,11 @@
 //! The adapters of this machine, ranked.
+//!
+//! ```
+//! # use vista::engine::device::adapter::adapters;
+//! for adapter in adapters() {
+//!     println!("{}, driver {}, a real GPU: {}", adapter.name, adapter.driver, adapter.is_real());
+//! }
+//! ```
 
 use crate::error::{Error, Result};
 use crate::topic::Topic;

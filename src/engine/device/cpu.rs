@@ -1,4 +1,12 @@
 //! The CPU device: pooled memory and a precision; the work itself is in the ops' twins.
+//!
+//! ```
+//! # use vista::{Device, Tensor};
+//! let third = |device: &Device| Tensor::from_f64(device, [], &[1.0 / 3.0])?.to_f64();
+//! assert_eq!(third(&Device::reference())?, [1.0 / 3.0]); // f64: the definition of every op
+//! assert_eq!(third(&Device::cpu())?, [f64::from(1.0f32 / 3.0)]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::pages::zeros;
 use super::pool::{Buffer, Pool, size_class};

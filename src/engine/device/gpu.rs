@@ -3,6 +3,15 @@
 //! Nothing runs until a value is read, `wait` is called or the work budget of one submission is reached (so that no
 //! submission nears a desktop driver's time-out). A plan is a GPU without an adapter: ops choose and record the same
 //! kernels, which are counted and go no further; its tensors have no elements.
+//!
+//! ```
+//! # use vista::{Device, Tensor};
+//! let device = Device::plan(); // a GPU that chooses and counts kernels, and runs none
+//! let x = Tensor::full(&device, [1 << 20], 1.0)?;
+//! assert_eq!(x.to_vec()?.len(), 1 << 20);
+//! assert!(device.usage().0 >= 4 << 20); // bytes that it would take
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::adapter::{self, AdapterSummary};
 use super::cache;

@@ -1,4 +1,12 @@
 //! WGSL kernels: load with the prelude, reflect the bindings, build pipelines once, dispatch.
+//!
+//! ```
+//! # use vista::engine::device::kernel::{Reflection, shader_source};
+//! let map = Reflection::of("map", &shader_source("map")?)?;
+//! assert!(map.entry("no such").is_err());
+//! assert!(map.module.entry_points.iter().all(|entry| map.entry(&entry.name).is_ok()));
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::cache::Pipelines;
 use super::params::{Layout, Param};

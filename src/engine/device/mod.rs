@@ -1,7 +1,15 @@
 //! The machine: which devices there are, which one `auto` takes, and what each offers to the ops.
+//!
+//! ```
+//! # use vista::{Device, Tensor};
+//! let device = Device::open("cpu")?; // or auto, gpu, gpu:N, gpu:NAME
+//! assert!(device.name().starts_with("CPU"));
+//! assert!(Device::open("tpu").unwrap_err().to_string().contains("use auto, cpu, gpu"));
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 pub mod adapter;
-pub mod cache;
+pub(crate) mod cache;
 pub mod cpu;
 pub(crate) mod deferred;
 pub mod gpu;
@@ -9,7 +17,7 @@ pub mod kernel;
 mod pages;
 pub mod params;
 mod poll;
-pub mod pool;
+pub(crate) mod pool;
 pub mod real;
 mod recent;
 mod recorder;
@@ -17,7 +25,7 @@ pub(crate) mod scratch;
 mod stamps;
 pub mod trace;
 pub mod tuned;
-pub mod vector;
+pub(crate) mod vector;
 
 pub use adapter::AdapterSummary;
 pub use cpu::{Cpu, Precision};
@@ -73,7 +81,7 @@ impl Device {
     }
 
     /// Opens what `--device` asks for: `auto`, `cpu`, `gpu`, `gpu:N` or `gpu:NAME`. A GPU uses what earlier runs have kept in the
-    /// user's [`cache`].
+    /// user's cache.
     ///
     /// `auto` takes a discrete GPU, else an integrated one, else the CPU device; a software driver is only
     /// taken when asked for, because the CPU device is far faster.

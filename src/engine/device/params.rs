@@ -4,6 +4,12 @@
 //! struct Params { rows: u32, columns: u32, factor: f32 }                               // WGSL
 //! &[("rows", rows.into()), ("columns", columns.into()), ("factor", factor.into())]     // Rust, in any order
 //! ```
+//!
+//! ```
+//! # use vista::engine::device::params::{Param, Value};
+//! let params: [Param; 2] = [("rows", 3usize.into()), ("factor", 0.5f32.into())];
+//! assert_eq!(params[0].1, Value::from(3u32)); // a count is a u32
+//! ```
 
 use naga::{ScalarKind, TypeInner};
 

@@ -1,4 +1,12 @@
 //! The two number types of the CPU twins.
+//!
+//! ```
+//! # use vista::engine::device::real::Real;
+//! fn mean<T: Real>(x: &[T]) -> T {
+//!     x.iter().copied().sum::<T>() / T::of(x.len() as f64)
+//! }
+//! assert_eq!((mean(&[1.0f32, 2.0]), mean(&[1.0f64, 2.0])), (1.5, 1.5)); // a twin is written once for both
+//! ```
 
 /// f32 (the CPU device) or f64 (the definition that gradient checks differentiate).
 pub trait Real:

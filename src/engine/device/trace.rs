@@ -5,6 +5,17 @@
 //!
 //! `vista bench` reads a trace between [`Device::start_trace`](super::Device::start_trace) and
 //! [`Device::stop_trace`](super::Device::stop_trace).
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{Map, run}};
+//! let device = Device::cpu();
+//! let x = Tensor::full(&device, [4], 2.0)?;
+//! device.start_trace();
+//! run(&Map::Square, &[&x])?;
+//! assert_eq!(device.take_trace()?.ops[0].op, "map");
+//! device.stop_trace();
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::kernel::{Dispatch, reflect};
 use crate::error::{Result, readable_bytes};

@@ -1,4 +1,11 @@
 //! What `vista tune` has found to be the fastest on this adapter.
+//!
+//! ```
+//! # use vista::engine::device::tuned::{Choice, Class};
+//! let class = Class::product([100, 60, 500]);
+//! assert_eq!(class, Class::product([128, 64, 512])); // sizes up to a power of two
+//! assert!(class.candidates().contains(&Choice::Tile([8, 8])));
+//! ```
 
 use super::cache;
 use crate::error::Result;

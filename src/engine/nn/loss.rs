@@ -31,6 +31,36 @@ impl<'t> Var<'t> {
         shifted.sub(&sums.log()?)?.reshape(shape)
     }
 
+    /// The softmax of each row: `[.., C] -> [.., C]`, `y_c = exp(x_c) / sum_j exp(x_j)`
+    ///
+    /// # Errors
+    /// As [`Var::log_softmax`].
+    pub fn softmax(&self) -> Result<Var<'t>> {
+        self.log_softmax()?.exp()
+    }
+
+    /// The logarithm of each row's sum of exponentials: `[R, C] -> [R]`, `y = log sum_j exp(x_j)`, shifted as in
+    /// [`Var::log_softmax`]
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if this is no matrix, or one of empty rows.
+    pub fn log_sum_exp(&self) -> Result<Var<'t>> {
+        let &[rows, _] = &self.shape()[..] else {
+            return Err(Error::shape("log_sum_exp", format!("needs [R, C], got {}", self.shape())));
+        };
+        let most = run(&TopK { k: 1, labels: false }, &[self.value()])?.swap_remove(0); // [R, 1]
+        let most = self.tape().constant(most);
+        self.sub(&most)?.exp()?.sum(Over::Row)?.log()?.add(&most.reshape([rows])?)
+    }
+
+    /// The cosine of each row with that of `other`: `[.., C] x [.., C] -> [..]`, from -1 to 1
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the shapes do not fit.
+    pub fn cosine(&self, other: &Var<'t>) -> Result<Var<'t>> {
+        self.l2_normalize()?.mul(&other.l2_normalize()?)?.sum(Over::Row)
+    }
+
     /// Binary cross-entropy of logits: `mean_ij [ y_ij softplus(-x_ij) + (1 - y_ij) softplus(x_ij) ]`
     ///
     /// | value | shape | range |
@@ -92,7 +122,7 @@ impl<'t> Var<'t> {
 
     /// `y softplus(-x)` of targets y.
     fn positives(&self, targets: &Tensor) -> Result<Var<'t>> {
-        self.scale(-1.0)?.softplus()?.mul(&self.tape().constant(targets.clone()))
+        self.neg()?.softplus()?.mul(&self.tape().constant(targets.clone()))
     }
 
     /// `1 - y` of targets y, of this shape.
@@ -105,7 +135,7 @@ impl<'t> Var<'t> {
             );
             return Err(Error::shape("loss", detail));
         }
-        self.tape().constant(targets.clone()).scale(-1.0)?.offset(1.0)
+        self.tape().constant(targets.clone()).neg()?.offset(1.0)
     }
 }
 

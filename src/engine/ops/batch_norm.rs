@@ -16,12 +16,22 @@
 //! | dresidual | `dz` | the same |
 //!
 //! Source: Ioffe and Szegedy 2015, algorithms 1 and 2; groups: He et al. 2020 (MoCo), section 3.3.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{BatchNorm, Coefficients, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [2, 1], &[1.0, 3.0])?;
+//! let [gamma, beta] = [1.0, 0.0].map(|value| Tensor::full(device, [1], value));
+//! let norm = BatchNorm { by: Coefficients::Batch { groups: 1, eps: 0.0 }, relu: false };
+//! assert_eq!(run(&norm, &[&x, &gamma?, &beta?])?[0].to_vec()?, [-1.0, 1.0]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod coefficients;
 mod normalize;
 mod plan;
 mod ranks;
-pub mod twin;
+pub(crate) mod twin;
 
 pub use coefficients::Coefficients;
 pub use normalize::Normalize;

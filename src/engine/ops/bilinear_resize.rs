@@ -1,4 +1,12 @@
 //! Images at other sizes by bilinear interpolation: dense feature maps on a grid of S x S cells.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{BilinearResize, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [1, 1, 2, 1], &[0.0, 4.0])?;
+//! assert_eq!(run(&BilinearResize { size: [1, 4] }, &[&x])?[0].to_vec()?, [0.0, 1.0, 3.0, 4.0]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::kernel::{Differentiable, Kernel};
 use super::{Case, Draw, Input};

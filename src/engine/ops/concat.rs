@@ -1,4 +1,12 @@
 //! Two tensors side by side.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{Concat, run}};
+//! # let device = &Device::cpu();
+//! let [a, b] = [[1.0, 2.0], [3.0, 4.0]].map(|row| Tensor::new(device, [1, 2], &row));
+//! assert_eq!(run(&Concat, &[&a?, &b?])?[0].to_vec()?, [1.0, 2.0, 3.0, 4.0]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::kernel::{Differentiable, Kernel};
 use super::{Case, Input};

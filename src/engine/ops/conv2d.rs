@@ -1,10 +1,20 @@
 //! Convolution of NHWC images with OHWI weights, as an implicit matrix product.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{Conv2d, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [1, 1, 3, 1], &[1.0, 2.0, 4.0])?; // one row of three pixels
+//! let w = Tensor::new(device, [1, 1, 2, 1], &[-1.0, 1.0])?; // what a pixel has more than the one before it
+//! let conv = Conv2d { stride: [1; 2], padding: [0; 2], dilation: [1; 2], algorithm: None };
+//! assert_eq!(run(&conv, &[&x, &w])?[0].to_vec()?, [1.0, 2.0]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod gather;
-pub mod geometry;
+pub(crate) mod geometry;
 mod implicit;
 mod transforms;
-pub mod twin;
+pub(crate) mod twin;
 mod winograd;
 
 pub use geometry::Winograd;
@@ -32,7 +42,7 @@ use rayon::prelude::*;
 /// | returns | `[n, oh, ow, o]`, `oh = (h + 2 p - d (kh - 1) - 1) / s + 1` rounded down |
 ///
 /// # Errors
-/// [`Error::Shape`] if the shapes do not fit together; see [`Geometry::new`].
+/// [`Error::Shape`] if the shapes do not fit together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2d {
     /// Input pixels from one output pixel to the next.
@@ -55,7 +65,7 @@ impl Conv2d {
     /// All sizes for an input and a weight.
     ///
     /// # Errors
-    /// As [`Geometry::new`], and [`Error::Shape`] if its algorithm is not for these sizes.
+    /// [`Error::Shape`] if the shapes do not fit together, or its algorithm is not for these sizes.
     pub fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
         let g = Geometry::new(x, w, self.stride, self.padding, self.dilation)?;
         if self.algorithm.is_some() && !Winograd::applies(&g) {

@@ -7,6 +7,19 @@
 //!
 //! On a GPU the statistics are gathered while an output is written, so that it is not read once more for them, and the norm
 //! and relu are applied as it is read where that is faster; else, and on the CPU, in a pass into memory that is free again at once.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{Coefficients, Conv2d, ConvStatistics, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [1, 1, 2, 1], &[1.0, 3.0])?;
+//! let [w, gamma, beta] = [(vec![1, 1, 1, 1], 2.0), (vec![1], 1.0), (vec![1], 0.0)].map(|(shape, v)| Tensor::full(device, shape, v));
+//! let conv = Conv2d { stride: [1; 2], padding: [0; 2], dilation: [1; 2], algorithm: None };
+//! let by = Coefficients::Batch { groups: 1, eps: 0.0 };
+//! let found = run(&ConvStatistics { conv, by }, &[&x, &w?, &gamma?, &beta?])?;
+//! assert_eq!(found[0].to_vec()?, [2.0, 6.0]);
+//! assert_eq!(found[1].to_vec()?, [4.0, 4.0, 0.5, 0.0]); // mean, variance, scale, shift of its channel
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::batch_norm::{Mask, Waiting, data};
 use super::kernel::{Differentiable, Keep, Kernel};

@@ -1,4 +1,13 @@
 //! Rows of a tensor by their numbers.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{GatherRows, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [3, 2], &[0.0, 1.0, 10.0, 11.0, 20.0, 21.0])?;
+//! let index = Tensor::new(device, [2], &[2.0, 0.0])?;
+//! assert_eq!(run(&GatherRows, &[&x, &index])?[0].to_vec()?, [20.0, 21.0, 0.0, 1.0]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::kernel::{Differentiable, Keep, Kernel};
 use super::{Case, Draw, Input};

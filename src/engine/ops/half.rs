@@ -14,6 +14,14 @@
 //!
 //! The error is at most `2^-11 abs(x)` where `2^-14 <= abs(x) <= 65,504`, and at most 2^-24 below. [`Half`] has no
 //! gradient; what is kept on a tape in half is treated as the value it stands for.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{Half, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [2, 2], &[1.0, 1e-9, 1e9, 0.0])?;
+//! assert_eq!(run(&Half::Round, &[&x])?[0].to_vec()?, [1.0, 2f32.powi(-24), 65504.0, 0.0]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod twin;
 

@@ -2,6 +2,15 @@
 //!
 //! An op implements [`Kernel`] (and [`Differentiable`]); the framework checks shapes, allocates outputs from
 //! the device's pool and picks the twin or the shader. The tape sees ops through the object-safe [`Op`](super::Op).
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{TopK, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [3], &[1.0, 2.0, 3.0])?;
+//! let refused = run(&TopK { k: 1, labels: false }, &[&x]).unwrap_err(); // by the op's shape rule, before anything runs
+//! assert!(refused.to_string().starts_with("top_k: "), "{refused}");
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::case::Case;
 use crate::engine::device::{Device, Gpu, OpRun, Precision, real::Real};

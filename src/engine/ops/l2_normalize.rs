@@ -7,6 +7,14 @@
 //! |---|---|
 //! | `x`, `y`, `dx` | `[.., C]` |
 //! | by-product: length of each row | `[..]` |
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{L2Normalize, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [1, 2], &[3.0, 4.0])?;
+//! assert_eq!(run(&L2Normalize, &[&x])?[0].to_vec()?, [0.6, 0.8]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::kernel::{Differentiable, Keep, Kernel};
 use super::rows::sum_of;

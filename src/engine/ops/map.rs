@@ -22,6 +22,15 @@
 //!
 //! A further function is an entry of [`Map`] with its row in `Map::table` and `Map::kind`, and a case in each of
 //! `value` and `gradient` of the shader.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{Map, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [2, 2], &[1.0, 2.0, 3.0, 4.0])?;
+//! let row = Tensor::new(device, [2], &[10.0, 20.0])?; // repeated for each row of x
+//! assert_eq!(run(&Map::Add, &[&x, &row])?[0].to_vec()?, [11.0, 22.0, 13.0, 24.0]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod broadcast;
 mod table;

@@ -1,4 +1,12 @@
 //! Matching cells of two maps of an image. No gradient.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{MatchCells, run}};
+//! # let device = &Device::cpu();
+//! let [f1, f2] = [[1.0, 0.0, 0.0, 1.0], [0.0, 2.0, 3.0, 0.0]].map(|cells| Tensor::new(device, [1, 2, 2], &cells));
+//! assert_eq!(run(&MatchCells, &[&f1?, &f2?])?[0].to_vec()?, [1.0, 0.0]); // each has its like in the other place
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::kernel::Kernel;
 use super::matmul::twin::matmul;

@@ -1,9 +1,18 @@
 //! Matrix product `y = op(a) op(b) + bias`, where `op` transposes or not.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{Matmul, run}};
+//! # let device = &Device::cpu();
+//! let a = Tensor::new(device, [1, 2], &[1.0, 2.0])?;
+//! let b = Tensor::new(device, [3, 2], &[1.0, 0.0, 0.0, 1.0, 1.0, 1.0])?;
+//! assert_eq!(run(&Matmul::NT, &[&a, &b])?[0].to_vec()?, [1.0, 2.0, 3.0]); // a b^T
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod blocks;
 pub(super) mod micro;
-pub mod tiling;
-pub mod twin;
+pub(crate) mod tiling;
+pub(crate) mod twin;
 
 use super::kernel::{Differentiable, Keep, Kernel};
 use super::reduce::{sum_axis, sum_axis_twin};

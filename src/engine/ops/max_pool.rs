@@ -3,8 +3,17 @@
 //! `y[n,i,j,c] = max over ky < kernel, kx < kernel of x[n, i stride + ky - padding, j stride + kx - padding, c]`, where
 //! `x` is minus infinity outside of the image. The first of equal maxima wins, a NaN wins over everything.
 //! `dx` gets each `dy` at the place of its maximum.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{MaxPool, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [1, 2, 2, 1], &[1.0, 4.0, 3.0, 2.0])?;
+//! let pool = MaxPool { kernel: [2; 2], stride: [2; 2], padding: [0; 2] };
+//! assert_eq!(run(&pool, &[&x])?[0].to_vec()?, [4.0]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
-pub mod twin;
+pub(crate) mod twin;
 
 use super::kernel::{Differentiable, Keep, Kernel};
 use super::{Case, Draw, Input};

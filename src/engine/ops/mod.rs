@@ -4,11 +4,21 @@
 //! NaN by its bits, because a compiler may assume that there is none. What leaves f32's range is infinite on an f32 device,
 //! though the f64 definition holds it: a variance of 1e39, say, normalises to beta. A convolution by Winograd's algorithm
 //! spreads a NaN or an infinity over its tile.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{Matmul, run}};
+//! let [f32, f64] = [Device::cpu(), Device::reference()].map(|device| -> vista::Result<f64> {
+//!     let row = Tensor::from_f64(&device, [1, 3], &[0.1, 0.2, 0.3])?;
+//!     Ok(run(&Matmul::NT, &[&row, &row])?[0].to_f64()?[0]) // [0]: an op's value, before its by-products
+//! });
+//! assert!((f32? - f64?).abs() < 1e-7); // one op, two devices
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod any_case;
 pub mod batch_norm;
 pub mod bilinear_resize;
-pub mod case;
+pub(crate) mod case;
 pub mod concat;
 pub mod conv2d;
 pub mod conv_norm;
@@ -26,11 +36,11 @@ mod packed_product;
 pub mod reduce;
 mod reshape;
 mod rows;
-pub mod sum_parts;
+pub(crate) mod sum_parts;
 pub mod top_k;
-pub mod tune;
+pub(crate) mod tune;
 pub mod update;
-pub mod winograd;
+pub(crate) mod winograd;
 
 pub use self::half::{Half, Packed};
 pub use any_case::{AnyCase, relative_l2};

@@ -8,6 +8,15 @@
 //! | `Pixels` | `[n, .., C] -> [n, C]`, the sum over all between | `dy` of the image and channel |
 //!
 //! Means divide value and gradient by the number of terms.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{Over, Reduce, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+//! assert_eq!(run(&Reduce { over: Over::Row, mean: false }, &[&x])?[0].to_vec()?, [6.0, 15.0]);
+//! assert_eq!(run(&Reduce { over: Over::Channel, mean: true }, &[&x])?[0].to_vec()?, [2.5, 3.5, 4.5]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::kernel::{Differentiable, Kernel};
 use super::rows::sum_of;

@@ -1,4 +1,13 @@
 //! The k largest of each row, and which they are. No gradient.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{TopK, run}};
+//! # let device = &Device::cpu();
+//! let x = Tensor::new(device, [1, 4], &[0.1, 0.9, 0.5, 0.9])?;
+//! let found = run(&TopK { k: 2, labels: false }, &[&x])?;
+//! assert_eq!((found[0].to_vec()?, found[1].to_vec()?), (vec![0.9, 0.9], vec![1.0, 3.0])); // of equals the first
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::kernel::Kernel;
 use super::{Case, Draw, Input};

@@ -33,8 +33,6 @@ pub enum Pass {
 /// What was measured for a class.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// The class.
-    pub class: Class,
     /// What is taken without tuning.
     pub built_in: Choice,
     /// Each choice and the shortest of its times.
@@ -130,7 +128,7 @@ impl Product {
         // ORDER: tiles are timed in the implicit product, whatever was kept before.
         classes.iter().for_each(|(class, built_in)| gpu.set_tuned(*class, *built_in));
         let timing = |(class, built_in): (Class, Choice)| {
-            let mut timing = Timing { class, built_in, times: Vec::new() };
+            let mut timing = Timing { built_in, times: Vec::new() };
             for &choice in class.candidates() {
                 gpu.set_tuned(class, choice);
                 let mut shortest = Duration::MAX;

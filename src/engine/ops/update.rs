@@ -2,6 +2,16 @@
 //!
 //! Parameters come one by one or [packed](Tensor::pack); the rules treat each element on its own, but for LARS, whose factor is
 //! a tensor's. New values are new tensors: a step that must be undone keeps the old ones.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{Update, run}};
+//! # let device = &Device::cpu();
+//! let [p, g] = [[1.0, 2.0], [10.0, -10.0]].map(|values| Tensor::new(device, [2], &values));
+//! let sgd = Update::Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false, first: true };
+//! let (p, g) = (p?, g?);
+//! assert_eq!(run(&sgd, &[&p, &g, &g])?[0].to_vec()?, [0.0, 3.0]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod lars;
 mod running;

@@ -9,6 +9,18 @@
 //!
 //! **The test.** `a_parameter_without_a_gradient_is_left_alone`, `a_resumed_optimizer_continues_bit_for_bit` in
 //! `tests/engine/optim.rs`; golden cases `sgd`, `adam`, `lars`.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::autograd::{Param, Tape}, engine::ops::Over, engine::optim::{OptimConfig, SgdConfig}};
+//! let device = Device::cpu();
+//! let w = Param::new("w", Tensor::full(&device, [2], 1.0)?);
+//! let mut sgd = OptimConfig::Sgd(SgdConfig { momentum: 0.0, weight_decay: 0.0, nesterov: false }).build();
+//! let tape = Tape::new(&device);
+//! let grads = tape.param(&w).square()?.sum(Over::All)?.backward()?; // 2 w
+//! sgd.step(&[w.clone()], &grads, 0.25)?;
+//! assert_eq!(w.get().to_vec()?, [0.5, 0.5]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod adam;
 mod ema;

@@ -1,4 +1,12 @@
 //! Initialisation of parameters, from an explicit generator.
+//!
+//! ```
+//! # use rand::{SeedableRng, rngs::StdRng};
+//! # use vista::engine::tensor::init;
+//! let weights = init::normal(&mut StdRng::seed_from_u64(0), 1000, 0.1);
+//! assert!(weights.iter().all(|w| w.abs() < 0.5));
+//! assert_eq!(weights, init::normal(&mut StdRng::seed_from_u64(0), 1000, 0.1)); // the seed decides
+//! ```
 
 use super::{Shape, Tensor};
 use crate::engine::device::Device;

@@ -2,6 +2,14 @@
 //!
 //! Images are NHWC, convolution weights OHWI, linear weights `[out, in]`. Whole numbers (labels, indices)
 //! are stored as floats: exact up to 2^24.
+//!
+//! ```
+//! # use vista::{Device, Tensor};
+//! let x = Tensor::from_fn(&Device::cpu(), [2, 3], |at| (10 * at[0] + at[1]) as f32)?;
+//! assert_eq!(x.rows(1..2)?.to_vec()?, [10.0, 11.0, 12.0]);
+//! assert_eq!(x.reshape([3, 2])?.shape().to_string(), "[3,2]");
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 pub mod init;
 mod pack;
@@ -95,6 +103,24 @@ impl Tensor {
     pub fn full(device: &Device, shape: impl Into<Shape>, value: f32) -> Result<Tensor> {
         let shape = shape.into();
         let values = vec![value; shape.elements()];
+        Tensor::new(device, shape, &values)
+    }
+
+    /// A tensor whose element at each index is `f` of that index: masks and labels of a loss.
+    ///
+    /// # Errors
+    /// As [`Tensor::new`].
+    pub fn from_fn(device: &Device, shape: impl Into<Shape>, f: impl Fn(&[usize]) -> f32) -> Result<Tensor> {
+        let shape = shape.into();
+        let mut index = vec![0; shape.len()];
+        let value = |at: usize| {
+            let mut rest = at;
+            for (i, &size) in index.iter_mut().zip(&shape[..]).rev() {
+                (*i, rest) = (rest % size, rest / size);
+            }
+            f(&index)
+        };
+        let values: Vec<f32> = (0..shape.elements()).map(value).collect();
         Tensor::new(device, shape, &values)
     }
 

@@ -20,7 +20,12 @@ pub enum Colour {
     Float,
 }
 
-/// The distribution that views are drawn from. The default is [`ViewConfig::moco_v2`] at 224 pixels.
+/// The distribution that views are drawn from.
+///
+/// The default is [`ViewConfig::moco_v2`] at 224 pixels.
+///
+/// # Source
+/// Chen, Fan, Girshick and He, "Improved baselines with momentum contrastive learning" (MoCo-v2), 2020, and its code.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ViewConfig {
@@ -30,7 +35,7 @@ pub struct ViewConfig {
     pub crop_scale: [f64; 2],
     /// Width over height of the crop, its logarithm drawn uniformly from this range.
     pub crop_ratio: [f64; 2],
-    /// In which arithmetic colours are changed.
+    /// In which arithmetic colours are changed: `u8`, as Pillow does, or `float`.
     pub colour: Colour,
     /// Probability that the four adjustments of colour are made, in random order.
     pub jitter_p: f64,

@@ -15,6 +15,17 @@
 //! bytes as Pillow does, and shrinking needs a filter as wide as the reduction, or thin lines become noise.
 //!
 //! **The test.** Golden cases from Pillow and torchvision in `tests/conformance.rs`.
+//!
+//! ```
+//! # use vista::photos::{Rgb, views::{ViewConfig, ViewMaker, ViewParams}};
+//! let config = ViewConfig { jitter_p: 0.0, ..ViewConfig::moco_v2(8) };
+//! let mut maker = ViewMaker::new(config)?;
+//! let grey = Rgb { width: 20, height: 10, data: vec![128; 20 * 10 * 3].into() };
+//! let mut view = vec![0.0; 8 * 8 * 3];
+//! maker.center(&grey, &mut view);
+//! assert!((view[0] - (128.0 / 255.0 - 0.485) / 0.229).abs() < 1e-5); // normalised by ImageNet's statistics
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod blur;
 mod color;

@@ -1,6 +1,17 @@
 //! BYOL: the prediction from one view must meet the key encoder's projection of the other.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::autograd::Tape, pretrain::methods::byol};
+//! # let device = Device::cpu();
+//! # let tape = Tape::inert(&device);
+//! let p = Tensor::new(&device, [2, 2], &[1.0, 0.0, 0.0, 1.0])?; // the two views of one image
+//! let loss = |z: &Tensor| byol::loss(&tape.constant(p.clone()), z)?.terms[0].value.value().item();
+//! let crossed = Tensor::new(&device, [2, 2], &[0.0, 5.0, 5.0, 0.0])?;
+//! assert_eq!((loss(&crossed)?, loss(&p)?), (0.0, 4.0)); // each predicts the other view's projection
+//! # Ok::<(), vista::Error>(())
+//! ```
 
-use super::entry::{Entry, parse, preset};
+use super::entry::{Entry, preset};
 use crate::engine::autograd::Var;
 use crate::engine::ops::Over;
 use crate::engine::tensor::Tensor;
@@ -75,9 +86,6 @@ impl Default for Byol {
 
 /// The method.
 pub const ENTRY: Entry = Entry {
-    name: "byol",
-    variants: &[],
-    parse: parse::<Byol>,
     recipe: |config| recipe(config.train.epochs),
     small: |config, _| {
         config.method = Byol { hidden: 512, ..Byol::default() }.into();
@@ -92,6 +100,7 @@ pub const ENTRY: Entry = Entry {
         ),
         preset("byol-coco-r50-800ep", "MLS, Tables 1 and 4's BYOL: the same for 800 epochs", || recipe(800)),
     ],
+    ..Entry::of::<Byol>("byol", include_str!("byol.rs"))
 };
 
 /// BYOL on COCO.
@@ -172,6 +181,5 @@ pub fn loss<'t>(p: &Var<'t>, z: &Tensor) -> Result<Loss<'t>> {
 pub(super) fn crossed_cosines<'t>(p: &Var<'t>, z: &Tensor) -> Result<Var<'t>> {
     let n = z.shape()[0]; // 2 B
     let other = Tensor::stack_rows(&[&z.rows(n / 2..n)?, &z.rows(0..n / 2)?])?; // z2 above z1
-    let targets = p.tape().constant(other).l2_normalize()?;
-    p.l2_normalize()?.mul(&targets)?.sum(Over::Row)
+    p.cosine(&p.tape().constant(other))
 }

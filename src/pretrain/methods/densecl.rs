@@ -1,6 +1,14 @@
 //! DenseCL: InfoNCE of whole views, and of the cells of their feature maps.
+//!
+//! ```
+//! # use vista::{Device, Tensor, pretrain::methods::densecl::match_cells};
+//! let device = Device::cpu();
+//! let map = |cells: &[f32]| Tensor::new(&device, [1, 1, 1, 2], cells); // one cell alone
+//! assert_eq!(match_cells(&map(&[1.0, 0.0])?, &map(&[0.0, 1.0])?)?.to_vec()?, [0.0]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
-use super::entry::{Entry, parse, preset};
+use super::entry::{Entry, preset};
 use super::moco::{self, slots, small_queue};
 use crate::engine::autograd::{Tape, Var};
 use crate::engine::nn::Mode;
@@ -48,9 +56,6 @@ impl Default for DenseCl {
 
 /// The method.
 pub const ENTRY: Entry = Entry {
-    name: "densecl",
-    variants: &[],
-    parse: parse::<DenseCl>,
     recipe: |config| epochs(config.train.epochs),
     small: |config, photos| {
         let method = DenseCl { tau: 0.1, queue: slots(config, photos), m: 0.996, ..DenseCl::default() };
@@ -64,6 +69,7 @@ pub const ENTRY: Entry = Entry {
         ),
         preset("densecl-coco-r50-800ep", "MLS, Table 1's DenseCL: the same for 800 epochs", || epochs(800)),
     ],
+    ..Entry::of::<DenseCl>("densecl", include_str!("densecl.rs"))
 };
 
 /// DenseCL on COCO.

@@ -20,6 +20,9 @@ pub struct Entry {
     pub small: fn(&mut Config, usize),
     /// The settings of papers.
     pub presets: &'static [Preset],
+    /// The file that defines it, by `include_str!`: the documentation of its numbers is read there (`vista explain config`).
+    /// Empty for none.
+    pub source: &'static str,
 }
 
 /// A whole configuration by name.
@@ -38,12 +41,21 @@ pub(super) const fn preset(name: &'static str, about: &'static str, config: fn()
     Preset { name, about, config }
 }
 
-/// [`Entry::parse`] of a struct of numbers.
-///
-/// # Errors
-/// The parser's, of a key that is not there or a value that does not fit.
-pub fn parse<M: Method + Serialize + DeserializeOwned + 'static>(
-    table: Table,
-) -> Result<MethodConfig, toml::de::Error> {
-    table.try_into::<M>().map(MethodConfig::from)
+impl Entry {
+    /// A method of a struct of numbers with serde's `tag = "name"` and `rename` of this name; `source` is its file. Its recipe is
+    /// that of the run it is asked of, and it has neither variants nor presets.
+    pub const fn of<M: Method + Default + Serialize + DeserializeOwned + 'static>(
+        name: &'static str,
+        source: &'static str,
+    ) -> Entry {
+        Entry {
+            name,
+            variants: &[],
+            parse: |table| table.try_into::<M>().map(MethodConfig::from),
+            recipe: |config| Config { method: M::default().into(), ..config.clone() },
+            small: |_, _| {},
+            presets: &[],
+            source,
+        }
+    }
 }

@@ -3,8 +3,20 @@
 //! **The trap.** Features g are non-negative, so their cosines begin near 1 and differ in the last digits: products and top-k are
 //! f32 even with half storage. About 204 negatives meet each positive, so the BCE alone drives z against the mean key; both
 //! losses and both gradient norms are in the log.
+//!
+//! ```
+//! # use rand::{SeedableRng, rngs::StdRng};
+//! # use vista::{Device, Tensor, pretrain::{methods::mls::pseudo_labels, queue::Queue}};
+//! let device = Device::cpu();
+//! let queue = Queue::random(&device, &mut StdRng::seed_from_u64(0), 64, [("g", 8)], false)?;
+//! let g = Tensor::full(&device, [2, 8], 1.0)?;
+//! let [labels, slots] = pseudo_labels(&g, queue.ring("g")?, 5)?; // Eq. 7
+//! assert_eq!(labels.to_vec()?.iter().sum::<f32>(), 10.0); // k ones in each row
+//! assert_eq!(slots.shape()[..], [2, 5]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
-use super::entry::{Entry, parse, preset};
+use super::entry::{Entry, preset};
 use super::moco::{self, slots, small_queue};
 use crate::engine::autograd::Var;
 use crate::engine::ops::TopK;
@@ -122,9 +134,7 @@ impl Default for Mls {
 
 /// The method.
 pub const ENTRY: Entry = Entry {
-    name: "mls",
     variants: &[("knn-moco", "term = \"knn_softmax\"")],
-    parse: parse::<Mls>,
     recipe: |config| epochs(config.train.epochs),
     small: |config, photos| {
         let queue = slots(config, photos);
@@ -162,6 +172,7 @@ pub const ENTRY: Entry = Entry {
             Config::base(Mls { dictionaries: Dictionaries::ZOnly, ..Mls::default() })
         }),
     ],
+    ..Entry::of::<Mls>("mls", include_str!("mls.rs"))
 };
 
 /// MLS on COCO with a ResNet-50.

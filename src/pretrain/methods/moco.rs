@@ -1,6 +1,18 @@
 //! MoCo-v2: each query view must pick its own key among a queue of others.
+//!
+//! ```
+//! # use rand::{SeedableRng, rngs::StdRng};
+//! # use vista::{Device, Tensor, engine::autograd::Tape, pretrain::{methods::moco::info_nce, queue::Queue}};
+//! let device = Device::cpu();
+//! let queue = Queue::random(&device, &mut StdRng::seed_from_u64(0), 16, [("z", 8)], false)?;
+//! let tape = Tape::inert(&device);
+//! let z = Tensor::from_fn(&device, [2, 8], |at| if at[0] == at[1] { 1.0 } else { 0.0 })?;
+//! let (loss, _) = info_nce(&tape.constant(z.clone()), &z, queue.ring("z")?, 0.2)?; // each query is its own key
+//! assert!(loss.value().item()? < 17f32.ln()); // below that of equal embeddings, ln(D + 1)
+//! # Ok::<(), vista::Error>(())
+//! ```
 
-use super::entry::{Entry, parse, preset};
+use super::entry::{Entry, preset};
 use crate::engine::autograd::Var;
 use crate::engine::ops::{L2Normalize, Over, run};
 use crate::engine::tensor::Tensor;
@@ -41,9 +53,6 @@ impl Default for Moco {
 
 /// The method.
 pub const ENTRY: Entry = Entry {
-    name: "moco",
-    variants: &[],
-    parse: parse::<Moco>,
     recipe: |_| recipe(),
     small: |config, photos| {
         let queue = slots(config, photos);
@@ -54,6 +63,7 @@ pub const ENTRY: Entry = Entry {
         "MLS, Table 5's baseline: MoCo-v2 with its own numbers, ResNet-50, 400 epochs of COCO",
         recipe,
     )],
+    ..Entry::of::<Moco>("moco", include_str!("moco.rs"))
 };
 
 /// MoCo-v2 on COCO with its own numbers.

@@ -11,6 +11,14 @@
 //! | [`byol`] | 2 - 2 cos | 0 |
 //! | [`simsiam`] | -cos | -1 |
 //! | [`nnclr`] | cross-entropy of a neighbour over the batch's predictions | ln B |
+//!
+//! ```
+//! # use vista::pretrain::{Config, methods};
+//! assert!(methods::names().contains(&"knn-moco")); // a variant of mls
+//! let config = Config::preset("demo")?.with_method("knn-moco")?;
+//! assert_eq!(config.method.table()["term"].as_str(), Some("knn_softmax"));
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 pub mod byol;
 pub mod densecl;
@@ -27,10 +35,11 @@ pub use entry::{Entry, Preset};
 
 use super::method::MethodConfig;
 use serde::de::{Deserialize, Deserializer, Error};
+use std::sync::RwLock;
 use toml::{Table, Value};
 
-/// Every method.
-pub const METHODS: &[&Entry] = &[
+/// The methods of this crate.
+const METHODS: [&Entry; 9] = [
     &mls::ENTRY,
     &moco::ENTRY,
     &s2r2::ENTRY,
@@ -42,14 +51,36 @@ pub const METHODS: &[&Entry] = &[
     &nnclr::ENTRY,
 ];
 
+/// Those that a program has brought.
+static REGISTERED: RwLock<Vec<&'static Entry>> = RwLock::new(Vec::new());
+
+/// Makes a method of one's own known by its name to everything that reads a configuration: runs, their checkpoints, `--method`
+/// where the program calls [`cli::run`](crate::cli::run). `examples/custom_method.rs` brings one.
+///
+/// # Errors
+/// [`crate::Error::Input`] if there is a method of this name.
+pub fn register(entry: &'static Entry) -> crate::Result<()> {
+    if names().contains(&entry.name) {
+        return Err(crate::Error::input("a method of this name is there", entry.name, "name it otherwise"));
+    }
+    REGISTERED.write().expect("no thread panicked with the list").push(entry);
+    Ok(())
+}
+
+/// Every method.
+pub fn all() -> Vec<&'static Entry> {
+    let registered = REGISTERED.read().expect("no thread panicked with the list");
+    METHODS.iter().chain(registered.iter()).copied().collect()
+}
+
 /// Names and numbers of presets.
 pub fn presets() -> impl Iterator<Item = &'static Preset> {
-    METHODS.iter().flat_map(|entry| entry.presets)
+    all().into_iter().flat_map(|entry| entry.presets)
 }
 
 /// A method by name.
 pub fn find(name: &str) -> Option<&'static Entry> {
-    METHODS.iter().find(|entry| entry.name == name).copied()
+    all().into_iter().find(|entry| entry.name == name)
 }
 
 /// A method by its name or a variant's; the variant's setting with it.
@@ -57,7 +88,7 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) naming all of them if there is no such one.
 pub fn named(name: &str) -> crate::error::Result<(&'static Entry, Option<&'static str>)> {
-    let found = METHODS.iter().find_map(|&entry| {
+    let found = all().into_iter().find_map(|entry| {
         let variant = entry.variants.iter().find(|(variant, _)| *variant == name);
         (entry.name == name || variant.is_some()).then_some((entry, variant.map(|(_, setting)| *setting)))
     });
@@ -74,10 +105,10 @@ pub fn unknown(name: &str) -> String {
 
 /// Names of all methods and variants.
 pub fn names() -> Vec<&'static str> {
-    let named = |entry: &&'static Entry| {
+    let named = |entry: &'static Entry| {
         [entry.name].into_iter().chain(entry.variants.iter().map(|(name, _)| *name)).collect::<Vec<_>>()
     };
-    METHODS.iter().flat_map(named).collect()
+    all().into_iter().flat_map(named).collect()
 }
 
 /// A method of the list from its table `[method]`, by the `name` there.

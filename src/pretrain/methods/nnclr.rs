@@ -1,7 +1,16 @@
 //! NNCLR: each view's nearest neighbour in a queue must pick the prediction of its image's other view among the batch's.
+//!
+//! ```
+//! # use rand::{SeedableRng, rngs::StdRng};
+//! # use vista::{Device, pretrain::{methods::nnclr::nearest, queue::Queue}};
+//! let queue = Queue::random(&Device::cpu(), &mut StdRng::seed_from_u64(0), 16, [("z", 8)], false)?;
+//! let ring = queue.ring("z")?;
+//! assert_eq!(nearest(&ring.values()?.rows(3..4)?, ring)?.to_vec()?, [3.0]); // a key is nearest to itself
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::byol::COCO_STEPS_PER_EPOCH;
-use super::entry::{Entry, parse, preset};
+use super::entry::{Entry, preset};
 use super::moco::slots;
 use crate::engine::autograd::Var;
 use crate::engine::nn::{After, Mlp};
@@ -48,9 +57,6 @@ impl Default for NnClr {
 
 /// The method.
 pub const ENTRY: Entry = Entry {
-    name: "nnclr",
-    variants: &[],
-    parse: parse::<NnClr>,
     recipe: |config| recipe(config.train.epochs),
     small: |config, photos| {
         let queue = slots(config, photos);
@@ -64,6 +70,7 @@ pub const ENTRY: Entry = Entry {
         "NNCLR with its own numbers on COCO, for which it has no recipe: ResNet-50, 400 epochs, batch 256, 224 px",
         || recipe(400),
     )],
+    ..Entry::of::<NnClr>("nnclr", include_str!("nnclr.rs"))
 };
 
 /// NNCLR at a batch of 256.
@@ -122,15 +129,13 @@ pub fn loss<'t>(p: &Var<'t>, z: &Tensor, queue: &Ring, tau: f32) -> Result<Loss<
     let (tape, images) = (p.tape(), z.shape()[0] / 2);
     let p = p.l2_normalize()?;
     let rows = |view: usize| view * images..(view + 1) * images;
-    let right: Vec<f32> = (0..images).map(|i| i as f32).collect();
-    let right = Tensor::new(tape.device(), [images], &right)?;
+    let right = Tensor::from_fn(tape.device(), [images], |i| i[0] as f32)?;
     let mut terms = Vec::new();
     let mut positives = None;
     for (name, view) in [("loss_12", 0), ("loss_21", 1)] {
         let slots = nearest(&z.rows(rows(view))?, queue)?; // [B, 1]
         let neighbours = run(&GatherRows, &[&queue.values()?, &slots.reshape([images])?])?.swap_remove(0); // [B, d]
-        let order: Vec<f32> = rows(1 - view).map(|row| row as f32).collect();
-        let others = p.gather_rows(&Tensor::new(tape.device(), [images], &order)?)?; // [B, d]
+        let others = p.rows(rows(1 - view))?; // [B, d]
         let logits = tape.constant(neighbours).matmul_nt(&others)?.scale(1.0 / tau)?; // [B, B]
         terms.push(Term::new(name, logits.cross_entropy(&right)?, (images as f32).ln()).weighted(0.5));
         positives = positives.or(Some(slots));

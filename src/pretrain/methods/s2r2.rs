@@ -2,8 +2,18 @@
 //!
 //! **The trap.** The query is in neither set: kept among the ranked, equal embeddings give (K + 1)/(B K + 1), another
 //! quantity. And ranks are sums over pairs: a tensor of triples is never made.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::autograd::Tape, pretrain::methods::s2r2};
+//! # let device = Device::cpu();
+//! # let tape = Tape::inert(&device);
+//! let z = tape.constant(Tensor::full(&device, [6, 8], 1.0)?); // three views of two images, all equal
+//! let loss = s2r2::loss(&z, 2, 3, 0.05)?.terms[0].value.value().item()?;
+//! assert!((loss - 0.5).abs() < 1e-6); // 1 - 1/B
+//! # Ok::<(), vista::Error>(())
+//! ```
 
-use super::entry::{Entry, parse, preset};
+use super::entry::{Entry, preset};
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
 use crate::engine::nn::{Architecture, Stem};
@@ -44,9 +54,6 @@ impl Default for S2r2 {
 
 /// The method.
 pub const ENTRY: Entry = Entry {
-    name: "s2r2",
-    variants: &[],
-    parse: parse::<S2r2>,
     recipe: |config| recipe(config.train.batch, 8),
     small: |config, _| {
         config.train.batch = (config.train.batch / 4).max(2); // as many views as two of each image
@@ -71,6 +78,7 @@ pub const ENTRY: Entry = Entry {
             || resnet50(recipe(16, 20)),
         ),
     ],
+    ..Entry::of::<S2r2>("s2r2", include_str!("s2r2.rs"))
 };
 
 /// Epochs of S2R2's Table 1 (ResNet-18) and Table 2 (ResNet-50).

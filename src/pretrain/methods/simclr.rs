@@ -1,6 +1,16 @@
 //! SimCLR: each view must pick the other view of its image among all views of the batch.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::autograd::Tape, pretrain::methods::simclr};
+//! # let device = Device::cpu();
+//! # let tape = Tape::inert(&device);
+//! let z = tape.constant(Tensor::full(&device, [4, 8], 1.0)?); // two views of two images, all equal
+//! let loss = simclr::loss(&z, 0.5)?.terms[0].value.value().item()?;
+//! assert!((loss - 3f32.ln()).abs() < 1e-6); // ln(2 B - 1)
+//! # Ok::<(), vista::Error>(())
+//! ```
 
-use super::entry::{Entry, parse, preset};
+use super::entry::{Entry, preset};
 use super::s2r2;
 use crate::engine::autograd::Var;
 use crate::engine::tensor::Tensor;
@@ -36,9 +46,6 @@ impl Default for SimClr {
 
 /// The method.
 pub const ENTRY: Entry = Entry {
-    name: "simclr",
-    variants: &[],
-    parse: parse::<SimClr>,
     recipe: |config| recipe(config.train.batch),
     small: |config, _| config.optimizer.warmup_steps = 50,
     presets: &[
@@ -65,6 +72,7 @@ pub const ENTRY: Entry = Entry {
             s2r2::resnet50(recipe(256))
         }),
     ],
+    ..Entry::of::<SimClr>("simclr", include_str!("simclr.rs"))
 };
 
 /// SimCLR as S2R2's baseline.
@@ -107,11 +115,10 @@ const MASKED: f32 = -1e30;
 pub fn loss<'t>(z: &Var<'t>, tau: f32) -> Result<Loss<'t>> {
     let z = z.l2_normalize()?; // [2 B, d]
     let (n, device) = (z.shape()[0], z.tape().device());
-    let mut mask = vec![0.0; n * n];
-    mask.iter_mut().step_by(n + 1).for_each(|v| *v = MASKED);
-    let mask = z.tape().constant(Tensor::new(device, [n, n], &mask)?);
+    let own = Tensor::from_fn(device, [n, n], |at| if at[0] == at[1] { MASKED } else { 0.0 })?;
+    let mask = z.tape().constant(own);
     let logits = z.matmul_nt(&z)?.scale(1.0 / tau)?.add(&mask)?; // [2 B, 2 B]
-    let partner: Vec<f32> = (0..n).map(|i| ((i + n / 2) % n) as f32).collect();
-    let value = logits.cross_entropy(&Tensor::new(device, [n], &partner)?)?;
+    let partner = Tensor::from_fn(device, [n], |i| ((i[0] + n / 2) % n) as f32)?;
+    let value = logits.cross_entropy(&partner)?;
     Ok(Term::new("loss_nt_xent", value, (n as f32 - 1.0).ln()).into())
 }

@@ -3,9 +3,20 @@
 //!
 //! **The trap.** Both views are one pass but two batches of batch norm (`train.groups = 2`). And the predictor's rate must not
 //! decay with the schedule: a predictor that follows the projections' movement only late lets them collapse.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::autograd::Tape, pretrain::methods::simsiam};
+//! # let device = Device::cpu();
+//! # let tape = Tape::inert(&device);
+//! let p = Tensor::full(&device, [2, 4], 1.0)?;
+//! let loss = simsiam::loss(&tape.constant(p.clone()), &p)?;
+//! assert!((loss.terms[0].value.value().item()? + 1.0).abs() < 1e-6); // -cos
+//! assert_eq!(loss.watch[0].0, "z_std"); // what tells a collapse, in the log
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::byol::crossed_cosines;
-use super::entry::{Entry, parse, preset};
+use super::entry::{Entry, preset};
 use crate::engine::autograd::{Tape, Var};
 use crate::engine::nn::{After, Mlp};
 use crate::engine::ops::Over;
@@ -44,9 +55,6 @@ impl Default for SimSiam {
 
 /// The method.
 pub const ENTRY: Entry = Entry {
-    name: "simsiam",
-    variants: &[],
-    parse: parse::<SimSiam>,
     recipe: |config| recipe(config.train.epochs),
     small: |config, _| {
         config.method = SimSiam { projection: 512, hidden: 128, ..SimSiam::default() }.into();
@@ -57,6 +65,7 @@ pub const ENTRY: Entry = Entry {
         "SimSiam with its own numbers on COCO, for which it has no recipe: ResNet-50, 400 epochs, 224 px",
         || recipe(400),
     )],
+    ..Entry::of::<SimSiam>("simsiam", include_str!("simsiam.rs"))
 };
 
 /// SimSiam with its own numbers.
@@ -105,7 +114,7 @@ impl Method for SimSiam {
 /// [`crate::Error::Shape`] if they differ in shape.
 pub fn loss<'t>(p: &Var<'t>, z: &Tensor) -> Result<Loss<'t>> {
     let n = z.shape()[0]; // 2 B
-    let value = crossed_cosines(p, z)?.mean(Over::All)?.scale(-1.0)?; // half of each mean over B is one over 2 B
+    let value = crossed_cosines(p, z)?.mean(Over::All)?.neg()?; // half of each mean over B is one over 2 B
     let watch = vec![("z_std", z_std(&z.rows(0..n / 2)?)?)];
     Ok(Loss { watch, ..Loss::from(Term::new("loss_simsiam", value, -1.0)) })
 }

@@ -1,6 +1,14 @@
 //! SwAV: the prototypes that one view is assigned to must be predicted from the others.
+//!
+//! ```
+//! # use vista::{Device, Tensor, pretrain::methods::swav::sinkhorn};
+//! let scores = Tensor::new(&Device::cpu(), [2, 2], &[0.9, 0.8, 0.9, 0.1])?; // both like the first prototype
+//! let codes = sinkhorn(&scores, 0.05, 10)?.to_vec()?;
+//! assert!(codes[1] > 0.8 && codes[2] > 0.99, "{codes:?}"); // balanced: one each
+//! # Ok::<(), vista::Error>(())
+//! ```
 
-use super::entry::{Entry, parse, preset};
+use super::entry::{Entry, preset};
 use super::s2r2;
 use crate::engine::autograd::{Tape, Var};
 use crate::engine::nn::{Linear, Mode, Param};
@@ -83,9 +91,6 @@ impl Default for Swav {
 
 /// The method.
 pub const ENTRY: Entry = Entry {
-    name: "swav",
-    variants: &[],
-    parse: parse::<Swav>,
     recipe: |config| recipe(config.train.batch, 8),
     small,
     presets: &[
@@ -101,6 +106,7 @@ pub const ENTRY: Entry = Entry {
             recipe(32, 40)
         }),
     ],
+    ..Entry::of::<Swav>("swav", include_str!("swav.rs"))
 };
 
 /// SwAV as S2R2's baseline: two full crops, the rest small.
@@ -249,7 +255,7 @@ impl Swav {
         let pairs = (FULL * (views - 1) * images) as f32; // a whole number, exact
         let pairs = tape.constant(Tensor::full(tape.device(), [], pairs)?);
         let log_p = scores.scale(1.0 / self.tau)?.log_softmax()?; // [V B, prototypes]
-        let value = log_p.mul(&targets)?.sum(Over::All)?.div(&pairs)?.scale(-1.0)?;
+        let value = log_p.mul(&targets)?.sum(Over::All)?.div(&pairs)?.neg()?;
         let helps = "lower method.sinkhorn_eps, to 0.01 for short runs and small sets";
         Ok(Term { helps, ..Term::new("loss_swav", value, (prototypes as f32).ln()) }.into())
     }
@@ -295,7 +301,7 @@ pub fn sinkhorn(scores: &Tensor, eps: f64, iterations: usize) -> Result<Tensor> 
     let most = run(&column, &[&x.value().reshape([1, rows, 1, prototypes])?])?.swap_remove(0);
     let x = x.sub(&tape.constant(most.reshape([prototypes])?))?;
     let x = x.sub(&x.exp()?.sum(Over::Channel)?.log()?)?;
-    let mut q = x.log_softmax()?.exp()?;
+    let mut q = x.softmax()?;
     for _ in 1..iterations {
         q = q.div(&q.sum(Over::Channel)?)?;
         q = q.div(&q.sum(Over::Row)?.reshape([rows, 1])?)?;

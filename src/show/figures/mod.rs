@@ -10,6 +10,16 @@
 //!
 //! [`Sampler`] draws crops and embeds them; all the rest are functions of numbers and photos. [`svg()`] draws panels,
 //! [`mosaic()`] photos.
+//!
+//! ```
+//! # use vista::{run::History, show::figures::{course, svg}};
+//! let log = std::env::temp_dir().join(format!("vista-log-{}.jsonl", std::process::id()));
+//! std::fs::write(&log, "{\"kind\":\"step\",\"views\":8,\"loss\":2.0}\n{\"kind\":\"step\",\"views\":16,\"loss\":1.0}\n")?;
+//! let panels = course(&History::read(&log)?); // loss, kNN, signs of a collapse, speed
+//! assert!(svg(&panels, 1).contains("<svg"));
+//! # std::fs::remove_file(&log)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod chart;
 mod curves;

@@ -33,11 +33,12 @@ const COMPONENTS: usize = 30;
 /// [`Error::Input`] or [`Error::Io`] if there is no checkpoint, the run's photos are no longer there, or fewer than two can be
 /// decoded; the device's.
 pub fn gallery(
-    folder: &Path,
+    folder: &(impl AsRef<Path> + ?Sized),
     count: usize,
     device: &Device,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Value> {
+    let folder = folder.as_ref();
     let (after, config) = checkpoint::load(&checkpoint_of(folder), device)?;
     let before = starting_encoder(&config, device)?;
     let album = album(&config, pretraining_photos(&config)?)?;

@@ -9,6 +9,13 @@
 //! ```
 //!
 //! The page's own code is in `assets/`: `page.html`, `style.css`, `charts.js`, `photos.js`.
+//!
+//! ```
+//! # use vista::{pretrain::Config, show::report::command};
+//! let config = Config::preset("demo")?.with("method.tau=0.1")?;
+//! assert_eq!(command(&config, "runs/again"), "vista pretrain --set method.tau=0.1 --out runs/again");
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod gallery;
 mod page;

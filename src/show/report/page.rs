@@ -45,7 +45,8 @@ pub fn page(runs: &[RunFacts], gallery: &Value, live: Option<u64>) -> String {
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) or [`Error::Io`](crate::Error::Io) if the folder holds no run or can't be written.
-pub fn write(folder: &Path, photos: usize, device: &Device) -> Result<PathBuf> {
+pub fn write(folder: &(impl AsRef<Path> + ?Sized), photos: usize, device: &Device) -> Result<PathBuf> {
+    let folder = folder.as_ref();
     let run = RunFacts::read(folder)?;
     let gallery = match photos {
         0 => missing("This page was made without photos."),

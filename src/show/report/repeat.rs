@@ -7,7 +7,8 @@ use std::path::Path;
 
 /// The shortest `vista pretrain` that has exactly this configuration: the nearest preset, and `--set` for each key that
 /// differs from it.
-pub fn command(config: &Config, out: &Path) -> String {
+pub fn command(config: &Config, out: &(impl AsRef<Path> + ?Sized)) -> String {
+    let out = out.as_ref();
     let all =
         methods::presets().filter_map(|preset| Some((preset.name, changes((preset.config)(), config)?)));
     let (preset, changes) = all.min_by_key(|(_, changes)| changes.len()).unwrap_or(("demo", Vec::new()));

@@ -25,7 +25,8 @@ impl RunFacts {
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Input`] naming the file if the folder holds no run.
-    pub fn read(folder: &Path) -> Result<RunFacts> {
+    pub fn read(folder: &(impl AsRef<Path> + ?Sized)) -> Result<RunFacts> {
+        let folder = folder.as_ref();
         let path = folder.join("config.toml");
         let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => {

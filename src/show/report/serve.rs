@@ -39,7 +39,8 @@ impl Live {
     ///
     /// # Errors
     /// As [`RunFacts::read`]; [`Error::Run`] if no thread can be started.
-    pub fn new(folder: &Path, photos: usize, device: &str) -> Result<Live> {
+    pub fn new(folder: &(impl AsRef<Path> + ?Sized), photos: usize, device: &str) -> Result<Live> {
+        let folder = folder.as_ref();
         RunFacts::read(folder)?;
         let why =
             if photos == 0 { "Watched without photos." } else { "Photos come with the first checkpoint." };

@@ -1,4 +1,10 @@
 //! The baseline that knows nothing but colour: what an encoder has to beat.
+//!
+//! ```
+//! # use vista::transfer::classify::colour::histogram;
+//! let bins = histogram(&[0, 0, 0, 255, 255, 255]); // a black and a white pixel
+//! assert_eq!((bins[0], bins[511]), (0.5, 0.5));
+//! ```
 
 /// Bins per channel.
 const BINS: usize = 8;

@@ -1,4 +1,10 @@
 //! Fine-tuning of a whole network on labelled photos.
+//!
+//! ```
+//! # use vista::transfer::classify::Finetune;
+//! let finetune = Finetune { epochs: 10, ..Finetune::scaled(32) };
+//! assert_eq!((finetune.batch, finetune.seed), (32, 0));
+//! ```
 
 use super::features::features as features_of;
 use super::probe::logits_of;

@@ -1,4 +1,10 @@
 //! Hand-made features: what a description of colours and edges alone achieves, a floor for every learned encoder.
+//!
+//! ```
+//! # use vista::{photos::Rgb, transfer::classify::handmade::{WIDTH, handmade}};
+//! let red = Rgb { width: 8, height: 8, data: [255, 0, 0].repeat(64).into() };
+//! assert_eq!(handmade(&red).len(), WIDTH);
+//! ```
 
 use super::colour;
 use super::features::{Embedded, described};

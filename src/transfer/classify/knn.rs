@@ -1,4 +1,12 @@
 //! Weighted nearest-neighbour classification of frozen features.
+//!
+//! ```
+//! # use vista::{Device, transfer::classify::{Features, Knn}};
+//! let all = Features { values: vec![1.0, 0.1, 1.0, 0.2, 0.1, 1.0, 0.2, 1.0], labels: vec![0, 0, 1, 1] };
+//! let votes = Knn { k: 1, tau: 0.07 }.leave_one_out(&Device::cpu(), &all)?; // each among the others
+//! assert_eq!(votes.predicted, [0, 0, 1, 1]);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::features::{Features, common_width, finite};
 use super::neighbours::{Neighbour, largest_products};

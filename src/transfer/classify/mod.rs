@@ -20,6 +20,14 @@
 //! that it starts with, 0 and 1, make another network of the same weights, whose figures may be a third higher.
 //!
 //! **The test.** `tests/command/judging.rs`; floors of colours and of hand-made features beside every figure.
+//!
+//! ```
+//! # use vista::{Device, transfer::classify::{Features, Knn}};
+//! let train = Features { values: vec![1.0, 0.0, 0.0, 1.0], labels: vec![0, 1] }; // two photos, two features each
+//! let test = Features { values: vec![0.9, 0.1], labels: vec![0] };
+//! assert_eq!(Knn { k: 1, tau: 0.07 }.classify(&Device::cpu(), &train, &test)?.top1, 1.0);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 pub mod colour;
 mod features;

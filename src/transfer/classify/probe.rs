@@ -1,4 +1,12 @@
 //! Linear classification of frozen features.
+//!
+//! ```
+//! # use vista::{Device, transfer::classify::{Features, Probe}};
+//! let photos = Features { values: vec![1.0, 0.0, 2.0, 1.0, 0.0, 1.0, 1.0, 2.0], labels: vec![0, 0, 1, 1] };
+//! let probe = Probe { epochs: 50, lr: 0.1, ..Probe::default() };
+//! assert_eq!(probe.fit(&Device::cpu(), &photos, &photos, &mut |_| {})?.top1, 1.0);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::features::{Features, common_width, finite};
 use super::supervised::{cosine, mean};

@@ -1,4 +1,9 @@
 //! Linear classification of frozen features of random crops.
+//!
+//! ```
+//! # use vista::transfer::classify::SgdProbe;
+//! assert_eq!(SgdProbe::scaled(512).lr, 0.2); // 0.1 for 256 photos in a step
+//! ```
 
 use super::features::{Features, embed};
 use super::probe::{ProbeResult, Scaling, at_least_one, logits_of, zero_head};

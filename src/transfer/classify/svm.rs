@@ -1,4 +1,13 @@
 //! A linear support vector machine, and one machine by dual coordinate descent.
+//!
+//! ```
+//! # use vista::transfer::classify::{Svm, svm::Rows};
+//! let rows = Rows::normalized(&[1.0, 0.1, 1.0, -0.1, -1.0, 0.2, -1.0, 0.0], 2)?;
+//! let fit = Svm::default().fit(&rows, &[0, 1, 2, 3], &[true, true, false, false], 1.0, None);
+//! let scores = fit.scores(&rows, &[0, 2]);
+//! assert!(scores[0] > 0.0 && scores[1] < 0.0, "{scores:?}");
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::features::finite;
 use crate::engine::device::vector::vectorised;

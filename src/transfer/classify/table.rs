@@ -27,10 +27,11 @@ impl FeatureTable {
     /// [`Error::Io`] if the file can't be written.
     pub fn write_safetensors(
         &self,
-        path: &Path,
+        path: &(impl AsRef<Path> + ?Sized),
         facts: &[(String, String)],
         views: Option<(&[f32], usize)>,
     ) -> Result<()> {
+        let path = path.as_ref();
         let view = |shape: &[usize], values| {
             let view = TensorView::new(Dtype::F32, shape.to_vec(), bytemuck::cast_slice(values));
             view.expect("rows have equal widths")
@@ -48,7 +49,8 @@ impl FeatureTable {
     ///
     /// # Errors
     /// [`Error::Io`] if the file can't be written.
-    pub fn write_csv(&self, path: &Path) -> Result<()> {
+    pub fn write_csv(&self, path: &(impl AsRef<Path> + ?Sized)) -> Result<()> {
+        let path = path.as_ref();
         let io = |e: csv::Error| Error::io(path, std::io::Error::other(e));
         let mut file = csv::Writer::from_path(path).map_err(io)?;
         let heading = std::iter::once("file".to_string()).chain((0..self.width).map(|i| format!("f{i}")));
@@ -64,7 +66,8 @@ impl FeatureTable {
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Input`] if the file can't be read or is another.
-    pub fn read(path: &Path) -> Result<(FeatureTable, HashMap<String, String>)> {
+    pub fn read(path: &(impl AsRef<Path> + ?Sized)) -> Result<(FeatureTable, HashMap<String, String>)> {
+        let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let bad = |what: &str| {
             let advice = "give a .safetensors file that `vista embed` wrote";

@@ -1,4 +1,13 @@
 //! Multi-label classification of frozen features after the VOC 2007 protocol.
+//!
+//! ```
+//! # use vista::transfer::classify::{MultiLabelled, Voc};
+//! let features: Vec<f32> = (0..12).flat_map(|i| if i % 2 == 0 { [1.0, 0.1] } else { [0.1, 1.0] }).collect();
+//! let labels: Vec<i8> = (0..12).map(|i| i8::from(i % 2 == 0)).collect(); // the one class of every second image
+//! let photos = MultiLabelled { features: &features, labels: &labels, classes: 1 };
+//! assert_eq!(Voc::default().run(&photos, &photos, &|_| {})?.map_area, 1.0);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::svm::{CostPath, Rows, Svm, Trained};
 use crate::error::{Error, Result};

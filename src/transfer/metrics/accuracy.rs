@@ -1,4 +1,10 @@
 //! Shares of images whose class was predicted.
+//!
+//! ```
+//! # use vista::transfer::metrics::{accuracy, balanced_accuracy};
+//! let (predicted, labels) = ([0, 0, 0, 0], [0, 0, 0, 1]); // always the frequent class
+//! assert_eq!((accuracy(&predicted, &labels), balanced_accuracy(&predicted, &labels)), (0.75, 0.5));
+//! ```
 
 use super::ap::mean_of_known;
 use crate::error::{Error, Result};

@@ -1,4 +1,12 @@
 //! Average precision of a ranking, and its mean over classes.
+//!
+//! ```
+//! # use vista::transfer::metrics::{ApKind, average_precision};
+//! let ap = |scores: &[f64]| average_precision(scores, &[1, 0, 1], ApKind::Sum);
+//! assert_eq!(ap(&[0.9, 0.1, 0.8])?, Some(1.0)); // both positives first
+//! assert!((ap(&[0.9, 0.8, 0.1])?.expect("positives") - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};

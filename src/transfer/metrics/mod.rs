@@ -6,6 +6,13 @@
 //! | [`ap`] | average precision of a ranking, and its mean over classes |
 //!
 //! **The test.** Golden cases of scikit-learn and of the VOC kit in `tests/conformance`.
+//!
+//! ```
+//! # use vista::transfer::metrics::{accuracy, standard_error};
+//! let top1 = accuracy(&[0, 1, 1, 1], &[0, 1, 1, 0]);
+//! assert_eq!(top1, 0.75);
+//! assert!(standard_error(top1, 4) > 0.2); // of four photos next to nothing can be said
+//! ```
 
 pub mod accuracy;
 pub mod ap;

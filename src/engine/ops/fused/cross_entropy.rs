@@ -12,6 +12,15 @@
 //!
 //! Fused because the composition, `log_softmax` at the labels, keeps two more `[B, D]`, 64 MiB each at B 256 and D 65,536, and
 //! writes as many again on its way.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{CrossEntropy, run}};
+//! # let device = &Device::cpu();
+//! let (logits, labels) = (Tensor::new(device, [2, 3], &[5.0; 6])?, Tensor::new(device, [2], &[0.0, 2.0])?);
+//! let loss = run(&CrossEntropy, &[&logits, &labels])?[0].item()?;
+//! assert!((loss - 3f32.ln()).abs() < 1e-6); // equal logits
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use crate::engine::device::kernel::Dispatch;
 use crate::engine::device::params::Param;

@@ -29,6 +29,15 @@
 //! Memory is that of `s` and its gradient; nothing cubic is stored. Fused because the composition's `[n, n, n]` is 8 GiB at n 1280.
 //!
 //! Source: S2R2, Eq. 1-3.
+//!
+//! ```
+//! # use vista::{Device, Tensor, engine::ops::{SmoothAp, run}};
+//! # let device = &Device::cpu();
+//! let similarities = Tensor::full(device, [4, 4], 0.5)?; // two views of each of two images, all alike
+//! let loss = run(&SmoothAp { views: 2, tau: 0.1 }, &[&similarities])?[0].item()?;
+//! assert!((loss - 0.5).abs() < 1e-6); // 1 - 1/B
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod exact;
 #[cfg(test)]

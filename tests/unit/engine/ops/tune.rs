@@ -5,7 +5,6 @@ use crate::engine::device::GpuOptions;
 fn another_kernel_is_taken_only_if_clearly_faster() {
     let (built_in, other) = (Choice::Side(1), Choice::Side(4));
     let timing = |usual, faster| Timing {
-        class: Class::conv3x3(false, [100, 10, 8, 8]),
         built_in,
         times: vec![(built_in, Duration::from_micros(usual)), (other, Duration::from_micros(faster))],
     };
