@@ -32,9 +32,10 @@ impl Config {
     /// # Errors
     /// [`Error::Input`] if there is no such method.
     pub fn with_method(&self, name: &str) -> Result<Config> {
+        let asked = &methods::plain(name);
         let found = methods::METHODS.iter().find_map(|&entry| {
-            let variant = entry.variants.iter().find(|(variant, _)| *variant == name);
-            (entry.name == name || variant.is_some()).then_some((entry, variant))
+            let variant = entry.variants.iter().find(|(variant, _)| variant == asked);
+            (entry.name == asked || variant.is_some()).then_some((entry, variant))
         });
         let Some((entry, variant)) = found else {
             let advice = format!("use one of {}", methods::names().join(", "));

@@ -32,6 +32,7 @@ mod waiting;
 
 pub use durable::{AfterEpoch, AfterStep, Run, Start, Summary};
 pub use folder::Found;
+pub(crate) use folder::expect_room;
 pub use history::History;
 pub use job::{Job, Judgement, OnNan, Outcome, Pace, Reached};
 pub use judge::{Judge, Score, Scores};

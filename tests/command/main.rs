@@ -1,6 +1,7 @@
 //! The program as a person uses it.
 
 mod cli;
+mod documented;
 mod events;
 mod figures;
 mod interop;
@@ -10,4 +11,6 @@ mod outputs;
 #[path = "../helpers/program.rs"]
 mod program;
 mod report;
+#[path = "../helpers/sets.rs"]
+mod sets;
 mod signals;

@@ -47,8 +47,14 @@ pub fn presets() -> impl Iterator<Item = &'static Preset> {
     METHODS.iter().flat_map(|entry| entry.presets)
 }
 
-/// A method by name.
+/// A name as the list has it: `kNN_MoCo` is `knn-moco`.
+pub(crate) fn plain(name: &str) -> String {
+    name.to_lowercase().replace('_', "-")
+}
+
+/// A method by name, however its letters are written.
 pub fn find(name: &str) -> Option<&'static Entry> {
+    let name = plain(name);
     METHODS.iter().find(|entry| entry.name == name).copied()
 }
 
