@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -68,12 +68,20 @@ pub(crate) fn at_byte(path: &Path, byte: u64, of: u64) -> String {
 /// # Errors
 /// [`Error::Io`] if it can't be written.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_by(path, |beside| fs::write(beside, bytes))
+}
+
+/// [`replace`] by what writes a file of a name.
+///
+/// # Errors
+/// [`Error::Io`] if it can't be written.
+pub(crate) fn replace_by(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
     // What is no file of this folder, as a link or a pipe, is written through.
     if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
-        return fs::write(path, bytes).map_err(|e| Error::io(path, e));
+        return write(path).map_err(|e| Error::io(path, e));
     }
     let beside = part_of(path);
-    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    let written = write(&beside).and_then(|()| fs::rename(&beside, path));
     written.map_err(|e| {
         let _ = fs::remove_file(&beside);
         Error::io(path, e)
@@ -86,6 +94,30 @@ pub(crate) fn part_of(path: &Path) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(".part");
     path.with_file_name(name)
+}
+
+/// Bytes of the disk under a path, or under where it will be, that are free for us, and all that it has; `None` where no call
+/// tells it.
+pub(crate) fn room(path: &Path) -> Option<[u64; 2]> {
+    let folder = path.ancestors().find(|there| there.exists()).unwrap_or(Path::new("."));
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let path = std::ffi::CString::new(folder.as_os_str().as_bytes()).ok()?;
+        // SAFETY: a struct of numbers, for which zeros are values.
+        let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: a path that ends in a zero, and a struct to be filled.
+        let is_known = unsafe { libc::statvfs(path.as_ptr(), &mut found) } == 0;
+        // Numbers of blocks have 32 bits on some systems.
+        #[allow(clippy::useless_conversion)]
+        let bytes = |blocks| u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(found.f_frsize as u64);
+        is_known.then(|| [bytes(found.f_bavail), bytes(found.f_blocks)])
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        None
+    }
 }
 
 /// The error for a path that the system refuses.

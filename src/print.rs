@@ -4,13 +4,27 @@
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why something that was printed to standard output is lost.
 static LOST: OnceLock<String> = OnceLock::new();
 
-/// Prints to standard output.
+/// Whether standard output is for JSON alone, and what is for a person goes to standard error.
+static FOR_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on only [`json`] prints to standard output.
+pub(crate) fn keep_for_json() {
+    FOR_JSON.store(true, Ordering::Relaxed);
+}
+
+/// Prints for a person: to standard output, where that is not for JSON.
 pub(crate) fn out(text: Arguments) {
-    note(io::stdout().write_fmt(text));
+    if FOR_JSON.load(Ordering::Relaxed) { err(text) } else { note(io::stdout().write_fmt(text)) }
+}
+
+/// Prints JSON to standard output.
+pub(crate) fn json(text: &str) {
+    note(io::stdout().write_all(text.as_bytes()));
 }
 
 /// Prints to standard error. What can't be said there can't be said at all.

@@ -1,10 +1,9 @@
 //! `vista bench`: pieces of work by name, a training step by op, or a step planned for a GPU.
 
-use super::judged::write_json;
-use super::paths::{Files, Mark, Output};
 use crate::bench::{KINDS, Measured, Name, Plan, Profile, StepConfig, parse_architecture};
 use crate::engine::device::Device;
 use crate::error::Result;
+use crate::run::Provenance;
 use serde_json::{Value, json};
 
 /// Measure speed and memory: of a training step by op, or of pieces of work by name (--test), or count what a step asks
@@ -39,9 +38,6 @@ pub(super) struct Args {
     /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
     #[arg(long, default_value = "auto")]
     device: String,
-    /// File for all figures; `-` prints them to standard output, and all else to standard error.
-    #[arg(long, value_name = "FILE")]
-    json: Option<Output>,
 }
 
 /// The list of tests below the options.
@@ -53,20 +49,16 @@ fn kinds() -> String {
     text + "FLOPs: 2 for each multiply-add of products and convolutions; a training step counts as three forward passes."
 }
 
-pub(super) fn files(args: &Args) -> Files {
-    Files::default().file("--json", args.json.as_ref().and_then(Output::file), Mark::Command("bench"))
-}
-
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     let sizes = [args.batch as usize, args.image_size as usize];
     let step = |model: &str| {
         Ok(StepConfig { half: args.half, ..StepConfig::new(parse_architecture(model)?, sizes) })
     };
-    let (device, figures) = match &args.plan {
+    Ok(match &args.plan {
         Some(model) => {
             let plan = Plan::of(step(model)?)?;
-            say!("{plan}");
-            (Device::plan(), json!({ "plan": plan }))
+            println!("{plan}");
+            json!({ "plan": plan })
         }
         None => {
             let names = args.tests.iter().map(|name| Name::parse(name)).collect::<Result<Vec<_>>>()?;
@@ -74,28 +66,25 @@ pub(super) fn run(args: &Args) -> Result<()> {
             // One of its own for each: pooled memory of one measurement is not held in the next.
             let open = || Device::open(&args.device);
             let device = open()?;
-            say!("device  {}", device.name());
+            println!("device  {}", device.name());
             let runs = [args.warmup, args.repeats as usize];
             let (key, rows) = if names.is_empty() {
                 let profile = |model| {
                     let profile = Profile::of(&open()?, model, runs)?;
-                    say!("\n{profile}");
+                    println!("\n{profile}");
                     Ok(json!(profile))
                 };
                 ("steps", models.into_iter().map(profile).collect::<Result<Vec<Value>>>()?)
             } else {
-                say!("{}", Measured::heading());
+                println!("{}", Measured::heading());
                 let test = |name: Name| {
                     let measured = Measured::of(&open()?, &name, runs)?;
-                    say!("{measured}");
+                    println!("{measured}");
                     Ok(json!(measured))
                 };
                 ("tests", names.into_iter().map(test).collect::<Result<Vec<Value>>>()?)
             };
-            let figures =
-                json!({ "device": device.name(), "threads": rayon::current_num_threads(), key: rows });
-            (device, figures)
+            json!({ "provenance": Provenance::now(Some(&device)), "device": device.name(), "threads": rayon::current_num_threads(), key: rows })
         }
-    };
-    args.json.as_ref().map_or(Ok(()), |json| write_json(json.file(), "bench", &device, figures))
+    })
 }

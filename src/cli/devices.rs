@@ -2,12 +2,21 @@
 
 use crate::engine::device::adapter::{AdapterSummary, adapters};
 use crate::error::{Result, readable_bytes};
+use serde_json::{Value, json};
 
-pub(super) fn run() -> Result<()> {
+pub(super) fn run() -> Result<Value> {
     let adapters = adapters();
     let chosen = adapters.iter().position(|a| a.is_real());
+    let mut all = Vec::new();
     for (i, adapter) in adapters.iter().enumerate() {
         let AdapterSummary { name, kind, backend, driver, max_binding, .. } = adapter;
+        all.push(json!({
+            "device": format!("gpu:{i}"),
+            "name": name,
+            "kind": format!("{kind:?}"),
+            "backend": format!("{backend:?}"),
+            "driver": driver,
+        }));
         let mark = if chosen == Some(i) { "*" } else { " " };
         let binding = readable_bytes(*max_binding);
         let note = if adapter.is_real() { "" } else { "; a software driver, taken only when asked for" };
@@ -21,5 +30,8 @@ pub(super) fn run() -> Result<()> {
         (None, false) => "`auto` takes the CPU device: it is far faster than a software driver",
     };
     println!("{why}");
-    Ok(())
+    let threads = rayon::current_num_threads();
+    all.push(json!({ "device": "cpu", "threads": threads }));
+    let auto = chosen.map_or("cpu".into(), |i| format!("gpu:{i}"));
+    Ok(json!({ "devices": all, "auto": auto, "why": why }))
 }

@@ -4,6 +4,7 @@
 use crate::engine::device::{Device, GpuOptions};
 use crate::engine::ops::{AnyCase, all_cases, relative_l2};
 use crate::error::{Error, Result};
+use serde_json::{Value, json};
 use std::time::Instant;
 
 /// Check every op of a device against its f64 definition.
@@ -17,7 +18,7 @@ pub(super) struct Args {
 /// Values must agree within this, relative L2; gradients within the second.
 const BOUNDS: [f64; 2] = [1e-4, 1e-3];
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     let device = match args.device.as_str() {
         "gpu" => Device::gpu_named(None, GpuOptions::default())?,
         other => Device::open(other)?,
@@ -32,11 +33,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let reference = Device::reference();
     let began = Instant::now();
-    let (mut passed, mut failed) = (0, 0);
+    let (mut passed, mut failed, mut rows) = (0, 0, Vec::new());
     for case in all_cases() {
         let start = Instant::now();
         let (verdict, ok) = match check(&case, &device, &reference) {
             Ok(errors) => {
+                rows.push(json!({ "case": case.full_name(), "values": errors[0], "gradients": errors[1] }));
                 let ok = errors[0] <= BOUNDS[0] && errors[1] <= BOUNDS[1];
                 (format!("values {:.1e}  gradients {:.1e}", errors[0], errors[1]), ok)
             }
@@ -54,7 +56,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         )));
     }
     println!("{} computes every op as defined", device.name());
-    Ok(())
+    Ok(json!({ "device": device.name(), "cases": rows }))
 }
 
 /// The largest relative L2 error of outputs, and of gradients. A NaN counts as infinite.

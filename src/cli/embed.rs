@@ -1,12 +1,13 @@
 //! `vista embed`.
 
 use super::judged::{Chosen, Opened, warn, warn_of_undecodable};
-use super::paths::{Files, Input, Mark, Output};
+use super::paths::{Files, Input, Mark, Output, absolute};
 use crate::engine::nn::fingerprint;
 use crate::error::{Error, Result};
 use crate::photos::views::Detail;
 use crate::photos::{Album, AlbumOptions, Photos, Source};
 use crate::transfer::classify::FeatureTable;
+use serde_json::{Value, json};
 
 /// Keys of a file of features: what tells by which encoder and at which size of views they were made.
 pub(super) const FINGERPRINT: &str = "fingerprint";
@@ -71,19 +72,20 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     let is_list = args.is_list()?;
     let opened = args.chosen.open()?;
     let album = args.photos.album(opened.config.detail())?;
     let (table, kept) = table(&opened, &album)?;
+    let place = args.photos.photos.as_deref().map_or_else(|| album.photos().place().into(), absolute);
     if is_list {
         table.write_csv(&args.out)?;
     } else {
         let pixels = args.views.then(|| album.center_views(&kept, &opened.views)).transpose()?;
         let facts = [
             ("warnings".to_string(), serde_json::json!(album.all_left_out()).to_string()),
-            ("photos".to_string(), album.photos().place().to_string()),
-            ("checkpoint".to_string(), args.chosen.checkpoint.display().to_string()),
+            ("photos".to_string(), place.clone()),
+            ("checkpoint".to_string(), absolute(&args.chosen.checkpoint)),
             (FINGERPRINT.to_string(), fingerprint(&opened.encoder.backbone)?),
             (IMAGE_SIZE.to_string(), opened.views.size.to_string()),
         ];
@@ -91,7 +93,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
         table.write_safetensors(&args.out, &facts, views)?;
     }
     println!("features {} photos x {} in {}", table.names.len(), table.width, args.out.display());
-    Ok(())
+    Ok(json!({
+        "file": absolute(&args.out),
+        "photos": place,
+        "count": table.names.len(),
+        "features": table.width,
+        "warnings": album.all_left_out(),
+    }))
 }
 
 /// Features of all photos, and the ids of those that could be decoded; the others are named.

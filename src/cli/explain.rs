@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 /// The page of a topic, written once, where it is needed.
-fn page(topic: Topic) -> String {
+pub(super) fn page(topic: Topic) -> String {
     match topic {
         Topic::Config => keys::page(),
         Topic::Data => tour(include_str!("../photos/mod.rs")),

@@ -1,17 +1,18 @@
 //! `vista export`.
 
 use super::judged::Chosen;
-use super::paths::{Files, Mark, Output};
-use crate::engine::nn::Architecture;
+use super::paths::{Files, Mark, Output, absolute};
 use crate::error::{Error, Result, readable_bytes};
-use crate::interop::{Library, Weights, onnx};
+use crate::files;
+use crate::interop::{Library, Transform, Weights, onnx, python};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Write a checkpoint's backbone as another library wants it.
+/// Write a checkpoint's backbone as another library wants it, and print the Python that uses it.
 ///
-/// torchvision, timm and detectron2 get safetensors under their own names; ONNX gets the network itself, images `[N, 3, H,
-/// W]` to pooled features and the last map. All take RGB images in [0, 1], normalised by the mean and deviation in the
-/// file's metadata. Heads (projector, predictor, prototypes) stay behind.
+/// torchvision, timm and detectron2 get safetensors under their own names; ONNX gets the network itself, normalised images `[N, 3,
+/// H, W]` to pooled features and the last map. What is printed is a whole program: it loads the file and embeds `photo.jpg` as Vista
+/// does. The file's metadata hold the same transform of photos. Heads (projector, predictor, prototypes) stay behind.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -19,6 +20,9 @@ pub(super) struct Args {
     /// For which library.
     #[arg(long, value_enum)]
     format: Format,
+    /// ONNX: the graph transforms photos itself. It takes decoded ones, u8 `[N, H, W, 3]` of one size, crops, resizes and normalises.
+    #[arg(long)]
+    with_transform: bool,
     /// File to write; `backbone-FORMAT.safetensors` or `backbone.onnx` beside the checkpoint if absent.
     #[arg(long, value_name = "FILE")]
     out: Option<Output>,
@@ -63,75 +67,48 @@ pub(super) fn files(args: &Args) -> Files {
     Files::default().file("--out", Some(&args.target()), Mark::Words(mark))
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     let (library, out) = (args.format.library(), args.target());
+    if let (Some(library), true) = (library, args.with_transform) {
+        let what = format!("{} has no place for the transform of photos in its network", library.name());
+        let advice = "use --format onnx, or the transform in the file's metadata";
+        return Err(Error::input(what, "--with-transform", advice));
+    }
     let opened = args.chosen.open()?;
     let resnet = opened.config.resnet();
-    let architecture = resnet.architecture;
     let change = library.map_or(Ok(None), |library| library.fit(&resnet)).map_err(|why| {
         let advice = "use --format onnx, which brings its own network";
         Error::input(why, args.chosen.checkpoint.display().to_string(), advice)
     })?;
+    let transform = Transform::of(&opened.views, opened.config.detail());
     let weights = Weights::of(&opened.encoder.backbone)?;
-    let facts = [
-        ("architecture".to_string(), architecture.to_string()),
-        ("features".to_string(), resnet.features().to_string()),
-        ("channels".to_string(), "RGB, values in [0, 1]".to_string()),
-        ("mean".to_string(), format!("{:?}", opened.views.mean)),
-        ("std".to_string(), format!("{:?}", opened.views.std)),
-        ("image_size".to_string(), opened.views.size.to_string()),
-    ];
+    let network =
+        [("architecture", resnet.architecture.to_string()), ("features", resnet.features().to_string())];
+    let facts = network.map(|(key, value)| (key.to_string(), value)).into_iter().chain(transform.facts());
     match library {
-        None => std::fs::write(&out, onnx(&resnet, &weights, &facts)).map_err(|e| Error::io(&out, e))?,
+        None => {
+            let inner = args.with_transform.then_some(&transform);
+            files::replace(&out, &onnx(&resnet, &weights, inner, &facts.collect::<Vec<_>>()))?;
+        }
         Some(library) => {
             let renamed = weights.0.into_iter().map(|(name, array)| (library.rename(&name), array));
             // What transformers' and timm's readers look for.
             let writer = format!("vista {}", env!("CARGO_PKG_VERSION"));
             let more = [("format", "pt"), (WRITER, &writer)].map(|(k, v)| (k.to_string(), v.to_string()));
-            let facts = facts.into_iter().chain(more).collect();
-            Weights(renamed.collect()).write(&out, facts)?;
+            Weights(renamed.collect()).write(&out, facts.chain(more).collect())?;
         }
     }
     let bytes = std::fs::metadata(&out).map_err(|e| Error::io(&out, e))?.len();
-    println!("backbone {} ({})", out.display(), readable_bytes(bytes));
-    println!("network  {architecture}, {} features", resnet.features());
-    println!("images   RGB in [0, 1], mean {:?}, deviation {:?}", opened.views.mean, opened.views.std);
-    println!("load");
-    for line in loading(args.format, architecture, change, &out.display().to_string()) {
-        println!("  {line}");
-    }
-    Ok(())
-}
-
-/// The lines of Python (of a configuration for detectron2) that load it.
-fn loading(format: Format, network: Architecture, change: Option<&str>, file: &str) -> Vec<String> {
-    let load = format!("net.load_state_dict(safetensors.torch.load_file({file:?}))");
-    let mut lines = match format {
-        Format::Torchvision => {
-            vec![format!("net = torchvision.models.{network}()"), "net.fc = torch.nn.Identity()".into(), load]
-        }
-        Format::Timm => vec![format!("net = timm.create_model(\"{network}\", num_classes=0)"), load],
-        Format::Onnx => vec![
-            format!("net = onnxruntime.InferenceSession({file:?})"),
-            "features, map = net.run([\"features\", \"map\"], {\"images\": images})".into(),
-        ],
-        Format::Detectron2 => vec![
-            format!("weights = safetensors.numpy.load_file({file:?})"),
-            // The heuristics find the backbone inside a detector.
-            "model = {\"model\": weights, \"__author__\": \"vista\", \"matching_heuristics\": True}".into(),
-            "pickle.dump(model, open(\"backbone.pkl\", \"wb\"))".into(),
-            format!(
-                "# MODEL.WEIGHTS backbone.pkl  MODEL.RESNETS.DEPTH {}  MODEL.RESNETS.STRIDE_IN_1X1 False",
-                network.to_string().trim_start_matches("resnet"),
-            ),
-            "# INPUT.FORMAT RGB  MODEL.PIXEL_MEAN 255 x mean  MODEL.PIXEL_STD 255 x deviation".into(),
-        ],
-    };
-    if format == Format::Detectron2 && network != Architecture::Resnet50 {
-        lines.push("# MODEL.RESNETS.RES2_OUT_CHANNELS 64".into());
-    }
-    if let Some(change) = change {
-        lines.insert(lines.len() - 1, change.into());
-    }
-    lines
+    let program = python(library, &resnet, change, &transform, args.with_transform, &out);
+    // All of it is Python, to be pasted or kept: `vista export .. > embed.py`.
+    println!("# {} ({})", out.display(), readable_bytes(bytes));
+    println!(
+        "# {}, {} features of RGB photos at {} px",
+        resnet.architecture,
+        resnet.features(),
+        transform.size
+    );
+    print!("{program}");
+    Ok(json!({ "file": absolute(&out), "bytes": bytes, "network": resnet.architecture.to_string(),
+        "features": resnet.features(), "python": program, "transform": transform.facts().into_iter().collect::<std::collections::BTreeMap<_, _>>() }))
 }

@@ -1,16 +1,16 @@
 //! `vista figures`.
 
 use super::judged::{embedding, extend, warn, warn_of_undecodable};
-use super::paths::{Files, Input, Mark, Output, marked};
+use super::paths::{Files, Input, Mark, Output, absolute, marked};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
-use crate::files::identity;
+use crate::files::{self, identity};
 use crate::photos::{Album, Photos, Source};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
 use crate::run::History;
 use crate::show::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Draw what a checkpoint's encoder sees: scores, neighbours, purity, and its run's curves.
@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 /// training.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A checkpoint of `vista pretrain`.
-    #[arg(long, value_name = "FILE")]
+    /// A run's folder, or a checkpoint of `vista pretrain`.
+    #[arg(long, value_name = "FILE", value_parser = Input::checkpoint())]
     checkpoint: Input,
     /// Folder of photos or csv list (its labels are used, photos without any left out); the run's own photos if absent.
     #[arg(long, value_name = "PHOTOS")]
@@ -71,12 +71,15 @@ const SVG_MARK: &str = "<!-- vista figures -->";
 pub(super) fn files(args: &Args) -> Files {
     let of = |[name, ending]: [&str; 2]| {
         let mark = if ending == "png" { PNG_MARK } else { SVG_MARK };
-        [(format!("{name}.json"), Mark::Command("figures")), (format!("{name}.{ending}"), Mark::Words(mark))]
+        [
+            (format!("{name}.json"), Mark::Command("figures".into())),
+            (format!("{name}.{ending}"), Mark::Words(mark)),
+        ]
     };
     Files::default().folder("--out", &args.folder(), DRAWINGS.into_iter().flat_map(of))
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     if args.queries == 0 || args.slots.is_some_and(|slots| slots < 2) {
         return Err(Error::input("too few", "--queries or --slots", "give at least 1 query and 2 slots"));
     }
@@ -98,8 +101,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let main = study(&photos)?;
     let labelled = labelled.map(|photos| album(&config, photos)).transpose()?;
-    save(&out, &main.scores()?, &photos)?;
-    save(&out, &main.neighbours(args.queries)?, &photos)?;
+    let mut saved =
+        vec![save(&out, &main.scores()?, &photos)?, save(&out, &main.neighbours(args.queries)?, &photos)?];
     let k = config.whole("k").unwrap_or(20);
     let judged = labelled.as_ref().unwrap_or(&photos);
     let purity = match &labelled {
@@ -108,14 +111,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     warn_of_undecodable([&photos].into_iter().chain(&labelled));
     match purity {
-        Some(figure) => save(&out, &figure, judged)?,
+        Some(figure) => saved.push(save(&out, &figure, judged)?),
         None => println!("no purity.svg: no labels are known; give --labelled DIR"),
     }
     match history.as_ref().and_then(curves) {
-        Some(figure) => save(&out, &figure, &photos)?,
+        Some(figure) => saved.push(save(&out, &figure, &photos)?),
         None => println!("no curves.svg: {} is not there or holds no step; give --log FILE", log.display()),
     }
-    Ok(())
+    Ok(json!({ "figures": saved }))
 }
 
 impl Args {
@@ -178,7 +181,7 @@ impl Args {
 }
 
 /// Writes the drawing and its numbers, with what was left out of its photos, and says so.
-fn save(out: &Path, figure: &Figure, album: &Album) -> Result<()> {
+fn save(out: &Path, figure: &Figure, album: &Album) -> Result<Value> {
     let mut json = json!({ "command": "figures" });
     extend(&mut json, figure.json.clone());
     json["warnings"] = album.all_left_out().into();
@@ -187,8 +190,8 @@ fn save(out: &Path, figure: &Figure, album: &Album) -> Result<()> {
         Drawing::Picture(rgb) => ("png", png(rgb)?),
     };
     let [numbers, path] = ["json", ending].map(|ending| out.join(format!("{}.{ending}", figure.name)));
-    std::fs::write(&numbers, format!("{json:#}")).map_err(|e| Error::io(&numbers, e))?;
-    std::fs::write(&path, drawing).map_err(|e| Error::io(&path, e))?;
+    files::replace(&numbers, format!("{json:#}").as_bytes())?;
+    files::replace(&path, &drawing)?;
     println!("{}\n    {}", path.display(), figure.summary);
-    Ok(())
+    Ok(json!({ "drawing": absolute(&path), "numbers": absolute(&numbers), "summary": figure.summary }))
 }

@@ -1,18 +1,18 @@
 //! `vista finetune`.
 
-use crate::cli::judged::{Judged, LabelledPhotos, Watch, best_on_test};
+use crate::cli::judged::{Chosen, LabelledPhotos, Watch, best_on_test};
 use crate::cli::paths::{Files, Mark, Output};
 use crate::error::Result;
 use crate::pretrain::checkpoint;
 use crate::pretrain::momentum::copy_state;
 use crate::transfer::classify::finetune::{Finetune, FinetuneProgress, FinetuneSchedule};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Fine-tune the whole network of a checkpoint on labelled photos.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    judged: Judged,
+    judged: Chosen,
     #[command(flatten)]
     photos: LabelledPhotos,
     /// Start from random parameters, not the checkpoint's: what its pretraining is worth. Batch norm starts with statistics
@@ -53,8 +53,8 @@ pub(super) fn files(args: &Args) -> Result<Files> {
     Ok(files.file("--out", args.out.as_deref(), Mark::Words(checkpoint::ENCODER)))
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
-    let judging = args.judged.begin("finetune", || args.photos.open())?;
+pub(super) fn run(args: &Args) -> Result<Value> {
+    let judging = args.judged.begin(|| args.photos.open())?;
     let (opened, albums) = (&judging.opened, &judging.albums);
     if args.random_init {
         copy_state(&opened.encoder, &judging.untrained()?)?;
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         seed: args.seed,
         ..usual
     };
-    say!("protocol {}", json!(finetune));
+    println!("protocol {}", json!(finetune));
     let mut watch = Watch::new();
     let heard = &mut |p: FinetuneProgress| {
         let last = p.last.map_or(String::new(), |e| {

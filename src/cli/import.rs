@@ -1,6 +1,6 @@
 //! `vista import`.
 
-use super::paths::{Files, Input, Mark, Output};
+use super::paths::{Files, Input, Mark, Output, absolute};
 use crate::engine::device::Device;
 use crate::engine::nn::Stem;
 use crate::error::Result;
@@ -8,6 +8,7 @@ use crate::photos::views::ViewConfig;
 use crate::pretrain::Imported;
 use crate::pretrain::checkpoint::{self, Progress};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::{Value, json};
 
 /// Make a checkpoint of another library's ResNet, for `vista knn`, `probe`, `voc`, `finetune`, `embed` and `pretrain --init`.
 ///
@@ -41,7 +42,7 @@ pub(super) fn files(args: &Args) -> Files {
     Files::default().file("--out", Some(&args.out), Mark::Words(checkpoint::ENCODER))
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     let mut found = Imported::from_file(&args.file, args.prefix.as_deref(), args.stem, &Device::cpu())?;
     if let Some(size) = args.image_size {
         found.config.views.size = size;
@@ -68,5 +69,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let ViewConfig { size, mean, std, .. } = config.views;
     println!("views      {size} px, mean {mean:?}, deviation {std:?}");
     println!("checkpoint {}", args.out.display());
-    Ok(())
+    Ok(json!({
+        "checkpoint": absolute(&args.out),
+        "backbone": config.model,
+        "library": source.library.name(),
+        "prefix": prefix,
+        "has_projector": matches!(source.head, Ok(Some(_))),
+        "left_out": left_out,
+        "image_size": size,
+    }))
 }

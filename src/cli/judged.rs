@@ -1,6 +1,6 @@
 //! What the judging commands share: their arguments, opening, progress, and the JSON that each leaves behind.
 
-use super::paths::{Files, Input, Mark, Output};
+use super::paths::{Files, Input, absolute};
 use crate::engine::device::Device;
 use crate::engine::nn::ResNet;
 use crate::error::{Error, Result, one_line};
@@ -9,17 +9,18 @@ use crate::photos::{Album, Photos, Source, Split, labelled_split};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, checkpoint};
 use crate::run::{PROVENANCE, PhotoSet, Progress, Provenance, untrusted};
-use crate::transfer::classify::{Embedded, Features, KnnProtocol, LabelledAlbums, embed, precise_statistics};
+use crate::transfer::classify::{
+    Embedded, Features, KnnProtocol, LabelledAlbums, colours, embed, handmade_features, precise_statistics,
+};
 use indicatif::HumanDuration;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Which encoder, and on which device.
 #[derive(Debug, clap::Args)]
 pub(super) struct Chosen {
-    /// A checkpoint of `vista pretrain` or `vista import`.
-    #[arg(long, value_name = "FILE")]
+    /// A checkpoint of `vista pretrain` or `vista import`, or a run's folder.
+    #[arg(long, value_name = "FILE", value_parser = Input::checkpoint())]
     pub(super) checkpoint: Input,
     /// Side of a view in pixels; the checkpoint's own if absent.
     #[arg(long, value_name = "N")]
@@ -29,15 +30,13 @@ pub(super) struct Chosen {
     device: String,
 }
 
-/// Which encoder, on which device, and where the figures go.
+/// Whether floors are judged too.
 #[derive(Debug, clap::Args)]
-pub(super) struct Judged {
-    #[command(flatten)]
-    pub(super) chosen: Chosen,
-    /// File for protocol, seeds and figures; beside the checkpoint if absent, named after the command; `-` prints them to
-    /// standard output, and all else to standard error.
-    #[arg(long, value_name = "FILE")]
-    json: Option<Output>,
+pub(super) struct Floors {
+    /// Also judge what needs no learning: the same encoder before training (batch norm with statistics of the train photos),
+    /// colours alone, and hand-made features of colours and edges.
+    #[arg(long)]
+    floor: bool,
 }
 
 /// An encoder ready to be judged.
@@ -62,40 +61,27 @@ impl Chosen {
         let provenance = provenance.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         Ok(Opened { device, encoder, config, views, provenance })
     }
-}
 
-impl Judged {
-    /// The file of the command's figures.
-    pub(super) fn files(&self, command: &'static str) -> Result<Files> {
-        let checkpoint = &*self.chosen.checkpoint;
+    /// The file of a judging command's protocol, seeds and figures: beside the checkpoint, named after it.
+    pub(super) fn files(&self, command: &str) -> Result<Files> {
+        let checkpoint = &*self.checkpoint;
         std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
-        Ok(Files::default().file("--json", self.path(command).as_deref(), Mark::Command(command)))
-    }
-
-    /// Where the command's figures go; `None` for standard output.
-    fn path(&self, command: &str) -> Option<PathBuf> {
-        match &self.json {
-            Some(json) => json.file().map(Path::to_path_buf),
-            None => Some(self.chosen.checkpoint.with_file_name(format!("{command}.json"))),
-        }
+        let mut files = Files::default();
+        files.json = Some(checkpoint.with_file_name(format!("{command}.json")));
+        Ok(files)
     }
 
     /// Opens the photos, then the encoder.
-    pub(super) fn begin(
-        &self,
-        command: &'static str,
-        albums: impl FnOnce() -> Result<LabelledAlbums>,
-    ) -> Result<Judging<'_>> {
+    pub(super) fn begin(&self, albums: impl FnOnce() -> Result<LabelledAlbums>) -> Result<Judging<'_>> {
         let began = Instant::now();
-        let (albums, opened) = (albums()?, self.chosen.open()?);
-        Ok(Judging { args: self, command, opened, albums, began })
+        let (albums, opened) = (albums()?, self.open()?);
+        Ok(Judging { chosen: self, opened, albums, began })
     }
 }
 
-/// A judging command at work: an encoder, labelled photos, and where the figures go.
+/// A judging command at work: an encoder and labelled photos.
 pub(super) struct Judging<'a> {
-    args: &'a Judged,
-    command: &'static str,
+    chosen: &'a Chosen,
     pub(super) opened: Opened,
     pub(super) albums: LabelledAlbums,
     began: Instant,
@@ -117,10 +103,9 @@ impl Judging<'_> {
         ])
     }
 
-    /// The same with the one class of each photo.
-    pub(super) fn features(&self, backbone: &ResNet) -> Result<[Features; 2]> {
-        let [train, test] = self.embed(backbone)?;
-        Ok([train.labelled(&self.albums.train), test.labelled(&self.albums.test)])
+    /// Features with the one class of each photo.
+    pub(super) fn labelled(&self, [train, test]: [Embedded; 2]) -> [Features; 2] {
+        [train.labelled(&self.albums.train), test.labelled(&self.albums.test)]
     }
 
     /// The same architecture before training: initialised by the checkpoint's own seed, batch norm with the statistics of
@@ -132,17 +117,45 @@ impl Judging<'_> {
         Ok(encoder)
     }
 
+    /// What needs no learning, judged by `untrained` as an encoder and by `judge` as features of the train and the test photos.
+    pub(super) fn floors<T>(
+        &self,
+        wanted: &Floors,
+        untrained: impl Fn(&ResNet) -> Result<T>,
+        judge: impl Fn([Embedded; 2]) -> Result<T>,
+    ) -> Result<Vec<(&'static str, T)>> {
+        type Describe = fn(&Album, &[usize], &mut dyn FnMut(usize)) -> Embedded;
+        if !wanted.floor {
+            return Ok(Vec::new());
+        }
+        let described = |what: &str, describe: Describe| {
+            let of = |album: &Album| {
+                let ids: Vec<usize> = (0..album.photos().len()).collect();
+                let what = format!("{what} of photos");
+                let found = watched(ids.len(), &what, |heard| describe(album, &ids, heard));
+                if found.kept.is_empty() { Err(album.nothing_decodable()) } else { Ok(found) }
+            };
+            let [train, test] = self.albums.both();
+            judge([of(train)?, of(test)?])
+        };
+        Ok(vec![
+            ("untrained", untrained(&self.untrained()?.backbone)?),
+            ("colour", described("colours", colours)?),
+            ("hand-made", described("hand-made features", handmade_features)?),
+        ])
+    }
+
     /// How many photos were used, in words.
     pub(super) fn counts(&self) -> String {
         format!("{} train and {} test photos", self.albums.train.used(), self.albums.test.used())
     }
 
-    /// Says the `lines` and writes the JSON: `facts` (with more of `dataset`, if any) beside what is said of every judgement.
-    pub(super) fn finish(&self, lines: &[String], mut facts: Value) -> Result<()> {
+    /// Says the `lines`; the JSON is `facts` (with more of `dataset`, if any) beside what is said of every judgement.
+    pub(super) fn finish(&self, lines: &[String], mut facts: Value) -> Result<Value> {
         warn_of_undecodable(self.albums.both());
-        lines.iter().for_each(|line| say!("{line}"));
+        lines.iter().for_each(|line| println!("{line}"));
         let mut all = json!({
-            "checkpoint": self.args.chosen.checkpoint.display().to_string(),
+            "checkpoint": absolute(&self.chosen.checkpoint),
             "seconds": self.began.elapsed().as_secs_f64(),
             "encoder": self.opened.facts(),
             "dataset": self.dataset(),
@@ -150,10 +163,8 @@ impl Judging<'_> {
         let more = facts.as_object_mut().and_then(|facts| facts.remove("dataset"));
         extend(&mut all["dataset"], more.unwrap_or_default());
         extend(&mut all, facts);
-        let path = self.args.path(self.command);
-        write_json(path.as_deref(), self.command, &self.opened.device, all)?;
-        path.iter().for_each(|path| println!("figures  {}", path.display()));
-        Ok(())
+        extend(&mut all, json!({ "provenance": Provenance::now(Some(&self.opened.device)) }));
+        Ok(all)
     }
 
     /// Where the photos are, how many were used, and what was left out.
@@ -176,20 +187,6 @@ impl Judging<'_> {
 /// The best figure of all epochs, so named.
 pub(super) fn best_on_test(top1: f64) -> String {
     format!("best on test (chosen by looking at the test photos): top-1 {top1:.4}")
-}
-
-/// Writes command, version, provenance and `facts` to a file, or prints them where there is none.
-pub(super) fn write_json(path: Option<&Path>, command: &str, device: &Device, facts: Value) -> Result<()> {
-    let provenance = Provenance::now(device);
-    let mut all = json!({ "command": command, "vista": provenance.vista, "provenance": provenance });
-    extend(&mut all, facts);
-    match path {
-        Some(path) => std::fs::write(path, format!("{all:#}\n")).map_err(|e| Error::io(path, e)),
-        None => {
-            println!("{all:#}");
-            Ok(())
-        }
-    }
 }
 
 /// Adds the entries of one object to another.

@@ -1,15 +1,16 @@
 //! `vista knn`.
 
-use crate::cli::judged::{Judged, LabelledPhotos};
+use crate::cli::judged::{Chosen, Floors, LabelledPhotos};
+use crate::engine::nn::ResNet;
 use crate::error::Result;
-use crate::transfer::classify::{Features, Knn, Votes, colour_features};
+use crate::transfer::classify::{Embedded, Knn, Votes};
 use serde_json::{Value, json};
 
 /// Judge a checkpoint by weighted kNN on labelled photos.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    pub(super) judged: Judged,
+    pub(super) judged: Chosen,
     #[command(flatten)]
     photos: LabelledPhotos,
     /// Neighbours.
@@ -18,15 +19,13 @@ pub(super) struct Args {
     /// Temperature of the neighbours' weights exp(cosine / tau).
     #[arg(long, default_value_t = 0.07)]
     tau: f64,
-    /// Also judge what needs no learning: the same encoder before training (batch norm with statistics of the train photos),
-    /// and colours alone.
-    #[arg(long)]
-    floor: bool,
+    #[command(flatten)]
+    floors: Floors,
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     let (knn, protocol) = (Knn { k: args.k, tau: args.tau }, args.photos.knn_protocol());
-    let judging = args.judged.begin("knn", || {
+    let judging = args.judged.begin(|| {
         let albums = args.photos.open()?;
         // Before the features, which may take long.
         knn.check(protocol.voters(albums.train.photos().len(), albums.test.photos().len()))?;
@@ -34,14 +33,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
     })?;
     let judging = judging.of_centres();
     let device = &judging.opened.device;
-    let judge = |[train, test]: [Features; 2]| protocol.votes(&knn, device, &train, &test);
-    let votes = judge(judging.features(&judging.opened.encoder.backbone)?)?;
-    let mut floors = Vec::new();
-    if args.floor {
-        let [train, test] = judging.albums.both();
-        floors.push(("untrained", judge(judging.features(&judging.untrained()?.backbone)?)?));
-        floors.push(("colour", judge([colour_features(train)?, colour_features(test)?])?));
-    }
+    let judge = |sets: [Embedded; 2]| {
+        let [train, test] = judging.labelled(sets);
+        protocol.votes(&knn, device, &train, &test)
+    };
+    let of_encoder = |net: &ResNet| judge(judging.embed(net)?);
+    let votes = of_encoder(&judging.opened.encoder.backbone)?;
+    let floors = judging.floors(&args.floors, of_encoder, judge)?;
     let figures = |v: &Votes| format!("top-1 {:.4} ± {:.4}, balanced {:.4}", v.top1, v.error, v.balanced);
     let mut lines = vec![format!("kNN k {} tau {}: {}", args.k, args.tau, figures(&votes))];
     lines.extend(floors.iter().map(|(name, floor)| format!("{name}: {}", figures(floor))));

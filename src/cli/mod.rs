@@ -8,18 +8,6 @@
 //! # Ok::<(), vista::Error>(())
 //! ```
 
-/// Prints a line for a person: on standard output, or on standard error where standard output is for JSON.
-macro_rules! say {
-    () => { say!("") };
-    ($($text:tt)*) => {
-        if $crate::cli::PRINTS_JSON.load(std::sync::atomic::Ordering::Relaxed) {
-            eprintln!($($text)*)
-        } else {
-            println!($($text)*)
-        }
-    };
-}
-
 mod bench;
 mod devices;
 mod doctor;
@@ -45,12 +33,14 @@ mod voc;
 mod watch;
 
 use crate::error::{Error, Result, no_thread};
-use crate::{print, shell};
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use crate::run::Provenance;
+use crate::{files, print, shell};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
 pub use pretrain::judge_of;
 
-use paths::{Files, Output};
-use std::sync::atomic::{AtomicBool, Ordering};
+use paths::{Files, Mark, Output};
+use serde_json::{Value, json};
+use std::path::Path;
 
 /// Self-supervised pretraining of image encoders on photos of whole scenes.
 #[derive(Debug, Parser)]
@@ -97,12 +87,23 @@ enum Command {
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("VISTA_COMMIT"), ")");
 
-/// Whether standard output is for JSON: `--json -`.
-static PRINTS_JSON: AtomicBool = AtomicBool::new(false);
+/// Commands that print a text or serve a page: they have no `--json`.
+const TEXTS: [&str; 4] = ["watch", "explain", "man", "completions"];
+
+/// The whole command line.
+fn definition() -> clap::Command {
+    let json = Arg::new("json").long("json").value_name("FILE").value_parser(value_parser!(Output)).help(
+        "File for what the command came to, as JSON; `-` prints it to standard output, and all else to standard error",
+    );
+    Cli::command().mut_subcommands(|command| match TEXTS.contains(&command.get_name()) {
+        true => command,
+        false => command.arg(json.clone()),
+    })
+}
 
 /// Parses the arguments and runs the command; returns the exit code.
 pub fn run() -> i32 {
-    let matches = Cli::command().get_matches();
+    let matches = definition().get_matches();
     signals::survive_long_files();
     // A run's product is in its folder; elsewhere it may be what is printed.
     let printed = !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune"));
@@ -136,27 +137,46 @@ fn as_called(text: &str) -> String {
     text.replace("`vista ", &format!("`{program} ")).replace("(vista explain", &format!("({program} explain"))
 }
 
-/// Runs a command, if its outputs spare its inputs and whatever else is there.
+/// Runs a command, if its outputs spare its inputs and whatever else is there, and writes its JSON.
 fn execute(matches: &ArgMatches) -> Result<()> {
     let command = Cli::from_arg_matches(matches).unwrap_or_else(|e| e.exit()).command;
-    let (files, work) = prepared(&command)?;
-    let definition = Cli::command();
-    if let Some((name, matches)) = matches.subcommand()
-        && let Some(definition) = definition.find_subcommand(name)
-    {
-        let json = matches.try_get_one::<Output>("json").ok().flatten();
-        PRINTS_JSON.store(json.is_some_and(|json| json.file().is_none()), Ordering::Relaxed);
-        files.with_inputs(definition, matches).check()?;
+    let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
+    let asked = matches.try_get_one::<Output>("json").ok().flatten();
+    if asked.is_some_and(|json| json.file().is_none()) {
+        print::keep_for_json();
     }
-    work()
+    let (files, work) = prepared(name, &command, asked)?;
+    let json = files.json.clone();
+    match definition().find_subcommand(name) {
+        Some(definition) => files.with_inputs(definition, matches).check()?,
+        None => files.check()?,
+    }
+    let facts = work()?;
+    if asked.is_none() && json.is_none() {
+        return Ok(());
+    }
+    let provenance = Provenance::now(None);
+    let mut all = json!({ "command": name, "vista": provenance.vista, "provenance": provenance });
+    judged::extend(&mut all, facts);
+    let text = format!("{all:#}\n");
+    match json {
+        None => print::json(&text),
+        Some(path) => {
+            files::replace(&path, text.as_bytes())?;
+            if asked.is_none() {
+                println!("figures  {}", path.display());
+            }
+        }
+    }
+    Ok(())
 }
 
-/// The files that a command writes, and its work.
-type Prepared<'a> = (Files, Box<dyn FnOnce() -> Result<()> + 'a>);
+/// The files that a command writes, and its work, which ends with what it has to say in JSON.
+type Prepared<'a> = (Files, Box<dyn FnOnce() -> Result<Value> + 'a>);
 
-fn prepared(command: &Command) -> Result<Prepared<'_>> {
+fn prepared<'a>(name: &str, command: &'a Command, json: Option<&Output>) -> Result<Prepared<'a>> {
     let none = Files::default();
-    let prepared: Prepared = match command {
+    let (files, work): Prepared = match command {
         Command::Pretrain(args) => (pretrain::files(args)?, Box::new(|| pretrain::run(args))),
         Command::Knn(args) => (args.judged.files("knn")?, Box::new(|| knn::run(args))),
         Command::Probe(args) => (args.judged.files("probe")?, Box::new(|| probe::run(args))),
@@ -169,16 +189,26 @@ fn prepared(command: &Command) -> Result<Prepared<'_>> {
         Command::Embed(args) => (embed::files(args)?, Box::new(|| embed::run(args))),
         Command::Search(args) => (search::files(args)?, Box::new(|| search::run(args))),
         Command::Report(args) => (report::files(args), Box::new(|| report::run(args))),
-        Command::Watch(args) => (none, Box::new(|| watch::run(args))),
-        Command::Bench(args) => (bench::files(args), Box::new(|| bench::run(args))),
+        Command::Watch(args) => (none, Box::new(|| watch::run(args).map(|()| Value::Null))),
+        Command::Bench(args) => (none, Box::new(|| bench::run(args))),
         Command::Devices => (none, Box::new(devices::run)),
         Command::Tune(args) => (none, Box::new(|| tune::run(args))),
         Command::Doctor(args) => (none, Box::new(|| doctor::run(args))),
-        Command::Explain(args) => (none, Box::new(|| explain::run(args))),
+        Command::Explain(args) => (none, Box::new(|| explain::run(args).map(|()| Value::Null))),
         Command::Man(args) => {
-            (man::files(args, &Cli::command()), Box::new(|| man::man(args, Cli::command())))
+            let work = Box::new(|| man::man(args, definition()).map(|()| Value::Null));
+            (man::files(args, &definition()), work)
         }
-        Command::Completions(args) => (none, Box::new(|| man::completions(args, Cli::command()))),
+        Command::Completions(args) => {
+            (none, Box::new(|| man::completions(args, definition()).map(|()| Value::Null)))
+        }
     };
-    Ok(prepared)
+    let path = json.map_or(files.json.clone(), |json| json.file().map(Path::to_path_buf));
+    let mut files = files.file("--json", path.as_deref(), Mark::Command(name.into()));
+    files.json = path;
+    Ok((files, work))
 }
+
+#[cfg(test)]
+#[path = "../../tests/unit/cli/documented.rs"]
+mod tests;

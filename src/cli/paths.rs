@@ -41,6 +41,20 @@ impl<const WRITTEN: bool> ValueParserFactory for Named<WRITTEN> {
     }
 }
 
+impl Input {
+    /// Parses the place of a checkpoint: a run's folder stands for its newest one.
+    pub(super) fn checkpoint() -> MapValueParser<PathBufValueParser, fn(PathBuf) -> Input> {
+        let newest =
+            |path: PathBuf| Named(if path.is_dir() { path.join("checkpoint.safetensors") } else { path });
+        PathBufValueParser::new().map(newest)
+    }
+}
+
+/// A path as it is kept in a file that may be read from another folder.
+pub(super) fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.into()).display().to_string()
+}
+
 impl Output {
     /// The file that it names; `None` for standard output, `-`.
     pub(super) fn file(&self) -> Option<&Path> {
@@ -49,12 +63,12 @@ impl Output {
 }
 
 /// How a file is known that a command wrote.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Mark {
     /// By words at its beginning, in the header if it is safetensors.
     Words(&'static str),
     /// By the command that its JSON names.
-    Command(&'static str),
+    Command(String),
     /// By all that is in it; of more than a configuration can have, the beginning.
     Contents(fn(&[u8]) -> bool),
     /// Whatever it is, it may be replaced.
@@ -83,6 +97,8 @@ pub(super) struct Files {
     pub(super) writes: Vec<Target>,
     /// Folders that are made where they are not there.
     folders: Vec<(&'static str, PathBuf)>,
+    /// Where the command's JSON goes; nowhere, or to standard output, if absent.
+    pub(super) json: Option<PathBuf>,
     /// What else helps against a file that is in the way.
     pub(super) remedy: &'static str,
 }
@@ -163,7 +179,7 @@ impl Files {
             if path.is_dir() {
                 return Err(Error::input("a folder, not a file", place(), format!("name a file by {flag}")));
             }
-            if !is_free(path, *mark) {
+            if !is_free(path, mark) {
                 let what = "there is a file that this command did not write";
                 let advice = format!("move it away, or name another by {flag}{}", self.remedy);
                 return Err(Error::input(what, place(), advice));
@@ -179,7 +195,7 @@ const MAX_HEADER: u64 = 64 << 20;
 const BEGINNING: u64 = 4096;
 
 /// Whether nothing is lost by writing to a path: nothing is there, or a device, or an empty file, or one with this mark.
-fn is_free(path: &Path, mark: Mark) -> bool {
+fn is_free(path: &Path, mark: &Mark) -> bool {
     match fs::metadata(path) {
         Ok(found) if found.is_file() && found.len() > 0 && !matches!(mark, Mark::Any) => {}
         _ => return true,

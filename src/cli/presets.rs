@@ -7,23 +7,25 @@ use crate::pretrain::Config;
 use crate::pretrain::method::KeyViews;
 use crate::pretrain::methods;
 use indicatif::HumanDuration;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Photos of the data set that a preset is for, by its name.
 const PHOTOS: [(&str, u64); 3] = [("stl10", 105_000), ("coco-val", 5_000), ("coco", 118_287)];
 
-pub(super) fn list(device: &str) -> Result<()> {
+pub(super) fn list(device: &str) -> Result<Value> {
     let device = Device::open(device)?;
     let step = Measured::of(&device, &Name::parse("resnet18:16,64")?, [1, 3])?;
     let speed = 1e9 * step.gflops.expect("a training step counts its work");
-    let mut known = BTreeMap::new();
+    let (mut known, mut all) = (BTreeMap::new(), Vec::new());
     for preset in methods::presets() {
         let (name, what, config) = (preset.name, preset.about, (preset.config)());
         let time = match config.train.minutes > 0.0 {
             true => config.train.minutes * 60.0,
             false => flops(name, &config, &mut known)? / speed,
         };
+        all.push(json!({ "name": name, "about": what, "seconds": time }));
         let time = HumanDuration(Duration::from_secs_f64(time)).to_string();
         println!("{name:24} {time:>10}  {what}");
     }
@@ -32,7 +34,7 @@ pub(super) fn list(device: &str) -> Result<()> {
         device.name(),
         speed / 1e9
     );
-    Ok(())
+    Ok(json!({ "device": device.name(), "presets": all }))
 }
 
 /// FLOPs of a whole run: three passes of every view through the encoder; one, not three, where it is a key.

@@ -1,6 +1,6 @@
 //! `vista pretrain`.
 
-use super::paths::{Files, Input, Mark, Output};
+use super::paths::{Files, Input, Mark, Output, absolute};
 use super::presets;
 use super::signals;
 use crate::engine::device::Device;
@@ -8,13 +8,14 @@ use crate::engine::nn::Stem;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::pretrain::choice::{self, Choice, Quality, Wish};
-use crate::pretrain::{Config, Found, Summary, Trainer, album, judge_photos};
+use crate::pretrain::{Config, Found, Summary, Trainer, album, judge_photos, methods};
 use crate::run::settings::MAX_TEXT;
-use crate::run::{Judge, Score, Scores, without_head};
+use crate::run::{Judge, Provenance, Score, Scores, without_head};
 use crate::shell;
 use crate::show::report;
 use crate::transfer::classify::{Knn, KnnJudge, KnnProtocol};
 use indicatif::HumanDuration;
+use serde_json::{Value, json};
 use std::cell::OnceCell;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -47,11 +48,8 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Print nothing but errors.
-    #[arg(long, conflicts_with = "json")]
-    quiet: bool,
-    /// Print what the run came to as JSON, and nothing else on standard output.
     #[arg(long)]
-    json: bool,
+    quiet: bool,
 }
 
 /// What decides a run's configuration; `vista sweep` has the same.
@@ -75,9 +73,9 @@ pub(super) struct Flags {
     /// built-in photos if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<Input>,
-    /// Start from the encoder in this file: a checkpoint, or weights of torchvision, timm, MoCo or DenseCL as
+    /// Start from the encoder in this file or in a run's folder: a checkpoint, or weights of torchvision, timm, MoCo or DenseCL as
     /// safetensors.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = Input::checkpoint())]
     init: Option<Input>,
     /// What stands before the names of the encoder in that file, where it holds several.
     #[arg(long)]
@@ -88,9 +86,7 @@ pub(super) struct Flags {
     /// Follow links and lists that lead out of these folders.
     #[arg(long)]
     follow_links: bool,
-    /// The method, such as `mls`, `s2r2` or `simsiam` (an unknown one is answered with all); another than the preset's brings its own
-    /// optimiser, heads and views.
-    #[arg(long, visible_alias = "objective")]
+    #[arg(long, visible_alias = "objective", help = about_methods())]
     method: Option<String>,
     /// `resnet18`, `resnet34` or `resnet50`.
     #[arg(long)]
@@ -136,6 +132,12 @@ pub(super) struct Flags {
     /// What was chosen for `--data`: photos are looked at once.
     #[arg(skip)]
     chosen: OnceCell<Choice>,
+}
+
+/// What is said of `--method`.
+fn about_methods() -> String {
+    let names = methods::names().join(", ");
+    format!("The method: {names}; another than the preset's brings its own optimiser, heads and views")
 }
 
 /// What `--half` stands for.
@@ -295,7 +297,7 @@ pub(super) fn files(args: &Args) -> Result<Files> {
     if args.resume { Ok(files) } else { Ok(files.with_config(&args.flags.config()?)) }
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     if args.presets {
         return presets::list(args.flags.device.as_deref().unwrap_or("auto"));
     }
@@ -309,17 +311,21 @@ pub(super) fn run(args: &Args) -> Result<()> {
         let config = args.flags.config()?;
         let judge = judge_of(&config)?;
         let open = if args.overwrite { Trainer::overwriting } else { Trainer::new };
-        open(config, &args.out, judge)?
+        let trainer = open(config, &args.out, judge)?;
+        let _ = std::fs::remove_file(args.out.join("report.html")); // of the run that is replaced
+        trainer
     };
     if args.quiet {
         trainer.be_quiet();
     } else {
-        let say = |line: String| if args.json { eprintln!("{line}") } else { println!("{line}") };
-        say(match args.flags.chosen.get() {
-            Some(chosen) => told(chosen, &trainer),
-            None => trainer.describe(),
-        });
-        say(format!("config   {}", args.out.join("config.toml").display()));
+        println!(
+            "{}",
+            match args.flags.chosen.get() {
+                Some(chosen) => told(chosen, &trainer),
+                None => trainer.describe(),
+            }
+        );
+        println!("config   {}", args.out.join("config.toml").display());
         trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     }
     trainer.stop_when(signals::asked());
@@ -341,12 +347,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let page = report::write(&args.out, REPORT_PHOTOS, &summary.device);
     let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
-    match (args.json, args.quiet) {
-        (true, _) => println!("{}", as_json(&summary)),
-        (false, true) => {}
-        (false, false) => tell(&summary, protocol, page.as_deref()),
+    if !args.quiet {
+        tell(&summary, protocol, page.as_deref());
     }
-    Ok(())
+    Ok(as_json(&summary))
 }
 
 /// A run's page is renewed at the end of an epoch at most this often.
@@ -355,17 +359,19 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 const REPORT_PHOTOS: usize = 200;
 
 /// What a run would be.
-fn dry_run(args: &Args) -> Result<()> {
+fn dry_run(args: &Args) -> Result<Value> {
     let config = args.flags.config()?;
-    print!("{}", config.commented());
+    let text = config.commented();
+    print!("{text}");
     let judge = judge_of(&config)?;
-    let (total, seconds) = on_trial(&config, judge, |trainer| {
+    let (memory, (total, seconds)) = on_trial(&config, judge, |trainer| {
         println!("\n{}", trainer.describe());
         trainer.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
-        trainer.rehearse()
+        Ok((*trainer.memory(), trainer.rehearse()?))
     })?;
+    let facts = json!({ "config": text, "memory": memory, "steps": total, "seconds_of_steps": seconds });
     // The first step also builds kernels and fills pools.
-    let Some(&last) = seconds.last() else { return Ok(()) };
+    let Some(&last) = seconds.last() else { return Ok(facts) };
     let steps: Vec<String> = seconds.iter().map(|s| format!("{s:.2}")).collect();
     let whole = HumanDuration(Duration::from_secs_f64((last * total as f64).min(1e12)));
     println!("time     three steps took {} s; {total} steps would take about {whole}", steps.join(", "));
@@ -373,7 +379,7 @@ fn dry_run(args: &Args) -> Result<()> {
         println!("         the run ends after {} minutes of training", config.train.minutes);
     }
     println!("nothing was written");
-    Ok(())
+    Ok(facts)
 }
 
 /// Looks at a run in a folder of its own: what is measured leaves nothing behind in the run's.
@@ -408,12 +414,13 @@ fn told(chosen: &Choice, trainer: &Trainer) -> String {
     )
 }
 
-fn as_json(summary: &Summary) -> serde_json::Value {
+fn as_json(summary: &Summary) -> Value {
     let scores = summary.scores;
-    serde_json::json!({
+    json!({
+        "provenance": Provenance::now(Some(&summary.device)),
         "steps": summary.steps,
-        "checkpoint": summary.checkpoint,
-        "log": summary.log,
+        "checkpoint": absolute(&summary.checkpoint),
+        "log": absolute(&summary.log),
         "warnings": summary.left_out,
         "knn": {
             start_name(scores): scores.map(|s| s.start),
@@ -438,7 +445,7 @@ fn resumed(args: &Args) -> Result<Trainer> {
             "warning: weights in this checkpoint are f16 (half.checkpoint): the run goes on from rounded ones"
         );
     }
-    if !args.quiet && !args.json {
+    if !args.quiet {
         println!("resume   step {} of {}", found.step(), found.path().display());
     }
     let judge = judge_of(&config)?;

@@ -1,12 +1,12 @@
 //! `vista report`.
 
 use super::judged::embedding;
-use super::paths::{Files, Input, Mark, Output};
+use super::paths::{Files, Input, Mark, Output, absolute};
 use crate::engine::device::Device;
 use crate::error::{Error, Result, readable_bytes};
 use crate::files;
 use crate::show::report::{self, RunFacts};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Make a page of a run, or of several to compare, that opens in any browser without a network.
@@ -44,7 +44,7 @@ pub(super) fn files(args: &Args) -> Files {
     Files::default().file("--out", Some(&args.page()), Mark::Words(report::MARK))
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     let out = args.page();
     let runs = args.runs.iter().map(RunFacts::read).collect::<Result<Vec<_>>>()?;
     let gallery = match args.runs.as_slice() {
@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let page = report::page(&runs, &gallery, None);
     files::replace(&out, page.as_bytes())?;
     println!("report {} ({})", out.display(), readable_bytes(page.len() as u64));
-    Ok(())
+    Ok(json!({ "page": absolute(&out), "bytes": page.len(), "missing": gallery["missing"] }))
 }
 
 fn embedded(run: &Path, args: &Args) -> Result<Value> {

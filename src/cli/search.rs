@@ -2,13 +2,16 @@
 
 use super::embed::{FINGERPRINT, IMAGE_SIZE, PhotoArgs, table};
 use super::judged::{Chosen, Opened};
-use super::paths::{Files, Input, Mark, Output};
+use super::paths::{Files, Input, Mark, Output, absolute};
 use crate::engine::nn::fingerprint;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::photos::views::CropBox;
 use crate::photos::{Album, AlbumOptions, Photos, Rgb, decode};
 use crate::show::figures::{BLACK, PNG_MARK, RED, Tile, YELLOW, gone, mosaic, png};
 use crate::transfer::classify::{FeatureTable, Neighbour};
+use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Find the photos that are nearest to one photo by the cosine of their features.
@@ -21,14 +24,15 @@ pub(super) struct Args {
     photo: Input,
     #[command(flatten)]
     chosen: Chosen,
-    /// Features that `vista embed` wrote of the photos by this checkpoint, so that they need not be embedded again.
-    #[arg(long, value_name = "FILE", conflicts_with = "photos")]
+    /// Features that `vista embed` wrote of the photos by this checkpoint, so that they need not be embedded again. The photos
+    /// themselves are needed for a picture alone.
+    #[arg(long, value_name = "FILE")]
     features: Option<Input>,
     /// Neighbours.
     #[arg(short, default_value_t = 5)]
     k: usize,
     /// PNG of the photo (red) and its neighbours.
-    #[arg(long, value_name = "FILE", conflicts_with = "features")]
+    #[arg(long, value_name = "FILE")]
     picture: Option<Output>,
 }
 
@@ -40,7 +44,7 @@ pub(super) fn files(args: &Args) -> Result<Files> {
     Ok(Files::default().file("--picture", Some(picture), Mark::Words(PNG_MARK)))
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     let bytes = std::fs::read(&args.photo).map_err(|e| Error::io(&args.photo, e))?;
     let name = args.photo.display().to_string();
     let query = decode(&bytes)
@@ -50,7 +54,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let options = AlbumOptions { detail: opened.config.detail(), ..AlbumOptions::default() };
     let (of_query, _) = table(&opened, &Album::new(one, options))?;
     let (all, photos) = match &args.features {
-        Some(path) => (of_same_encoder(path, &opened)?, None),
+        Some(path) => {
+            let all = of_same_encoder(path, &opened)?;
+            let shown = args.picture.is_some() || args.searched.photos.is_some();
+            let photos = shown.then(|| args.photos_of(&all, &opened)).transpose()?;
+            (all, photos)
+        }
         None => {
             let album = args.searched.album(opened.config.detail())?;
             let (all, kept) = table(&opened, &album)?;
@@ -68,7 +77,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
     for Neighbour { key, similarity } in &found {
         println!("{similarity:6.3}  {}", all.names[*key]);
     }
-    let (Some(path), Some((album, kept))) = (&args.picture, photos) else { return Ok(()) };
+    let neighbour = |n: &Neighbour| json!({ "photo": all.names[n.key], "cosine": n.similarity });
+    let facts = json!({
+        "photo": absolute(&args.photo),
+        "photos": args.searched.photos.as_deref().map(absolute),
+        "neighbours": found.iter().map(neighbour).collect::<Vec<_>>(),
+        "picture": args.picture.as_deref().map(absolute),
+    });
+    let (Some(path), Some((album, kept))) = (&args.picture, photos) else { return Ok(facts) };
     let tile =
         |photo: Rgb, color, text| Tile { crop: CropBox::whole(&photo), photo, color, text, ink: BLACK };
     let mut row = vec![tile(query, RED, String::new())];
@@ -78,9 +94,27 @@ pub(super) fn run(args: &Args) -> Result<()> {
         row.push(tile(photo, YELLOW, format!("{similarity:.3}")));
     }
     let picture = mosaic(&[row]);
-    std::fs::write(path, png(&picture)?).map_err(|e| Error::io(path, e))?;
+    files::replace(path, &png(&picture)?)?;
     println!("picture {}", path.display());
-    Ok(())
+    Ok(facts)
+}
+
+impl Args {
+    /// The photos of some features, and the id of each row's.
+    fn photos_of(&self, table: &FeatureTable, opened: &Opened) -> Result<(Album, Vec<usize>)> {
+        let album = self.searched.album(opened.config.detail())?;
+        let photos = album.photos();
+        let ids: HashMap<&str, usize> = (0..photos.len()).map(|id| (photos.name(id), id)).collect();
+        let id = |name: &String| {
+            ids.get(name.as_str()).copied().ok_or_else(|| {
+                let advice =
+                    "give the photos that the features are of, or write these again by `vista embed`";
+                Error::input(format!("photo {name} of the features is not there"), photos.place(), advice)
+            })
+        };
+        let kept = table.names.iter().map(id).collect::<Result<_>>()?;
+        Ok((album, kept))
+    }
 }
 
 /// Features of a file, which must be of this encoder and of views of this size: cosines between others mean nothing.

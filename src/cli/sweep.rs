@@ -1,11 +1,12 @@
 //! `vista sweep`.
 
-use super::paths::{Files, Mark, Output, marked};
+use super::paths::{Files, Mark, Output, absolute, marked};
 use super::pretrain::{Flags, judge_of, run_files};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::pretrain::{Outcome, Spread, Sweep, SweepRun};
 use crate::show::figures::{svg, sweep_panel};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// Pretrain once for each value of a key, then tabulate and plot
@@ -69,7 +70,7 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     let sweep = args.sweep()?;
     let keys: Vec<String> = sweep.axes.iter().map(|(key, _)| key.clone()).collect();
     let mut runs = sweep.plan(&args.flags.config()?, &args.out)?;
@@ -94,13 +95,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
         }
         write(&args.out, &keys, &runs)?;
     }
-    write(&args.out, &keys, &runs)?;
+    let facts = write(&args.out, &keys, &runs)?;
     print!("{}", table(&keys, &runs));
     for file in ["sweep.csv", "sweep.json", "sweep.svg"] {
         println!("{}", args.out.join(file).display());
     }
     match failures.is_empty() {
-        true => Ok(()),
+        true => Ok(facts),
         false => Err(Error::Run(format!(
             "{} of {count} runs failed ({}): their reasons are above; the same command tries them again",
             failures.len(),
@@ -191,7 +192,7 @@ fn table(keys: &[String], runs: &[SweepRun]) -> String {
 }
 
 /// Writes what there is so far: a line for each finished run (csv), all with means and spreads (json), the plot (svg).
-fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<()> {
+fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<Value> {
     let done = || runs.iter().filter_map(|run| Some((run, run.outcome.as_ref()?)));
     let bad = |e: &dyn std::fmt::Display| Error::Run(format!("sweep: {e}"));
     let mut csv = csv::Writer::from_writer(Vec::new());
@@ -218,10 +219,12 @@ fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<()> {
         json!({"values": group[0].values, "figures": figures.collect::<serde_json::Map<_, _>>()})
     });
     let runs: Vec<_> = done()
-        .map(|(run, outcome)| json!({"values": run.values, "folder": run.folder, "outcome": outcome}))
+        .map(|(run, outcome)| {
+            json!({"values": run.values, "folder": absolute(&run.folder), "outcome": outcome})
+        })
         .collect();
-    let json = json!({"keys": keys, "plotted": name, "runs": runs, "means": means.collect::<Vec<_>>()});
-    let json = serde_json::to_string_pretty(&json).map_err(|e| bad(&e))?;
+    let facts = json!({"keys": keys, "plotted": name, "runs": runs, "means": means.collect::<Vec<_>>()});
+    let json = serde_json::to_string_pretty(&facts).map_err(|e| bad(&e))?;
     let y = if several { format!("{name}, mean ± std of seeds") } else { name.to_string() };
     let svg = svg(&[sweep_panel(keys, &y, &cells)], 1);
     for (file, bytes) in [
@@ -229,10 +232,9 @@ fn write(out: &Path, keys: &[String], runs: &[SweepRun]) -> Result<()> {
         ("sweep.json", json.into_bytes()),
         ("sweep.svg", marked(&svg, SVG_MARK).into_bytes()),
     ] {
-        let path = out.join(file);
-        std::fs::write(&path, bytes).map_err(|e| Error::io(&path, e))?;
+        files::replace(&out.join(file), &bytes)?;
     }
-    Ok(())
+    Ok(facts)
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! `vista voc`.
 
-use crate::cli::judged::{Judged, Judging, Watch, warn, watched};
-use crate::cli::paths::Input;
+use crate::cli::judged::{Chosen, Floors, Judging, Watch, warn};
+use crate::cli::paths::{Input, absolute};
+use crate::engine::nn::ResNet;
 use crate::error::{Error, Result};
-use crate::photos::{Album, Photos, Source, multi_label_split};
-use crate::transfer::classify::{
-    Embedded, LabelledAlbums, MultiLabelled, Svm, Voc, VocResult, frequent, handmade_features,
-};
+use crate::photos::{Photos, Source, multi_label_split};
+use crate::transfer::classify::{Embedded, LabelledAlbums, MultiLabelled, Svm, Voc, VocResult, frequent};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Mutex;
@@ -15,7 +14,7 @@ use std::sync::Mutex;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    pub(super) judged: Judged,
+    pub(super) judged: Chosen,
     /// Csv list of photos: `file`, `labels` (joined by `;`), `split` (`train` and `test`).
     #[arg(long, value_name = "LIST")]
     labelled: Input,
@@ -38,19 +37,17 @@ pub(super) struct Args {
     /// Seed of folds and machines.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Also judge what needs no learning: the same encoder before training (batch norm with statistics of the train photos),
-    /// and hand-made features.
-    #[arg(long)]
-    floor: bool,
+    #[command(flatten)]
+    floors: Floors,
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<Value> {
     let usual = Voc::default();
     let mut costs = if args.costs.is_empty() { usual.costs } else { args.costs.clone() };
     costs.sort_by(f64::total_cmp);
     let voc = Voc { costs, seed: args.seed, svm: Svm { seed: args.seed, ..usual.svm }, ..usual };
     let mut classes = Vec::new();
-    let judging = args.judged.begin("voc", || {
+    let judging = args.judged.begin(|| {
         let photos = multi_label_split(Source::from(&*args.labelled).follow_links(args.follow_links))?;
         photos.iter().for_each(warn);
         classes = chosen_classes(args, &photos)?;
@@ -59,11 +56,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     })?;
     let judging = judging.of_centres();
     let judge = |sets: [Embedded; 2]| judge(&judging, &voc, &classes, &sets);
-    let mut found = vec![("this checkpoint", judge(judging.embed(&judging.opened.encoder.backbone)?)?)];
-    if args.floor {
-        found.push(("untrained", judge(judging.embed(&judging.untrained()?.backbone)?)?));
-        found.push(("hand-made", judge(judging.albums.both().map(described))?));
-    }
+    let of_encoder = |net: &ResNet| judge(judging.embed(net)?);
+    let mut found = vec![("this checkpoint", of_encoder(&judging.opened.encoder.backbone)?)];
+    found.extend(judging.floors(&args.floors, of_encoder, judge)?);
     let all = judging.albums.train.photos().classes();
     let names: Vec<&str> = classes.iter().map(|&class| all[class].as_str()).collect();
     let mut lines = table(&found, &names);
@@ -75,9 +70,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         &lines,
         json!({
             "dataset": {
-                "list": args.labelled.display().to_string(),
+                "list": absolute(&args.labelled),
                 "classes": names.len(),
-                "classes_file": args.classes.as_ref().map(|p| p.display().to_string()),
+                "classes_file": args.classes.as_deref().map(absolute),
                 "min_train": args.min_train,
                 "min_test": args.min_test,
             },
@@ -111,12 +106,6 @@ fn table(found: &[(&str, VocResult)], names: &[&str]) -> Vec<String> {
     lines.extend(means);
     lines.push(format!("{:36} {:6.4}", "random ranking (share of positives)", found[0].1.chance));
     lines
-}
-
-/// Hand-made features of all photos.
-fn described(album: &Album) -> Embedded {
-    let ids: Vec<usize> = (0..album.photos().len()).collect();
-    watched(ids.len(), "hand-made features of photos", |heard| handmade_features(album, &ids, heard))
 }
 
 fn judge(judging: &Judging, voc: &Voc, classes: &[usize], sets: &[Embedded; 2]) -> Result<VocResult> {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! ResNetEncoder   --Weights::of-->   Weights   --rename-->   safetensors | ONNX      (vista export)
+//!                 --Transform-->     the same photo to the same features, in Python, metadata, or the graph
 //! safetensors     --Weights::read->  Weights   --Found::in_file-->  ResNetEncoder    (vista import, --init)
 //! ```
 //!
@@ -14,10 +15,14 @@
 mod import;
 mod names;
 mod onnx;
+mod program;
 mod proto;
+mod transform;
 mod weights;
 
 pub use import::{Head, Source};
 pub use names::Library;
 pub use onnx::onnx;
+pub use program::python;
+pub use transform::Transform;
 pub use weights::{Array, Weights};

@@ -1,26 +1,39 @@
 //! A backbone as an ONNX graph.
 
-use super::Weights;
 use super::proto::{
     Attribute, Dimension, Graph, Initializer, Model, Node, Opset, TensorShape, TensorType, Type, ValueInfo,
 };
+use super::{Transform, Weights};
 use crate::engine::nn::{ResNetConfig, Stem};
 use prost::Message;
 
 /// Version of the file format, and of the operators: ONNX 1.10 (2021) and later read both.
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 15;
+/// Types of elements.
+pub(super) const FLOAT: i32 = 1;
+const BYTE: i32 = 2;
+const INTEGER: i32 = 7;
 /// What batch norm adds to the variance.
 const EPS: f32 = 1e-5;
 
 /// The bytes of an ONNX file: normalised images `images` `[N, 3, H, W]` to pooled features `features` `[N, C]` and the last
 /// feature map `map` `[N, C, h, w]`; N, H and W are free. Batch norm takes running statistics. `facts` become the
-/// model's metadata.
+/// model's metadata. With a `transform` the input is decoded photos of one size, `photos`, u8 `[N, H, W, 3]`.
 ///
 /// # Source
-/// The operators Conv, BatchNormalization, Relu, MaxPool, Add, GlobalAveragePool and Flatten of ONNX, opset 15.
-pub fn onnx(backbone: &ResNetConfig, weights: &Weights, facts: &[(String, String)]) -> Vec<u8> {
-    let mut net = Builder { weights, nodes: Vec::new() };
+/// The operators Conv, BatchNormalization, Relu, MaxPool, Add, GlobalAveragePool and Flatten of ONNX, opset 15, and those of
+/// arithmetic and shapes.
+pub fn onnx(
+    backbone: &ResNetConfig,
+    weights: &Weights,
+    transform: Option<&Transform>,
+    facts: &[(String, String)],
+) -> Vec<u8> {
+    let mut net = Builder { weights, nodes: Vec::new(), constants: Vec::new() };
+    if let Some(transform) = transform {
+        transform.nodes(&mut net);
+    }
     let stride = if backbone.stem == Stem::Imagenet { 2 } else { 1 };
     let mut x = net.conv("images", "conv1", "bn1", stride);
     x = net.relu(x);
@@ -42,14 +55,19 @@ pub fn onnx(backbone: &ResNetConfig, weights: &Weights, facts: &[(String, String
     let known = |size: usize| Dimension { size: size as i64, ..Dimension::default() };
     let free = |name: &str| Dimension { name: name.into(), ..Dimension::default() };
     let (n, channels) = (free("batch"), known(backbone.features()));
+    let (height, width) = (free("height"), free("width"));
+    let input = match transform {
+        None => value("images", FLOAT, vec![n.clone(), known(3), height, width]),
+        Some(_) => value("photos", BYTE, vec![n.clone(), height, width, known(3)]),
+    };
     let graph = Graph {
         name: "backbone".into(),
-        initializer: initializers(weights, &net.nodes),
+        initializer: [initializers(weights, &net.nodes), net.constants].concat(),
         node: net.nodes,
-        input: vec![value("images", vec![n.clone(), known(3), free("height"), free("width")])],
+        input: vec![input],
         output: vec![
-            value("features", vec![n.clone(), channels.clone()]),
-            value("map", vec![n, channels, free("map_height"), free("map_width")]),
+            value("features", FLOAT, vec![n.clone(), channels.clone()]),
+            value("map", FLOAT, vec![n, channels, free("map_height"), free("map_width")]),
         ],
     };
     let model = Model {
@@ -64,9 +82,10 @@ pub fn onnx(backbone: &ResNetConfig, weights: &Weights, facts: &[(String, String
 }
 
 /// Nodes, each named after its output.
-struct Builder<'a> {
+pub(super) struct Builder<'a> {
     weights: &'a Weights,
     nodes: Vec<Node>,
+    constants: Vec<Initializer>,
 }
 
 impl Builder<'_> {
@@ -75,10 +94,31 @@ impl Builder<'_> {
     }
 
     /// Adds a node; its output is called like itself.
-    fn node(&mut self, op: &str, name: &str, input: Vec<String>, attribute: Vec<Attribute>) -> String {
+    pub(super) fn node(
+        &mut self,
+        op: &str,
+        name: &str,
+        input: Vec<String>,
+        attribute: Vec<Attribute>,
+    ) -> String {
         let (op_type, output) = (op.to_string(), vec![name.to_string()]);
         self.nodes.push(Node { input, output, name: name.into(), op_type, attribute });
         name.into()
+    }
+
+    /// Adds a constant of f32.
+    pub(super) fn floats(&mut self, name: &str, dims: &[i64], values: &[f32]) {
+        self.constant(name, dims, FLOAT, values.iter().flat_map(|v| v.to_le_bytes()).collect());
+    }
+
+    /// Adds a list of i64.
+    pub(super) fn integers(&mut self, name: &str, values: &[i64]) {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.constant(name, &[values.len() as i64], INTEGER, bytes);
+    }
+
+    fn constant(&mut self, name: &str, dims: &[i64], data_type: i32, raw_data: Vec<u8>) {
+        self.constants.push(Initializer { dims: dims.to_vec(), data_type, name: name.into(), raw_data });
     }
 
     /// A convolution that keeps the size at stride 1, and its batch norm.
@@ -122,7 +162,7 @@ fn initializers(weights: &Weights, nodes: &[Node]) -> Vec<Initializer> {
         let array = weights.0.get(name)?;
         Some(Initializer {
             dims: array.shape.iter().map(|&n| n as i64).collect(),
-            data_type: 1,
+            data_type: FLOAT,
             name: name.clone(),
             raw_data: array.values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         })
@@ -140,9 +180,9 @@ fn window(kernel: i64, stride: i64) -> Vec<Attribute> {
     ]
 }
 
-/// A tensor of f32 that goes in or comes out.
-fn value(name: &str, dim: Vec<Dimension>) -> ValueInfo {
-    let tensor = TensorType { elem_type: 1, shape: Some(TensorShape { dim }) };
+/// A tensor that goes in or comes out.
+fn value(name: &str, elem_type: i32, dim: Vec<Dimension>) -> ValueInfo {
+    let tensor = TensorType { elem_type, shape: Some(TensorShape { dim }) };
     ValueInfo { name: name.into(), kind: Some(Type { tensor_type: Some(tensor) }) }
 }
 

@@ -76,7 +76,7 @@ pub(super) struct Attribute {
     pub kind: i32,
 }
 
-/// A constant; `data_type` 1 is f32, and `raw_data` are its values, little-endian.
+/// A constant; `data_type` 1 is f32, 7 is i64, and `raw_data` are its values, little-endian.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Initializer {
     #[prost(int64, repeated, tag = "1")]
@@ -105,7 +105,7 @@ pub(super) struct Type {
     pub tensor_type: Option<TensorType>,
 }
 
-/// Elements (1: f32) and shape of a tensor.
+/// Elements (1: f32, 2: u8) and shape of a tensor.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct TensorType {
     #[prost(int32, tag = "1")]

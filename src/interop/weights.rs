@@ -84,7 +84,7 @@ impl Weights {
         }
     }
 
-    /// Writes a safetensors file.
+    /// Writes a safetensors file, beside what may be there and then in its place.
     ///
     /// # Errors
     /// [`Error::Io`] if it can't be written.
@@ -94,8 +94,9 @@ impl Weights {
             let view = TensorView::new(Dtype::F32, array.shape.clone(), bytemuck::cast_slice(&array.values));
             (name.as_str(), view.expect("an array has as many values as its shape says"))
         });
-        safetensors::serialize_to_file(views, Some(metadata), path)
-            .map_err(|e| Error::io(path, std::io::Error::other(e)))
+        files::replace_by(path, |beside| {
+            safetensors::serialize_to_file(views, Some(metadata), beside).map_err(std::io::Error::other)
+        })
     }
 
     /// The array of a parameter, `[O, H, W, I]` as this crate keeps it, on the parameter's device.

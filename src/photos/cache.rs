@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use memmap2::Mmap;
 
 use crate::error::{Error, Result, readable_bytes};
+use crate::files::room;
 use crate::photos::decode::Rgb;
 use crate::photos::locked;
 use crate::photos::photo::Photo;
@@ -213,28 +214,6 @@ impl Cache {
 /// Whether a folder holds decoded photos of ours.
 pub(super) fn is_ours(folder: &Path) -> bool {
     folder.file_name().is_some_and(|name| name == FOLDER) && folder.join(MARK).is_file()
-}
-
-/// Bytes of the disk under a folder that are free for us, and all that it has; `None` where no call tells it.
-fn room(folder: &Path) -> Option<[u64; 2]> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::ffi::OsStrExt;
-        let path = std::ffi::CString::new(folder.as_os_str().as_bytes()).ok()?;
-        // SAFETY: a struct of numbers, for which zeros are values.
-        let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
-        // SAFETY: a path that ends in a zero, and a struct to be filled.
-        let is_known = unsafe { libc::statvfs(path.as_ptr(), &mut found) } == 0;
-        // Numbers of blocks have 32 bits on some systems.
-        #[allow(clippy::useless_conversion)]
-        let bytes = |blocks| u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(found.f_frsize as u64);
-        is_known.then(|| [bytes(found.f_bavail), bytes(found.f_blocks)])
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = folder;
-        None
-    }
 }
 
 /// FNV-1a, 64 bits: the same for every version of the program, which the standard library's hashes are not.

@@ -74,7 +74,7 @@ pub fn save(
     let mut texts = texts(config, progress);
     texts.insert("holds".into(), "encoder".into());
     if let Some(param) = encoder.state().first() {
-        let now = serde_json::json!([Provenance::now(param.get().device())]);
+        let now = serde_json::json!([Provenance::now(Some(param.get().device()))]);
         texts.insert(PROVENANCE.into(), now.to_string());
     }
     archive::write(path, &entries, texts)

@@ -9,6 +9,7 @@ use crate::engine::device::Device;
 use crate::engine::exchange::Alone;
 use crate::engine::nn::ResNetConfig;
 use crate::error::{Error, Result};
+use crate::interop::Library;
 use crate::photos::{self, Album, AlbumOptions, Photos, Source, Split};
 use crate::topic::Topic;
 use std::path::Path;
@@ -115,6 +116,18 @@ pub(super) fn chunk_warning(config: &Config) -> Option<String> {
             Topic::Memory
         )
     })
+}
+
+/// A sentence where torchvision's own ResNet can't hold the backbone as it is.
+pub(super) fn foreign_warning(config: &Config) -> Option<String> {
+    let what = match Library::Torchvision.fit(&config.resnet()) {
+        Ok(None) => return None,
+        Ok(Some(_)) => "torchvision can load this encoder only into a net whose first layers are changed (`vista export` prints how), \
+                        and detectron2 can't: set model.stem=imagenet if they should"
+            .to_string(),
+        Err(why) => format!("{why}: it can't load this encoder, which leaves as ONNX; set model.width=64 if it should"),
+    };
+    Some(format!("{what} ({})", Topic::Interop))
 }
 
 /// Refuses fewer photos than a batch.

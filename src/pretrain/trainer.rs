@@ -18,7 +18,7 @@ use crate::run::archive::{Contents, corrupt};
 use crate::run::events::Events;
 use crate::run::{
     Done, Found, Job, Judge, Judgement, Now, Outcome, Pace, Reached, Run, Schedule, Score, Scores, Start,
-    Train, train,
+    Train, expect_room, train,
 };
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,8 @@ pub struct Pretraining {
     watch: Watch,
     judged: Judged,
     colour: Option<Score>,
+    /// What to say of a disk that may run full.
+    no_room: Option<String>,
 }
 
 /// How the encoder was judged so far; `None` where there is nothing to judge by, or it has not been yet.
@@ -104,7 +106,11 @@ impl Trainer {
         let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?)?);
         setup::check_count(&config, album.photos())?;
         let blank = matches!(start, Start::From(_));
-        Run::open(&config.clone(), out, start, || Pretraining::new(config, album, judge, blank))
+        Run::open(&config.clone(), out, start, || {
+            let mut job = Pretraining::new(config, album, judge, blank)?;
+            job.no_room = expect_room(out, job.checkpoint_bytes(), job.log_bytes())?;
+            Ok(job)
+        })
     }
 
     /// The memory that its steps will take.
@@ -168,7 +174,18 @@ impl Pretraining {
         let learner = learner(&config, &device, blank)?;
         let watch = Watch::new(config.eval.collapse_steps);
         let judged = Judged::default();
-        Ok(Pretraining { config, device, album, judge, learner, memory, watch, judged, colour: None })
+        Ok(Pretraining {
+            config,
+            device,
+            album,
+            judge,
+            learner,
+            memory,
+            watch,
+            judged,
+            colour: None,
+            no_room: None,
+        })
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -186,7 +203,22 @@ impl Pretraining {
             )
         });
         warnings.extend(crowded.into_iter().chain(setup::chunk_warning(&self.config)));
+        warnings.extend(setup::foreign_warning(&self.config).into_iter().chain(self.no_room.clone()));
         warnings
+    }
+
+    /// Bytes of a checkpoint.
+    fn checkpoint_bytes(&self) -> u64 {
+        let MemoryPlan { parameters, optimizer, queues, .. } = self.memory;
+        (parameters + optimizer) / if self.config.half.checkpoint { 2 } else { 1 } + queues
+    }
+
+    /// Bytes of the log and the event files of a run that ends by its steps; 0 for one that ends by time.
+    fn log_bytes(&self) -> u64 {
+        let pace = self.pace();
+        let all = pace.epochs.saturating_mul((self.album.photos().len() / self.config.train.batch) as u64);
+        let steps = if pace.steps > 0 { pace.steps.min(all) } else { all };
+        if pace.minutes > 0.0 { 0 } else { steps.saturating_mul(BYTES_OF_STEP) }
     }
 
     fn describe(&self) -> String {
@@ -212,6 +244,9 @@ impl Pretraining {
         )
     }
 }
+
+/// Bytes of a step in the log and the event files, measured.
+const BYTES_OF_STEP: u64 = 2048;
 
 /// The learner of a configuration; with `blank` one for a checkpoint to be restored into.
 fn learner(config: &Config, device: &Device, blank: bool) -> Result<Learner> {

@@ -5,7 +5,8 @@ use super::provenance::{PROVENANCE, StartRecord};
 use super::settings::{Difference, Settings, differences};
 use super::state::{PhotoList, RunState};
 use super::untrusted;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, readable_bytes};
+use crate::files;
 use crate::topic::Topic;
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -13,6 +14,32 @@ use std::path::{Path, PathBuf};
 
 /// The newest checkpoint, the one before it, and the one that was judged best.
 const CHECKPOINTS: [&str; 3] = ["checkpoint.safetensors", "previous.safetensors", "best.safetensors"];
+
+/// Whether there is room for a run: for the checkpoints that are kept, `checkpoint` bytes each, the one that is being written, and
+/// `log` bytes. A sentence where it may run out.
+///
+/// # Errors
+/// [`Error::Input`] if not even one checkpoint fits.
+pub(crate) fn expect_room(out: &Path, checkpoint: u64, log: u64) -> Result<Option<String>> {
+    // A disk that says it has nothing at all says nothing.
+    let Some([free, _]) = files::room(out).filter(|&[_, all]| all > 0) else { return Ok(None) };
+    // What is there will be replaced.
+    let there = CHECKPOINTS.iter().filter_map(|name| fs::metadata(out.join(name)).ok());
+    let free = free + there.map(|file| file.len()).sum::<u64>();
+    let needed = checkpoint * (CHECKPOINTS.len() as u64 + 1) + log;
+    let [free_, needed_, one] = [free, needed, checkpoint].map(readable_bytes);
+    if free < checkpoint {
+        let what = format!("{free_} of the disk are free, and a checkpoint of this run has {one}");
+        let advice = "make room, or name another folder by --out";
+        return Err(Error::input(what, out.display().to_string(), advice).see(Topic::Promises));
+    }
+    Ok((free < needed).then(|| {
+        format!(
+            "{}: {free_} of the disk are free, and this run may write {needed_} (checkpoints of {one} each, and a log): make room",
+            out.display()
+        )
+    }))
+}
 
 /// A folder that this process alone may write to: the lock ends with the process, however it ends.
 #[derive(Debug)]
@@ -304,5 +331,22 @@ mod tests {
         assert!(message.contains("another run is at work"), "{message}");
         drop(first);
         Folder::open(folder.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_disk_that_is_too_full_is_seen_before_a_run() {
+        let folder = tempfile::tempdir().expect("folder");
+        let out = folder.path().join("runs/new");
+        let Some([free, _]) = files::room(&out) else {
+            return println!("not tested: no call tells the room");
+        };
+        assert!(expect_room(&out, 1000, 1000).expect("room").is_none());
+        // Three are kept, and one is being written; others use this disk meanwhile.
+        for [checkpoint, log] in [[free / 3, 0], [1000, 2 * free]] {
+            let warning = expect_room(&out, checkpoint, log).expect("room for one").expect("a warning");
+            assert!(warning.contains("are free") && warning.contains("make room"), "{warning}");
+        }
+        let message = expect_room(&out, 2 * free, 0).unwrap_err().to_string();
+        assert!(message.contains("runs/new") && message.contains("--out"), "{message}");
     }
 }

@@ -15,7 +15,7 @@
 //!
 //! ```
 //! # use vista::run::Provenance;
-//! let made = Provenance::now(&vista::Device::cpu()); // stands in the log, in checkpoints, in JSON
+//! let made = Provenance::now(Some(&vista::Device::cpu())); // stands in the log, in checkpoints, in JSON
 //! assert_eq!((made.vista.as_str(), made.driver), (vista::run::VERSION, None));
 //! ```
 
@@ -39,6 +39,7 @@ mod waiting;
 
 pub use durable::{AfterEpoch, AfterStep, Run, Start, Summary};
 pub use folder::Found;
+pub(crate) use folder::expect_room;
 pub use history::History;
 pub use job::{Job, Judgement, OnNan, Outcome, Pace, Reached};
 pub use judge::{Judge, Score, Scores};

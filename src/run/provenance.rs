@@ -25,8 +25,9 @@ pub struct Provenance {
     pub date: String,
     /// The command that was typed, as a shell reads it back.
     pub command: String,
-    /// The device.
-    pub device: String,
+    /// The device, of what computes on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Its driver, with the version; none on the CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
@@ -35,11 +36,11 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Of what this process does now on a device.
-    pub fn now(device: &Device) -> Provenance {
+    /// Of what this process does now, on a device if it computes on one.
+    pub fn now(device: Option<&Device>) -> Provenance {
         let driver = match device {
-            Device::Cpu(_) => None,
-            Device::Gpu(gpu) => Some(gpu.summary.driver.clone()),
+            None | Some(Device::Cpu(_)) => None,
+            Some(Device::Gpu(gpu)) => Some(gpu.summary.driver.clone()),
         };
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         Provenance {
@@ -47,7 +48,7 @@ impl Provenance {
             commit: COMMIT.into(),
             date: date(seconds),
             command: std::env::args_os().map(shell::word).collect::<Vec<_>>().join(" "),
-            device: device.name(),
+            device: device.map(Device::name),
             driver,
             threads: rayon::current_num_threads(),
         }
@@ -119,7 +120,7 @@ impl StartRecord {
         labelled: Option<&[PhotoList; 2]>,
     ) -> StartRecord {
         let labelled = labelled.map(|[train, test]| LabelledSets { train: train.into(), test: test.into() });
-        let provenance = Provenance::now(device);
+        let provenance = Provenance::now(Some(device));
         StartRecord { kind: "start".into(), step, provenance, photos: photos.into(), labelled }
     }
 
@@ -135,7 +136,7 @@ impl StartRecord {
             },
             format!("command   {}", p.command),
             format!("program   vista {}, commit {}", p.vista, p.commit),
-            format!("device    {}{driver}", p.device),
+            format!("device    {}{driver}", p.device.as_deref().unwrap_or("none")),
             format!("photos    {}", set(photos)),
         ];
         if let Some(LabelledSets { train, test }) = labelled {

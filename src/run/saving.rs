@@ -100,7 +100,7 @@ impl<J: Job> Run<J> {
     /// Saves what must not be lost: where it can't be written, tries for ten minutes, in which room may be made. A stop ends
     /// that at the next try, which is at once.
     pub(super) fn save_at_last(&mut self, best: bool, log: &mut Log) -> Result<()> {
-        let mut tried = 1;
+        let (mut tried, mut waiting) = (1, None);
         loop {
             let Err(error) = self.save(best, log) else { return Ok(()) };
             let Error::Io { path, source } = &error else { return Err(error) };
@@ -116,13 +116,17 @@ impl<J: Job> Run<J> {
             if tried == LAST_TRIES {
                 return Err(error);
             }
-            eprintln!(
-                "warning: step {} can't be saved: {}: {source}: make room; tried again {} times, every {} s",
-                self.state.step,
-                path.display(),
-                LAST_TRIES - tried,
-                LAST_WAIT.as_secs()
-            );
+            let waiting = waiting.get_or_insert_with(|| {
+                eprintln!(
+                    "warning: step {} can't be saved: {}: {source}: make room; tried again up to {} times, every {} s",
+                    self.state.step,
+                    path.display(),
+                    LAST_TRIES - tried,
+                    LAST_WAIT.as_secs()
+                );
+                Progress::new(LAST_TRIES.into())
+            });
+            waiting.at(tried.into(), || format!("waiting for room: tried {tried} of {LAST_TRIES} times"));
             self.wait(LAST_WAIT);
             tried += 1;
         }

@@ -92,6 +92,20 @@ fn an_unknown_preset_objective_key_or_value_is_refused() {
 }
 
 #[test]
+fn a_method_is_found_by_its_name_in_any_case_and_all_are_listed() {
+    for (name, method) in [("MLS", "mls"), ("SimSiam", "simsiam"), ("knn_moco", "mls"), ("kNN-MoCo", "mls")] {
+        let output = vista(&[&["pretrain", "--dry-run", "--method", name], &TINY[..6]].concat());
+        let said = text(&output.stdout);
+        assert!(said.contains(&format!("name = \"{method}\"")), "{name}: {said}{}", text(&output.stderr));
+        assert_eq!(said.contains("knn_softmax"), name.to_lowercase().starts_with("knn"), "{said}");
+    }
+    let help = text(&vista(&["pretrain", "--help"]).stdout);
+    for name in vista::pretrain::methods::names() {
+        assert!(help.contains(name), "{name}: {help}");
+    }
+}
+
+#[test]
 fn sizes_that_no_run_can_have_are_refused() {
     refused(&["--method", "mls", "--set", "method.k=65"], &["65", "method.k"]);
     refused(&["--method", "mls", "--set", "method.queue=64", "--set", "method.k=70"], &["queue of 64"]);
@@ -381,7 +395,7 @@ fn the_readme_shows_the_commands_that_there_are() {
         assert!(readme.contains(&format!("vista {command}")), "README does not show `vista {command}`");
         assert!(vista(&[command, "--help"]).status.success(), "vista {command} --help");
     }
-    assert!(readme.contains("cargo run --release -- pretrain") && readme.contains("./check"));
+    assert!(readme.contains("cargo install --path .") && readme.contains("./check"));
 }
 
 #[test]
@@ -402,23 +416,16 @@ fn a_dry_run_tells_all_and_writes_nothing() {
 #[test]
 fn a_run_is_silent_or_speaks_json_if_asked_to() {
     let folder = tempfile::tempdir().expect("folder");
-    let run = |how: &str| {
-        let mut args = vec![
-            "pretrain",
-            how,
-            "--steps",
-            "1",
-            "--overwrite",
-            "--out",
-            folder.path().to_str().expect("a name"),
-        ];
-        args.extend(TINY);
+    let run = |how: &[&'static str]| {
+        let out = folder.path().to_str().expect("a name");
+        let mut args = vec!["pretrain", "--steps", "1", "--overwrite", "--out", out];
+        args.extend(how.iter().copied().chain(TINY));
         let output = vista(&args);
         assert!(output.status.success(), "{}", text(&output.stderr));
         [text(&output.stdout), text(&output.stderr)].map(String::from)
     };
-    assert_eq!(run("--quiet"), ["", ""]);
-    let [said, _] = run("--json");
+    assert_eq!(run(&["--quiet"]), ["", ""]);
+    let [said, _] = run(&["--quiet", "--json", "-"]);
     let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     assert_eq!(said["steps"], 1);
     assert!(said["checkpoint"].as_str().expect("a path").ends_with("checkpoint.safetensors"));

@@ -4,7 +4,9 @@ use crate::program;
 
 use program::vista;
 use safetensors::SafeTensors;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 use vista::engine::nn::Module;
 use vista::interop::{Array, Weights};
@@ -74,6 +76,129 @@ fn a_backbone_leaves_with_the_names_and_layout_of_each_library() {
         // 20 convolutions, 20 batch norms of four arrays each, and no head.
         assert_eq!(file.len(), 100, "{format}");
     }
+}
+
+/// The texts of a file's metadata.
+fn facts(file: &Path) -> HashMap<String, String> {
+    let bytes = std::fs::read(file).expect("the file");
+    let (_, header) = SafeTensors::read_metadata(&bytes).expect("safetensors");
+    header.metadata().clone().expect("metadata")
+}
+
+#[test]
+fn the_printed_program_and_the_metadata_have_the_transform_of_judging() {
+    let folder = tempfile::tempdir().expect("folder");
+    let run = folder.path().join("run");
+    std::fs::create_dir(&run).expect("folder");
+    std::fs::rename(encoder(&folder, 64), run.join("checkpoint.safetensors")).expect("moved");
+    for format in ["torchvision", "timm", "detectron2", "onnx"] {
+        // A run's folder stands for its checkpoint.
+        let export = ["export", "--checkpoint", text(&run), "--format", format, "--image-size", "48"];
+        let told = said(&export);
+        for part in ["import ", "(48, 48)", "[0.485, 0.456, 0.406]", "photo.draft", "photo.jpg", text(&run)] {
+            assert!(told.contains(part), "{format}: no `{part}` in {told}");
+        }
+        assert_eq!(told.contains("net.eval()"), format != "onnx", "{told}");
+        let json: serde_json::Value =
+            serde_json::from_str(&said(&[&export[..], &["--json", "-"]].concat())).expect("JSON");
+        assert!(told.ends_with(json["python"].as_str().expect("a program")), "{told}");
+        if format != "onnx" {
+            let facts = facts(Path::new(json["file"].as_str().expect("a file")));
+            assert!(told.contains(&facts["transform"]), "{told}");
+            assert_eq!((facts["image_size"].as_str(), &*facts["mean"]), ("48", "[0.485, 0.456, 0.406]"));
+            for (key, value) in json["transform"].as_object().expect("facts") {
+                assert_eq!(Some(&facts[key][..]), value.as_str(), "{key}");
+            }
+        }
+    }
+    let told = said(&["export", "--checkpoint", text(&run), "--format", "onnx", "--with-transform"]);
+    assert!(told.contains("\"photos\": ") && !told.contains("BILINEAR"), "{told}");
+    let onnx = std::fs::read(run.join("backbone.onnx")).expect("the file");
+    let has = |part: &str| onnx.windows(part.len()).any(|window| window == part.as_bytes());
+    assert!(has("interpolation") && has("photos") && has("photo.draft"));
+    refused(
+        &["export", "--checkpoint", text(&run), "--format", "timm", "--with-transform"],
+        &["timm", "--with-transform", "--format onnx"],
+    );
+}
+
+/// A Python that has these modules, if one is here: `VISTA_PYTHON`, or `python3`.
+fn python(modules: &str) -> Option<Command> {
+    let python = std::env::var_os("VISTA_PYTHON").unwrap_or("python3".into());
+    let found = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
+    found.is_ok_and(|output| output.status.success()).then(|| Command::new(python))
+}
+
+#[test]
+fn the_printed_program_as_it_is_printed_finds_the_features_that_vista_finds() {
+    let folder = tempfile::tempdir().expect("folder");
+    let checkpoint = encoder(&folder, 64);
+    let photo = folder.path().join("photo.jpg");
+    let table = folder.path().join("f.safetensors");
+    for (format, modules) in [
+        ("torchvision", "torch, torchvision, PIL, safetensors"),
+        ("timm", "torch, timm, PIL, safetensors"),
+        ("onnx", "onnxruntime, PIL"),
+        ("onnx --with-transform", "onnxruntime, PIL"),
+    ] {
+        let Some(mut python) = python(modules) else {
+            println!("not tested: {format}: no Python with {modules} is here (VISTA_PYTHON names one)");
+            continue;
+        };
+        let format: Vec<&str> = format.split(' ').collect();
+        let program =
+            said(&[&["export", "--checkpoint", text(&checkpoint), "--format"], &format[..]].concat());
+        let program = program + "print(*np.asarray(features)[0])\n";
+        // One that is decoded whole, one at a half, one that is turned and square.
+        for (width, height, turned) in [(150, 110, false), (700, 500, false), (90, 90, true)] {
+            jpeg(&photo, width, height, turned);
+            said(&["embed", text(folder.path()), "--checkpoint", text(&checkpoint), "--out", text(&table)]);
+            let bytes = std::fs::read(&table).expect("a table");
+            let ours = SafeTensors::deserialize(&bytes).expect("safetensors");
+            let ours: Vec<f32> =
+                bytemuck::pod_collect_to_vec(ours.tensor("features").expect("features").data());
+            let output = python.args(["-c", &program]).current_dir(&folder).output().expect("Python");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let theirs: Vec<f32> = said.split_whitespace().map(|v| v.parse().expect("a number")).collect();
+            assert_eq!((theirs.len(), ours.len()), (512, 512));
+            let size = ours.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+            let apart = theirs.iter().zip(&ours).map(|(a, b)| (a - b).abs() / size);
+            let apart = apart.fold(0.0, |most: f32, v| if v > most || v.is_nan() { v } else { most });
+            println!("{format:?} {width}x{height}: at most {apart:.1e} of the largest feature");
+            // The same views give the same features to 1e-4 (tests/interop/check.py); Pillow's resize and Vista's round a byte in six
+            // to other sides, one apart, and that is what is left.
+            assert!(apart < 1e-2, "{format:?}, {width}x{height}: {apart}");
+            python = Command::new(python.get_program());
+        }
+    }
+}
+
+/// A JPEG of shapes and noise, with an orientation of EXIF that turns it if `turned`.
+fn jpeg(path: &Path, width: u32, height: u32, turned: bool) {
+    let pixel =
+        |x: u32, y: u32| image::Rgb([(x * 7 ^ y * 3) as u8, (x * y / 50) as u8, (x / 3 + y * 2) as u8]);
+    image::RgbImage::from_fn(width, height, pixel).save(path).expect("a photo");
+    if turned {
+        let exif = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let plain = std::fs::read(path).expect("a photo");
+        std::fs::write(path, [&plain[..2], exif, &plain[2..]].concat()).expect("written");
+    }
+}
+
+#[test]
+fn an_export_is_whole_or_not_there() {
+    let folder = tempfile::tempdir().expect("folder");
+    let checkpoint = encoder(&folder, 4);
+    let export = ["export", "--checkpoint", text(&checkpoint), "--format", "onnx"];
+    said(&export);
+    let out = folder.path().join("backbone.onnx");
+    let before = std::fs::read(&out).expect("the file");
+    // As on a full disk: what is written beside it can't be.
+    std::fs::create_dir(folder.path().join(".backbone.onnx.part")).expect("folder");
+    let output = vista(&[&export[..], &["--with-transform"]].concat());
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read(&out).expect("the file"), before);
 }
 
 #[test]
@@ -205,6 +330,19 @@ fn photos_are_embedded_into_both_kinds_of_file_and_the_nearest_are_found() {
     assert!(image::open(&picture).expect("a picture").width() > 200);
     assert!(!search(&place.join("04.png"), &[text(&place)]).contains(" 04.png"));
     assert_eq!(first(&search(&copy, &["--features", text(&table)])), first(&told));
+    // With both the photo is not its own neighbour, and there is a picture.
+    let both = [text(&place), "--features", text(&table), "--picture", text(&picture)];
+    let before = std::fs::read(&picture).expect("a picture");
+    assert_eq!(search(&copy, &both), told);
+    assert_eq!(std::fs::read(&picture).expect("a picture"), before);
+    assert!(!search(&place.join("04.png"), &both[..3]).contains(" 04.png"));
+    let json: serde_json::Value =
+        serde_json::from_str(&search(&copy, &[&both[..3], &["--json", "-"]].concat())).expect("JSON");
+    assert_eq!(json["neighbours"][0]["photo"], "04.png");
+    std::fs::remove_file(place.join("inner/05.png")).expect("removed");
+    let args = of(&copy);
+    let args: Vec<&str> = args.iter().map(String::as_str).chain(both).collect();
+    refused(&args, &["inner/05.png", "vista embed"]);
 
     let named = |out: &str| [&embed[..], &[out]].concat().iter().map(|s| s.to_string()).collect::<Vec<_>>();
     let odd = named("f.txt");

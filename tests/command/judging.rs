@@ -390,7 +390,7 @@ fn the_untrained_floor_has_statistics_of_photos_and_is_one_figure_in_every_comma
     let of_own = ["--data", name(&train), "--labelled", name(&own), "--set", "eval.knn_k=3"];
     for (labelled, more, k) in [(None, &[][..], "20"), (Some(&own), &of_own[..], "3")] {
         let out = folder.path().join(format!("run{k}"));
-        let said: Value = serde_json::from_str(&run(&out, &[more, &["--json"]].concat())).expect("JSON");
+        let said: Value = serde_json::from_str(&run(&out, &[more, &["--json", "-"]].concat())).expect("JSON");
         let judged = records(&out.join("log.jsonl"), "knn");
         let (first, last) = (&judged[0], &judged[judged.len() - 1]);
         let untrained = &said["knn"]["untrained"];

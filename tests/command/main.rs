@@ -2,6 +2,7 @@
 
 mod choice;
 mod cli;
+mod documented;
 mod events;
 mod figures;
 mod interop;
@@ -12,5 +13,7 @@ mod outputs;
 mod program;
 mod provenance;
 mod report;
+#[path = "../helpers/sets.rs"]
+mod sets;
 mod signals;
 mod threads;

@@ -75,6 +75,7 @@ fn every_command_replaces_what_it_wrote_itself() {
         "voc --checkpoint c.safetensors --labelled photos/list.csv --costs 1",
         "finetune --checkpoint c.safetensors --labelled photos --epochs 1 --batch 2 --out t.safetensors",
         "bench --test sgd:9 --repeats 1 --device cpu --json bench.json",
+        "devices --json devices.json",
         "man --out man",
         &format!("pretrain {TINY} --out r --overwrite"),
         &format!("sweep {TINY} --key method.tau --values 0.1 --out s"),
@@ -163,6 +164,9 @@ fn a_file_beside_an_output_stays_what_it_was() {
 #[test]
 fn json_on_standard_output_is_alone_there() {
     let folder = folder();
+    std::fs::create_dir(folder.path().join("out")).expect("folder");
+    std::fs::copy(folder.path().join("c.safetensors"), folder.path().join("out/i.safetensors"))
+        .expect("copied");
     for line in [
         "knn --checkpoint c.safetensors --labelled photos --k 2",
         "probe --checkpoint c.safetensors --labelled photos --epochs 1",
@@ -171,6 +175,17 @@ fn json_on_standard_output_is_alone_there() {
         "bench --test sgd:9 --repeats 1 --device cpu",
         "bench --plan resnet18 --batch 2 --image-size 32",
         "bench --model resnet18 --batch 2 --image-size 32 --repeats 1 --warmup 0 --device cpu",
+        "devices",
+        "export --checkpoint c.safetensors --format onnx --out out/c.onnx",
+        "import out/i.safetensors --out out/c.safetensors",
+        "embed photos --checkpoint c.safetensors --out out/f.csv",
+        "search photos --photo photos/test/a/8.png --checkpoint c.safetensors",
+        &format!("pretrain {TINY} --dry-run"),
+        "pretrain --presets",
+        &format!("pretrain {TINY} --out out/r"),
+        "figures --checkpoint out/r --slots 4 --queries 2",
+        "report out/r --photos 2",
+        &format!("sweep {TINY} --key method.tau --values 0.1 --out out/s"),
     ] {
         let args: Vec<&str> = line.split_whitespace().chain(["--json", "-"]).collect();
         let output = vista(folder.path(), &args);
@@ -183,7 +198,64 @@ fn json_on_standard_output_is_alone_there() {
         std::fs::read_dir(folder.path()).expect("there").map(|file| file.expect("a file").file_name());
     let mut names: Vec<_> = names.collect();
     names.sort();
-    assert_eq!(names, ["c.safetensors", "photos"]);
+    assert_eq!(names, ["c.safetensors", "out", "photos"]);
+}
+
+#[test]
+fn a_runs_folder_is_taken_wherever_a_checkpoint_is_asked_for() {
+    let folder = folder();
+    let place = folder.path();
+    let tiny: Vec<&str> = TINY.split_whitespace().collect();
+    said(place, &[&["pretrain"][..], &tiny, &["--out", "r"]].concat());
+    for line in [
+        "knn --checkpoint r --labelled photos --k 2",
+        "probe --checkpoint r --labelled photos --epochs 1",
+        "voc --checkpoint r --labelled photos/list.csv --costs 1",
+        "finetune --checkpoint r --labelled photos --epochs 1 --batch 2",
+        "export --checkpoint r --format onnx",
+        "embed photos --checkpoint r --out f.csv",
+        "search photos --photo photos/test/a/8.png --checkpoint r",
+        "figures --checkpoint r --slots 4 --queries 2",
+        &format!("pretrain {TINY} --init r --out r2"),
+    ] {
+        said(place, &line.split_whitespace().collect::<Vec<_>>());
+    }
+    for file in ["knn.json", "probe.json", "voc.json", "finetune.json", "backbone.onnx", "figures/curves.svg"]
+    {
+        assert!(place.join("r").join(file).is_file(), "{file}");
+    }
+    let json = std::fs::read_to_string(place.join("r/knn.json")).expect("there");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["checkpoint"], place.join("r/checkpoint.safetensors").display().to_string(), "absolute");
+    std::fs::create_dir(place.join("none")).expect("folder");
+    refused(
+        place,
+        &["embed", "photos", "--checkpoint", "none", "--out", "f.csv"],
+        &["none/checkpoint.safetensors"],
+    );
+}
+
+#[test]
+fn the_same_floors_stand_beside_every_judgement() {
+    let folder = folder();
+    for line in [
+        "knn --checkpoint c.safetensors --labelled photos --k 2",
+        "probe --checkpoint c.safetensors --labelled photos --epochs 2",
+        "probe --checkpoint c.safetensors --labelled photos --epochs 1 --protocol sgd --batch 4",
+        "voc --checkpoint c.safetensors --labelled photos/list.csv --costs 1",
+    ] {
+        let args: Vec<&str> = line.split_whitespace().chain(["--floor", "--json", "-"]).collect();
+        let json: serde_json::Value = serde_json::from_str(&said(folder.path(), &args)).expect("JSON");
+        let floors = json["floors"].as_object().expect("floors");
+        assert_eq!(floors.keys().collect::<Vec<_>>(), ["untrained", "colour", "hand-made"], "{line}");
+        for (name, floor) in floors {
+            let figure = floor.get("top1").or(floor.get("map_area")).and_then(|v| v.as_f64());
+            assert!(figure.is_some_and(|v| (0.0..=1.0).contains(&v)), "{line}: {name}: {floor}");
+        }
+        let args: Vec<&str> = line.split_whitespace().chain(["--json", "-"]).collect();
+        let json: serde_json::Value = serde_json::from_str(&said(folder.path(), &args)).expect("JSON");
+        assert_eq!(json["floors"].as_object().map(|floors| floors.len()), Some(0), "{line}");
+    }
 }
 
 #[test]

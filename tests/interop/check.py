@@ -4,12 +4,14 @@
     pip install torch torchvision timm onnx onnxruntime safetensors
     python tests/interop/check.py --vista target/release/vista --photos examples/photos/labelled
 
-Both sides see the same normalised views (`vista embed --views`). Prints a line for each library and network; exits with 1
-where a feature differs by more than 1e-4.
+Both sides see the same normalised views (`vista embed --views`); then each printed program runs as it is printed, in a folder with a
+`photo.jpg`. Prints a line for each library and network; exits with 1 where a feature differs by more than 1e-4 (of the printed programs by more than 3e-2: Pillow's resize and Vista's round a byte in six
+to other sides, one apart).
 detectron2 is checked where it can be imported: its ResNet needs none of its compiled operators.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -50,9 +52,9 @@ def features(net, views, pooled=True):
     return (y if pooled else y.mean(dim=(2, 3))).numpy()
 
 
-def compare(what, ours, theirs):
+def compare(what, ours, theirs, bound=BOUND):
     difference, size = np.abs(ours - theirs).max(), np.abs(ours).max()
-    good = difference <= BOUND
+    good = difference <= bound
     print(f"{'ok    ' if good else 'FAILED'} {what:46} {len(ours)} photos x {ours.shape[1]}: "
           f"at most {difference:.1e}, features up to {size:.2f}", flush=True)
     if not good or len(ours) == 0 or size == 0:
@@ -83,6 +85,23 @@ def detectron2_resnet(depth):
     return build_resnet_backbone(config, ShapeSpec(channels=3))
 
 
+def check_program(vista, checkpoint, photos, folder, name, export, bound=3e-2):
+    """What `vista export` prints, run as it is, on some of the photos."""
+    program = run(vista, "export", "--checkpoint", checkpoint, *export, "--out", folder / "program.safetensors")
+    here, ours, theirs = Path.cwd(), [], []
+    for photo in sorted(Path(photos).rglob("*.jpg"))[::20]:
+        work = folder / "one"
+        work.mkdir(exist_ok=True)
+        (work / "photo.jpg").write_bytes(photo.read_bytes())
+        ours.append(vista_features(vista, checkpoint, work, folder)[0])
+        os.chdir(work)
+        scope = {}
+        exec(program, scope)
+        os.chdir(here)
+        theirs.append(np.asarray(scope["features"]))
+    compare(f"printed {' '.join(export[1:])}, {name}", np.concatenate(ours), np.concatenate(theirs), bound)
+
+
 def check_export(vista, checkpoint, photos, folder, name):
     ours, views = vista_features(vista, checkpoint, photos, folder)
     file = folder / "export"
@@ -94,8 +113,12 @@ def check_export(vista, checkpoint, photos, folder, name):
     theirs = [net.run(["features", "map"], {"images": batch.numpy()}) for batch in views.split(32)]
     compare(f"export onnx, {size}", ours, np.concatenate([f for f, _ in theirs]))
     compare(f"export onnx, {size}, mean of map", ours, np.concatenate([m.mean(axis=(2, 3)) for _, m in theirs]))
+    check_program(vista, checkpoint, photos, folder, size, ["--format", "onnx"])
+    check_program(vista, checkpoint, photos, folder, size, ["--format", "onnx", "--with-transform"])
     if name not in ("resnet18", "resnet34", "resnet50"):
         return
+    for format in ["torchvision", "timm"]:
+        check_program(vista, checkpoint, photos, folder, size, ["--format", format])
 
     run(vista, "export", "--checkpoint", checkpoint, "--format", "torchvision", "--out", file)
     net = torchvision.models.get_model(name)
@@ -113,6 +136,7 @@ def check_export(vista, checkpoint, photos, folder, name):
     if net is not None:
         net.load_state_dict(safetensors.torch.load_file(file))
         compare(f"export detectron2, {size}", ours, features(res5(net), views, pooled=False))
+        check_program(vista, checkpoint, photos, folder, size, ["--format", "detectron2"])
 
 
 def res5(net):
@@ -159,6 +183,7 @@ def main():
     parser.add_argument("--photos", default="examples/photos/labelled")
     parser.add_argument("--checkpoint", action="append", default=[], help="also this one, as onnx")
     args = parser.parse_args()
+    args.vista, args.photos = Path(args.vista).resolve(), Path(args.photos).resolve()
     print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}, "
           f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}")
     with tempfile.TemporaryDirectory() as folder:

@@ -40,6 +40,11 @@ impl Detail {
         Detail { by_area: f64::INFINITY, by_side: 1.0 / side as f64 }
     }
 
+    /// Pixels of the smallest crop's short side to one of its view: for each of the root of the photo's pixels, and of its short side.
+    pub(crate) fn pixels(&self) -> [f64; 2] {
+        [self.by_area, self.by_side]
+    }
+
     /// By how much a photo of a width and a height may be decoded smaller: 1, 2, 4 or 8, the most at which each crop has twice
     /// the pixels of its view along each axis.
     pub fn scale(&self, [width, height]: [usize; 2]) -> usize {

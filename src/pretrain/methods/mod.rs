@@ -78,19 +78,26 @@ pub fn presets() -> impl Iterator<Item = &'static Preset> {
     all().into_iter().flat_map(|entry| entry.presets)
 }
 
-/// A method by name.
+/// A name as the list has it: `kNN_MoCo` is `knn-moco`.
+pub(crate) fn plain(name: &str) -> String {
+    name.to_lowercase().replace('_', "-")
+}
+
+/// A method by name, however its letters are written.
 pub fn find(name: &str) -> Option<&'static Entry> {
+    let name = plain(name);
     all().into_iter().find(|entry| entry.name == name)
 }
 
-/// A method by its name or a variant's; the variant's setting with it.
+/// A method by its name or a variant's, however its letters are written; the variant's setting with it.
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) naming all of them if there is no such one.
 pub fn named(name: &str) -> crate::error::Result<(&'static Entry, Option<&'static str>)> {
+    let asked = &plain(name);
     let found = all().into_iter().find_map(|entry| {
-        let variant = entry.variants.iter().find(|(variant, _)| *variant == name);
-        (entry.name == name || variant.is_some()).then_some((entry, variant.map(|(_, setting)| *setting)))
+        let variant = entry.variants.iter().find(|(variant, _)| variant == asked);
+        (entry.name == asked || variant.is_some()).then_some((entry, variant.map(|(_, setting)| *setting)))
     });
     found.ok_or_else(|| {
         let advice = format!("use one of {}", names().join(", "));

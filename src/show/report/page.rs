@@ -3,7 +3,7 @@
 use super::gallery::{gallery, missing};
 use super::run::{RunFacts, charts};
 use crate::engine::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub fn page(runs: &[RunFacts], gallery: &Value, live: Option<u64>) -> String {
 }
 
 /// Writes `report.html` into a run's folder: curves, and `photos` of its photos by its checkpoint (0 for none). If the
-/// photos can't be shown the page says why.
+/// photos can't be shown the page says why, unless there is one with photos: that stays.
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) or [`Error::Io`](crate::Error::Io) if the folder holds no run or can't be written.
@@ -54,6 +54,12 @@ pub fn write(folder: &(impl AsRef<Path> + ?Sized), photos: usize, device: &Devic
             .unwrap_or_else(|e| missing(format!("No photos: {e}."))),
     };
     let path = folder.join("report.html");
+    // What can't be made again is not replaced by less.
+    if gallery.get("missing").is_some() && has_photos(&path) {
+        let what = "the page that is there has photos, and a new one would have none";
+        let advice = "it stays; `vista report --photos 0` makes one without";
+        return Err(Error::input(what, path.display().to_string(), advice));
+    }
     files::replace(&path, page(&[run], &gallery, None).as_bytes())?;
     Ok(path)
 }

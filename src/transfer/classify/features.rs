@@ -181,13 +181,18 @@ pub fn precise_statistics(
     Ok(())
 }
 
+/// Colour histograms of some photos of an album, `[kept.len(), 512]`; those that can't be decoded are left out. `watch` hears how
+/// many photos are done.
+pub fn colours(album: &Album, ids: &[usize], watch: &mut dyn FnMut(usize)) -> Embedded {
+    described(album, ids, &|photo: &Rgb| colour::histogram(&photo.data), watch)
+}
+
 /// Colour histograms of every labelled photo that can be decoded: the baseline that a good encoder must beat.
 ///
 /// # Errors
 /// [`crate::Error::Input`] if none can be decoded.
 pub fn colour_features(album: &Album) -> Result<Features> {
-    let histogram = |photo: &Rgb| colour::histogram(&photo.data);
-    let all = described(album, &labelled_photos(album), &histogram, &mut |_| ()).labelled(album);
+    let all = colours(album, &labelled_photos(album), &mut |_| ()).labelled(album);
     if all.labels.is_empty() && !album.photos().is_empty() {
         return Err(album.nothing_decodable());
     }

@@ -46,7 +46,7 @@ mod table;
 mod tsne;
 pub mod voc;
 
-pub use features::{Embedded, Features, colour_features, embed, features, precise_statistics};
+pub use features::{Embedded, Features, colour_features, colours, embed, features, precise_statistics};
 pub use finetune::{Finetune, FinetuneResult};
 pub use handmade::handmade_features;
 pub use judge::KnnJudge;

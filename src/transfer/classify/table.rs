@@ -3,9 +3,11 @@
 use super::neighbours::{Neighbour, Points, nearest};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
+use crate::files;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 
 /// Features of photos, one row each.
@@ -41,8 +43,9 @@ impl FeatureTable {
         arrays.extend(views.map(|(pixels, side)| ("views", view(&[n, side, side, 3], pixels))));
         let mut metadata: HashMap<String, String> = facts.iter().cloned().collect();
         metadata.insert("names".into(), serde_json::json!(self.names).to_string());
-        safetensors::serialize_to_file(arrays, Some(metadata), path)
-            .map_err(|e| Error::io(path, std::io::Error::other(e)))
+        files::replace_by(path, |beside| {
+            safetensors::serialize_to_file(arrays, Some(metadata), beside).map_err(io::Error::other)
+        })
     }
 
     /// Writes lines `file, f0, f1, ..` with a heading.
@@ -50,16 +53,16 @@ impl FeatureTable {
     /// # Errors
     /// [`Error::Io`] if the file can't be written.
     pub fn write_csv(&self, path: &(impl AsRef<Path> + ?Sized)) -> Result<()> {
-        let path = path.as_ref();
-        let io = |e: csv::Error| Error::io(path, std::io::Error::other(e));
-        let mut file = csv::Writer::from_path(path).map_err(io)?;
-        let heading = std::iter::once("file".to_string()).chain((0..self.width).map(|i| format!("f{i}")));
-        file.write_record(heading).map_err(io)?;
-        for (name, row) in self.names.iter().zip(self.values.chunks_exact(self.width.max(1))) {
-            let line = std::iter::once(name.clone()).chain(row.iter().map(f32::to_string));
-            file.write_record(line).map_err(io)?;
-        }
-        file.flush().map_err(|e| Error::io(path, e))
+        files::replace_by(path.as_ref(), |beside| {
+            let mut file = csv::Writer::from_path(beside)?;
+            let heading = std::iter::once("file".to_string()).chain((0..self.width).map(|i| format!("f{i}")));
+            file.write_record(heading)?;
+            for (name, row) in self.names.iter().zip(self.values.chunks_exact(self.width.max(1))) {
+                let line = std::iter::once(name.clone()).chain(row.iter().map(f32::to_string));
+                file.write_record(line)?;
+            }
+            file.flush()
+        })
     }
 
     /// Reads what [`FeatureTable::write_safetensors`] wrote, views left out, and the facts.

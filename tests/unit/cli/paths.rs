@@ -1,11 +1,11 @@
 //! Every argument of every command, as clap has it: a new one is in these tests by itself.
 
-use super::super::{Cli, execute, prepared};
-use super::{Input, Output, Target};
+use super::super::{Cli, definition, execute, prepared};
+use super::{Files, Input, Output, Target};
 use crate::error::Result;
 use crate::files::identity;
 use clap::builder::ValueParser;
-use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use std::any::TypeId;
 use std::ffi::OsString;
 use std::fs;
@@ -44,12 +44,19 @@ fn call(command: &Command, given: &[(&Arg, &Path)], other: &Path) -> Option<ArgM
         };
         add(arg, value);
     }
-    Cli::command().try_get_matches_from(line).ok()
+    definition().try_get_matches_from(line).ok()
 }
 
 fn targets(matches: &ArgMatches) -> Result<Vec<PathBuf>> {
+    Ok(files(matches)?.writes.into_iter().map(|Target { path, .. }| path).collect())
+}
+
+/// The files of a call.
+fn files(matches: &ArgMatches) -> Result<Files> {
     let command = Cli::from_arg_matches(matches).expect("parsed").command;
-    Ok(prepared(&command)?.0.writes.into_iter().map(|Target { path, .. }| path).collect())
+    let (name, matches) = matches.subcommand().expect("a command");
+    let json = matches.try_get_one::<Output>("json").ok().flatten();
+    Ok(prepared(name, &command, json)?.0)
 }
 
 /// An output's value that its command takes.
@@ -60,7 +67,7 @@ fn output(arg: &Arg, folder: &Path) -> PathBuf {
 #[test]
 fn every_argument_that_is_a_path_says_whether_it_is_read_or_written() {
     let mut seen = 0;
-    for command in Cli::command().get_subcommands() {
+    for command in definition().get_subcommands() {
         for arg in command.get_arguments() {
             let place = format!("vista {} {}", command.get_name(), arg.get_id());
             let names = arg.get_value_names().unwrap_or_default();
@@ -83,7 +90,7 @@ fn every_argument_that_is_a_path_says_whether_it_is_read_or_written() {
 fn no_output_of_any_command_replaces_any_of_its_inputs_by_whatever_links() {
     let folder = tempfile::tempdir().expect("folder");
     let mut tried = 0;
-    for command in Cli::command().get_subcommands() {
+    for command in definition().get_subcommands() {
         let inputs = of_type::<Input>(command);
         // Where outputs go by default counts too: no output is named then.
         let outputs = of_type::<Output>(command).into_iter().map(Some).chain([None]);
@@ -150,7 +157,7 @@ fn no_output_of_any_command_replaces_any_of_its_inputs_by_whatever_links() {
 #[test]
 fn no_command_replaces_a_file_that_it_did_not_write() {
     let mut tried = 0;
-    for command in Cli::command().get_subcommands() {
+    for command in definition().get_subcommands() {
         for out in of_type::<Output>(command).into_iter().map(Some).chain([None]) {
             let work = tempfile::tempdir().expect("folder");
             let other = work.path().join("other");
@@ -158,10 +165,7 @@ fn no_command_replaces_a_file_that_it_did_not_write() {
             let path = out.as_ref().map(|out| output(out, work.path()));
             let given: Vec<(&Arg, &Path)> = out.iter().zip(path.as_deref()).collect();
             let Some(matches) = call(command, &given, &other) else { continue };
-            let check = || {
-                let parsed = Cli::from_arg_matches(&matches).expect("parsed").command;
-                prepared(&parsed).and_then(|(files, _)| files.check())
-            };
+            let check = || files(&matches).and_then(|files| files.check());
             check().expect("nothing is in the way");
             for target in targets(&matches).expect("targets").iter().filter(|t| t.starts_with(work.path())) {
                 // Checkpoints and results are told of by the run itself.
@@ -199,7 +203,7 @@ fn a_folder_that_is_read_is_not_one_to_write_into() {
         let mut line: Vec<OsString> = vec!["vista".into()];
         line.extend(command.iter().map(OsString::from));
         line.extend([photos.as_os_str(), "--out".as_ref(), photos.join(".").as_os_str()].map(OsString::from));
-        let message = execute(&Cli::command().get_matches_from(line)).unwrap_err().to_string();
+        let message = execute(&definition().get_matches_from(line)).unwrap_err().to_string();
         assert!(message.contains("--out would write over what --"), "{message}");
     }
     assert_eq!(fs::read_dir(&photos).expect("there").count(), 0);

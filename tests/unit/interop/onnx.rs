@@ -7,7 +7,7 @@ use std::collections::HashSet;
 fn graph(architecture: Architecture, stem: Stem) -> Graph {
     let config = ResNetConfig { architecture, width: 4, stem, zero_init: false };
     let net = ResNet::new(&Device::cpu(), &mut StdRng::seed_from_u64(1), &config).expect("network");
-    let bytes = onnx(&config, &Weights::of(&net).expect("weights"), &[("a".into(), "b".into())]);
+    let bytes = onnx(&config, &Weights::of(&net).expect("weights"), None, &[("a".into(), "b".into())]);
     let model = Model::decode(&bytes[..]).expect("it reads what it wrote");
     assert_eq!((model.ir_version, model.opset_import[0].version), (8, 15));
     assert_eq!(model.metadata_props["a"], "b");
