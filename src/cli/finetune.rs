@@ -49,7 +49,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn files(args: &Args) -> Result<Files> {
-    let files = args.judged.files("finetune")?;
+    let files = args.judged.files("finetune", args.photos.labelled(), args)?;
     Ok(files.file("--out", args.out.as_deref(), Mark::Words(checkpoint::ENCODER)))
 }
 

@@ -12,7 +12,9 @@ use crate::run::Progress;
 use crate::transfer::classify::{Embedded, Features, KnnProtocol, LabelledAlbums, embed, precise_statistics};
 use indicatif::HumanDuration;
 use serde_json::{Value, json};
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Which encoder, and on which device.
@@ -34,10 +36,13 @@ pub(super) struct Chosen {
 pub(super) struct Judged {
     #[command(flatten)]
     pub(super) chosen: Chosen,
-    /// File for protocol, seeds and figures; beside the checkpoint if absent, named after the command; `-` prints them to
-    /// standard output, and all else to standard error.
+    /// File for protocol, seeds and figures; `-` prints them to standard output, and all else to standard error. If absent:
+    /// beside the checkpoint, COMMAND-PHOTOS-DIGEST.json; the digest is of checkpoint, photos' place and every setting.
     #[arg(long, value_name = "FILE")]
     json: Option<Output>,
+    /// The file of this call, where none is named.
+    #[arg(skip)]
+    usual: OnceLock<PathBuf>,
 }
 
 /// An encoder ready to be judged.
@@ -61,19 +66,23 @@ impl Chosen {
 }
 
 impl Judged {
-    /// The file of the command's figures.
-    pub(super) fn files(&self, command: &'static str) -> Result<Files> {
+    /// The file of the command's figures; `labelled` are its photos, `asked` is all that it was asked for.
+    pub(super) fn files(
+        &self,
+        command: &'static str,
+        labelled: Option<&Path>,
+        asked: &dyn Debug,
+    ) -> Result<Files> {
         let checkpoint = &*self.chosen.checkpoint;
-        std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
-        Ok(Files::default().file("--json", self.path(command).as_deref(), Mark::Command(command)))
+        let name = figures_name(command, checkpoint, labelled, asked)?;
+        let path = self.usual.get_or_init(|| checkpoint.with_file_name(name));
+        let path = self.json.as_ref().map_or(Some(&**path), Output::file);
+        Ok(Files::default().file("--json", path, Mark::Command(command)))
     }
 
     /// Where the command's figures go; `None` for standard output.
-    fn path(&self, command: &str) -> Option<PathBuf> {
-        match &self.json {
-            Some(json) => json.file().map(Path::to_path_buf),
-            None => Some(self.chosen.checkpoint.with_file_name(format!("{command}.json"))),
-        }
+    fn path(&self) -> Option<&Path> {
+        self.json.as_ref().map_or(self.usual.get().map(PathBuf::as_path), Output::file)
     }
 
     /// Opens the photos, then the encoder.
@@ -86,6 +95,22 @@ impl Judged {
         let (albums, opened) = (albums()?, self.chosen.open()?);
         Ok(Judging { args: self, command, opened, albums, began })
     }
+}
+
+/// A name of its own for the figures of each checkpoint, set of photos and setting, the same for the same.
+fn figures_name(
+    command: &str,
+    checkpoint: &Path,
+    labelled: Option<&Path>,
+    asked: &dyn Debug,
+) -> Result<String> {
+    let found = std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
+    let place = labelled.map(std::path::absolute).transpose().map_err(|e| Error::io(checkpoint, e))?;
+    let all = format!("{:?} {:?} {place:?} {asked:?}", found.len(), found.modified().ok());
+    let set = labelled.and_then(Path::file_stem).map_or("built-in".into(), |name| name.to_string_lossy());
+    let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let set: String = set.chars().map(plain).collect();
+    Ok(format!("{command}-{set}-{:08x}.json", crc32fast::hash(all.as_bytes())))
 }
 
 /// A judging command at work: an encoder, labelled photos, and where the figures go.
@@ -146,8 +171,8 @@ impl Judging<'_> {
         let more = facts.as_object_mut().and_then(|facts| facts.remove("dataset"));
         extend(&mut all["dataset"], more.unwrap_or_default());
         extend(&mut all, facts);
-        let path = self.args.path(self.command);
-        write_json(path.as_deref(), self.command, all)?;
+        let path = self.args.path();
+        write_json(path, self.command, all)?;
         path.iter().for_each(|path| println!("figures  {}", path.display()));
         Ok(())
     }
@@ -225,6 +250,11 @@ pub(super) struct LabelledPhotos {
 }
 
 impl LabelledPhotos {
+    /// Where they are, if not built in.
+    pub(super) fn labelled(&self) -> Option<&Path> {
+        self.labelled.as_deref()
+    }
+
     /// How kNN judges them.
     pub(super) fn knn_protocol(&self) -> KnnProtocol {
         KnnProtocol::of(self.labelled.is_none())

@@ -1,6 +1,7 @@
 //! `vista knn`.
 
 use crate::cli::judged::{Judged, LabelledPhotos};
+use crate::cli::paths::Files;
 use crate::error::Result;
 use crate::transfer::classify::{Features, Knn, Votes, colour_features};
 use serde_json::{Value, json};
@@ -22,6 +23,10 @@ pub(super) struct Args {
     /// and colours alone.
     #[arg(long)]
     floor: bool,
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    args.judged.files("knn", args.photos.labelled(), args)
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

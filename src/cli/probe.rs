@@ -1,6 +1,7 @@
 //! `vista probe`.
 
 use crate::cli::judged::{Judged, LabelledPhotos, best_on_test, watched};
+use crate::cli::paths::Files;
 use crate::engine::nn::ResNet;
 use crate::error::{Error, Result};
 use crate::transfer::classify::{Probe, ProbeResult, SgdProbe};
@@ -41,6 +42,10 @@ pub(super) struct Args {
     /// Also judge the same encoder before training, batch norm with statistics of the train photos.
     #[arg(long)]
     floor: bool,
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    args.judged.files("probe", args.photos.labelled(), args)
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

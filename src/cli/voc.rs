@@ -1,7 +1,7 @@
 //! `vista voc`.
 
 use crate::cli::judged::{Judged, Judging, Watch, warn, watched};
-use crate::cli::paths::Input;
+use crate::cli::paths::{Files, Input};
 use crate::error::{Error, Result};
 use crate::photos::{Album, Photos, Source, multi_label_split};
 use crate::transfer::classify::{
@@ -42,6 +42,10 @@ pub(super) struct Args {
     /// and hand-made features.
     #[arg(long)]
     floor: bool,
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    args.judged.files("voc", Some(&args.labelled), args)
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {

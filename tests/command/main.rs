@@ -11,3 +11,4 @@ mod outputs;
 mod program;
 mod report;
 mod signals;
+mod worth;
