@@ -22,7 +22,7 @@ pub use kept::Kept;
 use part::{digest, of_share, part};
 use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 use std::time::Instant;
 pub use table::{Estimate, Row, Table};
 
@@ -171,10 +171,11 @@ impl Worth {
                 By::Finetune => self.finetuned(start, key, photos, device, &mut work)?,
                 By::Probe => {
                     let of = (*s, if start.backbone.is_some() { 0 } else { key.seed });
-                    if !features.contains_key(&of) {
-                        features.insert(of, start.features(key.seed, albums, device)?);
-                    }
-                    self.probed(key, &features[&of], ids, albums, device)?
+                    let features = match features.entry(of) {
+                        Entry::Occupied(there) => there.into_mut(),
+                        Entry::Vacant(none) => none.insert(start.features(key.seed, albums, device)?),
+                    };
+                    self.probed(key, features, ids, albums, device)?
                 }
             };
             work.end(self.work(albums, key), &told(start, key))?;

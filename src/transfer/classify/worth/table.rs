@@ -197,6 +197,7 @@ impl Display for Table {
                 names.push(&row.start);
             }
         }
+        let base = names.first().copied().unwrap_or_default();
         let wide = names.iter().map(|name| name.chars().count() + 2).max().unwrap_or(0).max(26);
         let heading: Vec<String> = shares
             .iter()
@@ -221,16 +222,19 @@ impl Display for Table {
                     let gains = line(&|row| {
                         row.gain.map(|gain| format!("{}{gain}", if gain.mean < 0.0 { "" } else { "+" }))
                     });
-                    writeln!(f, "    {:width$}{gains}", "more than the first", width = wide - 4)?;
+                    writeln!(f, "    {:width$}{gains}", format!("more than {base}"), width = wide - 4)?;
                 }
             }
         }
         let seeds = self.rows.iter().map(|row| row.top1.seeds).max().unwrap_or(0);
         let widest = standard_error(0.5, self.test_photos);
+        if seeds > 1 {
+            writeln!(f, "± is the standard error over {seeds} seeds")?;
+        }
         let tested = self.test_photos;
         writeln!(
             f,
-            "± is the standard error over {seeds} seeds; as an estimate for photos other than these {tested}, up to ± {widest:.3} more"
+            "as figures for other photos than these {tested}, all are uncertain by up to ± {widest:.3} more"
         )?;
         self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
     }
