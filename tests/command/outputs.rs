@@ -163,7 +163,7 @@ fn json_on_standard_output_is_alone_there() {
     let folder = folder();
     for line in [
         "knn --checkpoint c.safetensors --labelled photos --k 2",
-        "probe --checkpoint c.safetensors --labelled photos --epochs 1 --json probe.json",
+        "probe --checkpoint c.safetensors --labelled photos --epochs 1",
         "voc --checkpoint c.safetensors --labelled photos/list.csv --costs 1",
         "finetune --checkpoint c.safetensors --labelled photos --epochs 1 --batch 2",
         "bench --test sgd:9 --repeats 1 --device cpu",
