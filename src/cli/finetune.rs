@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// Photos in a step.
     #[arg(long, default_value_t = 64)]
     batch: usize,
-    /// Learning rate at the start [default: 0.1 batch / 64].
+    /// Learning rate at the start [default: 0.02 batch / 64].
     #[arg(long)]
     lr: Option<f64>,
     /// Course of the learning rate.
@@ -49,7 +49,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn files(args: &Args) -> Result<Files> {
-    let files = args.judged.files("finetune")?;
+    let files = args.judged.files("finetune", args.photos.labelled(), args)?;
     Ok(files.file("--out", args.out.as_deref(), Mark::Words(checkpoint::ENCODER)))
 }
 

@@ -14,6 +14,8 @@ use crate::transfer::classify::{
 };
 use indicatif::HumanDuration;
 use serde_json::{Value, json};
+use std::fmt::Debug;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Which encoder, and on which device.
@@ -62,12 +64,13 @@ impl Chosen {
         Ok(Opened { device, encoder, config, views, provenance })
     }
 
-    /// The file of a judging command's protocol, seeds and figures: beside the checkpoint, named after it.
-    pub(super) fn files(&self, command: &str) -> Result<Files> {
+    /// The file of a judging command's protocol, seeds and figures, beside the checkpoint: a name of its own for each set of photos,
+    /// `labelled`, and all that was `asked` for.
+    pub(super) fn files(&self, command: &str, labelled: Option<&Path>, asked: &dyn Debug) -> Result<Files> {
         let checkpoint = &*self.checkpoint;
-        std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
+        let name = figures_name(command, checkpoint, labelled, asked)?;
         let mut files = Files::default();
-        files.json = Some(checkpoint.with_file_name(format!("{command}.json")));
+        files.json = Some(checkpoint.with_file_name(name));
         Ok(files)
     }
 
@@ -77,6 +80,22 @@ impl Chosen {
         let (albums, opened) = (albums()?, self.open()?);
         Ok(Judging { chosen: self, opened, albums, began })
     }
+}
+
+/// A name of its own for the figures of each checkpoint, set of photos and setting, the same for the same.
+fn figures_name(
+    command: &str,
+    checkpoint: &Path,
+    labelled: Option<&Path>,
+    asked: &dyn Debug,
+) -> Result<String> {
+    let found = std::fs::metadata(checkpoint).map_err(|e| Error::io(checkpoint, e))?;
+    let place = labelled.map(std::path::absolute).transpose().map_err(|e| Error::io(checkpoint, e))?;
+    let all = format!("{:?} {:?} {place:?} {asked:?}", found.len(), found.modified().ok());
+    let set = labelled.and_then(Path::file_stem).map_or("built-in".into(), |name| name.to_string_lossy());
+    let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let set: String = set.chars().map(plain).collect();
+    Ok(format!("{command}-{set}-{:08x}.json", crc32fast::hash(all.as_bytes())))
 }
 
 /// A judging command at work: an encoder and labelled photos.
@@ -229,6 +248,11 @@ pub(super) struct LabelledPhotos {
 }
 
 impl LabelledPhotos {
+    /// Where they are, if not built in.
+    pub(super) fn labelled(&self) -> Option<&Path> {
+        self.labelled.as_deref()
+    }
+
     /// How kNN judges them.
     pub(super) fn knn_protocol(&self) -> KnnProtocol {
         KnnProtocol::of(self.labelled.is_none())

@@ -1,6 +1,7 @@
 //! `vista knn`.
 
 use crate::cli::judged::{Chosen, Floors, LabelledPhotos};
+use crate::cli::paths::Files;
 use crate::engine::nn::ResNet;
 use crate::error::Result;
 use crate::transfer::classify::{Embedded, Knn, Votes};
@@ -21,6 +22,10 @@ pub(super) struct Args {
     tau: f64,
     #[command(flatten)]
     floors: Floors,
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    args.judged.files("knn", args.photos.labelled(), args)
 }
 
 pub(super) fn run(args: &Args) -> Result<Value> {

@@ -31,6 +31,7 @@ mod sweep;
 mod tune;
 mod voc;
 mod watch;
+mod worth;
 
 use crate::error::{Error, Result, no_thread};
 use crate::run::Provenance;
@@ -65,6 +66,7 @@ enum Command {
     Voc(voc::Args),
     /// Fine-tune the whole network of a checkpoint on labelled photos.
     Finetune(finetune::Args),
+    Worth(Box<worth::Args>),
     // So is what these say.
     Export(export::Args),
     Import(import::Args),
@@ -178,12 +180,13 @@ fn prepared<'a>(name: &str, command: &'a Command, json: Option<&Output>) -> Resu
     let none = Files::default();
     let (files, work): Prepared = match command {
         Command::Pretrain(args) => (pretrain::files(args)?, Box::new(|| pretrain::run(args))),
-        Command::Knn(args) => (args.judged.files("knn")?, Box::new(|| knn::run(args))),
-        Command::Probe(args) => (args.judged.files("probe")?, Box::new(|| probe::run(args))),
+        Command::Knn(args) => (knn::files(args)?, Box::new(|| knn::run(args))),
+        Command::Probe(args) => (probe::files(args)?, Box::new(|| probe::run(args))),
         Command::Figures(args) => (figures::files(args), Box::new(|| figures::run(args))),
         Command::Sweep(args) => (sweep::files(args)?, Box::new(|| sweep::run(args))),
-        Command::Voc(args) => (args.judged.files("voc")?, Box::new(|| voc::run(args))),
+        Command::Voc(args) => (voc::files(args)?, Box::new(|| voc::run(args))),
         Command::Finetune(args) => (finetune::files(args)?, Box::new(|| finetune::run(args))),
+        Command::Worth(args) => (worth::files(args)?, Box::new(|| worth::run(args))),
         Command::Export(args) => (export::files(args), Box::new(|| export::run(args))),
         Command::Import(args) => (import::files(args), Box::new(|| import::run(args))),
         Command::Embed(args) => (embed::files(args)?, Box::new(|| embed::run(args))),

@@ -1,6 +1,7 @@
 //! `vista probe`.
 
 use crate::cli::judged::{Chosen, Floors, LabelledPhotos, best_on_test, watched};
+use crate::cli::paths::Files;
 use crate::engine::nn::ResNet;
 use crate::error::{Error, Result};
 use crate::transfer::classify::{Embedded, Probe, ProbeResult, SgdProbe};
@@ -40,6 +41,10 @@ pub(super) struct Args {
     seed: u64,
     #[command(flatten)]
     floors: Floors,
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    args.judged.files("probe", args.photos.labelled(), args)
 }
 
 pub(super) fn run(args: &Args) -> Result<Value> {

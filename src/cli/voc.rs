@@ -1,7 +1,7 @@
 //! `vista voc`.
 
 use crate::cli::judged::{Chosen, Floors, Judging, Watch, warn};
-use crate::cli::paths::{Input, absolute};
+use crate::cli::paths::{Files, Input, absolute};
 use crate::engine::nn::ResNet;
 use crate::error::{Error, Result};
 use crate::photos::{Photos, Source, multi_label_split};
@@ -39,6 +39,10 @@ pub(super) struct Args {
     seed: u64,
     #[command(flatten)]
     floors: Floors,
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    args.judged.files("voc", Some(&args.labelled), args)
 }
 
 pub(super) fn run(args: &Args) -> Result<Value> {

@@ -377,6 +377,7 @@ fn the_readme_shows_the_commands_that_there_are() {
         "probe",
         "voc",
         "finetune",
+        "worth",
         "figures",
         "sweep",
         "bench",

@@ -69,16 +69,19 @@ fn checkpoint(folder: &Path) -> PathBuf {
     out.join("checkpoint.safetensors")
 }
 
-/// Runs a command that must succeed; what it printed, and its JSON.
+/// Runs a command that must succeed; what it printed, and its JSON, in this file or by any name in this folder.
 fn judged(args: &[&str], json: &Path) -> (String, Value) {
     let output = vista(args);
     assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-    let written = std::fs::read_to_string(json).unwrap_or_else(|e| panic!("{}: {e}", json.display()));
+    let said = text(&output.stdout);
+    let figures = Path::new(said.lines().find_map(|line| line.strip_prefix("figures  ")).expect("a file"));
+    assert!(if json.is_dir() { figures.parent() == Some(json) } else { figures == json }, "{said}");
+    let written = std::fs::read_to_string(figures).unwrap_or_else(|e| panic!("{}: {e}", figures.display()));
     let all: Value = serde_json::from_str(&written).expect("JSON");
     assert_eq!(all["command"], args[0]);
     assert_eq!(all["checkpoint"], args[2]);
     assert!(all["encoder"]["image_size"] == 16 && all["seconds"].as_f64().is_some(), "{all}");
-    (text(&output.stdout), all)
+    (said, all)
 }
 
 /// Runs a command that must be refused with exit code 2, in one line that says all `parts`.
@@ -100,7 +103,7 @@ fn single_label_judges_report_and_write_their_protocol_seeds_and_figures() {
     let run = |command: &str, more: &[&str]| {
         let args =
             [command, "--checkpoint", name(&checkpoint), "--labelled", name(&photos), "--device", "cpu"];
-        judged(&[&args[..], more].concat(), &checkpoint.with_file_name(format!("{command}.json")))
+        judged(&[&args[..], more].concat(), checkpoint.parent().expect("a folder"))
     };
     let (said, knn) = run("knn", &["--k", "3"]);
     assert!(said.contains("top-1"), "{said}");
@@ -178,8 +181,8 @@ fn multi_label_figures_come_with_their_floors_and_restrict_to_the_classes_asked_
     let list = colour_list(folder.path());
     let args = ["voc", "--checkpoint", name(&checkpoint), "--labelled", name(&list), "--costs", "0.1,1,10"];
     let args = [&args[..], &["--device", "cpu"]].concat();
-    let json = checkpoint.with_file_name("voc.json");
-    let (said, all) = judged(&[&args[..], &["--floor"]].concat(), &json);
+    let json = checkpoint.parent().expect("a folder");
+    let (said, all) = judged(&[&args[..], &["--floor"]].concat(), json);
     for part in ["red", "blue", "green", "11-point", "untrained", "hand-made", "random ranking"] {
         assert!(said.contains(part), "{said}");
     }
@@ -194,7 +197,7 @@ fn multi_label_figures_come_with_their_floors_and_restrict_to_the_classes_asked_
     assert_eq!(all["protocol"]["folds"], 3);
     let names = folder.path().join("names.csv");
     std::fs::write(&names, "word,frequent\nred,1\nblue,1\ngreen,0\n").expect("a list");
-    let (_, some) = judged(&[&args[..], &["--classes", name(&names), "--min-train", "16"]].concat(), &json);
+    let (_, some) = judged(&[&args[..], &["--classes", name(&names), "--min-train", "16"]].concat(), json);
     let classes = some["results"]["classes"].as_object().expect("classes");
     assert_eq!(classes.keys().collect::<Vec<_>>(), ["blue", "red"]);
     std::fs::write(&names, "red\npurple\n").expect("a list");
@@ -353,13 +356,14 @@ fn a_multi_label_list_names_what_is_left_out() {
         "--device",
         "cpu",
     ];
-    let output = vista(&args);
+    let json = folder.path().join("voc.json");
+    let output = vista(&[&args[..], &["--json", name(&json)]].concat());
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
     let words = ["40.png: left out", "gone.png: left out", "unknown split \"holdout\""];
     assert!(words.iter().all(|word| said.contains(word)), "{said}");
     assert!(text(&output.stdout).contains("32 train and 15 test photos"), "{}", text(&output.stdout));
-    let json = std::fs::read_to_string(checkpoint.with_file_name("voc.json")).expect("a file");
+    let json = std::fs::read_to_string(json).expect("a file");
     let set = &serde_json::from_str::<Value>(&json).expect("JSON")["dataset"];
     assert!(set["test_photos"] == 15 && set["undecodable"] == 2, "{set}");
     assert!(set["warnings"].to_string().contains("holdout"), "{set}");
@@ -424,7 +428,7 @@ fn the_untrained_floor_has_statistics_of_photos_and_is_one_figure_in_every_comma
 
 /// As [`judged`], the JSON beside the checkpoint.
 fn judged_beside(args: &[&str], checkpoint: &Path) -> (String, Value) {
-    judged(args, &checkpoint.with_file_name(format!("{}.json", args[0])))
+    judged(args, checkpoint.parent().expect("a folder"))
 }
 
 #[test]

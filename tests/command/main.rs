@@ -17,3 +17,4 @@ mod report;
 mod sets;
 mod signals;
 mod threads;
+mod worth;

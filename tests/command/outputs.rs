@@ -71,7 +71,7 @@ fn every_command_replaces_what_it_wrote_itself() {
         "import c.safetensors --out i.safetensors",
         "search photos --photo photos/test/a/8.png --checkpoint c.safetensors --picture p.png",
         "knn --checkpoint c.safetensors --labelled photos --k 2",
-        "probe --checkpoint c.safetensors --labelled photos --epochs 1",
+        "probe --checkpoint c.safetensors --labelled photos --epochs 1 --json probe.json",
         "voc --checkpoint c.safetensors --labelled photos/list.csv --costs 1",
         "finetune --checkpoint c.safetensors --labelled photos --epochs 1 --batch 2 --out t.safetensors",
         "bench --test sgd:9 --repeats 1 --device cpu --json bench.json",

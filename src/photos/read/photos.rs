@@ -202,6 +202,17 @@ impl Photos {
         self
     }
 
+    /// These photos of the set, in this order.
+    pub fn only(&self, ids: &[usize]) -> Photos {
+        let items = ids.iter().map(|&id| self.items[id].clone()).collect();
+        Photos {
+            items,
+            classes: self.classes.clone(),
+            fence: self.fence.clone(),
+            ..Photos::at(&self.place, Fence::default())
+        }
+    }
+
     /// The same photos with these classes, in this order; labels and boxes of other classes are forgotten.
     pub fn only_classes(mut self, names: &[String]) -> Photos {
         let place = |class: &String| names.iter().position(|name| name == class);

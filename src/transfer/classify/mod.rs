@@ -7,6 +7,7 @@
 //! | [`sgd_probe`] | a linear classifier on features of random crops, SGD |
 //! | [`voc`] | one linear machine a class ([`svm`]), mean average precision ([`ap`](super::metrics::ap)) |
 //! | [`finetune`] | the whole network on labelled photos |
+//! | [`worth`] | both, from random and from pretrained parameters, on shares of the labels |
 //! | [`FeatureTable`] | features of a person's own photos in a file, nearest photos |
 //! | [`nearest()`], [`principal`], [`tsne`] | neighbours and planes, for figures |
 //! | [`colour`], [`handmade`] | the floors: what needs no learning |
@@ -45,6 +46,7 @@ pub mod svm;
 mod table;
 mod tsne;
 pub mod voc;
+pub mod worth;
 
 pub use features::{Embedded, Features, colour_features, colours, embed, features, precise_statistics};
 pub use finetune::{Finetune, FinetuneResult};
@@ -63,3 +65,4 @@ pub use table::FeatureTable;
 pub(crate) use table::unit;
 pub use tsne::tsne;
 pub use voc::{ClassAp, MultiLabelled, Voc, VocResult, frequent};
+pub use worth::Worth;

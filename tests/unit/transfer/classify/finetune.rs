@@ -36,6 +36,20 @@ fn two_colours_are_learned_by_the_whole_network_and_one_seed_gives_the_same_bits
 }
 
 #[test]
+fn it_is_judged_with_batch_norms_statistics_of_the_training_photos() {
+    let (device, albums, views) = (Device::cpu(), two_colours(), ViewConfig::moco_v2(16));
+    let (backbone, features) = tiny(&device);
+    let finetune = Finetune { epochs: 2, ..Finetune::scaled(8) };
+    finetune.fit(&backbone, features, &albums, &views, &device, &mut |_| ()).expect("fine-tuned");
+    let state = || -> Vec<Vec<f32>> {
+        backbone.state().iter().map(|param| param.get().to_vec().expect("values")).collect()
+    };
+    let left = state();
+    precise_statistics(&backbone, &albums.train, &views, &device).expect("statistics");
+    assert_eq!(left, state());
+}
+
+#[test]
 fn learning_rates_follow_their_schedules() {
     let step = Finetune { schedule: FinetuneSchedule::Step, epochs: 30, lr: 1.0, ..Default::default() };
     let rates: Vec<f64> = [0, 99, 100, 199, 200, 299].map(|s| step.learning_rate(s, 300)).into();
@@ -44,7 +58,7 @@ fn learning_rates_follow_their_schedules() {
     }
     let cosine = Finetune { schedule: FinetuneSchedule::Cosine, ..step };
     assert!(cosine.learning_rate(0, 300) == 1.0 && (cosine.learning_rate(150, 300) - 0.5).abs() < 1e-12);
-    assert!((Finetune::scaled(32).lr - 0.05).abs() < 1e-12);
+    assert!((Finetune::scaled(32).lr - 0.01).abs() < 1e-12);
 }
 
 #[test]
