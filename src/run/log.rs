@@ -53,6 +53,19 @@ pub struct WarningRecord {
     pub warning: String,
 }
 
+/// How a run ended, the last line of its log: behind what its checkpoint knows, so that a run which goes on writes over it.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndRecord {
+    /// Always `end`.
+    pub kind: &'static str,
+    /// Steps done.
+    pub step: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// `done`, `interrupted` or `failed`.
+    pub how: &'static str,
+}
+
 /// The run's log file, and the same for TensorBoard. What can't be written, as on a full disk, waits.
 #[derive(Debug)]
 pub struct Log {
@@ -85,9 +98,16 @@ impl Log {
     /// # Errors
     /// [`Error::Run`] for a record that is no JSON.
     pub fn write(&mut self, record: &impl Serialize) -> Result<()> {
-        let bad = |e| Error::Run(format!("log: {e}"));
-        let line = serde_json::to_string(record).map_err(bad)?;
-        self.events.scalars(&serde_json::to_value(record).map_err(bad)?);
+        self.events.scalars(&serde_json::to_value(record).map_err(no_json)?);
+        self.line(record)
+    }
+
+    /// Writes a line that is not for TensorBoard: nothing in it is a course.
+    ///
+    /// # Errors
+    /// As [`Log::write`].
+    pub(crate) fn line(&mut self, record: &impl Serialize) -> Result<()> {
+        let line = serde_json::to_string(record).map_err(no_json)?;
         self.failed = !self.lines.add(format!("{line}\n").as_bytes());
         self.told &= self.failed;
         Ok(())
@@ -107,4 +127,8 @@ impl Log {
     pub(crate) fn finish(&mut self) -> Result<(u64, Option<EventsEnd>)> {
         Ok((self.lines.finish()?, Some(self.events.finish()?)))
     }
+}
+
+fn no_json(error: serde_json::Error) -> Error {
+    Error::Run(format!("log: {error}"))
 }

@@ -68,6 +68,8 @@ fn left(folder: &Path) -> Left {
         let fields = record.as_object_mut().expect("a record");
         fields.remove("seconds");
         fields.remove("images_per_second");
+        fields.remove("decoding");
+        fields.remove("augmenting");
         fields.remove("waiting");
         record
     });
