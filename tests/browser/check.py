@@ -86,9 +86,12 @@ def photos(page, count):
         labels.first.click()
     canvas.scroll_into_view_if_needed()
     canvas.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowUp")
-    shown = page.inner_text("#hover figcaption")
+    # Labelled photos that the run did not learn from have no neighbours to be shown.
+    for key in ["ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown"] * 5:
+        page.keyboard.press(key)
+        shown = page.inner_text("#hover figcaption")
+        if shown != chosen() and page.evaluate("t => data.gallery.photos.some((p) => t.startsWith(p.name))", shown):
+            break
     expect("the map is read by arrow keys", page.is_visible("#hover") and shown != chosen(), shown)
     page.keyboard.press("Enter")
     expect("Enter on the map chooses", chosen() == shown)
@@ -120,7 +123,8 @@ def even(page, what, tiles):
     rows = {}
     for top, _, height in boxes:
         rows.setdefault(top, set()).add(height)
-    expect(f"{what} are even", len({width for _, width, _ in boxes}) <= 2 and all(len(r) == 1 for r in rows.values()), f"{len(boxes)} tiles")
+    same = lambda all: max(all) - min(all) <= 1
+    expect(f"{what} are even", same([width for _, width, _ in boxes]) and all(map(same, rows.values())), f"{len(boxes)} tiles")
 
 
 def main():
@@ -167,8 +171,8 @@ def main():
             lead = page.inner_text("#summary .lead >> nth=0")
             expect("the headline says what was trained, on what, for how long", "trained" in lead and "photos" in lead and "minutes" in lead, lead)
             if page.evaluate("data.runs.some(run => run.knn)"):
-                said = page.inner_text("#summary .bars >> nth=0")
-                expect("accuracy stands beside its floors with errors", "±" in said and (several or "untrained" in said or "start" in said))
+                figures = page.inner_text("#summary .bars >> nth=0")
+                expect("accuracy stands beside its floors with errors", "±" in figures and (several or "untrained" in figures or "start" in figures))
             if count:
                 even(page, "photos", "#grid button")
                 even(page, "neighbours", "#chosen > *")

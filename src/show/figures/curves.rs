@@ -110,27 +110,34 @@ pub fn course(history: &History) -> Vec<Panel> {
     CHARTS.iter().filter_map(|chart| panel(chart, history)).collect()
 }
 
+/// A line before it is thinned.
+struct Line<'a> {
+    name: String,
+    field: &'a str,
+    points: Vec<(f64, f64)>,
+}
+
 fn panel(chart: &Chart, history: &History) -> Option<Panel> {
     let &Chart { title, note, y, unit, lines } = chart;
-    let mut drawn: Vec<(String, &str, Vec<(f64, f64)>)> = Vec::new();
+    let mut drawn: Vec<Line> = Vec::new();
     for &(name, field) in lines {
         match field.strip_suffix('*') {
-            None => drawn.push((name.to_string(), field, history.series(field))),
+            None => drawn.push(Line { name: name.to_string(), field, points: history.series(field) }),
             Some(prefix) => drawn.extend(history.terms().into_iter().map(|term| {
                 let points = history.series(&format!("{prefix}{term}"));
-                (term, field, points)
+                Line { name: term, field, points }
             })),
         }
     }
     // A loss of one term is that term.
     let same = |(a, b): (&(f64, f64), &(f64, f64))| (a.1 - b.1).abs() <= 1e-5 * a.1.abs();
-    if title == "Loss" && drawn.len() == 2 && drawn[0].2.iter().zip(&drawn[1].2).all(same) {
+    if title == "Loss" && drawn.len() == 2 && drawn[0].points.iter().zip(&drawn[1].points).all(same) {
         drawn.pop();
     }
-    drawn.iter_mut().for_each(|(_, _, points)| points.retain(|p| p.1.is_finite()));
-    drawn.retain(|(_, _, points)| !points.is_empty());
-    let (levels, more) = levels(title, history, &drawn.first()?.2);
-    let series = drawn.into_iter().map(|(name, field, points)| {
+    drawn.iter_mut().for_each(|line| line.points.retain(|p| p.1.is_finite()));
+    drawn.retain(|line| !line.points.is_empty());
+    let (levels, more) = levels(title, history, &drawn.first()?.points);
+    let series = drawn.into_iter().map(|Line { name, field, points }| {
         let points = thinned(&points, POINTS);
         let mark = match points.len() {
             // What is set, not measured, has no noise.

@@ -43,7 +43,7 @@ impl Panel {
         let [width, height] = CARD;
         let said: Vec<String> = self.series.iter().filter_map(|series| self.course(series)).collect();
         let label = escaped(&format!("{}: {}", self.title, said.join("; ")));
-        let frame = self.frame([52.0, 24.0, width - 64.0, height - 64.0]);
+        let frame = self.frame([60.0, 24.0, width - 72.0, height - 64.0]);
         let y = text([0.0, 12.0], "start", &self.y);
         let x = text([width - 12.0, height - 6.0], "end", &self.x);
         let plot = self.plot(&frame);

@@ -75,10 +75,12 @@ pub fn gallery(
     let (mut classes, mut labelled) = (album.photos().classes(), Vec::new());
     if let Some(judged) = &judged {
         let sampler = Sampler { album: judged, views: &config.views, seed: config.seed, device };
-        let ids = sampler.photos(others, &|_| true, &mut more)?;
-        values.extend(whole(judged, &ids, &mut more)?);
-        labelled = ids.par_iter().map(|&id| Ok(thumbnail(judged, id)?.0)).collect::<Result<_>>()?;
-        classes = judged.photos().classes();
+        // Without them, as where only one can be decoded, the map is of the run's own.
+        if let Ok(ids) = sampler.photos(others, &|_| true, &mut more) {
+            values.extend(whole(judged, &ids, &mut more)?);
+            labelled = ids.par_iter().map(|&id| Ok(thumbnail(judged, id)?.0)).collect::<Result<_>>()?;
+            classes = judged.photos().classes();
+        }
     }
     let [queries, keys] = study.samples();
     let found = nearest(device, &queries.points(1, false), &keys.points(1, false), NEIGHBOURS)?;

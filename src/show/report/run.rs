@@ -116,8 +116,11 @@ fn time(history: &History) -> Vec<Value> {
         let whole = seconds.last().filter(|_| !shares.is_empty())?;
         Some(spent.sum::<f64>() / whole)
     };
-    let bar = |of: &str, parts: Vec<(&str, f64)>, rest: &str| {
-        let left = (1.0 - parts.iter().map(|part| part.1).sum::<f64>()).max(0.0);
+    let bar = |of: &str, mut parts: Vec<(&str, f64)>, rest: &str| {
+        let sum: f64 = parts.iter().map(|part| part.1).sum();
+        // The first batches are made before the clock runs: in a run of few steps that is more than all of its time.
+        parts.iter_mut().for_each(|part| part.1 /= sum.max(1.0));
+        let left = (1.0 - sum).max(0.0);
         json!({ "of": of, "parts": parts.into_iter().chain([(rest, left)]).collect::<Vec<_>>() })
     };
     let run =
@@ -192,7 +195,11 @@ pub(super) fn charts(runs: &[RunFacts]) -> Value {
             let is_same = |other: usize| panel.title != JUDGED || same_set(run, &runs[other]);
             match all.iter_mut().find(|(known, first)| known.title == panel.title && is_same(*first)) {
                 Some((known, _)) => known.series.extend(panel.series),
-                None => all.push((panel, color)),
+                // Beside those of its title, if there are any.
+                None => {
+                    let beside = all.iter().rposition(|(known, _)| known.title == panel.title);
+                    all.insert(beside.map_or(all.len(), |at| at + 1), (panel, color));
+                }
             }
         }
     }
