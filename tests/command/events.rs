@@ -94,7 +94,9 @@ fn logged(run: &Path) -> Scalars {
     let mut all = Scalars::new();
     for line in fs::read_to_string(run.join("log.jsonl")).expect("log").lines() {
         let record: Value = serde_json::from_str(line).expect("a record");
-        if let (Some(kind), Some(step)) = (record["kind"].as_str(), record["step"].as_i64()) {
+        // How the run ended is no course.
+        let kind = record["kind"].as_str().filter(|kind| *kind != "end");
+        if let (Some(kind), Some(step)) = (kind, record["step"].as_i64()) {
             walk(kind, step, &record, &mut all);
         }
     }
