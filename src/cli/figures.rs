@@ -9,7 +9,7 @@ use crate::photos::{Album, Photos, Source};
 use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
 use crate::run::History;
-use crate::show::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png};
+use crate::show::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png, svg};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -186,7 +186,7 @@ fn save(out: &Path, figure: &Figure, album: &Album) -> Result<Value> {
     extend(&mut json, figure.json.clone());
     json["warnings"] = album.all_left_out().into();
     let (ending, drawing) = match &figure.drawing {
-        Drawing::Svg(text) => ("svg", marked(text, SVG_MARK).into_bytes()),
+        Drawing::Charts(panels, columns) => ("svg", marked(&svg(panels, *columns), SVG_MARK).into_bytes()),
         Drawing::Picture(rgb) => ("png", png(rgb)?),
     };
     let [numbers, path] = ["json", ending].map(|ending| out.join(format!("{}.{ending}", figure.name)));

@@ -7,7 +7,8 @@ use crate::show::report::{Live, listen, serve};
 
 /// Show the report of a run in a browser on this machine while the run goes on; ends by Ctrl-C.
 ///
-/// Curves follow the log. The photos are embedded again whenever the run writes its checkpoint.
+/// Curves follow the log. The photos are embedded again whenever the run writes its checkpoint. When the run ends, is stopped or
+/// was killed, page and terminal say so; the page stays until Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Folder of the run.
@@ -28,7 +29,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<()> {
     // A device that is not there is told at once.
     Device::open(&args.device)?;
-    let live = Live::new(&args.run, args.photos, &args.device)?;
+    let live = Live::new(&args.run, args.photos, &args.device, |state| println!("{state}"))?;
     let listener = listen(args.port)?;
     let address = listener.local_addr().map_err(|e| Error::Run(format!("no address: {e}")))?;
     println!("http://{address}/  (Ctrl-C ends)");

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, no_thread};
 use crate::photos::album::Album;
@@ -102,6 +103,10 @@ pub struct Batch {
     pub next: Position,
     /// Photos that could not be decoded, with their replacements.
     pub replaced: Vec<Replaced>,
+    /// Time of the worker threads, all together, that its photos took to be decoded or fetched from where they are kept.
+    pub decoding: Duration,
+    /// The same that its views took to be cut out and changed.
+    pub augmenting: Duration,
 }
 
 /// Where a slot (an image of the run, counted from epoch 0) belongs.
@@ -215,6 +220,11 @@ impl Loader {
         Ok(loader)
     }
 
+    /// Worker threads.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
     /// Batches in an epoch.
     pub fn batches_per_epoch(&self) -> u64 {
         self.shared.schedule.batches
@@ -309,8 +319,9 @@ fn work(shared: &Shared, mut makers: Vec<ViewMaker>, batches: &SyncSender<Result
 
 /// Decodes a photo, or its replacement, and makes its K views: a batch of one image.
 fn make(shared: &Shared, makers: &mut [ViewMaker], epoch: u64, photo: usize, one: &mut Batch) -> Result<()> {
-    let (photos, seed) = (shared.album.photos(), shared.options.seed);
+    let (photos, seed, began) = (shared.album.photos(), shared.options.seed, Instant::now());
     let (found, broken) = shared.album.photo_or_other(photo, seed, epoch);
+    one.decoding = began.elapsed();
     let by = found.as_ref().map(|(id, _)| photos.name(*id).to_string());
     let replaced = |(id, reason)| {
         let by = by.clone().filter(|_| id == photo);
@@ -336,6 +347,7 @@ fn make(shared: &Shared, makers: &mut [ViewMaker], epoch: u64, photo: usize, one
         one.crops.push(shown.original_box(params.crop));
         one.flips.push(params.flip);
     }
+    one.augmenting = began.elapsed() - one.decoding;
     Ok(())
 }
 
@@ -352,6 +364,8 @@ fn lay(shared: &Shared, slot: u64, one: &mut Batch, sender: &SyncSender<Result<B
     let (n, image) = (batch.ids.len(), (slot - schedule.first_slot(position)) as usize);
     batch.ids[image] = one.ids[0];
     batch.replaced.append(&mut one.replaced);
+    batch.decoding += one.decoding;
+    batch.augmenting += one.augmenting;
     let mut before = 0; // floats of one image's earlier views
     for (view, &length) in shared.lengths.iter().enumerate() {
         let (row, at) = (view * n + image, n * before + image * length);
@@ -384,6 +398,6 @@ fn empty_batch(shared: &Shared, position: Position) -> Batch {
         views,
         position,
         next: shared.schedule.after(position),
-        replaced: Vec::new(),
+        ..Batch::default()
     }
 }

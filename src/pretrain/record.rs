@@ -6,6 +6,7 @@ use crate::photos::Photos;
 use crate::run::{Done, Score};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// One step in the log.
 #[derive(Clone, Debug, Serialize)]
@@ -44,6 +45,10 @@ pub struct StepRecord {
     pub images_per_second: f64,
     /// Share of the step's time that was waited for its views.
     pub waiting: f64,
+    /// What decoding its photos took of the loader's threads, as a share of the step's time and of the threads.
+    pub decoding: f64,
+    /// The same that making its views took.
+    pub augmenting: f64,
     /// Bytes of tensors in use on the device.
     pub bytes_in_use: u64,
 }
@@ -61,6 +66,7 @@ impl StepRecord {
             report.terms.iter().map(|term| (term.name.to_string(), Value::from(pick(term)))).collect()
         };
         let batch = config.train.batch as u64;
+        let share = |time: Duration| time.as_secs_f64() / done.took.as_secs_f64();
         StepRecord {
             kind: "step",
             step: done.step,
@@ -77,7 +83,9 @@ impl StepRecord {
             lr: done.now.lr,
             seconds: done.seconds,
             images_per_second: batch as f64 / done.took.as_secs_f64(),
-            waiting: done.waited.as_secs_f64() / done.took.as_secs_f64(),
+            waiting: share(done.waited),
+            decoding: share(views.decoding) / done.threads as f64,
+            augmenting: share(views.augmenting) / done.threads as f64,
             bytes_in_use,
         }
     }
@@ -109,6 +117,9 @@ pub struct EvalRecord {
     /// At step 0 of a run from random weights: the same with batch norm's statistics at 0 and 1, beside those of photos.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_statistics: Option<Score>,
+    /// At step 0: the floor that needs no network, colour histograms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub colour: Option<Score>,
 }
 
 /// Share of the images taken for positives that share a label with their query; `None` where no label is known.

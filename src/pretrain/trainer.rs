@@ -380,9 +380,15 @@ impl Job for Pretraining {
             top1_error: error,
             protocol: judge.protocol(),
             initial_statistics: self.judged.initial_statistics.filter(|_| step == 0),
+            colour: self.colour.filter(|_| step == 0),
         };
+        let first = if self.config.init.is_none() { "untrained" } else { "start" };
+        let floors = [(first, self.judged.first.filter(|_| step > 0)), ("colour", self.colour)];
+        let floors =
+            floors.into_iter().filter_map(|(name, floor)| Some(format!(", {name} {:.3}", floor?.top1)));
+        let floors: String = floors.collect();
         let line = format!(
-            "step {step:6}  {seconds:7.1} s  {views:8} views  kNN top-1 {top1:.3} ± {error:.3}  balanced {balanced:.3}"
+            "step {step:6}  {seconds:7.1} s  {views:8} views  kNN top-1 {top1:.3} ± {error:.3} (n {photos}{floors})  balanced {balanced:.3}"
         );
         let record = serde_json::to_value(record).map_err(|e| Error::Run(format!("log: {e}")))?;
         Ok(Some(Judgement { figure: top1, record, line }))

@@ -2,7 +2,7 @@
 
 use super::folder::{CONFIG, Folder, Found};
 use super::job::{Job, OnNan, Reached};
-use super::log::{Log, ReplacedRecord, SkippedRecord, WarningRecord};
+use super::log::{EndRecord, Log, ReplacedRecord, SkippedRecord, WarningRecord};
 use super::progress::Progress;
 use super::provenance::{StartRecord, headed};
 use super::settings::Settings;
@@ -288,6 +288,7 @@ impl<J: Job> Train for Recorded<'_, J> {
         if stop {
             self.progress.end();
             self.run.save_at_last(best, &mut self.log)?;
+            self.note_end("interrupted")?;
             return Err(Error::Interrupted(format!(
                 "interrupted after step {}, which is saved: go on with `{} --resume --out {}`",
                 done.step,
@@ -306,6 +307,7 @@ impl<J: Job> Recorded<'_, J> {
         let best = judged != Some(self.run.state.step) && self.judge()?;
         self.progress.end();
         self.run.save_at_last(best, &mut self.log)?;
+        self.note_end("done")?;
         let Run { job, folder, state, .. } = self.run;
         let mut left_out = job.album().all_left_out();
         left_out.extend(job.judged_on().into_iter().flatten().flat_map(Album::all_left_out));
@@ -317,6 +319,12 @@ impl<J: Job> Recorded<'_, J> {
             device: job.device().clone(),
             left_out,
         })
+    }
+
+    /// The last line of the log.
+    fn note_end(&mut self, how: &'static str) -> Result<()> {
+        let RunState { step, seconds, .. } = self.run.state;
+        self.log.line(&EndRecord { kind: "end", step, seconds, how })
     }
 
     /// A step's line in the log, and on the terminal.
@@ -382,6 +390,7 @@ impl<J: Job> Recorded<'_, J> {
             self.progress.say(&format!("warning: {what}: skipped, nothing has moved"));
             return Ok(());
         }
+        self.log.line(&EndRecord { kind: "end", step, seconds: done.seconds, how: "failed" })?;
         self.progress.end();
         let last = folder.checkpoint();
         let from = if last.exists() { last.display().to_string() } else { "none yet".into() };

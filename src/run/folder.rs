@@ -301,6 +301,12 @@ impl Folder {
     }
 }
 
+/// Whether a process is at work in a run's folder.
+pub fn is_at_work(folder: &Path) -> bool {
+    let lock = File::open(folder.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Takes the lock of a run's folder.
 fn locked(lock: &File, folder: &Path) -> Result<()> {
     lock.try_lock().map_err(|error| match error {
@@ -329,7 +335,9 @@ mod tests {
         let first = Folder::open(folder.path()).expect("free");
         let message = Folder::open(folder.path()).unwrap_err().to_string();
         assert!(message.contains("another run is at work"), "{message}");
+        assert!(is_at_work(folder.path()) && !is_at_work(&folder.path().join("none")));
         drop(first);
+        assert!(!is_at_work(folder.path()));
         Folder::open(folder.path()).expect("free again");
     }
 

@@ -3,10 +3,13 @@
 use crate::error::{Error, Result};
 use crate::files;
 use serde_json::Value;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// LIMIT: bytes of a log; a million steps have 500 MiB.
 const MAX_LOG: u64 = 1 << 30;
+/// Bytes at the end of a log that hold its last records.
+const TAIL: u64 = 1 << 16;
 
 /// The records of a `log.jsonl`, in order.
 #[derive(Clone, Debug, Default)]
@@ -37,12 +40,33 @@ impl History {
         Ok(History { records })
     }
 
+    /// The last records of a log, of which only the end is read; none of what is no log.
+    pub fn tail(path: &Path) -> History {
+        let read = || {
+            let mut file = files::open(path).ok()?;
+            let length = file.metadata().ok()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+            let mut bytes = Vec::new();
+            file.take(TAIL).read_to_end(&mut bytes).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        // The first line may lack its beginning, the last its end.
+        let text = read().unwrap_or_default();
+        let records = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        History { records: records.filter(Value::is_object).collect() }
+    }
+
     /// A field over the views seen, of every record that has both; dotted as in `terms.info_nce`.
     pub fn series(&self, field: &str) -> Vec<(f64, f64)> {
+        self.pairs("views", field)
+    }
+
+    /// Two fields of every record that has both.
+    pub fn pairs(&self, x: &str, y: &str) -> Vec<(f64, f64)> {
         let value = |record: &Value, field: &str| {
             field.split('.').try_fold(record, |at, part| at.get(part)).and_then(Value::as_f64)
         };
-        let point = |record| Some((value(record, "views")?, value(record, field)?));
+        let point = |record| Some((value(record, x)?, value(record, y)?));
         self.records.iter().filter_map(point).collect()
     }
 
@@ -94,6 +118,18 @@ mod tests {
         assert_eq!(history.series("top1"), [(0.0, 0.25)]);
         assert_eq!(history.terms(), ["a", "b"]);
         assert_eq!((history.last("loss"), history.last("purity")), (Some(1.0), None));
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_read_alone_and_whole_records_of_it_count() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("log.jsonl");
+        let lines = (0..9000).map(|i| format!("{{\"kind\":\"step\",\"step\":{i},\"views\":{i}}}\n"));
+        std::fs::write(&path, lines.collect::<String>() + "{\"kind\":\"en").expect("written");
+        let steps = History::tail(&path).series("step");
+        assert!(steps.len() > 1000 && steps.len() < 3000, "{}", steps.len());
+        assert_eq!(steps.last(), Some(&(8999.0, 8999.0)));
+        assert!(History::tail(&folder.path().join("none")).series("step").is_empty());
     }
 
     #[test]

@@ -53,6 +53,19 @@ pub struct WarningRecord {
     pub warning: String,
 }
 
+/// How a run ended, the last line of its log: behind what its checkpoint knows, so that a run which goes on writes over it.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndRecord {
+    /// Always `end`.
+    pub kind: &'static str,
+    /// Steps done.
+    pub step: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// `done`, `interrupted` or `failed`.
+    pub how: &'static str,
+}
+
 /// The run's log file, and the same for TensorBoard. What can't be written, as on a full disk, waits.
 #[derive(Debug)]
 pub struct Log {

@@ -38,12 +38,12 @@ pub mod untrusted;
 mod waiting;
 
 pub use durable::{AfterEpoch, AfterStep, Run, Start, Summary};
-pub use folder::Found;
 pub(crate) use folder::expect_room;
+pub use folder::{Found, is_at_work};
 pub use history::History;
 pub use job::{Job, Judgement, OnNan, Outcome, Pace, Reached};
 pub use judge::{Judge, Score, Scores};
-pub use log::{Log, ReplacedRecord, SkippedRecord, WarningRecord};
+pub use log::{EndRecord, Log, ReplacedRecord, SkippedRecord, WarningRecord};
 pub(crate) use progress::Progress;
 pub use provenance::{COMMIT, LabelledSets, PhotoSet, Provenance, StartRecord, VERSION};
 pub(crate) use provenance::{PROVENANCE, without_head};

@@ -89,6 +89,8 @@ pub struct Done<'a, R> {
     pub took: Duration,
     /// How much of that was waited for its views.
     pub waited: Duration,
+    /// Threads that made them.
+    pub threads: usize,
 }
 
 impl<R> Done<'_, R> {
@@ -118,7 +120,8 @@ pub fn train(
         step += 1;
         let took = began.elapsed();
         spent += took;
-        let done = Done { report, views: &views, now, step, seconds: spent.as_secs_f64(), took, waited };
+        let (seconds, threads) = (spent.as_secs_f64(), loader.threads());
+        let done = Done { report, views: &views, now, step, seconds, took, waited, threads };
         let next = what.after(&done)?;
         loader.recycle(views);
         if next.is_break() {

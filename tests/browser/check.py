@@ -66,11 +66,32 @@ def photos(page, count):
         page.click("#earlier")
 
     canvas = page.locator("#canvas")
+    page.wait_for_timeout(1000)  # thumbnails are decoded
+    pixels = lambda: page.evaluate("""() => {
+        const canvas = document.getElementById('canvas');
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        let inked = 0;
+        for (let i = 3; i < data.length; i += 4) inked += data[i] > 0;
+        return inked;
+    }""")
+    thumbnails = pixels()
+    page.click("#thumbnails")
+    dots = pixels()
+    page.click("#thumbnails")
+    expect("the map has thumbnails, or dots alone", thumbnails > 3 * dots > 0, f"{thumbnails} and {dots} pixels")
+    labels = page.locator("#legend button")
+    if labels.count() > 1:
+        labels.first.click()
+        expect("one label of the map can be shown alone", labels.first.get_attribute("aria-pressed") == "true" and pixels() < thumbnails)
+        labels.first.click()
     canvas.scroll_into_view_if_needed()
     canvas.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowUp")
-    shown = page.inner_text("#hover figcaption")
+    # Labelled photos that the run did not learn from have no neighbours to be shown.
+    for key in ["ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown"] * 5:
+        page.keyboard.press(key)
+        shown = page.inner_text("#hover figcaption")
+        if shown != chosen() and page.evaluate("t => data.gallery.photos.some((p) => t.startsWith(p.name))", shown):
+            break
     expect("the map is read by arrow keys", page.is_visible("#hover") and shown != chosen(), shown)
     page.keyboard.press("Enter")
     expect("Enter on the map chooses", chosen() == shown)
@@ -94,6 +115,16 @@ def photos(page, count):
     ]:
         ms = median_ms(page, script)
         expect(f"{what} among {count} photos takes less than 100 ms", ms < 100, f"{ms:.0f} ms")
+
+
+def even(page, what, tiles):
+    """Tiles of one row have one height, and all one width."""
+    boxes = page.locator(tiles).evaluate_all("all => all.map(t => t.getBoundingClientRect()).map(b => [b.top, b.width, b.height].map(Math.round))")
+    rows = {}
+    for top, _, height in boxes:
+        rows.setdefault(top, set()).add(height)
+    same = lambda all: max(all) - min(all) <= 1
+    expect(f"{what} are even", same([width for _, width, _ in boxes]) and all(map(same, rows.values())), f"{len(boxes)} tiles")
 
 
 def main():
@@ -126,6 +157,26 @@ def main():
                 "all => all.filter(a => document.querySelector(a.hash).checkVisibility()).length / all.length")
             expect("every link leads to a section that is shown", leads == 1, f"{leads:.0%}")
             count = page.evaluate("data.gallery.photos?.length ?? 0")
+            several = page.evaluate("data.runs.length > 1")
+            empty = page.evaluate("""[...document.querySelectorAll('main section, main article, main figure')].filter(box =>
+                box.checkVisibility() && !box.textContent.trim() && !box.querySelector('img, canvas, svg')).length""")
+            expect("no section or box is empty", empty == 0, empty)
+            fonts = page.evaluate("[...new Set([...document.querySelectorAll('body, body *')].map(e => getComputedStyle(e).fontFamily))]")
+            expect("there is one font", len(fonts) == 1, fonts)
+            small = page.evaluate("""Math.min(...[...document.querySelectorAll('svg text')].map(t =>
+                parseFloat(getComputedStyle(t).fontSize) * t.ownerSVGElement.getBoundingClientRect().width / t.ownerSVGElement.viewBox.baseVal.width))""")
+            expect("text in charts is 10 px high or more", small >= 10, f"{small:.1f} px")
+            titled = page.evaluate("data.charts.every(c => c.title && /views seen/.test(c.svg))")
+            expect("every chart has titled axes", titled)
+            lead = page.inner_text("#summary .lead >> nth=0")
+            expect("the headline says what was trained, on what, for how long", "trained" in lead and "photos" in lead and "minutes" in lead, lead)
+            if page.evaluate("data.runs.some(run => run.knn)"):
+                figures = page.inner_text("#summary .bars >> nth=0")
+                expect("accuracy stands beside its floors with errors", "±" in figures and (several or "untrained" in figures or "start" in figures))
+            if count:
+                even(page, "photos", "#grid button")
+                even(page, "neighbours", "#chosen > *")
+                even(page, "rows of Fig. 4", "#drawings .rows > *")
             if args.pictures:
                 args.pictures.mkdir(parents=True, exist_ok=True)
                 page.screenshot(path=args.pictures / f"{scheme}-{width}.png", full_page=True)
@@ -152,7 +203,7 @@ def main():
                 before = page.inner_text("#status")
                 page.wait_for_function("old => document.getElementById('status').textContent !== old", arg=before, timeout=90_000)
                 after = page.inner_text("#status")
-                expect("a page that is served follows its run", after.endswith("live"), f"{before} / {after}")
+                expect("a page that is served follows its run", "steps" in after, f"{before} / {after}")
             page.click("#theme")
             expect("the theme is switched", page.evaluate("document.documentElement.dataset.theme") != scheme)
             context.close()

@@ -94,10 +94,9 @@ fn logged(run: &Path) -> Scalars {
     let mut all = Scalars::new();
     for line in fs::read_to_string(run.join("log.jsonl")).expect("log").lines() {
         let record: Value = serde_json::from_str(line).expect("a record");
-        if record["kind"] == "start" {
-            continue; // no course of anything
-        }
-        if let (Some(kind), Some(step)) = (record["kind"].as_str(), record["step"].as_i64()) {
+        // How the run began and ended is no course.
+        let kind = record["kind"].as_str().filter(|kind| !["start", "end"].contains(kind));
+        if let (Some(kind), Some(step)) = (kind, record["step"].as_i64()) {
             walk(kind, step, &record, &mut all);
         }
     }

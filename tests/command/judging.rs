@@ -440,7 +440,7 @@ fn the_demo_is_judged_on_all_labelled_photos_with_their_number_and_a_standard_er
         assert!(said.contains(part), "{part}: {said}");
     }
     let page = std::fs::read_to_string(out.join("report.html")).expect("a page");
-    for part in ["215 photos, each among all others", "(untrained 0.", "standard error"] {
+    for part in ["215 photos, each among all others", r#""name":"untrained""#, "standard error"] {
         assert!(page.contains(part), "{part}");
     }
     // From a file there is nothing untrained: the start is judged as it is.

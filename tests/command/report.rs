@@ -65,7 +65,8 @@ fn a_report_of_a_run_needs_no_network_and_holds_curves_command_photos_neighbours
         "Gradient norms of the terms",
         "Learning rate",
         "Effective rank",
-        "Images a second",
+        "Speed",
+        "Photos",
         "Memory",
     ] {
         assert!(titles.contains(&title), "{titles:?}");
@@ -93,10 +94,45 @@ fn a_report_of_a_run_needs_no_network_and_holds_curves_command_photos_neighbours
     }
     let maps = gallery["maps"].as_array().expect("maps");
     assert_eq!(maps.iter().filter_map(|m| m["name"].as_str()).collect::<Vec<_>>(), ["PCA", "t-SNE"]);
-    assert!(maps.iter().all(|m| m["at"].as_array().is_some_and(|at| at.len() == 40)));
+    // The run's own photos have no labels: twenty that it is judged on are on the maps too.
+    let labelled = gallery["labelled"].as_array().expect("photos");
+    assert!(
+        labelled.len() == 20
+            && labelled.iter().all(|photo| photo["labels"].as_array().is_some_and(|l| l.len() == 1))
+    );
+    assert_eq!(gallery["classes"].as_array().map(Vec::len), Some(6));
+    assert!(maps.iter().all(|m| m["at"].as_array().is_some_and(|at| at.len() == 60)));
     let figures: Vec<&str> =
         gallery["figures"].as_array().expect("figures").iter().filter_map(|f| f["name"].as_str()).collect();
     assert_eq!(figures, ["fig3_scores", "fig4_neighbours"]);
+    let rows = gallery["figures"][1]["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 6, "five and the worst");
+    for row in rows {
+        let (query, near) = (
+            row[0].as_u64().expect("a photo") as usize,
+            &photos[row[0].as_u64().expect("a photo") as usize]["near"],
+        );
+        assert!(
+            query < 40
+                && row[1]
+                    .as_array()
+                    .expect("neighbours")
+                    .iter()
+                    .zip(near.as_array().expect("all"))
+                    .all(|(a, b)| a == b)
+        );
+    }
+    assert_eq!(data["runs"][0]["state"]["word"], "ended");
+    let knn = data["runs"][0]["knn"]["rows"].as_array().expect("rows");
+    let names: Vec<&str> = knn.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, ["trained", "colour alone", "untrained", "untrained, statistics 0 and 1"]);
+    assert!(knn.iter().all(|row| row["error"].as_f64().is_some_and(|error| error > 0.0)), "{knn:?}");
+    let shares = data["runs"][0]["time"].as_array().expect("bars");
+    assert_eq!(shares.len(), 2, "of the run and of the loader's threads");
+    for bar in shares {
+        let parts = bar["parts"].as_array().expect("parts").iter().filter_map(|part| part[1].as_f64());
+        assert!((parts.sum::<f64>() - 1.0).abs() < 0.05, "{bar}");
+    }
 }
 
 #[test]
@@ -114,6 +150,7 @@ fn several_runs_are_compared_and_their_photos_left_to_their_own_reports() {
     };
     assert_eq!([rate(0), rate(1)], ["0.001", "0.002"]);
     assert!(data["gallery"]["missing"].as_str().expect("why").contains("comparison"));
+    assert_eq!((&data["apart"], &data["names"]), (&Value::Bool(false), &serde_json::json!(["a", "b"])));
 }
 
 #[test]
@@ -142,6 +179,23 @@ fn a_run_whose_photos_are_gone_has_a_page_without_them_and_no_run_is_one_clear_l
         assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
         assert!(said.contains("no run here") && said.contains("vista pretrain"), "{said}");
     }
+}
+
+#[test]
+fn identical_photos_are_known_as_such_and_similar_ones_are_not() {
+    let folder = tempfile::tempdir().expect("folder");
+    let [run, photos] = ["run", "photos"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&photos).expect("folder");
+    for i in 0..8u8 {
+        let shade = |x, y| image::Rgb([i.max(1) * 30, (x * y) as u8, 99]);
+        image::RgbImage::from_fn(30, 30, shade).save(photos.join(format!("{i}.png"))).expect("a photo");
+    }
+    pretrain(&run, &["--data", text(&photos)]);
+    let page = data(&run.join("report.html"));
+    let photos = page["gallery"]["photos"].as_array().expect("photos");
+    let pixels = |name: &str| &photos.iter().find(|p| p["name"] == name).expect("a photo")["pixels"];
+    assert_eq!(pixels("0.png"), pixels("1.png"), "0 and 1 have the same pixels");
+    assert_ne!(pixels("0.png"), pixels("2.png"));
 }
 
 #[test]

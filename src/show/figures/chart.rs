@@ -7,6 +7,11 @@ use crate::error::readable_bytes;
 pub enum Mark {
     /// A line through the points.
     Line,
+    /// A pale line through the points, and a line of the means of so many neighbouring ones.
+    Smoothed {
+        /// How many: half of them before a point, half behind it, fewer at the ends.
+        window: usize,
+    },
     /// A dashed line through the points.
     Dashed,
     /// A line with a dot at each point and a bar of plus and minus `spread[i]` through it, where that is above 0.
@@ -46,13 +51,24 @@ pub struct Series {
     pub color: Option<usize>,
 }
 
+/// A line across a panel, such as a floor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level {
+    /// Where on the y axis.
+    pub at: f64,
+    /// What is written on it.
+    pub name: String,
+    /// Whether what passes it is in trouble: drawn only where the points are near.
+    pub warns: bool,
+}
+
 /// One pair of axes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Panel {
     /// Above it.
     pub title: String,
     /// What it tells, beside it on a page.
-    pub note: &'static str,
+    pub note: String,
     /// Below the x axis.
     pub x: String,
     /// Beside the y axis.
@@ -63,10 +79,12 @@ pub struct Panel {
     pub ticks: Option<Vec<(f64, String)>>,
     /// Ends of the x axis; those of the points if absent.
     pub x_range: Option<[f64; 2]>,
+    /// The least that the y axis reaches up to.
+    pub y_to: Option<f64>,
     /// Whether the y axis starts at 0.
     pub from_zero: bool,
-    /// A level that warns, drawn across where it is near the points.
-    pub limit: Option<f64>,
+    /// Floors and limits.
+    pub levels: Vec<Level>,
     /// What is drawn.
     pub series: Vec<Series>,
 }
@@ -94,28 +112,27 @@ fn cover([low, high]: &mut [f64; 2], value: f64) {
 }
 
 impl Panel {
-    /// Ends of both axes: what the series cover and a little more above (and below, unless from 0).
+    /// Ends of both axes: of x what the series cover, of y round numbers around that.
     pub(super) fn ranges(&self) -> [[f64; 2]; 2] {
         let [mut x, mut y] = [[f64::INFINITY, f64::NEG_INFINITY]; 2];
-        let mut bars = false;
         for series in &self.series {
             for (at, value, spread) in series.finite() {
                 cover(&mut x, at);
                 cover(&mut y, value - spread);
                 cover(&mut y, value + spread);
                 if let Mark::Bars { width } = series.mark {
-                    bars = true;
                     cover(&mut x, at + width);
                     cover(&mut y, 0.0);
                 }
             }
         }
         self.ticks.iter().flatten().for_each(|(at, _)| cover(&mut x, *at));
-        let span = y[1] - y[0];
-        if let Some(limit) = self.limit.filter(|limit| (y[0] - span..y[1] + span).contains(limit)) {
-            cover(&mut y, limit);
+        self.shown_levels(y).for_each(|level| cover(&mut y, level.at));
+        self.y_to.iter().for_each(|to| cover(&mut y, *to));
+        if self.from_zero {
+            cover(&mut y, 0.0);
         }
-        let [mut x, y] = [x, y].map(|[low, high]| match high - low {
+        let [mut x, mut y] = [x, y].map(|[low, high]| match high - low {
             width if width > 0.0 => [low, high],
             _ if low.is_finite() => {
                 let half = if low == 0.0 { 0.5 } else { low.abs() / 2.0 };
@@ -123,14 +140,23 @@ impl Panel {
             }
             _ => [0.0, 1.0],
         });
-        let margin = 0.06 * (y[1] - y[0]);
-        let bottom = if bars || y[0] >= 0.0 && y[0] < margin { y[0].min(0.0) } else { y[0] - margin };
-        let y = if self.from_zero { [0.0, (y[1] + margin).max(0.0)] } else { [bottom, y[1] + margin] };
+        // Room for a dot at either end, but none below 0 for what is never negative.
+        let margin = 0.02 * (y[1] - y[0]);
+        let low = if y[0] >= 0.0 && y[0] < 5.0 * margin { y[0].min(0.0) } else { y[0] - margin };
+        let step = self.unit.step([low, y[1] + margin]);
+        y = [(low / step + 1e-9).floor() * step, ((y[1] + margin) / step - 1e-9).ceil() * step];
         if self.ticks.is_some() {
             let margin = 0.05 * (x[1] - x[0]);
             x = [x[0] - margin, x[1] + margin];
         }
         [self.x_range.unwrap_or(x), y]
+    }
+
+    /// Floors, and those of the limits that are near values from `low` to `high`.
+    pub(super) fn shown_levels(&self, [low, high]: [f64; 2]) -> impl Iterator<Item = &Level> {
+        let span = high - low;
+        let near = move |level: &&Level| !level.warns || (low - span..=high + span).contains(&level.at);
+        self.levels.iter().filter(near)
     }
 }
 
@@ -143,18 +169,49 @@ impl Unit {
         }
     }
 
-    /// Round numbers from low to high, about `count` of them; of bytes round in KiB, MiB or what fits.
-    pub(super) fn ticks(self, [low, high]: [f64; 2], count: f64) -> Vec<f64> {
+    /// The distance of round numbers of which about five lie between two values; of bytes round in KiB, MiB or what fits.
+    fn step(self, [low, high]: [f64; 2]) -> f64 {
         let scale = match self {
             Unit::Bytes => 1024f64.powi((high.max(1.0).log2() / 10.0) as i32),
             Unit::Number | Unit::Percent => 1.0,
         };
-        let raw = (high - low) / scale / count;
+        let raw = (high - low) / scale / 5.0;
         let power = 10f64.powf(raw.log10().floor());
-        let step = power * [1.0, 2.0, 5.0].into_iter().find(|m| m * power >= raw).unwrap_or(10.0);
-        let [first, last] = [(low / scale / step - 1e-9).ceil(), (high / scale / step + 1e-9).floor()];
-        (first as i64..=last as i64).map(|i| i as f64 * step * scale).collect()
+        scale * power * [1.0, 2.0, 5.0].into_iter().find(|m| m * power >= 0.999 * raw).unwrap_or(10.0)
     }
+
+    /// Round numbers from low to high, each with what is written there: all with as many decimals.
+    pub(super) fn ticks(self, [low, high]: [f64; 2]) -> Vec<(f64, String)> {
+        let step = self.step([low, high]);
+        let [first, last] = [(low / step - 1e-9).ceil(), (high / step + 1e-9).floor()];
+        let values = (first as i64..=last as i64).map(|i| i as f64 * step);
+        let (scale, suffix) = match (self, low.abs().max(high.abs())) {
+            (Unit::Bytes, _) => return values.map(|value| (value, self.write(value))).collect(),
+            (Unit::Percent, _) => (0.01, " %"),
+            (Unit::Number, most) if most >= 1e6 => (1e6, "M"),
+            (Unit::Number, most) if most >= 1e4 => (1e3, "k"),
+            (Unit::Number, most) if most < 1e-3 => {
+                return values.map(|value| (value, number(value))).collect();
+            }
+            (Unit::Number, _) => (1.0, ""),
+        };
+        let decimals = (-(step / scale * 1.001).log10().floor()).max(0.0) as usize;
+        let written = |value: f64| match value == 0.0 {
+            true => "0".into(),
+            false => format!("{:.decimals$}{suffix}", value / scale),
+        };
+        values.map(|value| (value, written(value))).collect()
+    }
+}
+
+/// The mean of `window` neighbouring points at each point, of fewer at the ends: half before it, half behind it.
+pub(super) fn smoothed(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
+    let mean = |i: usize| {
+        let half = (window / 2).min(i).min(points.len() - 1 - i);
+        let near = &points[i - half..=i + half];
+        near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64
+    };
+    points.iter().enumerate().map(|(i, point)| (point.0, mean(i))).collect()
 }
 
 /// At most `limit` points in the same order: each the mean of as many neighbouring points (the last of fewer).

@@ -1,6 +1,6 @@
 //! MLS, Fig. 3: how the scores of one photo against a queue are distributed, before and after training.
 
-use super::chart::{Mark, Panel, Series};
+use super::chart::{Mark, Panel, Series, Unit};
 use serde::Serialize;
 
 /// Counts of values in bins of equal width.
@@ -17,9 +17,12 @@ pub struct Histogram {
 impl Histogram {
     /// `bins` bins from the smallest value to the largest; values that are not finite are left out.
     pub fn new(values: &[f32], bins: usize) -> Histogram {
+        Histogram::over(extent(values), values, bins)
+    }
+
+    /// `bins` bins from `low` to `high`, which hold all values.
+    fn over([low, high]: [f64; 2], values: &[f32], bins: usize) -> Histogram {
         let finite = || values.iter().filter(|v| v.is_finite()).map(|&v| f64::from(v));
-        let (low, high) =
-            (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
         let mut counts = vec![0; bins.max(1)];
         let (low, width) = match high - low {
             span if span > 0.0 => (low, span / counts.len() as f64),
@@ -30,6 +33,12 @@ impl Histogram {
         finite().for_each(|v| counts[(((v - low) / width) as usize).min(last)] += 1);
         Histogram { low, width, counts }
     }
+}
+
+/// The smallest and the largest of the finite values; of none infinite ones.
+fn extent(values: &[f32]) -> [f64; 2] {
+    let finite = values.iter().filter(|v| v.is_finite()).map(|&v| f64::from(v));
+    finite.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], v| [low.min(v), high.max(v)])
 }
 
 /// Count, mean, standard deviation (divided by the count) and range of some values.
@@ -84,40 +93,47 @@ impl Scores {
 /// Bins of each histogram.
 pub const BINS: usize = 40;
 
-/// The panels of Fig. 3, two for each stage: backbone scores on the left, projector scores on the right.
+/// The panels of Fig. 3, backbone scores and projector scores, each with a histogram of every stage.
 ///
-/// Panels of one kind share their x axis, so that before and after can be compared; every histogram has bins of its
-/// own, so that a narrow one keeps its shape.
+/// All are on one scale: the bins are the same, and so are the ends of both axes.
 ///
 /// # Source
 /// MLS, Fig. 3.
 pub fn score_panels(stages: &[Scores]) -> Vec<Panel> {
-    let shared = [0, 1].map(|kind| {
-        let all =
-            || stages.iter().flat_map(|s| s.kinds()[kind].1).filter(|v| v.is_finite()).map(|&v| f64::from(v));
-        let (low, high) = (all().fold(1.0, f64::min), all().fold(-1.0, f64::max));
-        let margin = (0.03 * (high - low)).max(0.01);
-        [low - margin, high + margin]
-    });
-    let panel = |stage: &str, name: &str, values: &[f32], range| {
-        let (bins, Moments { count, mean, std, .. }) = (Histogram::new(values, BINS), Moments::of(values));
-        let left = |i: usize| bins.low + i as f64 * bins.width;
-        let points = bins.counts.iter().enumerate().map(|(i, &count)| (left(i), count as f64)).collect();
+    let all = stages.iter().flat_map(|scores| scores.kinds().map(|(_, values)| extent(values)));
+    let [low, high] = all.fold([1.0, -1.0], |[a, b], [low, high]| [low.min(a), high.max(b)]);
+    let histogram = |values: &[f32]| Histogram::over([low, high.max(low + 0.01)], values, BINS);
+    let share = |values: &[f32]| {
+        let Histogram { low, width, counts } = histogram(values);
+        let count = counts.iter().sum::<usize>().max(1) as f64;
+        let point = |(i, n): (usize, &usize)| (low + i as f64 * width, *n as f64 / count);
+        counts.iter().enumerate().map(point).collect::<Vec<_>>()
+    };
+    let panel = |kind: usize| {
+        let of_stage = |scores: &Scores| (scores.stage, share(scores.kinds()[kind].1));
+        let bars = stages.iter().map(of_stage);
+        let width = histogram(&[]).width;
+        let moments = stages.iter().map(|scores| {
+            let Moments { count, mean, std, .. } = Moments::of(scores.kinds()[kind].1);
+            format!("{}: mean {mean:.3}, std {std:.4}, {count} keys", scores.stage)
+        });
         Panel {
-            title: format!("{stage}: mean {mean:.3}, std {std:.4}, {count} keys"),
-            x: name.into(),
+            title: stages.first().map_or(String::new(), |scores| scores.kinds()[kind].0.into()),
+            note: moments.collect::<Vec<_>>().join("; "),
+            x: "cosine".into(),
             y: "keys in a bin".into(),
-            x_range: Some(range),
+            unit: Unit::Percent,
+            x_range: Some([low, high.max(low + 0.01)]),
             from_zero: true,
-            series: vec![Series::new("", Mark::Bars { width: bins.width }, points)],
+            series: bars.map(|(stage, points)| Series::new(stage, Mark::Bars { width }, points)).collect(),
             ..Panel::default()
         }
     };
-    let panels = stages.iter().flat_map(|scores| {
-        let kinds = scores.kinds().into_iter().zip(shared);
-        kinds.map(|((name, values), range)| panel(scores.stage, name, values, range)).collect::<Vec<_>>()
-    });
-    panels.collect()
+    let mut panels = [panel(0), panel(1)];
+    let highest = panels.iter().flat_map(|panel| &panel.series).flat_map(|series| &series.points);
+    let highest = highest.map(|point| point.1).fold(0.0, f64::max);
+    panels.iter_mut().for_each(|panel| panel.y_to = Some(highest));
+    panels.into()
 }
 
 #[cfg(test)]

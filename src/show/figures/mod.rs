@@ -31,12 +31,12 @@ mod study;
 mod svg;
 mod sweep;
 
-pub use chart::{Mark, Panel, Series, Unit};
-pub use curves::{course, curves};
+pub use chart::{Level, Mark, Panel, Series, Unit};
+pub use curves::{JUDGED, course, curves};
 pub use histogram::{BINS, Histogram, Moments, Scores, score_panels};
 pub use mosaic::{BLACK, GREEN, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
 pub(crate) use sample::gone;
 pub use sample::{BATCH, Embedded, Sample, Sampler};
-pub use study::{Drawing, Figure, Study};
+pub use study::{Drawing, Figure, Rows, Study};
 pub use svg::svg;
 pub use sweep::sweep_panel;

@@ -4,14 +4,13 @@ use super::chart::{Mark, Panel, Series};
 use super::histogram::{BINS, Histogram, Moments, Scores, score_panels};
 use super::mosaic::{BLACK, GREEN, RED, Tile, YELLOW, mosaic};
 use super::sample::{BATCH, Sample, Sampler, gone};
-use super::svg::svg;
 use crate::engine::device::Device;
 use crate::error::Result;
 use crate::photos::{Album, Rgb};
 use crate::pretrain::ResNetEncoder;
 use crate::rng::KeyedRng;
 use crate::transfer::classify::{
-    Points, PurityCurves, chance, mean_similarity, nearest, purity, scores, share_a_label, worst,
+    Neighbour, Points, PurityCurves, chance, mean_similarity, nearest, purity, scores, share_a_label, worst,
 };
 use serde_json::{Value, json};
 
@@ -27,8 +26,8 @@ const STAGES: [&str; 2] = ["before", "after"];
 /// What is drawn.
 #[derive(Clone, Debug)]
 pub enum Drawing {
-    /// The text of an SVG file.
-    Svg(String),
+    /// Charts, so many side by side.
+    Charts(Vec<Panel>, usize),
     /// Pixels.
     Picture(Rgb),
 }
@@ -44,6 +43,17 @@ pub struct Figure {
     pub json: Value,
     /// The main numbers for a person.
     pub summary: String,
+}
+
+/// The rows of Fig. 4.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// The queries, random ones and then the worst, each with its nearest keys.
+    pub rows: Vec<(usize, Vec<Neighbour>)>,
+    /// What there is to see.
+    pub caption: String,
+    /// Whether every query has a label.
+    labels: bool,
 }
 
 /// Queries and keys of one set of photos, embedded before and after training.
@@ -111,54 +121,30 @@ impl<'a> Study<'a> {
         });
         Ok(Figure {
             name: "fig3_scores",
-            drawing: Drawing::Svg(svg(&score_panels(&stages), 2)),
+            drawing: Drawing::Charts(score_panels(&stages), 2),
             json: self.with_facts(&caption, numbers),
             summary: format!("{photo}: {}", said.collect::<Vec<_>>().join("; ")),
         })
     }
 
-    /// Fig. 4: of the first `count` queries 5 drawn by the seed, then the worst, each with its four nearest keys by
-    /// g1 . Q_g after training, as rectangles on the whole photos. Which is the worst: see [`worst`].
+    /// Of the first `count` queries 5 drawn by the seed, then the worst, each with its four nearest keys by g1 . Q_g after
+    /// training. Which is the worst: see [`worst`].
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) if a photo can no longer be decoded; the device's.
-    /// # Source
-    /// MLS, Fig. 4; its authors chose the worst query by hand.
-    pub fn neighbours(&self, count: usize) -> Result<Figure> {
+    /// The device's.
+    pub fn rows(&self, count: usize) -> Result<Rows> {
         let all = self.queries.points(1, false);
         let count = count.min(all.photos.len());
         let queries =
             Points { values: &all.values[..count * all.width], photos: &all.photos[..count], ..all };
-        let found = nearest(self.device, &queries, &self.keys.points(1, false), SHOWN)?;
+        let mut found = nearest(self.device, &queries, &self.keys.points(1, false), SHOWN)?;
         let labels = queries.photos.iter().all(|&photo| !self.labels(photo).is_empty());
         let related = self.related(&self.queries, &self.keys);
         let worst = worst(&found, labels.then_some(&related)).unwrap_or(0);
         let order = KeyedRng::new("rows", self.seed, [0; 3]).permutation(count);
         let random = order.into_iter().filter(|&query| query != worst).take(ROWS);
-        let (mut tiles, mut rows) = (Vec::new(), Vec::new());
-        for query in random.chain([worst]) {
-            let is_worst = query == worst;
-            let text = if is_worst { "worst" } else { "" };
-            let mut row = vec![self.tile(&self.queries, query, RED, text.into(), BLACK)?];
-            let mut near = Vec::new();
-            for n in &found[query] {
-                let shared = labels && related(query, n.key);
-                let ink = if shared { GREEN } else { BLACK };
-                row.push(self.tile(&self.keys, n.key, YELLOW, format!("{:.3}", n.similarity), ink)?);
-                let mut facts = self.entry(&self.keys, n.key);
-                facts["similarity"] = json!(n.similarity);
-                if labels {
-                    facts["shares_a_label"] = json!(shared);
-                }
-                near.push(facts);
-            }
-            tiles.push(row);
-            let mut facts = self.entry(&self.queries, query);
-            facts["worst"] = json!(is_worst);
-            facts["mean_similarity"] = json!(mean_similarity(&found[query]));
-            facts["neighbours"] = json!(near);
-            rows.push(facts);
-        }
+        let rows: Vec<_> =
+            random.chain([worst]).map(|query| (query, std::mem::take(&mut found[query]))).collect();
         let (green, rule) = match labels {
             true => (
                 ", green where they share a label",
@@ -172,10 +158,48 @@ impl<'a> Study<'a> {
              by hand)",
             rows.len() - 1,
         );
+        Ok(Rows { rows, caption, labels })
+    }
+
+    /// Fig. 4: [`Study::rows`] as rectangles on the whole photos.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) if a photo can no longer be decoded; the device's.
+    /// # Source
+    /// MLS, Fig. 4; its authors chose the worst query by hand.
+    pub fn neighbours(&self, count: usize) -> Result<Figure> {
+        let Rows { rows: found, caption, labels } = self.rows(count)?;
+        let related = self.related(&self.queries, &self.keys);
+        let (mut tiles, mut rows) = (Vec::new(), Vec::new());
+        let last = found.len() - 1;
+        for (i, (query, near)) in found.into_iter().enumerate() {
+            let is_worst = i == last;
+            let text = if is_worst { "worst" } else { "" };
+            let mut row = vec![self.tile(&self.queries, query, RED, text.into(), BLACK)?];
+            let mut facts = self.entry(&self.queries, query);
+            facts["worst"] = json!(is_worst);
+            facts["mean_similarity"] = json!(mean_similarity(&near));
+            let mut keys = Vec::new();
+            for n in near {
+                let shared = labels && related(query, n.key);
+                let ink = if shared { GREEN } else { BLACK };
+                row.push(self.tile(&self.keys, n.key, YELLOW, format!("{:.3}", n.similarity), ink)?);
+                let mut key = self.entry(&self.keys, n.key);
+                key["similarity"] = json!(n.similarity);
+                if labels {
+                    key["shares_a_label"] = json!(shared);
+                }
+                keys.push(key);
+            }
+            facts["neighbours"] = json!(keys);
+            tiles.push(row);
+            rows.push(facts);
+        }
+        let queries = count.min(self.queries.photos.len());
         Ok(Figure {
             name: "fig4_neighbours",
             drawing: Drawing::Picture(mosaic(&tiles)),
-            json: self.with_facts(&caption, json!({"queries": count, "rows": rows})),
+            json: self.with_facts(&caption, json!({"queries": queries, "rows": rows})),
             summary: caption,
         })
     }
@@ -228,7 +252,7 @@ impl<'a> Study<'a> {
         };
         Ok(Some(Figure {
             name: "purity",
-            drawing: Drawing::Svg(svg(&[panel], 1)),
+            drawing: Drawing::Charts(vec![panel], 1),
             json: self.with_facts(caption, numbers),
             summary: format!(
                 "{count} photos of {place}, k {k}: {before} before, {after} after, {chance:.3} by chance"

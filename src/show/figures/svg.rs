@@ -1,20 +1,23 @@
 //! Charts as one SVG text. No fonts, no display, no device.
 //!
 //! Files and the report's page show the same drawings. Colours are attributes, so that any program shows a file; a page's style
-//! overrides them by the classes `c0` to `c5`, `grid`, `limit`, `frame`, `page`. Every point and bar holds its numbers in a
+//! overrides them by the classes `c0` to `c9`, `grid`, `level`, `limit`, `frame`, `page`. Every point and bar holds its numbers in a
 //! `<title>`, which a browser shows beside the pointer and the page reads: a line of the value, a line of the place.
 
-use super::chart::{Mark, Panel, Series, Unit, number};
+use super::chart::{Level, Mark, Panel, Series, Unit, number, smoothed};
 
 /// Pixels of a panel in a file.
 const PANEL: [f64; 2] = [520.0, 340.0];
-/// Pixels of a panel on a page, which writes title and legend itself.
-const CARD: [f64; 2] = [420.0, 240.0];
-/// Colours that remain apart for colour-blind eyes (Okabe and Ito), in the order of the series.
-const COLORS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#565656"];
+/// Pixels of a panel on a page, which writes title and legend itself: about those that it has on a phone.
+const CARD: [f64; 2] = [360.0, 236.0];
+/// Colours in the order of the series, the first ones those that remain apart for colour-blind eyes (Okabe and Ito).
+const COLORS: [&str; 10] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#565656", "#6a4fc0", "#0e8a9c", "#b0303a",
+    "#6b7a00",
+];
 /// Patterns of lines.
 const DASHED: &str = r#" stroke-dasharray="6 4""#;
-const DOTTED: &str = r#" stroke-dasharray="3 4""#;
+const DOTTED: &str = r#" stroke-dasharray="2 4""#;
 
 /// Panels side by side in `columns`, row by row, as the text of an SVG file.
 pub fn svg(panels: &[Panel], columns: usize) -> String {
@@ -40,10 +43,12 @@ impl Panel {
         let [width, height] = CARD;
         let said: Vec<String> = self.series.iter().filter_map(|series| self.course(series)).collect();
         let label = escaped(&format!("{}: {}", self.title, said.join("; ")));
-        let frame = self.frame([62.0, 10.0, width - 72.0, height - 34.0]);
+        let frame = self.frame([60.0, 24.0, width - 72.0, height - 64.0]);
+        let y = text([0.0, 12.0], "start", &self.y);
+        let x = text([width - 12.0, height - 6.0], "end", &self.x);
         let plot = self.plot(&frame);
         format!(
-            r#"<svg viewBox="0 0 {width} {height}" tabindex="0" role="img" aria-label="{label}">{plot}</svg>"#
+            r#"<svg viewBox="0 0 {width} {height}" tabindex="0" role="img" aria-label="{label}">{y}{plot}{x}</svg>"#
         )
     }
 
@@ -100,23 +105,31 @@ impl Panel {
         let [left, top, width, height] = frame.place;
         let (right, bottom) = (left + width, top + height);
         let mut all = String::new();
-        let across = |class: &str, y: f64, color: &str, dash: &str| {
-            format!(r#"<g class="{class}">{}</g>"#, line(&format!("{left} {y:.1}H{right}"), color, dash))
-        };
-        for value in self.unit.ticks(frame.y, height / 45.0) {
+        let across = |y: f64, color: &str, dash: &str| line(&format!("{left} {y:.1}H{right}"), color, dash);
+        for (value, said) in self.unit.ticks(frame.y) {
             let y = frame.y(value);
-            all += &across("grid", y, "#e0e0e0", "");
-            all += &text([left - 6.0, y + 4.0], "end", &self.unit.write(value));
+            all += &format!(r#"<g class="grid">{}</g>"#, across(y, "#e0e0e0", ""));
+            all += &text([left - 6.0, y + 4.0], "end", &said);
         }
-        let round =
-            || Unit::Number.ticks(frame.x, width / 75.0).into_iter().map(|x| (x, number(x))).collect();
-        let ticks: Vec<(f64, String)> = self.ticks.clone().unwrap_or_else(round);
+        let ticks = self.ticks.clone().unwrap_or_else(|| Unit::Number.ticks(frame.x));
         for (value, said) in ticks.iter().step_by(ticks.len().div_ceil((width / 40.0) as usize).max(1)) {
             let x = frame.x(*value);
-            all += &text([x, bottom + 17.0], if x > right - 20.0 { "end" } else { "middle" }, said);
+            all += &text([x, bottom + 17.0], if x > right - 12.0 { "end" } else { "middle" }, said);
         }
-        if let Some(limit) = self.limit.filter(|limit| (frame.y[0]..=frame.y[1]).contains(limit)) {
-            all += &across("limit", frame.y(limit), "#aa3333", DOTTED);
+        let mut levels: Vec<&Level> = self
+            .shown_levels(frame.y)
+            .filter(|level| (frame.y[0]..=frame.y[1]).contains(&level.at))
+            .collect();
+        levels.sort_by(|a, b| b.at.total_cmp(&a.at));
+        let mut written = top;
+        for level in levels {
+            let (class, color) = if level.warns { ("level limit", "#aa3333") } else { ("level", "#777777") };
+            let y = frame.y(level.at);
+            // Above its line, or below it where another is written there.
+            let base = if y - 5.0 - written >= 12.0 { y - 5.0 } else { y + 13.0 };
+            written = base;
+            let said = text([left + 6.0, base], "start", &level.name);
+            all += &format!(r#"<g class="{class}">{}{said}</g>"#, across(y, color, DOTTED));
         }
         all += &format!(
             r##"<rect class="frame" x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#c0c0c0"/>"##
@@ -131,10 +144,21 @@ impl Panel {
         let color = series.color(i);
         let hex = COLORS[color];
         let at = |x: f64, y: f64| format!("{:.1} {:.1}", frame.x(x), frame.y(y));
+        let through = |points: &[(f64, f64)]| {
+            let places: Vec<String> = points.iter().map(|&(x, y)| at(x, y)).collect();
+            line(&places.join("L"), hex, series.dash())
+        };
         let mut lines = String::new();
         if points.len() > 1 && !matches!(series.mark, Mark::Bars { .. }) {
-            let places: Vec<String> = points.iter().map(|&(x, y, _)| at(x, y)).collect();
-            lines += &line(&places.join("L"), hex, series.dash());
+            let plain: Vec<(f64, f64)> = points.iter().map(|&(x, y, _)| (x, y)).collect();
+            lines += &match series.mark {
+                Mark::Smoothed { window } => format!(
+                    r#"<g stroke-opacity="0.3">{}</g>{}"#,
+                    through(&plain),
+                    through(&smoothed(&plain, window))
+                ),
+                _ => through(&plain),
+            };
         }
         for &(x, y, spread) in points.iter().filter(|p| p.2 > 0.0) {
             lines += &line(&format!("{}L{}", at(x, y - spread), at(x, y + spread)), hex, "");
@@ -150,10 +174,20 @@ impl Panel {
                     r#"<rect x="{left:.1}" y="{top:.1}" width="{width:.1}" height="{height:.1}">{title}</rect>"#
                 )
             } else {
-                format!(r#"<circle cx="{:.1}" cy="{:.1}" r="4">{title}</circle>"#, frame.x(x), frame.y(y))
+                format!(r#"<circle cx="{:.1}" cy="{:.1}" r="3.5">{title}</circle>"#, frame.x(x), frame.y(y))
             }
         });
-        let (name, opacity) = (escaped(self.name(series)), if seen { 0.85 } else { 0.0 });
+        let bars = matches!(series.mark, Mark::Bars { .. });
+        let (name, opacity) = (
+            escaped(self.name(series)),
+            if bars {
+                0.5
+            } else if seen {
+                0.9
+            } else {
+                0.0
+            },
+        );
         let dashed = if series.mark == Mark::Dashed { r#" data-dashed="""# } else { "" };
         let marks: String = marks.collect();
         format!(

@@ -1,11 +1,12 @@
 //! A run's photos in the space that its encoder has learned.
 
+use super::run::chart;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::photos::views::{CropBox, resized_crop};
 use crate::photos::{Album, Rgb};
-use crate::pretrain::{album, checkpoint, pretraining_photos, starting_encoder};
-use crate::show::figures::{Drawing, Figure, Sampler, Study, gone};
+use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
+use crate::show::figures::{Drawing, Figure, Rows, Sampler, Study, gone};
 use crate::transfer::classify::{self, Neighbour, nearest, principal, tsne, unit};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rayon::prelude::*;
@@ -23,11 +24,12 @@ const QUERIES: usize = 60;
 const COMPONENTS: usize = 30;
 
 /// The photos of a run's page, at most `count` of them (at least two), drawn by its seed, by its encoder before training
-/// and as the checkpoint in its folder holds it: `{place, of, warnings, classes, photos, maps, figures}`. `progress` hears
-/// how much of the work is done, and of how much.
+/// and as the checkpoint in its folder holds it: `{place, of, warnings, classes, photos, labelled, maps, figures}`. `progress`
+/// hears how much of the work is done, and of how much.
 ///
 /// Neighbours are those of MLS, Fig. 4: a crop of each photo against another crop of every other one, by the features g. The
-/// maps are of the features of whole photos, as kNN and probes see them.
+/// maps are of the features of whole photos, as kNN and probes see them; where a run's own photos have no labels, those that it
+/// is judged on are on the maps too, half as many.
 ///
 /// # Errors
 /// [`Error::Input`] or [`Error::Io`] if there is no checkpoint, the run's photos are no longer there, or fewer than two can be
@@ -43,8 +45,13 @@ pub fn gallery(
     let before = starting_encoder(&config, device)?;
     let album = album(&config, pretraining_photos(&config)?)?;
     let count = count.max(2).min(album.photos().len());
+    let judged = match album.photos().classes().is_empty() {
+        true => judged(&config),
+        false => None,
+    };
+    let others = judged.as_ref().map_or(0, |judged| (count / 2).max(2).min(judged.photos().len()));
     // Photos decoded, queries and keys embedded, whole photos embedded.
-    let (total, mut done) = (4 * count, 0);
+    let (total, mut done) = (4 * count + 2 * others, 0);
     let mut more = |n: usize| {
         done += n;
         progress(done, total);
@@ -52,31 +59,47 @@ pub fn gallery(
     let sampler = Sampler { album: &album, views: &config.views, seed: config.seed, device };
     let ids = sampler.photos(count, &|_| true, &mut more)?;
     let study = Study::new(&sampler, [&before, &after], &ids, ids.len(), &mut more)?;
-    let mut embedded = 0;
-    let whole = classify::embed(&after.backbone, &album, &ids, &config.views, device, &mut |n| {
-        more(n - embedded);
-        embedded = n;
-    })?;
-    if whole.kept != ids {
-        let place = album.photos().place();
-        return Err(Error::input("photos changed while they were read", place, "leave them meanwhile"));
+    let whole = |album: &Album, ids: &[usize], more: &mut dyn FnMut(usize)| {
+        let mut embedded = 0;
+        let whole = classify::embed(&after.backbone, album, ids, &config.views, device, &mut |n| {
+            more(n - embedded);
+            embedded = n;
+        })?;
+        if whole.kept != ids {
+            let place = album.photos().place();
+            return Err(Error::input("photos changed while they were read", place, "leave them meanwhile"));
+        }
+        Ok(whole.values)
+    };
+    let mut values = whole(&album, &ids, &mut more)?;
+    let width = values.len() / ids.len();
+    let (mut classes, mut labelled) = (album.photos().classes(), Vec::new());
+    if let Some(judged) = &judged {
+        let sampler = Sampler { album: judged, views: &config.views, seed: config.seed, device };
+        // Without them, as where only one can be decoded, the map is of the run's own.
+        if let Ok(ids) = sampler.photos(others, &|_| true, &mut more) {
+            values.extend(whole(judged, &ids, &mut more)?);
+            labelled = ids.par_iter().map(|&id| Ok(thumbnail(judged, id)?.0)).collect::<Result<_>>()?;
+            classes = judged.photos().classes();
+        }
     }
     let [queries, keys] = study.samples();
     let found = nearest(device, &queries.points(1, false), &keys.points(1, false), NEIGHBOURS)?;
     let entry =
         |(row, &id): (usize, &usize)| photo(&album, id, [queries.crops[row], keys.crops[row]], &found[row]);
     let photos: Vec<Value> = ids.par_iter().enumerate().map(entry).collect::<Result<_>>()?;
-    let figures = [study.scores()?, study.neighbours(QUERIES)?]
-        .into_iter()
-        .chain(study.purity(config.whole("k").unwrap_or(20))?);
+    let purity = study.purity(config.whole("k").unwrap_or(20))?;
+    let figures =
+        [Some(drawn(&study.scores()?)), Some(crops(&study.rows(QUERIES)?)), purity.as_ref().map(drawn)];
     Ok(json!({
         "place": album.photos().place(),
         "of": album.used(),
         "warnings": album.all_left_out(),
-        "classes": album.photos().classes(),
+        "classes": classes,
         "photos": photos,
-        "maps": maps(device, &whole.values, whole.values.len() / ids.len())?,
-        "figures": figures.map(|figure| drawn(&figure)).collect::<Result<Vec<_>>>()?,
+        "labelled": labelled,
+        "maps": maps(device, &values, width)?,
+        "figures": figures.into_iter().flatten().collect::<Vec<_>>(),
     }))
 }
 
@@ -90,29 +113,43 @@ pub(super) fn checkpoint_of(folder: &Path) -> PathBuf {
     folder.join("checkpoint.safetensors")
 }
 
-/// A photo on the page: a thumbnail, its crops as `[x, y, width, height]` in hundredths of it, its neighbours.
+/// The labelled photos that a run is judged on, if there are any and they are still there.
+fn judged(config: &Config) -> Option<Album> {
+    let [_, test] = judge_photos(config).ok()??;
+    album(config, test).ok()
+}
+
+/// A photo on the page: its thumbnail, its crops as `[x, y, width, height]` in hundredths of it, its neighbours.
 fn photo(album: &Album, id: usize, [query, key]: [CropBox; 2], near: &[Neighbour]) -> Result<Value> {
+    let (mut all, size) = thumbnail(album, id)?;
+    // Crops are given in the pixels of the photo itself, which may have been shrunk.
+    let [w, h] = size.map(|side| side as f64);
+    let share = |b: CropBox| {
+        let area = [b.x0 as f64 / w, b.y0 as f64 / h, b.width() as f64 / w, b.height() as f64 / h];
+        area.map(|share| (1e4 * share).round() / 100.0)
+    };
+    all["query"] = json!(share(query));
+    all["key"] = json!(share(key));
+    all["near"] = near.iter().map(|n| json!([n.key, round(n.similarity, 3)])).collect();
+    Ok(all)
+}
+
+/// A photo's name, labels, thumbnail and a digest of all its pixels; and its own size.
+fn thumbnail(album: &Album, id: usize) -> Result<(Value, [usize; 2])> {
     let bad = |why: String| gone(album.photos(), id, why);
     let photo = album.photo(id).map_err(bad)?;
     let Rgb { width, height, .. } = photo.image;
     let longer = width.max(height);
     let side = |x: usize| (x * THUMBNAIL.min(longer) / longer).max(1);
     let small = resized_crop(&photo.image, CropBox::whole(&photo.image), side(width), side(height));
-    // Crops are given in the pixels of the photo itself, which may have been shrunk.
-    let [w, h] = [photo.width as f64, photo.height as f64];
-    let share = |b: CropBox| {
-        let area = [b.x0 as f64 / w, b.y0 as f64 / h, b.width() as f64 / w, b.height() as f64 / h];
-        area.map(|share| (1e4 * share).round() / 100.0)
-    };
-    Ok(json!({
+    let shown = json!({
         "name": album.photos().name(id),
         "labels": album.photos().labels(id),
         "jpeg": jpeg(&small, QUALITY).map_err(bad)?,
+        "pixels": crc32fast::hash(&photo.image.data),
         "size": [small.width, small.height],
-        "query": share(query),
-        "key": share(key),
-        "near": near.iter().map(|n| json!([n.key, round(n.similarity, 3)])).collect::<Vec<_>>(),
-    }))
+    });
+    Ok((shown, [photo.width, photo.height]))
 }
 
 /// The planes on which photos are shown: name, caption, `[x, y]` of each photo in 0 to 1.
@@ -150,18 +187,22 @@ fn round(value: f32, digits: i32) -> f64 {
     (f64::from(value) * scale).round() / scale
 }
 
-/// A figure as the page shows it: caption, numbers in words, and the drawing, a picture as a data address.
-fn drawn(figure: &Figure) -> Result<Value> {
-    let mut shown =
-        json!({ "name": figure.name, "caption": figure.json["caption"], "summary": figure.summary });
-    match &figure.drawing {
-        Drawing::Svg(text) => shown["svg"] = json!(text),
-        Drawing::Picture(rgb) => {
-            let jpeg = jpeg(rgb, 85).map_err(|e| Error::Run(format!("{}: {e}", figure.name)))?;
-            shown["source"] = json!(format!("data:image/jpeg;base64,{jpeg}"));
-        }
-    }
-    Ok(shown)
+/// A figure as the page shows it: its caption and charts.
+fn drawn(figure: &Figure) -> Value {
+    let charts: Vec<Value> = match &figure.drawing {
+        Drawing::Charts(panels, _) => panels.iter().map(chart).collect(),
+        Drawing::Picture(_) => Vec::new(),
+    };
+    json!({ "name": figure.name, "caption": figure.json["caption"], "charts": charts })
+}
+
+/// Fig. 4 as the page shows it, which has the photos: numbers of the queries and of their nearest with the cosines.
+fn crops(Rows { rows, caption, .. }: &Rows) -> Value {
+    let near = |found: &[Neighbour]| {
+        found.iter().map(|n| json!([n.key, round(n.similarity, 3)])).collect::<Vec<_>>()
+    };
+    let rows: Vec<Value> = rows.iter().map(|(query, found)| json!([query, near(found)])).collect();
+    json!({ "name": "fig4_neighbours", "caption": caption, "rows": rows })
 }
 
 /// A picture as a JPEG in base 64.

@@ -2,7 +2,7 @@
 //! it.
 //!
 //! ```text
-//! RunFacts   config.toml + log.jsonl     -> settings, curves, warnings, the command to repeat it     run.rs, repeat.rs
+//! RunFacts   config.toml + log.jsonl     -> headline, curves, warnings, the command to repeat it     run.rs, judged.rs, repeat.rs
 //! gallery()  the encoder + the photos    -> thumbnails, crops, neighbours, figures, maps             gallery.rs
 //! page()     both as JSON in assets/     -> report.html                                              page.rs
 //! serve      the page while the run goes on, on loopback                                             serve.rs
@@ -18,6 +18,7 @@
 //! ```
 
 mod gallery;
+mod judged;
 mod page;
 mod repeat;
 mod run;

@@ -1,7 +1,7 @@
 //! The page: a template filled with what a run's folder and its photos say.
 
 use super::gallery::{gallery, missing};
-use super::run::{RunFacts, charts};
+use super::run::{RunFacts, charts, different_sets, names};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
@@ -16,10 +16,13 @@ const SCRIPTS: [&str; 2] = [include_str!("assets/charts.js"), include_str!("asse
 
 /// The page of one run, or of several that are compared, as HTML, with the photos of [`gallery`] or what is [`missing`]. A `live` page asks its server for news; the number is the version of its photos.
 pub fn page(runs: &[RunFacts], gallery: &Value, live: Option<u64>) -> String {
-    let title = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = names(runs);
+    let title = names.join(", ");
     let data = json!({
         "vista": env!("CARGO_PKG_VERSION"),
         "runs": runs.iter().map(|run| &run.json).collect::<Vec<_>>(),
+        "names": names,
+        "apart": different_sets(runs),
         "charts": charts(runs),
         "gallery": gallery,
         "live": live,

@@ -2,9 +2,10 @@
 
 use super::gallery::{checkpoint_of, gallery, missing};
 use super::page::page;
-use super::run::{RunFacts, charts};
+use super::run::{RunFacts, charts, state};
 use crate::engine::device::Device;
 use crate::error::{Error, Result, no_thread};
+use crate::run::History;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,21 +36,25 @@ pub struct Live {
 
 impl Live {
     /// Watches a run's folder: whenever its checkpoint is written anew, `photos` of its photos are embedded again in the
-    /// background (0: never) on what `device` asks for (see [`Device::open`]), opened for that long alone.
+    /// background (0: never) on what `device` asks for (see [`Device::open`]), opened for that long alone. `tell` hears a
+    /// sentence whenever the run starts, ends or is cut off.
     ///
     /// # Errors
     /// As [`RunFacts::read`]; [`Error::Run`] if no thread can be started.
-    pub fn new(folder: &(impl AsRef<Path> + ?Sized), photos: usize, device: &str) -> Result<Live> {
+    pub fn new(
+        folder: &(impl AsRef<Path> + ?Sized),
+        photos: usize,
+        device: &str,
+        tell: impl Fn(&str) + Send + 'static,
+    ) -> Result<Live> {
         let folder = folder.as_ref();
         RunFacts::read(folder)?;
         let why =
             if photos == 0 { "Watched without photos." } else { "Photos come with the first checkpoint." };
         let shown = Arc::new(Mutex::new(Shown { gallery: missing(why), version: 0 }));
-        if photos > 0 {
-            let (folder, device, shown) = (folder.to_path_buf(), device.to_string(), shown.clone());
-            let follower = move || follow(&folder, photos, &device, &shown);
-            std::thread::Builder::new().spawn(follower).map_err(no_thread)?;
-        }
+        let (path, device, photos_shown) = (folder.to_path_buf(), device.to_string(), shown.clone());
+        let follower = move || follow(&path, photos, &device, &photos_shown, &tell);
+        std::thread::Builder::new().spawn(follower).map_err(no_thread)?;
         Ok(Live { folder: folder.to_path_buf(), shown })
     }
 
@@ -73,12 +78,17 @@ impl Live {
     }
 }
 
-/// Embeds the photos whenever the checkpoint has changed.
-fn follow(folder: &Path, photos: usize, device: &str, shown: &Mutex<Shown>) {
-    let mut seen: Option<SystemTime> = None;
+/// Tells how the run is when that has changed, and embeds the photos whenever the checkpoint has.
+fn follow(folder: &Path, photos: usize, device: &str, shown: &Mutex<Shown>, tell: &impl Fn(&str)) {
+    let (mut seen, mut told): (Option<SystemTime>, _) = (None, String::new());
     loop {
+        let [word, sentence] = state(folder, &History::tail(&folder.join("log.jsonl")));
+        if word != told {
+            tell(&sentence);
+            told = word;
+        }
         let written = std::fs::metadata(checkpoint_of(folder)).and_then(|m| m.modified()).ok();
-        if written.is_some() && written != seen {
+        if photos > 0 && written.is_some() && written != seen {
             seen = written;
             // The run itself may use the GPU: between checkpoints none of its memory is held.
             let found =

@@ -3,6 +3,8 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const id = (name) => document.getElementById(name);
+/** Colours of lines and labels: `--c0` and so on. */
+const colors = 10;
 
 /** An element with attributes and children; a function is a listener. */
 function el(tag, attributes = {}, ...children) {
@@ -22,10 +24,15 @@ function chart({ title, note, svg }) {
   const card = el("article", { class: "chart" }, el("h3", {}, title));
   card.insertAdjacentHTML("beforeend", svg);
   const drawing = card.querySelector("svg"), frame = drawing.querySelector(".frame");
-  // Each dot's title holds its numbers: a line of the value, a line of the place.
+  // The title of each dot or bar holds its numbers: a line of the value, a line of the place.
+  const number = (node, name) => Number(node.getAttribute(name));
   const lines = [...drawing.querySelectorAll(".series")].map((line) => ({
     mark: [line.dataset.dashed === undefined ? "swatch" : "swatch dashed", line.classList[1]].join(" "),
-    dots: [...line.querySelectorAll("circle")].map((dot) => ({ x: Number(dot.getAttribute("cx")), said: dot.textContent.split("\n") })),
+    // Of bars no one is the last to be told.
+    name: line.querySelector("rect") && line.dataset.name,
+    dots: [...line.querySelectorAll("circle, rect")].map((dot) => ({
+      x: dot.matches("rect") ? number(dot, "x") + number(dot, "width") / 2 : number(dot, "cx"), said: dot.textContent.split("\n"),
+    })),
   })).filter((line) => line.dots.length);
   const top = Number(frame.getAttribute("y")), bottom = top + Number(frame.getAttribute("height"));
   const cursor = el("line", { class: "cursor", y1: top, y2: bottom, visibility: "hidden" });
@@ -37,8 +44,8 @@ function chart({ title, note, svg }) {
   let at = null;
   const show = (to) => {
     at = to;
-    const shown = lines.map((line) => [line.mark, at === null ? line.dots.at(-1) : nearest(line.dots, at)]);
-    keys.replaceChildren(...shown.map(([mark, dot]) => el("span", {}, el("span", { class: mark }), dot.said[0])));
+    const said = (line) => (at === null ? line.name ?? line.dots.at(-1).said[0] : nearest(line.dots, at).said[0]);
+    keys.replaceChildren(...lines.map((line) => el("span", {}, el("span", { class: line.mark }), said(line))));
     place.textContent = at === null ? note : nearest(all, at).said[1];
     cursor.setAttribute("visibility", at === null ? "hidden" : "visible");
     if (at !== null) ["x1", "x2"].forEach((end) => cursor.setAttribute(end, at));
@@ -81,35 +88,69 @@ function copied(text) {
   return el("div", {}, pre, button);
 }
 
+const several = data.runs.length > 1;
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+/** Accuracies as bars on one scale, each with its standard error; a `color` is that of the run's curves. */
+function bars(rows) {
+  const row = ({ name, top1, error, balanced, color }) => {
+    const [low, high] = error ? [Math.max(0, top1 - error), Math.min(1, top1 + error)] : [top1, top1];
+    const whisker = el("span", { class: "whisker", style: `left:${100 * low}%;width:${100 * (high - low)}%` });
+    return el("tr", { class: color === undefined ? null : `c${color % colors}` }, el("th", { scope: "row" }, name),
+      el("td", { class: "measure" }, el("span", { class: "fill", style: `width:${100 * top1}%` }), whisker),
+      el("td", {}, percent(top1) + (error ? ` ± ${(100 * error).toFixed(1)}` : "")), el("td", {}, balanced === null ? "" : percent(balanced)));
+  };
+  const head = el("tr", {}, ...["kNN", "", "top-1", "balanced"].map((name) => el("th", { scope: "col" }, name)));
+  return el("table", { class: "bars" }, el("thead", {}, head), el("tbody", {}, ...rows.map(row)));
+}
+
+/** What the time went on: a bar of shares. */
+function spent({ of, parts }) {
+  const strip = el("div", { class: "strip" }, ...parts.map(([, share], i) => el("span", { class: `c${i}`, style: `width:${100 * share}%` })));
+  const key = parts.map(([name, share], i) => el("span", {}, el("span", { class: `swatch dot c${i}` }), `${name} ${percent(share)}`));
+  return el("div", {}, el("p", { class: "hint" }, `Time of ${of}`), strip, el("div", { class: "keys" }, ...key));
+}
+
+/** One run: what was trained, how good it is beside what needed no training, where its time went, what was wrong. */
+function headline(run, color) {
+  const warnings = run.warnings.map((w) => el("li", { class: "warning" }, `step ${w.step}: ${w.warning}`));
+  const knn = run.knn ? [bars(run.knn.rows.map((row, i) => (i ? row : { ...row, color }))), el("p", { class: "hint" }, `${run.knn.judged}; ± is the standard error, balanced the mean over classes.`)]
+    : [el("p", { class: "hint" }, "Not judged: no labelled photos were given (--labelled).")];
+  const more = el("div", {}, ...run.time.map(spent), warnings.length ? el("ul", {}, ...warnings) : el("p", { class: "hint" }, "No warning of a collapse."));
+  return el("article", { class: "headline" }, ...(several ? [el("h3", {}, el("span", { class: `swatch c${color % colors}` }), names[color])] : []),
+    el("p", { class: "lead" }, run.lead), el("div", { class: "halves" }, el("div", {}, ...knn), more),
+    el("details", {}, el("summary", {}, "How it was made, and the command that repeats it"), table(run.facts), copied(run.command)));
+}
+
+const names = data.names;
+
 function summary() {
-  const keys = [...new Set(data.runs.flatMap((run) => run.facts.map((f) => f[0])))];
-  const cell = (run, key) => run.facts.find((f) => f[0] === key)?.[1] ?? "";
-  const head = data.runs.length > 1 ? [["run", ...data.runs.map((r) => r.name)]] : [];
-  const warnings = data.runs.flatMap((run) => run.warnings.map((w) =>
-    el("li", { class: "warning" }, `${data.runs.length > 1 ? run.name + ", " : ""}step ${w.step}: ${w.warning}`)));
-  const list = warnings.length ? [el("h3", {}, "Warnings"), el("ul", {}, ...warnings)]
-    : [el("p", { class: "hint" }, "No warning of a collapse.")];
-  const commands = data.runs.map((run) => copied(run.command));
-  id("summary").replaceChildren(el("h2", { id: "summary-h" }, "Summary"),
-    table([...head, ...keys.map((key) => [key, ...data.runs.map((run) => cell(run, key))])]), ...list,
-    el("h3", {}, data.runs.length > 1 ? "To repeat them" : "To repeat it"), ...commands);
-  id("title").textContent = data.runs.map((run) => run.name).join(" · ");
-  id("status").textContent = data.runs.length > 1 ? `${data.runs.length} runs` : cell(data.runs[0], "done") + (data.live === null ? "" : ", live");
+  const compared = data.runs.flatMap((run, i) => (run.knn?.rows.slice(0, 1) ?? []).map((row) => ({ ...row, name: names[i], color: i })));
+  const apart = el("p", { class: "warning" }, "These runs were judged on different photos: which is better can't be told from their accuracies, and each set has a chart of its own.");
+  const all = several && compared.length ? [el("h2", {}, "The runs"), ...(data.apart ? [apart] : []), bars(compared)] : [];
+  const without = data.gallery.missing && !several ? [el("p", { class: "hint" }, data.gallery.missing)] : [];
+  const open = id("summary").querySelector("details")?.open;
+  id("summary").replaceChildren(...all, ...data.runs.map(headline), ...without);
+  if (open) id("summary").querySelector("details").open = true;
+  id("title").textContent = names.join(" · ");
+}
+
+/** What the run is doing: in the header, and of a live page in its title. */
+function status() {
+  const { word, told } = data.runs[0].state;
+  id("status").textContent = several ? `${data.runs.length} runs` : told;
+  id("status").className = several ? "" : word;
+  if (data.live !== null) document.title = `${word}: ${names[0]} - Vista`;
 }
 
 function configuration() {
   const heading = el("h2", { id: "configuration-h" }, "Configuration");
-  const whole = data.runs.map((run) => el("details", {}, el("summary", {}, data.runs.length > 1 ? `All of ${run.name}` : "All of config.toml"), copied(run.config)));
-  if (data.runs.length === 1) {
-    whole[0].open = true;
-    id("configuration").replaceChildren(heading, ...whole);
-    return;
-  }
+  const whole = data.runs.map((run, i) => el("details", {}, el("summary", {}, several ? `All of ${names[i]}` : "All of config.toml"), copied(run.config)));
   const keys = [...new Set(data.runs.flatMap((run) => run.settings.map((s) => s[0])))];
   const of = (run, key) => run.settings.find((s) => s[0] === key)?.[1] ?? "-";
   const differ = keys.map((key) => [key, ...data.runs.map((run) => of(run, key))]).filter(([, ...v]) => new Set(v).size > 1);
-  const text = differ.length ? table([["key", ...data.runs.map((r) => r.name)], ...differ]) : el("p", {}, "All keys are equal.");
-  id("configuration").replaceChildren(heading, el("h3", {}, "Where the runs differ"), text, ...whole);
+  const text = differ.length ? table([["key", ...names], ...differ]) : el("p", {}, "All keys are equal.");
+  id("configuration").replaceChildren(heading, ...(several ? [el("h3", {}, "Where the runs differ"), text] : []), ...whole);
 }
 
 // ---- theme, news
@@ -135,10 +176,12 @@ async function news(photos) {
       if (!id("charts").contains(document.activeElement)) charts();
       if (!id("summary").contains(document.activeElement)) summary();
     }
+    status();
     if (version !== photos) {
       data.gallery = await (await fetch("/photos.json")).json();
       seen = version;
       document.dispatchEvent(new Event("photos"));
+      summary();
     }
   } catch {
     id("status").textContent = "the server does not answer";
@@ -147,6 +190,7 @@ async function news(photos) {
 }
 
 summary();
+status();
 charts();
 configuration();
 id("footer").textContent = `Vista ${data.vista}. This page needs no network.`;

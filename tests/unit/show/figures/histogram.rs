@@ -30,18 +30,28 @@ fn moments_are_those_of_the_textbook() {
 }
 
 #[test]
-fn before_and_after_share_an_axis_that_holds_all_scores() {
+fn before_and_after_are_on_one_scale_that_holds_all_scores() {
     let scores = |stage, shift: f32| Scores {
         stage,
         backbone: vec![0.9 - shift, 0.95 - shift],
         projector: vec![-0.1, 0.2 + shift],
     };
     let panels = score_panels(&[scores("before", 0.0), scores("after", 0.6)]);
-    assert_eq!(panels.len(), 4);
-    assert_eq!(panels[0].x_range, panels[2].x_range);
-    let [low, high] = panels[0].x_range.expect("a range");
-    assert!(low < 0.3 && high > 0.95, "{low} {high}");
-    let counted: f64 = panels[3].series[0].points.iter().map(|p| p.1).sum();
-    assert_eq!(counted, 2.0);
-    assert!(panels[1].title.contains("before: mean 0.050"), "{}", panels[1].title);
+    let [backbone, projector] = &panels[..] else { panic!("{} panels", panels.len()) };
+    assert_eq!(backbone.ranges(), projector.ranges());
+    let [low, high] = backbone.x_range.expect("a range");
+    assert!(low < -0.09 && high > 0.94, "{low} {high}");
+    for panel in &panels {
+        assert_eq!(
+            panel.series.iter().map(|series| series.name.as_str()).collect::<Vec<_>>(),
+            ["before", "after"]
+        );
+        let places = |series: &Series| series.points.iter().map(|p| p.0).collect::<Vec<_>>();
+        assert_eq!(places(&panel.series[0]), places(&panel.series[1]), "the same bins");
+        for series in &panel.series {
+            let all: f64 = series.points.iter().map(|p| p.1).sum();
+            assert!((all - 1.0).abs() < 1e-12, "every key is in one bin: {all}");
+        }
+    }
+    assert!(projector.note.contains("before: mean 0.050"), "{}", projector.note);
 }

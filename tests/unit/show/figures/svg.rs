@@ -38,7 +38,13 @@ fn an_svg_is_well_formed_whatever_the_names_and_holds_every_bar_and_dot() {
 #[test]
 fn a_chart_of_nothing_one_point_or_infinite_values_is_still_a_chart() {
     for points in [vec![], vec![(3.0, 3.0)], vec![(1.0, f64::INFINITY)]] {
-        for mark in [Mark::Line, Mark::Dashed, Mark::Bars { width: 0.1 }, Mark::Dots { spread: vec![] }] {
+        for mark in [
+            Mark::Line,
+            Mark::Smoothed { window: 3 },
+            Mark::Dashed,
+            Mark::Bars { width: 0.1 },
+            Mark::Dots { spread: vec![] },
+        ] {
             tags(&svg(&[panel(mark, points.clone())], 1));
         }
     }
@@ -59,7 +65,9 @@ fn a_card_says_its_course_and_leaves_title_and_legend_to_its_page() {
     let card = Panel {
         title: "kNN".into(),
         x: "views".into(),
+        y: "photos".into(),
         unit: Unit::Percent,
+        levels: vec![Level { at: 0.3, name: "floor <".into(), warns: false }],
         series: vec![line],
         ..Panel::default()
     }
@@ -67,5 +75,18 @@ fn a_card_says_its_course_and_leaves_title_and_legend_to_its_page() {
     tags(&card);
     assert!(card.contains("aria-label=\"kNN: top-1 from 0.0 % to 40.0 %\""), "{card}");
     assert!(card.contains("<title>top-1 15.0 %\nviews 3</title>") && !card.contains(">kNN<"), "{card}");
+    for axis in [">views</text>", ">photos</text>", ">floor &lt;</text>", ">20 %</text>"] {
+        assert!(card.contains(axis), "{axis}: {card}");
+    }
     assert_eq!(card.matches("<circle").count(), 9, "one to read at each point");
+}
+
+#[test]
+fn a_smoothed_line_is_drawn_pale_as_it_is_and_strong_as_its_means() {
+    let points = (0..50).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+    let card = panel(Mark::Smoothed { window: 9 }, points).card();
+    tags(&card);
+    let lines: Vec<&str> = card.split("class=\"series").nth(1).expect("a series").split("<path").collect();
+    assert_eq!(lines.len(), 3, "two lines");
+    assert!(lines[0].contains("stroke-opacity") && lines[1] != lines[2]);
 }

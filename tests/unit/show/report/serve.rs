@@ -10,7 +10,7 @@ fn a_run_is_served_to_this_machine_alone_and_shows_what_was_logged_since() {
     std::fs::write(&log, "{\"kind\":\"step\",\"step\":1,\"views\":8,\"loss\":2.5}\n").expect("written");
     let listener = listen(0).expect("a port");
     let port = listener.local_addr().expect("address").port();
-    let live = Live::new(folder.path(), 0, "cpu").expect("a run");
+    let live = Live::new(folder.path(), 0, "cpu", |_| {}).expect("a run");
     std::thread::spawn(move || serve(&listener, &live));
     let ask = |request: &str, host: &str| {
         let mut client = TcpStream::connect(("127.0.0.1", port)).expect("connected");
@@ -29,5 +29,5 @@ fn a_run_is_served_to_this_machine_alone_and_shows_what_was_logged_since() {
     assert!(ask("GET / HTTP/1.1", "evil.example").contains("403"));
     assert!(ask("GET /etc/passwd HTTP/1.1", &home).contains("404"));
     assert!(ask("POST / HTTP/1.1", &home).contains("405") && ask("", &home).contains("405"));
-    assert!(Live::new(&folder.path().join("none"), 0, "cpu").is_err());
+    assert!(Live::new(&folder.path().join("none"), 0, "cpu", |_| {}).is_err());
 }
