@@ -153,10 +153,23 @@ impl Flags {
         self.applied(base)
     }
 
+    /// The same as far as it names files: where settings are chosen, no photo has to be looked at for that.
+    fn naming(&self) -> Result<Config> {
+        match (&self.preset, &self.config, &self.data) {
+            (None, None, Some(_)) => {
+                let names = |setting: &&String| setting.starts_with("data.") || setting.starts_with("init");
+                let demo = Config::preset("demo")?;
+                self.settings.iter().filter(names).try_fold(demo, |config, setting| config.with(setting))
+            }
+            _ => self.config(),
+        }
+    }
+
     fn chosen(&self, data: &Path) -> Result<&Choice> {
         if let Some(chosen) = self.chosen.get() {
             return Ok(chosen);
         }
+        let path = |input: &Option<Input>| input.as_ref().map(|path| path.to_path_buf());
         let wish = Wish {
             quality: self.quality,
             minutes: self.minutes,
@@ -164,9 +177,9 @@ impl Flags {
             views: self.views,
             batch: self.batch,
             side: self.image_size,
-            init: self.init.as_ref().map(|path| path.to_path_buf()),
+            init: path(&self.init),
             prefix: self.prefix.clone(),
-            labelled: self.labelled.is_some(),
+            labelled: path(&self.labelled),
             follow_links: self.follow_links,
         };
         let chosen = wish.choose(data, self.device.as_deref().unwrap_or("auto"))?;
@@ -294,7 +307,7 @@ pub(super) fn files(args: &Args) -> Result<Files> {
     let mut files = Files::default().folder("--out", &args.out, own);
     files.remedy = ", or replace it by --overwrite";
     // A run that goes on reads what its checkpoint says.
-    if args.resume { Ok(files) } else { Ok(files.with_config(&args.flags.config()?)) }
+    if args.resume { Ok(files) } else { Ok(files.with_config(&args.flags.naming()?)) }
 }
 
 pub(super) fn run(args: &Args) -> Result<Value> {

@@ -85,8 +85,7 @@ pub(super) fn run(args: &Args) -> Result<Value> {
         "picture": args.picture.as_deref().map(absolute),
     });
     let (Some(path), Some((album, kept))) = (&args.picture, photos) else { return Ok(facts) };
-    let tile =
-        |photo: Rgb, color, text| Tile { crop: CropBox::whole(&photo), photo, color, text, ink: BLACK };
+    let tile = |photo: Rgb, color, text| Tile::new(&photo, CropBox::whole(&photo), color, text, BLACK);
     let mut row = vec![tile(query, RED, String::new())];
     for Neighbour { key, similarity } in found {
         let (photos, id) = (album.photos(), kept[key]);

@@ -21,7 +21,7 @@ use std::path::Path;
 ///   MLS, Fig. 5 b   vista sweep --preset mls-coco-r50-400ep --key method.lambda --values 0.1,0.3,0.5,0.7,1 --out runs/lambda
 ///   MLS, Table 7    vista sweep --preset mls-coco-r50-400ep --key method.dictionaries --values both,g_only,z_only --out runs/dict
 ///   S2R2, Fig. 1    vista sweep --preset s2r2-stl10-r18 --key train.batch --values 8,16,32,64,128 --out runs/images
-///                   vista sweep --preset s2r2-stl10-r18 --key method.views --values 2,5,10,20 --out runs/views
+///                   vista sweep --preset s2r2-stl10-r18 --key method.views --values 2,5,10,20 --set train.groups=1 --out runs/views
 ///
 /// Runs are judged by kNN; `vista probe` judges a run's checkpoint by a linear classifier, as S2R2's Fig. 1 does.
 /// (The papers name 1024 and 4096 slots and lambda 0.5 only; the other values of Fig. 5 and those of Fig. 1 are ours.)

@@ -14,6 +14,7 @@
 
 mod import;
 mod names;
+mod nodes;
 mod onnx;
 mod program;
 mod proto;

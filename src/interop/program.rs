@@ -1,5 +1,6 @@
 //! The Python that loads an exported backbone and embeds a photo as Vista's own judging does: the templates in `python/`, filled in.
 
+use super::transform::filled;
 use super::{Library, Transform};
 use crate::engine::nn::{Architecture, ResNetConfig};
 use std::path::Path;
@@ -41,11 +42,4 @@ pub fn python(
             ("file", serde_json::json!(file.to_string_lossy()).to_string()),
         ],
     )
-}
-
-/// A template with its `{{names}}` replaced; the file's name, which may hold anything, comes last.
-pub(super) fn filled(template: &str, values: &[(&str, String)]) -> String {
-    values
-        .iter()
-        .fold(template.to_string(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
 }

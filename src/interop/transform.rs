@@ -1,8 +1,7 @@
 //! How a photo becomes an encoder's input when it is judged, told to other programs: in Python, in a file's metadata, as nodes of
 //! an ONNX graph.
 
-use super::onnx::{Builder, FLOAT};
-use super::program::filled;
+use super::nodes::{Builder, FLOAT};
 use super::proto::Attribute;
 use crate::photos::views::{Detail, ViewConfig};
 
@@ -130,6 +129,13 @@ const NODES: [(&str, &str, &str); 40] = [
     ("Sub", "centred", "of_white mean"),
     ("Div", "images", "centred std"),
 ];
+
+/// A template with its `{{names}}` replaced; the file's name, which may hold anything, comes last.
+pub(super) fn filled(template: &str, values: &[(&str, String)]) -> String {
+    values
+        .iter()
+        .fold(template.to_string(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+}
 
 #[cfg(test)]
 #[path = "../../tests/unit/interop/transform.rs"]

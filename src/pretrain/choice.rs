@@ -3,11 +3,20 @@
 //!
 //! The choices stand in [`TABLE`], with the numbers of a method for short runs in `small` of its [entry](super::methods::Entry);
 //! what is known of them by measurement is in docs/RESULTS.md, under "The settings of `pretrain --data`".
+//!
+//! ```no_run
+//! # use vista::pretrain::choice::Wish;
+//! let wish = Wish { minutes: Some(60.0), ..Wish::default() };
+//! let chosen = wish.choose("photos".as_ref(), "auto")?;
+//! println!("{} photos, {} px", chosen.survey.photos, chosen.config.views.size);
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 use super::config::Config;
 use super::memory::{self, MemoryPlan};
 use super::methods::mls::Mls;
 use super::methods::moco::power_of_two;
+use super::setup::judge_photos;
 use crate::engine::device::Device;
 use crate::engine::nn::{Architecture, Stem};
 use crate::error::{Result, readable_bytes};
@@ -94,8 +103,8 @@ pub struct Wish {
     pub init: Option<PathBuf>,
     /// `--prefix`.
     pub prefix: Option<String>,
-    /// Whether `--labelled` says what to judge on.
-    pub labelled: bool,
+    /// `--labelled`.
+    pub labelled: Option<PathBuf>,
     /// `--follow-links`.
     pub follow_links: bool,
 }
@@ -117,15 +126,15 @@ impl Wish {
     /// [`Error::Input`](crate::Error::Input) for photos that can't be used, an unknown method, or a file `init` that holds no
     /// encoder; the device's.
     pub fn choose(&self, data: &Path, device: &str) -> Result<Choice> {
-        let train = train_folder(data).filter(|_| !self.labelled);
+        let train = train_folder(data).filter(|_| self.labelled.is_none());
         let photos = train.clone().unwrap_or_else(|| data.to_path_buf());
         let survey = Survey::of(&Photos::open(Source::from(&*photos).follow_links(self.follow_links), None)?);
         let gpu = matches!(Device::open(device)?, Device::Gpu(_));
         let mut config = self.config(&survey, gpu, memory::free())?;
         config.data.photos = Some(photos);
-        if train.is_some() {
-            config.data.labelled = Some(data.to_path_buf());
-            config.eval.knn_k = config.eval.knn_k.min(survey.photos);
+        config.data.labelled = train.map(|_| data.to_path_buf()).or(self.labelled.clone());
+        if let Some([train, _]) = judge_photos(&config)? {
+            config.eval.knn_k = config.eval.knn_k.min(train.len());
         }
         Ok(Choice { config, survey })
     }

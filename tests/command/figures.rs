@@ -120,7 +120,7 @@ fn photos_of_ones_own_with_labels_give_purity_and_a_worst_query_by_label() {
     let data = path(folder.path(), "list.csv");
     std::fs::write(&data, list).expect("a list");
     let (out, checkpoint) = (path(folder.path(), "run"), path(folder.path(), "run/checkpoint.safetensors"));
-    done(&[&["pretrain", "--data", &data, "--out", &out][..], &TINY].concat());
+    done(&[&["pretrain", "--preset", "demo", "--data", &data, "--out", &out][..], &TINY].concat());
     done(&["figures", "--checkpoint", &checkpoint]);
     let figures = folder.path().join("run/figures");
     let rows = json(&figures.join("fig4_neighbours.json"))["rows"].clone();

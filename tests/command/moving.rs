@@ -109,7 +109,7 @@ fn an_edited_configuration_is_named_when_a_run_goes_on_and_only_then() {
     let home = folder.path();
     let file = home.join("run/config.toml");
     photos(&home.join("photos"), 0);
-    done(pretrain(home, &format!("{TINY} --data photos --steps 1 --out run")));
+    done(pretrain(home, &format!("{TINY} --preset demo --data photos --steps 1 --out run")));
     let said = done(pretrain(home, "--resume --steps 2 --out run"));
     assert!(!said.contains("config.toml was changed"), "{said}");
     let edit = |from: &str, to: &str| {

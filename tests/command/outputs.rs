@@ -1,6 +1,7 @@
 //! What the commands write and print: their own files are replaced, nobody else's; JSON on standard output is alone there;
 //! printed commands can be pasted; nothing of a driver's reaches a person.
 
+use crate::program;
 use std::path::Path;
 use std::process::{Command, Output};
 use vista::Device;
@@ -220,11 +221,14 @@ fn a_runs_folder_is_taken_wherever_a_checkpoint_is_asked_for() {
     ] {
         said(place, &line.split_whitespace().collect::<Vec<_>>());
     }
-    for file in ["knn.json", "probe.json", "voc.json", "finetune.json", "backbone.onnx", "figures/curves.svg"]
+    for file in ["knn", "probe", "voc", "finetune"].map(|command| program::figures(&place.join("r"), command))
     {
+        assert!(file.is_file(), "{}", file.display());
+    }
+    for file in ["backbone.onnx", "figures/curves.svg"] {
         assert!(place.join("r").join(file).is_file(), "{file}");
     }
-    let json = std::fs::read_to_string(place.join("r/knn.json")).expect("there");
+    let json = std::fs::read_to_string(program::figures(&place.join("r"), "knn")).expect("there");
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["checkpoint"], place.join("r/checkpoint.safetensors").display().to_string(), "absolute");
     std::fs::create_dir(place.join("none")).expect("folder");
@@ -296,7 +300,7 @@ fn printed_commands_can_be_pasted_and_name_the_program_as_it_was_called() {
     }
     let told = shell("'./my vista' knn --checkpoint none/c.safetensors; './my vista' pretrain --set zzz=1");
     let told = text(&told.stderr);
-    assert!(told.contains("`'./my vista' pretrain --dry-run` prints all keys"), "{told}");
+    assert!(told.contains("`'./my vista' explain config` prints all keys"), "{told}");
 }
 
 #[test]

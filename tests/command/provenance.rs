@@ -73,7 +73,8 @@ fn log_configuration_checkpoint_and_judgement_say_where_they_come_from() {
 
     // A judgement tells its own, the checkpoint's, and both sets; the bundled photos are those that another run is judged on.
     said(folder.path(), "knn --checkpoint run/checkpoint.safetensors --device cpu");
-    let judged = json(&read("run/knn.json"));
+    let judged =
+        json(&std::fs::read_to_string(program::figures(&folder.path().join("run"), "knn")).expect("figures"));
     assert!(
         judged["provenance"]["command"]
             .as_str()

@@ -2,7 +2,7 @@
 //! what others have left there nor leaves anything.
 #![allow(dead_code)] // each file of tests needs a part
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Calls the program in a fresh folder that is removed afterwards.
@@ -24,6 +24,17 @@ pub fn shell(folder: &Path, line: &str) -> Command {
     let path = std::iter::once(program).chain(std::env::split_paths(&path));
     command.args(["-c", line]).env("PATH", std::env::join_paths(path).expect("a path"));
     quiet(command, folder)
+}
+
+/// The figures that a judging command has written into this folder by itself: COMMAND-PHOTOS-DIGEST.json.
+pub fn figures(folder: &Path, command: &str) -> PathBuf {
+    let entries = std::fs::read_dir(folder).expect("folder");
+    let mut paths = entries.map(|entry| entry.expect("an entry").path());
+    let is = |path: &PathBuf| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        name.starts_with(&format!("{command}-")) && name.ends_with(".json")
+    };
+    paths.find(is).unwrap_or_else(|| panic!("no figures of {command} in {}", folder.display()))
 }
 
 /// A folder `photos` of a few small ones in this folder.

@@ -52,45 +52,49 @@ pub fn png(picture: &Rgb) -> Result<Vec<u8>> {
 /// A photo in the picture.
 #[derive(Clone, Debug)]
 pub struct Tile {
-    /// The whole photo.
-    pub photo: Rgb,
-    /// What was cut out of it, in the photo's own pixels.
-    pub crop: CropBox,
+    /// The whole photo, as large as it is drawn: many of a camera's photos would fill the memory.
+    photo: Rgb,
+    /// What was cut out of it, in the same pixels.
+    crop: CropBox,
     /// Colour of the rectangle around the crop.
-    pub color: [u8; 3],
+    color: [u8; 3],
     /// A short text below it: digits, `.`, `-` and the letters of `worst`.
-    pub text: String,
+    text: String,
     /// Colour of that text.
-    pub ink: [u8; 3],
+    ink: [u8; 3],
 }
 
 impl Tile {
+    /// A photo with a rectangle of a colour around a crop, given in the photo's own pixels, and a text of a colour below.
+    pub fn new(photo: &Rgb, crop: CropBox, color: [u8; 3], text: String, ink: [u8; 3]) -> Tile {
+        let (w, h) = (photo.width.max(1), photo.height.max(1));
+        let width = ((w * HEIGHT + h / 2) / h).max(1);
+        let [width, height] =
+            if width <= WIDEST { [width, HEIGHT] } else { [WIDEST, ((h * WIDEST + w / 2) / w).max(1)] };
+        let (x, y) = (|x: usize| (x * width + w / 2) / w, |y: usize| (y * height + h / 2) / h);
+        let (x0, y0, x1, y1) = (x(crop.x0), y(crop.y0), x(crop.x1), y(crop.y1));
+        let crop = CropBox::at(x0, y0, (x1 - x0).max(1), (y1 - y0).max(1));
+        let photo = resized_crop(photo, CropBox::whole(photo), width, height);
+        Tile { photo, crop, color, text, ink }
+    }
+
     /// Width and height in the picture.
     fn size(&self) -> [usize; 2] {
-        let (w, h) = (self.photo.width.max(1), self.photo.height.max(1));
-        let width = ((w * HEIGHT + h / 2) / h).max(1);
-        if width <= WIDEST { [width, HEIGHT] } else { [WIDEST, ((h * WIDEST + w / 2) / w).max(1)] }
+        [self.photo.width, self.photo.height]
     }
 
     /// Draws it at its place in the picture.
     fn draw(&self, image: &mut Rgb, at: CropBox) {
-        let (width, height) = (at.width(), at.height());
-        let small = resized_crop(&self.photo, CropBox::whole(&self.photo), width, height);
-        for (i, pixel) in small.data.as_chunks::<3>().0.iter().enumerate() {
+        let [width, height] = self.size();
+        for (i, pixel) in self.photo.data.as_chunks::<3>().0.iter().enumerate() {
             image.put(at.x0 + i % width, at.y0 + i / width, *pixel);
         }
         let around = CropBox::at(at.x0 - FRAME, at.y0 - FRAME, width + 2 * FRAME, height + 2 * FRAME);
         outline(image, around, FRAME, [90; 3]);
-        outline(image, self.rectangle(at), LINE, self.color);
+        let crop =
+            CropBox::at(at.x0 + self.crop.x0, at.y0 + self.crop.y0, self.crop.width(), self.crop.height());
+        outline(image, crop, LINE, self.color);
         glyphs::write(image, at.x0, at.y1 + 5, &self.text, self.ink);
-    }
-
-    /// Where the crop's rectangle lies in the picture.
-    fn rectangle(&self, at: CropBox) -> CropBox {
-        let x = |x: usize| (x * at.width() + self.photo.width / 2) / self.photo.width;
-        let y = |y: usize| (y * at.height() + self.photo.height / 2) / self.photo.height;
-        let (x0, y0, x1, y1) = (x(self.crop.x0), y(self.crop.y0), x(self.crop.x1), y(self.crop.y1));
-        CropBox::at(at.x0 + x0, at.y0 + y0, (x1 - x0).max(1), (y1 - y0).max(1))
     }
 }
 

@@ -293,7 +293,7 @@ impl<'a> Study<'a> {
         let id = sample.photos[row];
         let photos = self.album.photos();
         let photo = photos.decode(id).map_err(|why| gone(photos, id, why))?;
-        Ok(Tile { photo, crop: sample.crops[row], color, text, ink })
+        Ok(Tile::new(&photo, sample.crops[row], color, text, ink))
     }
 
     /// A crop in the json.

@@ -3,6 +3,13 @@
 //! For each share of the labels and each seed a stratified part of the training photos is drawn, the same for every start. On
 //! it a linear probe of the frozen encoder and the whole network are trained, and judged on all test photos. What one start,
 //! set, share, seed and protocol came to is a [`Cell`]; the [`Table`] is made of them.
+//!
+//! ```
+//! # use vista::transfer::classify::worth::Worth;
+//! let worth = Worth { shares: vec![0.1], seeds: 5, ..Worth::default() };
+//! worth.check()?; // `worth.run` trains, `worth.table` tells
+//! # Ok::<(), vista::Error>(())
+//! ```
 
 mod kept;
 mod part;

@@ -2,7 +2,7 @@ use super::*;
 
 fn tile(width: usize, height: usize, crop: CropBox, color: [u8; 3]) -> Tile {
     let photo = Rgb { width, height, data: vec![128; width * height * 3].into() };
-    Tile { photo, crop, color, text: "0.5".into(), ink: BLACK }
+    Tile::new(&photo, crop, color, "0.5".into(), BLACK)
 }
 
 fn pixel(image: &Rgb, x: usize, y: usize) -> [u8; 3] {
