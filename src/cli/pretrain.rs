@@ -154,7 +154,7 @@ impl Flags {
     }
 
     /// The same as far as it names files: where settings are chosen, no photo has to be looked at for that.
-    fn naming(&self) -> Result<Config> {
+    pub(super) fn naming(&self) -> Result<Config> {
         match (&self.preset, &self.config, &self.data) {
             (None, None, Some(_)) => {
                 let names = |setting: &&String| setting.starts_with("data.") || setting.starts_with("init");

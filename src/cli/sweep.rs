@@ -52,7 +52,8 @@ pub(super) struct Args {
 const SVG_MARK: &str = "<!-- vista sweep -->";
 
 pub(super) fn files(args: &Args) -> Result<Files> {
-    let config = args.flags.config()?;
+    // What is wrong with the photos is said when they are read.
+    let config = args.flags.config().or_else(|_| args.flags.naming())?;
     let tables = [("sweep.csv", ",seed,top1,"), ("sweep.json", "\"plotted\": "), ("sweep.svg", SVG_MARK)];
     let tables = tables.map(|(name, mark)| (name, Mark::Words(mark)));
     let mut files = Files::default().folder("--out", &args.out, tables);

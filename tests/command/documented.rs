@@ -68,6 +68,10 @@ fn the_readmes_commands_run_in_their_order() {
             Some("pretrain" | "sweep") => format!("{line} {SMALL}"),
             // Their photos are few; the rest is as it is printed.
             Some("knn") => format!("{line} --k 2"),
+            Some("worth") => {
+                let short = line.replace("--minutes 60", "--minutes 0.01");
+                format!("{short} --seeds 1 --shares 1 --epochs 1 --image-size 32 --device cpu")
+            }
             Some("finetune") => format!("{line} --epochs 1 --batch 2"),
             Some("figures") => format!("{line} --queries 2"),
             _ => line,
