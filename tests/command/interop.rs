@@ -177,7 +177,7 @@ fn the_printed_program_as_it_is_printed_finds_the_features_that_vista_finds() {
 /// A JPEG of shapes and noise, with an orientation of EXIF that turns it if `turned`.
 fn jpeg(path: &Path, width: u32, height: u32, turned: bool) {
     let pixel =
-        |x: u32, y: u32| image::Rgb([(x * 7 ^ y * 3) as u8, (x * y / 50) as u8, (x / 3 + y * 2) as u8]);
+        |x: u32, y: u32| image::Rgb([((x * 7) ^ (y * 3)) as u8, (x * y / 50) as u8, (x / 3 + y * 2) as u8]);
     image::RgbImage::from_fn(width, height, pixel).save(path).expect("a photo");
     if turned {
         let exif = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";

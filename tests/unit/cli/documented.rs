@@ -51,7 +51,7 @@ fn words(command: &str) -> Vec<String> {
 #[test]
 fn every_command_in_the_documentation_and_in_help_is_one_with_the_flags_that_there_are() {
     let mut texts: Vec<(String, String)> = PAGES.map(|(name, text)| (name.into(), text.into())).into();
-    for command in definition().get_subcommands().cloned() {
+    for command in definition().get_subcommands() {
         texts.push((
             format!("{} --help", command.get_name()),
             command.clone().term_width(0).render_long_help().to_string(),

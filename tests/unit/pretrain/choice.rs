@@ -23,7 +23,7 @@ fn photos_alone_give_mls_on_an_encoder_that_others_can_load() {
     // At most half of the photos are in the queue, and all of them fit decoded.
     assert_eq!((config.whole("queue"), config.whole("k")), (Some(512), Some(7)));
     assert_eq!(config.data.shrink_to, 128);
-    assert_eq!(config.data.cache_mib, 2000 * 128 * 170 * 3 >> 20);
+    assert_eq!(config.data.cache_mib, (2000 * 128 * 170 * 3) >> 20);
     assert_eq!((config.optimizer.warmup_steps, config.optimizer.warmup_share), (0, 0.05));
 }
 
