@@ -1,7 +1,7 @@
 //! The settings of a run on somebody's photos where nobody says more than where they are: by their number and size, by the
 //! device, and by the time that the run may take.
 //!
-//! The choices stand in [`TABLE`], with the numbers of a method for short runs in `small` of its [entry](super::methods::Entry);
+//! The choices stand in `TABLE`, with the numbers of a method for short runs in `small` of its [entry](super::methods::Entry);
 //! what is known of them by measurement is in docs/RESULTS.md, under "The settings of `pretrain --data`".
 //!
 //! ```no_run
