@@ -1,7 +1,7 @@
 //! Stage 1: photos. Where they come from, how they are decoded, and how batches of views are prepared ahead of the device.
 //!
 //! ```text
-//! Photos    what there is: a folder, a folder per class, a csv list, STL-10, CIFAR-10, Pascal VOC, COCO (one file
+//! Photos    what there is: a folder, a folder per class, a csv list, STL-10, CIFAR-10, Pascal VOC, COCO, masks (one file
 //!           each; `Photos::open` tells them apart), the bundled photos
 //!   Album   decodes them once, no finer than their views need, keeps what fits in memory, or in a folder for later runs; names what
 //!           can't be decoded
@@ -52,7 +52,7 @@ pub use loader::{Batch, Loader, LoaderOptions, Position, Replaced};
 pub use masks::{Bitmap, Rle};
 pub use photo::Photo;
 pub use pixels::Pixels;
-pub use read::{LabelledBox, Photos, Source, Split, labelled_split, multi_label_split, train_folder};
+pub use read::{LabelledBox, Mask, Photos, Source, Split, labelled_split, multi_label_split, train_folder};
 pub use survey::Survey;
 
 /// What a lock holds, after a panic too: every change behind one is whole.

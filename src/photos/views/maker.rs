@@ -160,7 +160,7 @@ pub fn normalize(image: &Rgb, mean: [f32; 3], std: [f32; 3], out: &mut [f32]) {
 }
 
 /// The normalised value of each byte in each channel.
-fn normal_values(mean: [f32; 3], std: [f32; 3]) -> [[f32; 256]; 3] {
+pub(super) fn normal_values(mean: [f32; 3], std: [f32; 3]) -> [[f32; 256]; 3] {
     std::array::from_fn(|c| {
         let (mean, std) = (f64::from(mean[c]), f64::from(std[c]));
         std::array::from_fn(|v| ((v as f64 / 255.0 - mean) / std) as f32)
@@ -176,7 +176,7 @@ fn normalize_floats(image: &[f32], white: f32, config: &ViewConfig, out: &mut [f
     }
 }
 
-fn look_up(image: &Rgb, table: &[[f32; 256]; 3], out: &mut [f32]) {
+pub(super) fn look_up(image: &Rgb, table: &[[f32; 256]; 3], out: &mut [f32]) {
     for (y, x) in out.as_chunks_mut::<3>().0.iter_mut().zip(image.data.as_chunks::<3>().0) {
         *y = std::array::from_fn(|c| table[c][usize::from(x[c])]);
     }
