@@ -42,6 +42,10 @@ fn coco_objects_have_masks_where_they_are_asked_for_and_ids_as_they_are_written(
     assert_eq!(photos.classes(), ["person", "sky", "car"]);
     assert_eq!([0, 1, 2].map(|class| photos.class_id(class)), [json!(0), json!(7), json!("car")]);
     assert_eq!([0, 1, 2].map(|id| photos.stated_size(id)), [Some([6, 8]), Some([6, 8]), None]);
+    assert_eq!(photos.objects_in(0, [6, 8]).unwrap().len(), 2);
+    assert!(photos.objects_in(2, [5, 8]).is_ok());
+    let why = "it has 8 x 5 pixels, but its annotations were made for 8 x 6";
+    assert_eq!(photos.objects_in(0, [5, 8]), Err(why.into()));
     // Ids go with what they belong to.
     let some = photos.only(&[1]).only_classes(&["car".into(), "new".into(), "person".into()]);
     assert_eq!([0, 1, 2].map(|class| some.class_id(class)), [json!("car"), json!(null), json!(0)]);
@@ -177,7 +181,7 @@ fn voc_objects_have_the_masks_of_their_numbers() {
     let told = photos.warnings().join("\n");
     for words in [
         "1 of 2 photos have no file in SegmentationObject: only their boxes are used, such as 000007",
-        "2 of 6 objects have no mask that can be used: only their boxes are used, such as \"dog\" of 000005 (it has no pixel)",
+        "2 of 6 objects have no pixel in the mask of their photo: only their boxes are used, such as \"dog\" of 000005",
     ] {
         assert!(told.contains(words) && photos.warnings().len() == 2, "{told}");
     }

@@ -51,10 +51,10 @@ fn values(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     found
 }
 
-/// A file that has come to harm in one to three ways; the numbers in a PNG's header and its pixels, not only its sums.
+/// A file that has come to harm in one or two ways; the numbers in a PNG's header and its pixels, not only its sums.
 fn harmed(mut bytes: Vec<u8>, rng: &mut KeyedRng) -> Vec<u8> {
     let is_png = bytes.starts_with(b"\x89PNG");
-    for _ in 0..=rng.below(3) {
+    for _ in 0..=rng.below(2) {
         let mut any = |n: usize| rng.below(n as u64) as usize;
         let places = values(&bytes);
         if places.len() < 2 {
@@ -86,13 +86,15 @@ fn harmed(mut bytes: Vec<u8>, rng: &mut KeyedRng) -> Vec<u8> {
     bytes
 }
 
-/// What came of a file: sets read, objects with and without a mask in their scenes, and what was left out.
+/// What came of the files: sets read, objects with and without a mask in their scenes, lines of warning, and what scenes left out.
 #[derive(Debug, Default)]
-struct Tally([usize; 4]);
+struct Tally([usize; 5]);
 
 fn look_at(photos: &Photos, maker: &mut SceneMaker, tally: &mut Tally) {
     let photo = Photo { image: Rgb::new(8, 6), width: 8, height: 6 };
     tally.0[0] += 1;
+    tally.0[3] += photos.warnings().len();
+    assert!(photos.warnings().iter().all(|line| !line.contains('\n')));
     for id in 0..photos.len() {
         assert!(!photos.image_id(id).is_null());
         for object in photos.boxes(id) {
@@ -116,7 +118,7 @@ fn look_at(photos: &Photos, maker: &mut SceneMaker, tally: &mut Tally) {
             assert!(object.mask.iter().all(|mask| mask.pixels.len() == 24 * 32 && mask.pixels.contains(&1)));
             tally.0[if object.mask.is_some() { 1 } else { 2 }] += 1;
         }
-        tally.0[3] += scene.left_out.len();
+        tally.0[4] += scene.left_out.len();
     }
 }
 
@@ -161,10 +163,8 @@ fn annotations_that_have_come_to_harm_cost_themselves_alone() {
         }
     });
     // Much is read, and something of every kind is left out: the harm is neither none nor all.
-    let Tally([sets, masked, unmasked, left_out]) = tally;
+    let Tally([sets, masked, unmasked, warnings, left_out]) = tally;
     let n = count(2000) as usize;
-    assert!(
-        sets > n / 4 && refused > n / 20 && masked > n && unmasked > n / 4 && left_out > n / 50,
-        "{tally:?} {refused}"
-    );
+    assert!(sets > n / 4 && refused > n / 20 && masked > n && unmasked > n / 4, "{tally:?} {refused}");
+    assert!(warnings > n / 5 && left_out > 0, "{tally:?} {refused}");
 }

@@ -191,7 +191,7 @@ fn label<const MASKS: bool>(
         if let Some(why) = LabelledBox::unlearnable(rect, size) {
             out(|left| &mut left.flat, why);
         }
-        let mask = match a.mask.map(|mask| mask?.fitting(size)) {
+        let mask = match a.mask.map(|mask| (*mask)?.fitting(size)) {
             Some(Err(why)) => {
                 left.maskless.note("have no mask that can be used", format_args!("{example} ({why})"));
                 None

@@ -34,7 +34,7 @@ pub(super) struct Annotation<const MASKS: bool> {
     pub(super) area: Option<f32>,
     pub(super) crowd: bool,
     /// Where masks are held; the reason if it can't be used.
-    pub(super) mask: Option<Result<Mask, String>>,
+    pub(super) mask: Option<Box<Result<Mask, String>>>,
 }
 
 pub(super) struct Category {
@@ -97,7 +97,7 @@ impl<const MASKS: bool> Entry for Annotation<MASKS> {
             rect: raw.bbox.and_then(rect),
             area: area.filter(|area| area.is_finite() && *area >= 0.0),
             crowd: crowd.unwrap_or(false),
-            mask: MASKS.then(|| Mask::of_coco(raw.segmentation)),
+            mask: MASKS.then(|| Mask::of_coco(raw.segmentation).into()),
         })
     }
 }

@@ -148,7 +148,7 @@ fn unguarded(bytes: &[u8]) -> Result<Masks, String> {
         BitDepth::Four => packed(x, y, 4),
         BitDepth::Eight => usize::from(data[y * line + x]),
         BitDepth::Sixteen => {
-            usize::from(data[y * line + 2 * x]) << 8 | usize::from(data[y * line + 2 * x + 1])
+            usize::from(u16::from_be_bytes([0, 1].map(|byte| data[y * line + 2 * x + byte])))
         }
     };
     runs([height, width], number)

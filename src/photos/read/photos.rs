@@ -201,10 +201,21 @@ impl Photos {
         }
     }
 
-    /// Height and width of a photo, upright, as its annotations say; `None` where they do not. Where the decoded photo has others, boxes
-    /// and masks do not fit it.
+    /// Height and width of a photo, upright, as its annotations say; `None` where they do not.
     pub fn stated_size(&self, photo: usize) -> Option<[usize; 2]> {
         self.items[photo].stated_size()
+    }
+
+    /// The objects in a photo whose own height and width are known, as they are when it is decoded; the reason as a sentence if its
+    /// annotations were made for another size, so that no box and no mask fits.
+    pub fn objects_in(&self, photo: usize, size: [usize; 2]) -> Result<&[LabelledBox], String> {
+        match self.stated_size(photo) {
+            Some([h, w]) if [h, w] != size => {
+                let [height, width] = size;
+                Err(format!("it has {width} x {height} pixels, but its annotations were made for {w} x {h}"))
+            }
+            _ => Ok(self.boxes(photo)),
+        }
     }
 
     /// What was left out while reading, a sentence each.

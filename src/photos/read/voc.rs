@@ -162,9 +162,11 @@ impl Reading {
                 let why = "are marked difficult by another word than 0 or 1";
                 self.odd.note(why, format_args!("{word:?} of {id}"));
             }
-            let mask = masks.as_mut().map(|masks| {
-                let mask = masks.remove(&(number + 1)).ok_or("it has no pixel")?;
-                Mask::Rle(mask).fitting(size)
+            let mask = masks.as_mut().map(|masks| match masks.remove(&(number + 1)) {
+                Some(mask) => Mask::Rle(mask)
+                    .fitting(size)
+                    .map_err(|why| ("have no mask that can be used", format!(" ({why})"))),
+                None => Err(("have no pixel in the mask of their photo", String::new())),
             });
             let Some(name) = &name else {
                 self.nameless.note("have no name", example);
@@ -179,8 +181,8 @@ impl Reading {
             if let Some(why) = LabelledBox::unlearnable(rect, size) {
                 self.flat.note(why, example);
             }
-            if let Some(Err(why)) = &mask {
-                self.maskless.note("have no mask that can be used", format_args!("{example} ({why})"));
+            if let Some(Err((why, detail))) = &mask {
+                self.maskless.note(why, format_args!("{example}{detail}"));
             }
             let object = LabelledBox { difficult: is_difficult, ..LabelledBox::new(class, rect) };
             item.add(class, is_difficult, Some(object.shaped(None, mask.and_then(Result::ok))));

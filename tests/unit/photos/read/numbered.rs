@@ -17,7 +17,7 @@ fn png(size: [u32; 2], color: ColorType, depth: BitDepth, data: &[u8]) -> Vec<u8
 
 fn packed(numbers: &[u8], width: usize, bits: usize) -> Vec<u8> {
     let byte =
-        |part: &[u8]| (0..8 / bits).fold(0, |byte, i| byte << bits | part.get(i).copied().unwrap_or(0));
+        |part: &[u8]| (0..8 / bits).fold(0, |byte, i| (byte << bits) | part.get(i).copied().unwrap_or(0));
     numbers.chunks(width).flat_map(|row| row.chunks(8 / bits).map(byte).collect::<Vec<u8>>()).collect()
 }
 
