@@ -1,6 +1,7 @@
 //! How each kind of golden case is run.
 
 pub mod case;
+mod detection;
 mod images;
 mod layers;
 mod losses;
@@ -56,6 +57,10 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "voc_ap" => metrics::voc_ap,
         "mean_ap" => metrics::mean_ap,
         "accuracy" => metrics::accuracy,
+        "coco_box_ap" | "coco_segm_ap" => detection::coco_ap,
+        "voc_box_ap" => detection::voc_box_ap,
+        "rle" => detection::rle,
+        "rle_polygon" => detection::rle_polygon,
         "knn_classifier" => images::knn_classifier,
         "adjust_brightness" | "adjust_contrast" | "adjust_saturation" | "adjust_hue" => images::adjust,
         "adjust_brightness_float"
