@@ -1,4 +1,4 @@
-//! Figures: from embeddings and logs to drawings, as text (SVG) or pixels. Nothing here needs a display or a font.
+//! Figures: from embeddings and logs to drawings, as text (SVG) or pixels. Nothing here needs a display or an installed font.
 //!
 //! | figure | from | made by |
 //! |---|---|---|
@@ -7,6 +7,7 @@
 //! | share of pseudo-positives that share a label | ours | [`Study::purity`] |
 //! | loss, accuracy, signs of a collapse, speed over views | ours | [`course`], [`curves()`] |
 //! | accuracy against a setting | MLS, Table 8, Fig. 5; S2R2, Fig. 1 | [`sweep_panel`] |
+//! | what a detector found, or what is there, on a photo | ours | [`detections()`] |
 //!
 //! [`Sampler`] draws crops and embeds them; all the rest are functions of numbers and photos. [`svg()`] draws panels,
 //! [`mosaic()`] photos.
@@ -23,6 +24,7 @@
 
 mod chart;
 mod curves;
+mod detections;
 mod glyphs;
 mod histogram;
 mod mosaic;
@@ -33,6 +35,7 @@ mod sweep;
 
 pub use chart::{Level, Mark, Panel, Series, Unit};
 pub use curves::{JUDGED, course, curves};
+pub use detections::{Drawn, color, detections};
 pub use histogram::{BINS, Histogram, Moments, Scores, score_panels};
 pub use mosaic::{BLACK, GREEN, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
 pub(crate) use sample::gone;

@@ -1,6 +1,6 @@
 //! MLS, Fig. 4: query crops and their nearest neighbours, drawn on the original photos.
 
-use super::glyphs;
+use super::glyphs::PLAIN;
 use crate::error::{Error, Result};
 use crate::photos::Rgb;
 use crate::photos::views::{CropBox, resized_crop};
@@ -58,7 +58,7 @@ pub struct Tile {
     crop: CropBox,
     /// Colour of the rectangle around the crop.
     color: [u8; 3],
-    /// A short text below it: digits, `.`, `-` and the letters of `worst`.
+    /// A short text below it.
     text: String,
     /// Colour of that text.
     ink: [u8; 3],
@@ -94,7 +94,7 @@ impl Tile {
         let crop =
             CropBox::at(at.x0 + self.crop.x0, at.y0 + self.crop.y0, self.crop.width(), self.crop.height());
         outline(image, crop, LINE, self.color);
-        glyphs::write(image, at.x0, at.y1 + 5, &self.text, self.ink);
+        PLAIN.write(image, at.x0, at.y1 + 5, &self.text, self.ink);
     }
 }
 
@@ -118,7 +118,7 @@ fn layout(rows: &[Vec<Tile>]) -> (Vec<Vec<CropBox>>, usize, usize) {
         let gap = if column == 0 { WIDE_GAP } else { GAP };
         lefts.push(lefts[column] + width_of(column).unwrap_or(0) + gap);
     }
-    let below = HEIGHT + 5 + glyphs::HEIGHT + GAP;
+    let below = HEIGHT + 5 + PLAIN.height() + GAP;
     let place = |(i, row): (usize, &Vec<Tile>)| {
         let tiles = row.iter().enumerate().map(|(column, tile)| {
             let [width, height] = tile.size();
