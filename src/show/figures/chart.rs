@@ -14,6 +14,8 @@ pub enum Mark {
     },
     /// A dashed line through the points.
     Dashed,
+    /// A pale line through the points, one of many.
+    Pale,
     /// A line with a dot at each point and a bar of plus and minus `spread[i]` through it, where that is above 0.
     Dots {
         /// One for each point.

@@ -8,6 +8,7 @@
 //! | loss, accuracy, signs of a collapse, speed over views | ours | [`course`], [`curves()`] |
 //! | accuracy against a setting | MLS, Table 8, Fig. 5; S2R2, Fig. 1 | [`sweep_panel`] |
 //! | what a detector found, or what is there, on a photo | ours | [`detections()`] |
+//! | precision against recall of a detector | ours | [`precision_recall`] |
 //!
 //! [`Sampler`] draws crops and embeds them; all the rest are functions of numbers and photos. [`svg()`] draws panels,
 //! [`mosaic()`] photos.
@@ -28,6 +29,7 @@ mod detections;
 mod glyphs;
 mod histogram;
 mod mosaic;
+mod recall;
 mod sample;
 mod study;
 mod svg;
@@ -38,8 +40,10 @@ pub use curves::{JUDGED, course, curves};
 pub use detections::{Drawn, color, detections};
 pub use histogram::{BINS, Histogram, Moments, Scores, score_panels};
 pub use mosaic::{BLACK, GREEN, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
+pub use recall::precision_recall;
 pub(crate) use sample::gone;
 pub use sample::{BATCH, Embedded, Sample, Sampler};
 pub use study::{Drawing, Figure, Rows, Study};
+pub(crate) use svg::escaped;
 pub use svg::svg;
 pub use sweep::sweep_panel;

@@ -206,7 +206,7 @@ fn crops(Rows { rows, caption, .. }: &Rows) -> Value {
 }
 
 /// A picture as a JPEG in base 64.
-fn jpeg(rgb: &Rgb, quality: u8) -> std::result::Result<String, String> {
+pub(super) fn jpeg(rgb: &Rgb, quality: u8) -> std::result::Result<String, String> {
     let mut bytes = Vec::new();
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality)
         .encode(&rgb.data, rgb.width as u32, rgb.height as u32, image::ExtendedColorType::Rgb8)

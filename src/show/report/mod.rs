@@ -4,6 +4,7 @@
 //! ```text
 //! RunFacts   config.toml + log.jsonl     -> headline, curves, warnings, the command to repeat it     run.rs, judged.rs, repeat.rs
 //! gallery()  the encoder + the photos    -> thumbnails, crops, neighbours, figures, maps             gallery.rs
+//! worst()    objects and detections   -> photos with what is there beside what was found, the worst first       detected.rs
 //! page()     both as JSON in assets/     -> report.html                                              page.rs
 //! serve      the page while the run goes on, on loopback                                             serve.rs
 //! ```
@@ -17,6 +18,7 @@
 //! # Ok::<(), vista::Error>(())
 //! ```
 
+mod detected;
 mod gallery;
 mod judged;
 mod page;
@@ -24,6 +26,7 @@ mod repeat;
 mod run;
 mod serve;
 
+pub use detected::worst;
 pub use gallery::{gallery, missing};
 pub(crate) use page::{MARK, has_photos};
 pub use page::{page, write};

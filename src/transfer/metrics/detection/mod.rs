@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`coco`](fn@coco) | COCO's twelve numbers, of boxes or masks, to pycocotools' last bit (crate `hotcoco`) |
 //! | [`voc`](fn@voc) | VOC's average precision at IoU .5:.05:.95, by 11 points or by area |
+//! | [`errors`](fn@errors) | what was missed and what is wrong, the worst photo first |
 //! | [`results`] | COCO's results file, written and read |
 //!
 //! **Why so.** A detection counts if it overlaps an object of its class by an IoU = intersection / union of at least a threshold. With
@@ -29,10 +30,12 @@
 //! ```
 
 mod coco;
+mod errors;
 pub mod results;
 mod voc;
 
 pub use coco::{Measure, coco};
+pub use errors::{PhotoErrors, errors};
 pub use voc::voc;
 
 use super::mean_of_known;
@@ -65,6 +68,11 @@ impl Truth {
     /// A plain box: no crowd, not difficult, the box's area, no mask.
     pub fn new(photo: usize, class: usize, rect: [f64; 4]) -> Truth {
         Truth { photo, class, rect, area: rect[2] * rect[3], crowd: false, difficult: false, mask: None }
+    }
+
+    /// Whether it is to be found, by VOC's rule.
+    fn counts(&self) -> bool {
+        !self.difficult && !self.crowd
     }
 }
 
@@ -134,6 +142,15 @@ impl ClassAp {
 /// Where an IoU in hundredths stands among [`IOUS`].
 fn place(iou: u32) -> usize {
     IOUS.iter().position(|&known| known == iou).expect("one of .50, .55, .., .95")
+}
+
+/// Intersection over union of two boxes; over the first one's area if the other is a crowd. 0 of empty boxes.
+fn iou(a: &[f64; 4], b: &[f64; 4], crowd: bool) -> f64 {
+    let shared = |k: usize| ((a[k] + a[k + 2]).min(b[k] + b[k + 2]) - a[k].max(b[k])).max(0.0);
+    let intersection = shared(0) * shared(1);
+    let area = |rect: &[f64; 4]| rect[2] * rect[3];
+    let whole = if crowd { area(a) } else { area(a) + area(b) - intersection };
+    if whole > 0.0 { intersection / whole } else { 0.0 }
 }
 
 /// Classes below the count and numbers throughout, which no measure is defined without.

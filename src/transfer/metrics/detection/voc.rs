@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{ClassAp, Detection, DetectionAp, IOUS, Truth, check};
+use super::{ClassAp, Detection, DetectionAp, IOUS, Truth, check, iou};
 use crate::error::Result;
 use crate::transfer::metrics::ApKind;
 use crate::transfer::metrics::ap::{area_below, points};
@@ -51,7 +51,7 @@ pub fn voc(truths: &[Truth], detections: &[Detection], classes: usize, kind: ApK
 type Objects<'t> = HashMap<usize, Vec<(usize, &'t Truth)>>;
 
 fn class_ap(objects: &Objects, found: &mut [&Detection], kind: ApKind) -> Option<ClassAp> {
-    let positives = objects.values().flatten().filter(|(_, truth)| counts(truth)).count();
+    let positives = objects.values().flatten().filter(|(_, truth)| truth.counts()).count();
     if positives == 0 {
         return None;
     }
@@ -60,7 +60,7 @@ fn class_ap(objects: &Objects, found: &mut [&Detection], kind: ApKind) -> Option
     // The object of largest IoU, of equal ones the first; whatever the threshold, for it may be taken.
     let best = |detection: &&Detection| {
         let here = objects.get(&detection.photo).into_iter().flatten();
-        let overlaps = here.map(|&(i, truth)| (iou(&detection.rect, &truth.rect), i, truth));
+        let overlaps = here.map(|&(i, truth)| (iou(&detection.rect, &truth.rect, false), i, truth));
         overlaps.reduce(|best, next| if next.0 > best.0 { next } else { best })
     };
     let best: Vec<Option<(f64, usize, &Truth)>> = found.iter().map(best).collect();
@@ -68,7 +68,7 @@ fn class_ap(objects: &Objects, found: &mut [&Detection], kind: ApKind) -> Option
         let threshold = f64::from(threshold) / 100.0;
         let mut taken = HashSet::new();
         let mut label = |best: &Option<(f64, usize, &Truth)>| match best {
-            Some((iou, i, truth)) if *iou > threshold => match counts(truth) {
+            Some((iou, i, truth)) if *iou > threshold => match truth.counts() {
                 true => i8::from(taken.insert(*i)),
                 false => -1,
             },
@@ -80,17 +80,4 @@ fn class_ap(objects: &Objects, found: &mut [&Detection], kind: ApKind) -> Option
     let ap = curves.each_ref().map(|points| area_below(points, positives, kind));
     let shares = |&(hits, n): &(usize, usize)| [hits as f64 / positives as f64, hits as f64 / n as f64];
     Some(ClassAp { ap, curves: curves.map(|points| points.iter().map(shares).collect()) })
-}
-
-/// Whether an object is to be found.
-fn counts(truth: &Truth) -> bool {
-    !truth.difficult && !truth.crowd
-}
-
-/// Intersection over union of two boxes, x, y, width and height; 0 if both are empty.
-pub(super) fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
-    let shared = |k: usize| ((a[k] + a[k + 2]).min(b[k] + b[k + 2]) - a[k].max(b[k])).max(0.0);
-    let intersection = shared(0) * shared(1);
-    let union = a[2] * a[3] + b[2] * b[3] - intersection;
-    if union > 0.0 { intersection / union } else { 0.0 }
 }

@@ -140,6 +140,40 @@ fn bad_numbers_are_one_line() {
 }
 
 #[test]
+fn errors_name_what_was_missed_and_what_is_wrong_the_worst_photo_first() {
+    let truths = [
+        Truth::new(0, 0, HERE),
+        Truth::new(1, 0, HERE),
+        Truth::new(1, 1, THERE),
+        Truth { crowd: true, ..Truth::new(2, 0, [0.0, 0.0, 100.0, 100.0]) },
+    ];
+    let detections = [
+        found(0, 0, HERE, 0.6),                     // right, but not the first to be asked
+        found(0, 0, [10.0, 10.0, 20.0, 18.0], 0.9), // takes the object
+        found(1, 1, HERE, 0.8),                     // another class
+        found(1, 1, THERE, 0.3),                    // not sure enough
+        found(2, 0, HERE, 0.9),                     // in the crowd
+        found(3, 1, HERE, 0.7),                     // of nothing
+    ];
+    let all = errors(&truths, &detections, 0.5);
+    let photo = |photo, right: &[usize], wrong: &[usize], missed: &[usize], cost| PhotoErrors {
+        photo,
+        right: right.into(),
+        wrong: wrong.into(),
+        missed: missed.into(),
+        cost,
+    };
+    let expected = [
+        photo(1, &[], &[2], &[1, 2], 2.8),
+        photo(3, &[], &[5], &[], 0.7),
+        photo(0, &[1], &[0], &[], 0.6),
+        photo(2, &[], &[], &[], 0.0),
+    ];
+    assert_eq!(all, expected);
+    assert_eq!(errors(&truths, &detections, 0.2)[0], photo(1, &[3], &[2], &[1], 1.8));
+}
+
+#[test]
 fn ten_thousand_detections_take_no_time() {
     let mut rng = crate::rng::KeyedRng::new("detections", 7, [0; 3]);
     let mut rect = || {
