@@ -81,6 +81,8 @@ pub struct Panel {
     pub ticks: Option<Vec<(f64, String)>>,
     /// Ends of the x axis; those of the points if absent.
     pub x_range: Option<[f64; 2]>,
+    /// Ends of the y axis; round numbers around the points if absent.
+    pub y_range: Option<[f64; 2]>,
     /// The least that the y axis reaches up to.
     pub y_to: Option<f64>,
     /// Whether the y axis starts at 0.
@@ -151,7 +153,7 @@ impl Panel {
             let margin = 0.05 * (x[1] - x[0]);
             x = [x[0] - margin, x[1] + margin];
         }
-        [self.x_range.unwrap_or(x), y]
+        [self.x_range.unwrap_or(x), self.y_range.unwrap_or(y)]
     }
 
     /// Floors, and those of the limits that are near values from `low` to `high`.

@@ -48,8 +48,7 @@ fn panel(ap: &DetectionAp, classes: &[String], iou: u32) -> Panel {
         y: "precision".into(),
         unit: Unit::Percent,
         x_range: Some([0.0, 1.0]),
-        y_to: Some(1.0),
-        from_zero: true,
+        y_range: Some([0.0, 1.0]),
         series,
         ..Panel::default()
     }

@@ -20,6 +20,7 @@ fn precision_is_the_largest_at_a_recall_or_above() {
     let panels = precision_recall(&judged(3), &names);
     assert_eq!(panels.len(), 2);
     assert!(panels[0].title.ends_with("IoU 0.5") && panels[1].title.ends_with("IoU 0.75"));
+    assert_eq!(panels[0].ranges(), [[0.0, 1.0]; 2]);
     // The class without an object has no line.
     let lines: Vec<&str> = panels[0].series.iter().map(|series| series.name.as_str()).collect();
     assert_eq!(lines, ["class 0", "class 1", "class 2", "mean"]);
