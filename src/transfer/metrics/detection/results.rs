@@ -2,6 +2,18 @@
 //!
 //! `[{"image_id": .., "category_id": .., "bbox": [x, y, width, height], "score": .., "segmentation": {"size": [height, width],
 //! "counts": "run-length code"}}, ..]`; `segmentation` where there is a mask.
+//!
+//! ```
+//! # use vista::transfer::metrics::detection::{Detection, results};
+//! let cat = Detection { photo: 0, class: 0, rect: [1.0, 2.0, 30.0, 40.0], score: 0.5, mask: None };
+//! let (photos, classes) = ([139.into()], [17.into()]); // ids in the annotations
+//! let mut file = Vec::new();
+//! results::write(&mut file, &[cat.clone()], &photos, &classes)?;
+//! let text = String::from_utf8(file)?;
+//! assert_eq!(text, r#"[{"image_id":139,"category_id":17,"bbox":[1.0,2.0,30.0,40.0],"score":0.5}]"#);
+//! assert_eq!(results::read(&text, "results.json", &photos, &classes)?, [cat]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::HashMap;
 use std::io::Write;
