@@ -191,7 +191,7 @@ fn prepared<'a>(name: &str, command: &'a Command, json: Option<&Output>) -> Resu
         Command::Import(args) => (import::files(args), Box::new(|| import::run(args))),
         Command::Embed(args) => (embed::files(args)?, Box::new(|| embed::run(args))),
         Command::Search(args) => (search::files(args)?, Box::new(|| search::run(args))),
-        Command::Report(args) => (report::files(args), Box::new(|| report::run(args))),
+        Command::Report(args) => (report::files(args)?, Box::new(|| report::run(args))),
         Command::Watch(args) => (none, Box::new(|| watch::run(args).map(|()| Value::Null))),
         Command::Bench(args) => (none, Box::new(|| bench::run(args))),
         Command::Devices => (none, Box::new(devices::run)),

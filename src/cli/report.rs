@@ -40,8 +40,13 @@ impl Args {
     }
 }
 
-pub(super) fn files(args: &Args) -> Files {
-    Files::default().file("--out", Some(&args.page()), Mark::Words(report::MARK))
+pub(super) fn files(args: &Args) -> Result<Files> {
+    // What is no run says so before it is asked where its page goes.
+    args.runs
+        .iter()
+        .filter(|run| !run.join("config.toml").exists())
+        .try_for_each(|run| RunFacts::read(run).map(drop))?;
+    Ok(Files::default().file("--out", Some(&args.page()), Mark::Words(report::MARK)))
 }
 
 pub(super) fn run(args: &Args) -> Result<Value> {

@@ -345,13 +345,14 @@ impl<J: Job> Recorded<'_, J> {
             self.progress.say(&format!("hint: step {step}: {hint}"));
         }
         let (total, limit, seconds) = (self.total, self.limit, done.seconds);
-        let (reached, left) = match limit > 0.0 {
-            true => (seconds as u64, limit - seconds),
-            false => (step, seconds / step as f64 * (total - step) as f64),
+        // Where time ends the run, how many steps it has is not known.
+        let (reached, of, left) = match limit > 0.0 {
+            true => (seconds as u64, String::new(), limit - seconds),
+            false => (step, format!("/{total}"), seconds / step as f64 * (total - step) as f64),
         };
         self.progress.at(reached, || {
             format!(
-                "step {step}/{total}  loss {:.4}  {:.1} images/s  {:.0} % waiting  {} left",
+                "step {step}{of}  loss {:.4}  {:.1} images/s  {:.0} % waiting  {} left",
                 J::outcome(&done.report).loss,
                 done.views.ids.len() as f64 / done.took.as_secs_f64(),
                 100.0 * self.waiting.share(),

@@ -35,6 +35,7 @@ mod detail;
 mod geometry;
 mod maker;
 mod params;
+mod resize;
 
 pub use blur::gaussian_blur;
 pub use color::{adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, grayscale, solarize};
@@ -44,6 +45,8 @@ pub use color_float::{
 };
 pub use config::{Colour, IMAGENET_MEAN, IMAGENET_STD, ViewConfig};
 pub use detail::Detail;
-pub use geometry::{CropBox, horizontal_flip, resized_crop};
+pub(in crate::photos) use geometry::quickly_resized_crop;
+pub use geometry::{CropBox, horizontal_flip};
 pub use maker::{ViewMaker, normalize};
 pub use params::{Adjustment, ViewParams};
+pub use resize::resized_crop;

@@ -164,7 +164,8 @@ impl Unit {
     pub(super) fn write(self, value: f64) -> String {
         match self {
             Unit::Number => number(value),
-            Unit::Percent => format!("{:.1} %", 100.0 * value),
+            // Halves upwards, as the page's own code rounds.
+            Unit::Percent => format!("{:.1} %", (1000.0 * value).round() / 10.0),
             Unit::Bytes => readable_bytes(value.max(0.0) as u64),
         }
     }
@@ -172,7 +173,7 @@ impl Unit {
     /// The distance of round numbers of which about five lie between two values; of bytes round in KiB, MiB or what fits.
     fn step(self, [low, high]: [f64; 2]) -> f64 {
         let scale = match self {
-            Unit::Bytes => 1024f64.powi((high.max(1.0).log2() / 10.0) as i32),
+            Unit::Bytes => binary(high).0,
             Unit::Number | Unit::Percent => 1.0,
         };
         let raw = (high - low) / scale / 5.0;
@@ -186,7 +187,7 @@ impl Unit {
         let [first, last] = [(low / step - 1e-9).ceil(), (high / step + 1e-9).floor()];
         let values = (first as i64..=last as i64).map(|i| i as f64 * step);
         let (scale, suffix) = match (self, low.abs().max(high.abs())) {
-            (Unit::Bytes, _) => return values.map(|value| (value, self.write(value))).collect(),
+            (Unit::Bytes, most) => binary(most),
             (Unit::Percent, _) => (0.01, " %"),
             (Unit::Number, most) if most >= 1e6 => (1e6, "M"),
             (Unit::Number, most) if most >= 1e4 => (1e3, "k"),
@@ -202,6 +203,12 @@ impl Unit {
         };
         values.map(|value| (value, written(value))).collect()
     }
+}
+
+/// What numbers of bytes up to this one are counted in.
+fn binary(most: f64) -> (f64, &'static str) {
+    let power = ((most.max(1.0).log2() / 10.0) as usize).min(4);
+    (1024f64.powi(power as i32), [" B", " KiB", " MiB", " GiB", " TiB"][power])
 }
 
 /// The mean of `window` neighbouring points at each point, of fewer at the ends: half before it, half behind it.

@@ -115,7 +115,7 @@ function spent({ of, parts }) {
 function headline(run, color) {
   const warnings = run.warnings.map((w) => el("li", { class: "warning" }, `step ${w.step}: ${w.warning}`));
   const knn = run.knn ? [bars(run.knn.rows.map((row, i) => (i ? row : { ...row, color }))), el("p", { class: "hint" }, `${run.knn.judged}; ± is the standard error, balanced the mean over classes.`)]
-    : [el("p", { class: "hint" }, "Not judged: no labelled photos were given (--labelled).")];
+    : [el("p", { class: "hint" }, "Not judged while it learned: no labelled photos were given (--labelled). vista knn and vista probe judge it afterwards.")];
   const more = el("div", {}, ...run.time.map(spent), warnings.length ? el("ul", {}, ...warnings) : el("p", { class: "hint" }, "No warning of a collapse."));
   return el("article", { class: "headline" }, ...(several ? [el("h3", {}, el("span", { class: `swatch c${color % colors}` }), names[color])] : []),
     el("p", { class: "lead" }, run.lead), el("div", { class: "halves" }, el("div", {}, ...knn), more),
