@@ -40,7 +40,7 @@ impl CropBox {
     }
 }
 
-/// [`resized_crop`](super::resized_crop) at two to four times its speed, for what is learned from: a byte in six is one apart.
+/// [`resized_crop`](super::resized_crop) at up to twice its speed, for what is learned from: a byte in six is one apart.
 ///
 /// It sums along y first, where fewer numbers are left for x, with weights of 16 bits.
 pub(in crate::photos) fn quickly_resized_crop(
