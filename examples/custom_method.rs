@@ -48,7 +48,7 @@ fn main() -> Result<()> {
     let summary = Trainer::new(config.with("train.steps=30")?, &folder, None)?.run()?;
     let found = Found::newest(&folder)?.expect("a checkpoint"); // goes on as if it had never stopped
     Trainer::resume(config.with("train.steps=60")?, &folder, None, found)?.run()?;
-    println!("report {}", report::write(&folder, 24, &summary.device)?.display());
+    println!("report {}", report::write(&folder, 24, &summary.device, &mut |_, _| {})?.display());
 
     let losses = History::read(&summary.log)?.series("loss");
     let mean = |part: &[(f64, f64)]| part.iter().map(|point| point.1).sum::<f64>() / part.len() as f64;

@@ -55,7 +55,7 @@ fn main() -> Result<()> {
         // 1. Two views of each image.
         let Some(batch) = loader.next() else { break };
         let batch = batch?;
-        let (v1, v2) = batch.images.split_at(batch.images.len() / 2);
+        let (v1, v2) = batch.data.images.split_at(batch.data.images.len() / 2);
         let view = |values| Tensor::new(&device, [BATCH, SIZE, SIZE, 3], values);
 
         // 2. The key encoder follows the query encoder, before its pass.

@@ -35,7 +35,7 @@ fn main() -> Result<()> {
         // 1. B images, K views each: all first views, then all second ones, and so on.
         let Some(batch) = loader.next() else { break };
         let batch = batch?;
-        let images = Tensor::new(&device, [IMAGES * VIEWS, SIZE, SIZE, 3], &batch.images)?;
+        let images = Tensor::new(&device, [IMAGES * VIEWS, SIZE, SIZE, 3], &batch.data.images)?;
 
         // 2. Every view through the one encoder, with a tape.
         let tape = Tape::new(&device);

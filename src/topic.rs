@@ -28,6 +28,8 @@ pub enum Topic {
     Train,
     /// Judging frozen features.
     Eval,
+    /// Detectors of objects, and every key of their configuration.
+    Detect,
     /// Other libraries' encoders.
     Interop,
     /// A run as one page.

@@ -1,8 +1,10 @@
 //! `vista explain`: each stage's page of the tour, and some sections of the documentation, in a terminal.
 
 use crate::error::Result;
-use crate::pretrain::keys::{self, plain};
+use crate::pretrain::keys;
+use crate::run::keys::plain;
 use crate::topic::Topic;
+use crate::transfer::detect;
 use clap::ValueEnum;
 
 /// Print the page that teaches a topic: formula, reason, the trap in it. Errors name the page that has their reason.
@@ -35,6 +37,9 @@ pub(super) fn page(topic: Topic) -> String {
         Topic::Optim => tour(include_str!("../engine/optim/mod.rs")),
         Topic::Train => tour(include_str!("../pretrain/mod.rs")),
         Topic::Eval => tour(include_str!("../transfer/classify/mod.rs")),
+        Topic::Detect => {
+            format!("{}\n{}", tour(include_str!("../transfer/detect/mod.rs")), detect::page())
+        }
         Topic::Interop => tour(include_str!("../interop/mod.rs")),
         Topic::Report => tour(include_str!("../show/report/mod.rs")),
         Topic::Devices => section("Two devices, one definition"),

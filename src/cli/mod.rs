@@ -9,6 +9,7 @@
 //! ```
 
 mod bench;
+mod detect;
 mod devices;
 mod doctor;
 mod embed;
@@ -67,6 +68,7 @@ enum Command {
     /// Fine-tune the whole network of a checkpoint on labelled photos.
     Finetune(finetune::Args),
     Worth(Box<worth::Args>),
+    Detect(Box<detect::Args>),
     // So is what these say.
     Export(export::Args),
     Import(import::Args),
@@ -108,7 +110,7 @@ pub fn run() -> i32 {
     let matches = definition().get_matches();
     signals::survive_long_files();
     // A run's product is in its folder; elsewhere it may be what is printed.
-    let printed = !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune"));
+    let printed = !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune" | "detect"));
     // The threads that all work shares, where the system may refuse them: without them the first work would panic.
     let threads = rayon::ThreadPoolBuilder::new().build_global().map_err(no_thread);
     let code = match threads.and_then(|()| execute(&matches)) {
@@ -187,11 +189,12 @@ fn prepared<'a>(name: &str, command: &'a Command, json: Option<&Output>) -> Resu
         Command::Voc(args) => (voc::files(args)?, Box::new(|| voc::run(args))),
         Command::Finetune(args) => (finetune::files(args)?, Box::new(|| finetune::run(args))),
         Command::Worth(args) => (worth::files(args)?, Box::new(|| worth::run(args))),
+        Command::Detect(args) => (detect::files(args)?, Box::new(|| detect::run(args))),
         Command::Export(args) => (export::files(args), Box::new(|| export::run(args))),
         Command::Import(args) => (import::files(args), Box::new(|| import::run(args))),
         Command::Embed(args) => (embed::files(args)?, Box::new(|| embed::run(args))),
         Command::Search(args) => (search::files(args)?, Box::new(|| search::run(args))),
-        Command::Report(args) => (report::files(args), Box::new(|| report::run(args))),
+        Command::Report(args) => (report::files(args)?, Box::new(|| report::run(args))),
         Command::Watch(args) => (none, Box::new(|| watch::run(args).map(|()| Value::Null))),
         Command::Bench(args) => (none, Box::new(|| bench::run(args))),
         Command::Devices => (none, Box::new(devices::run)),

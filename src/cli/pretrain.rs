@@ -1,5 +1,6 @@
 //! `vista pretrain`.
 
+use super::judged::embedding;
 use super::paths::{Files, Input, Mark, Output, absolute};
 use super::presets;
 use super::signals;
@@ -7,6 +8,7 @@ use crate::engine::device::Device;
 use crate::engine::nn::Stem;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::interop::Library;
 use crate::pretrain::choice::{self, Choice, Quality, Wish};
 use crate::pretrain::{Config, Found, Summary, Trainer, album, judge_photos, methods};
 use crate::run::settings::MAX_TEXT;
@@ -50,6 +52,9 @@ pub(super) struct Args {
     /// Print nothing but errors.
     #[arg(long)]
     quiet: bool,
+    /// Whether the command that calls goes on by itself.
+    #[arg(skip)]
+    pub(super) goes_on: bool,
 }
 
 /// What decides a run's configuration; `vista sweep` has the same.
@@ -347,21 +352,34 @@ pub(super) fn run(args: &Args) -> Result<Value> {
     trainer.after_epoch(move |folder| {
         // The page is made of the whole log: often enough to look at, seldom enough to cost nothing.
         if written.elapsed() > REPORT_EVERY {
-            let _ = report::write(folder, 0, &Device::cpu()); // the last one tells what is wrong
+            let _ = report::write(folder, 0, &Device::cpu(), &mut |_, _| {}); // the last one tells what is wrong
             written = Instant::now();
         }
     });
-    let protocol = protocol(trainer.config());
+    let config = trainer.config().clone();
     let summary = trainer.run()?;
     if signals::stop_at_once() {
         let saved = summary.checkpoint.display();
         let what = format!("interrupted after the last step: all is saved in {saved}");
         return Err(Error::Interrupted(what));
     }
-    let page = report::write(&args.out, REPORT_PHOTOS, &summary.device);
+    let mut embedding = embedding();
+    let mut heard = |done, total| {
+        if !args.quiet {
+            embedding(done, total);
+        }
+    };
+    let page = report::write(&args.out, REPORT_PHOTOS, &summary.device, &mut heard);
+    drop(embedding); // its bar
     let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
     if !args.quiet {
-        tell(&summary, protocol, page.as_deref());
+        tell(&summary, protocol(&config), page.as_deref());
+        if !args.goes_on {
+            println!("next:");
+            for (what, command) in next(&summary, &args.out, &config) {
+                println!("  # {what}\n  {} {command}", shell::program());
+            }
+        }
     }
     Ok(as_json(&summary))
 }
@@ -494,16 +512,27 @@ fn tell(summary: &Summary, protocol: KnnProtocol, page: Option<&Path>) {
     if let Some(page) = page {
         println!("report     {}", page.display());
     }
-    let (vista, checkpoint) = (shell::program(), shell::path(&summary.checkpoint));
-    println!("next:");
-    for (what, command) in [
-        ("a linear classifier on its features", format!("probe --checkpoint {checkpoint}")),
-        ("the encoder for other programs", format!("export --checkpoint {checkpoint} --format onnx")),
-        (
-            "your own photos: --data DIR --out runs/mine, all else is chosen for them",
-            "pretrain --help".into(),
+}
+
+/// Commands that go on from a run, each with what it is for; they can be run as they are printed.
+fn next(summary: &Summary, out: &Path, config: &Config) -> Vec<(&'static str, String)> {
+    let checkpoint = shell::path(&summary.checkpoint);
+    let format = if Library::Torchvision.fit(&config.resnet()).is_ok() { "torchvision" } else { "onnx" };
+    let export =
+        ("the encoder for other programs", format!("export --checkpoint {checkpoint} --format {format}"));
+    let Some(photos) = &config.data.photos else {
+        let probe = format!("probe --checkpoint {checkpoint}");
+        let own = "your own photos: --data DIR --out runs/mine, all else is chosen for them";
+        return vec![("a linear classifier on its features", probe), export, (own, "pretrain --help".into())];
+    };
+    let judge = match &config.data.labelled {
+        Some(labelled) => (
+            "how good it is, beside colours and hand-made features",
+            format!("probe --checkpoint {checkpoint} --labelled {} --floor", shell::path(labelled)),
         ),
-    ] {
-        println!("  # {what}\n  {vista} {command}");
-    }
+        None => ("how good it is: --checkpoint RUN --labelled CLASSES --floor", "probe --help".into()),
+    };
+    let features = shell::path(out.join("features.safetensors"));
+    let embed = format!("embed {} --checkpoint {checkpoint} --out {features}", shell::path(photos));
+    vec![judge, ("features of your photos, to search in", embed), export]
 }

@@ -40,8 +40,10 @@ impl Args {
     }
 }
 
-pub(super) fn files(args: &Args) -> Files {
-    Files::default().file("--out", Some(&args.page()), Mark::Words(report::MARK))
+pub(super) fn files(args: &Args) -> Result<Files> {
+    // Where there is no folder its page has no place: that there is no run says more.
+    args.runs.iter().filter(|run| !run.exists()).try_for_each(|run| RunFacts::read(run).map(drop))?;
+    Ok(Files::default().file("--out", Some(&args.page()), Mark::Words(report::MARK)))
 }
 
 pub(super) fn run(args: &Args) -> Result<Value> {

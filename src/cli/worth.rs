@@ -117,7 +117,8 @@ pub(super) fn run(args: &Args) -> Result<Value> {
     let worth = Worth { shares: args.shares.clone(), seeds: args.seeds, finetune, probe: Probe::default() };
     let albums = args.photos.open()?;
     worth.check()?;
-    if let Some(pretraining) = args.pretraining()? {
+    if let Some(mut pretraining) = args.pretraining()? {
+        pretraining.goes_on = true;
         pretrain::run(&pretraining)?;
     }
     signals::listen();

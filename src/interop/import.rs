@@ -120,6 +120,23 @@ impl Source {
         Err(Error::input(what, place, advice))
     }
 
+    /// Refuses a backbone of another kind than a run's.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming both.
+    pub fn expect(&self, ours: &ResNetConfig, place: &str) -> Result<()> {
+        let kind = |net: &ResNetConfig| {
+            let stem = if net.stem == Stem::Imagenet { "7x7" } else { "3x3" };
+            format!("a {:?} of width {} with a {stem} stem", net.architecture, net.width)
+        };
+        let (theirs, ours) = (kind(&self.backbone), kind(ours));
+        if theirs != ours {
+            let advice = "set --backbone, model.width and model.stem as the file has them";
+            return Err(Error::input(format!("the file holds {theirs}, the run has {ours}"), place, advice));
+        }
+        Ok(())
+    }
+
     /// Gives the parameters of a backbone the arrays' values, and those of a projector among its `heads` if the file has one
     /// that fits. Returns the names of the arrays that were used.
     ///

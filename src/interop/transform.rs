@@ -53,7 +53,8 @@ impl Transform {
     }
 
     /// Nodes that make views `images` `[N, 3, size, size]` of decoded photos `photos`, u8 `[N, H, W, 3]`; the resize is a product
-    /// with the filter's weights along each axis. See [`resized_crop`](crate::photos::views::resized_crop).
+    /// with the filter's weights along each axis. See [`resized_crop`](crate::photos::views::resized_crop), whose weights are rounded:
+    /// one byte in some thousands may be one apart.
     pub(super) fn nodes(&self, net: &mut Builder) {
         let size = self.size as i64;
         let one = [("1", 1), ("2", 2), ("3", 3), ("128", 128), ("224", 224), ("256", 256)];

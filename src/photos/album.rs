@@ -13,7 +13,7 @@ use crate::photos::decode::{Read, Rgb};
 use crate::photos::locked;
 use crate::photos::photo::Photo;
 use crate::photos::read::Photos;
-use crate::photos::views::{CropBox, Detail, ViewConfig, ViewMaker, resized_crop};
+use crate::photos::views::{CropBox, Detail, ViewConfig, ViewMaker, quickly_resized_crop};
 use crate::rng::KeyedRng;
 
 /// How an [`Album`] keeps photos.
@@ -236,7 +236,7 @@ impl Album {
         let image = match self.options.shrink_to {
             Some(limit) if image.width.min(image.height) > limit => {
                 let side = |x: usize| (x * limit + width.min(height) / 2) / width.min(height);
-                resized_crop(&image, CropBox::whole(&image), side(width), side(height))
+                quickly_resized_crop(&image, CropBox::whole(&image), side(width), side(height))
             }
             _ => image,
         };

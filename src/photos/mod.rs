@@ -1,7 +1,7 @@
 //! Stage 1: photos. Where they come from, how they are decoded, and how batches of views are prepared ahead of the device.
 //!
 //! ```text
-//! Photos    what there is: a folder, a folder per class, a csv list, STL-10, CIFAR-10, Pascal VOC, COCO (one file
+//! Photos    what there is: a folder, a folder per class, a csv list, STL-10, CIFAR-10, Pascal VOC, COCO, masks (one file
 //!           each; `Photos::open` tells them apart), the bundled photos
 //!   Album   decodes them once, no finer than their views need, keeps what fits in memory, or in a folder for later runs; names what
 //!           can't be decoded
@@ -29,7 +29,7 @@
 //! let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
 //! let options = LoaderOptions::new(4, vec![ViewConfig::moco_v2(16); 2], 0); // 4 images x 2 views of 16 pixels
 //! let batch = Loader::new(album, options)?.next().expect("a batch")?;
-//! assert_eq!((batch.ids.len(), batch.images.len()), (4, 4 * 2 * 16 * 16 * 3));
+//! assert_eq!((batch.ids.len(), batch.data.images.len()), (4, 4 * 2 * 16 * 16 * 3));
 //! # Ok::<(), vista::Error>(())
 //! ```
 
@@ -39,6 +39,7 @@ mod album;
 mod cache;
 mod decode;
 mod loader;
+mod masks;
 mod photo;
 mod pixels;
 mod read;
@@ -47,10 +48,14 @@ pub mod views;
 
 pub use album::{Album, AlbumOptions};
 pub use decode::{MAX_PIXELS, Rgb, decode, decode_scaled};
-pub use loader::{Batch, Loader, LoaderOptions, Position, Replaced};
+pub use loader::{
+    Batch, Draw, Loader, LoaderOptions, Made, Maker, Position, Recipe, Replaced, Scenes, ScenesMaker, Views,
+    ViewsMaker,
+};
+pub use masks::{Bitmap, Rle};
 pub use photo::Photo;
 pub use pixels::Pixels;
-pub use read::{LabelledBox, Photos, Source, Split, labelled_split, multi_label_split, train_folder};
+pub use read::{LabelledBox, Mask, Photos, Source, Split, labelled_split, multi_label_split, train_folder};
 pub use survey::Survey;
 
 /// What a lock holds, after a panic too: every change behind one is whole.

@@ -138,17 +138,7 @@ pub(super) fn restore(file: &Archive, path: &Path, learner: &mut Learner, device
     if let Some(target) = &learner.method.target {
         read_parameters(&arrays, KEY, target, device).map_err(bad)?;
     }
-    let mut remembered = Vec::new();
-    for (name, view) in arrays.iter() {
-        let Some(name) = name.strip_prefix(OPTIMIZER) else { continue };
-        // Stored as OIHW; the parameter's own shape decides when the optimiser takes it up.
-        let shape = match view.shape() {
-            &[o, i, h, w] => vec![o, h, w, i],
-            other => other.to_vec(),
-        };
-        let values = archive::values(&view, &shape).map_err(|e| bad(format!("{name} {e}")))?;
-        remembered.push((name.to_string(), Tensor::new(device, shape, &values)?));
-    }
+    let remembered = archive::remembered(&arrays, OPTIMIZER, device).map_err(bad)?;
     let params = learner.trained();
     learner.optimizer.load(&params, &remembered)?;
     match &mut learner.method.queue {

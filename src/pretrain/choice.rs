@@ -13,7 +13,6 @@
 //! ```
 
 use super::config::Config;
-use super::memory::{self, MemoryPlan};
 use super::methods::mls::Mls;
 use super::methods::moco::power_of_two;
 use super::setup::judge_photos;
@@ -23,6 +22,7 @@ use crate::error::{Result, readable_bytes};
 use crate::interop::{Source as EncoderSource, Weights};
 use crate::photos::views::ViewConfig;
 use crate::photos::{Photos, Source, Survey, train_folder};
+use crate::run::memory::{self, MemoryPlan};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -199,6 +199,9 @@ fn decoded(config: &Config, survey: &Survey) -> u64 {
     (survey.photos as f64 * short * long * scale * scale * 3.0) as u64
 }
 
+/// Photos below which a person is told that they are few: the built-in ones, which teach something in minutes, are 573.
+const FEW: usize = 200;
+
 /// What a run with chosen settings is and why, for a person: six lines.
 ///
 /// `seconds` are those of a step, where it was measured.
@@ -212,13 +215,14 @@ pub fn told(
     let Config { data, model, train, views, method, .. } = config;
     let Survey { photos, copies, size: [short, long] } = *survey;
     let copies = if copies > 0 { format!("; {copies} are copies of others") } else { String::new() };
+    let few = if photos < FEW { "; so few teach little: give some hundreds" } else { "" };
     let judged = match &data.labelled {
         Some(path) => format!("judged by kNN on {}", path.display()),
         None => "no labels found to judge by (--labelled CLASSES)".to_string(),
     };
     let loads = match (model.width, model.stem) {
         (64, Stem::Imagenet) => "torchvision, timm and detectron2 can load it",
-        _ => "other programs can't load it",
+        _ => "other programs can load it as ONNX alone",
     };
     let place = data.photos.as_deref().unwrap_or(Path::new("built in")).display();
     let all = config.image_views();
@@ -247,7 +251,7 @@ pub fn told(
         None => format!("{} epochs", train.epochs),
     };
     [
-        format!("photos   {photos} ({place}), usually {short} x {long} px{copies}; {judged}"),
+        format!("photos   {photos} ({place}), usually {short} x {long} px{copies}{few}; {judged}"),
         format!("method   {}{}: {why}", method.name(), queue.unwrap_or_default()),
         format!("encoder  {:?}, width {}: {loads}", model.backbone, model.width),
         format!(

@@ -7,7 +7,7 @@ use super::method::{HalfConfig, KeyViews, MethodConfig};
 use crate::engine::nn::{Architecture, ResNetConfig, Stem};
 use crate::engine::optim::{AdamConfig, LarsConfig, OptimConfig, Optimizer, SgdConfig};
 use crate::photos::views::{Detail, ViewConfig};
-use crate::run::OnNan;
+use crate::run::{OnNan, Settings};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use toml::Table;
@@ -304,15 +304,8 @@ impl Config {
     }
 
     /// The same with absolute paths, so that it says the same in every working folder.
-    pub fn absolute(mut self) -> Config {
-        let DataConfig { photos, labelled, cache_dir, .. } = &mut self.data;
-        for path in [&mut self.init, photos, labelled, cache_dir].into_iter().flatten() {
-            // TOML is UTF-8: in a working folder whose name is not, a relative path is the one that can be written.
-            if let Some(absolute) = std::path::absolute(&path).ok().filter(|path| path.to_str().is_some()) {
-                *path = absolute;
-            }
-        }
-        self
+    pub fn absolute(self) -> Config {
+        Settings::absolute(self)
     }
 
     /// The whole configuration as TOML.

@@ -53,7 +53,7 @@ pub use config::{
     Config, DataConfig, EvalConfig, ModelConfig, OptimizerConfig, OptimizerName, ScheduleName, TrainConfig,
 };
 pub use dispersion::Dispersion;
-pub use memory::MemoryPlan;
+pub use memory::plan as memory_plan;
 pub use method::{HalfConfig, Now};
 pub use passes::Batch;
 pub use setup::{activation_bytes, learner};

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::step::{StepReport, TermReport};
-use crate::photos::Photos;
+use crate::photos::{Photos, Views};
 use crate::run::{Done, Score};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -58,34 +58,34 @@ impl StepRecord {
     pub(super) fn new(
         config: &Config,
         photos: &Photos,
-        done: &Done<StepReport>,
+        done: &Done<StepReport, Views>,
         bytes_in_use: u64,
     ) -> StepRecord {
-        let Done { report, views, .. } = done;
+        let Done { report, batch, .. } = done;
         let numbers = |pick: fn(&TermReport) -> f32| -> Map<String, Value> {
             report.terms.iter().map(|term| (term.name.to_string(), Value::from(pick(term)))).collect()
         };
-        let batch = config.train.batch as u64;
+        let images = config.train.batch as u64;
         let share = |time: Duration| time.as_secs_f64() / done.took.as_secs_f64();
         StepRecord {
             kind: "step",
             step: done.step,
-            epoch: views.position.epoch,
-            views: done.step * batch * config.image_views().len() as u64,
+            epoch: batch.position.epoch,
+            views: done.step * images * config.image_views().len() as u64,
             loss: report.loss as f32,
             terms: numbers(|term| term.value),
             watch: report.watch.iter().map(|(name, value)| (name.to_string(), Value::from(*value))).collect(),
             term_gradient_norms: numbers(|term| term.gradient_norm),
             gradient_norm: report.gradient_norm,
-            purity: purity(photos, &views.ids, &report.neighbours),
+            purity: purity(photos, &batch.ids, &report.neighbours),
             cosine: report.spread.cosine,
             effective_rank: report.spread.rank,
             lr: done.now.lr,
             seconds: done.seconds,
-            images_per_second: batch as f64 / done.took.as_secs_f64(),
+            images_per_second: images as f64 / done.took.as_secs_f64(),
             waiting: share(done.waited),
-            decoding: share(views.decoding) / done.threads as f64,
-            augmenting: share(views.augmenting) / done.threads as f64,
+            decoding: share(batch.decoding) / done.threads as f64,
+            augmenting: share(batch.augmenting) / done.threads as f64,
             bytes_in_use,
         }
     }

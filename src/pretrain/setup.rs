@@ -8,7 +8,7 @@ use super::step::Learner;
 use crate::engine::device::Device;
 use crate::engine::exchange::Alone;
 use crate::engine::nn::ResNetConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interop::Library;
 use crate::photos::{self, Album, AlbumOptions, Photos, Source, Split};
 use crate::topic::Topic;
@@ -18,7 +18,7 @@ use std::rc::Rc;
 /// An album of some photos with the configuration's caches.
 ///
 /// # Errors
-/// [`Error::Input`] if the folder for decoded photos can't be one.
+/// [`Error::Input`](crate::Error::Input) if the folder for decoded photos can't be one.
 pub(crate) fn album(config: &Config, photos: Photos) -> Result<Album> {
     let shrink_to = (config.data.shrink_to > 0).then_some(config.data.shrink_to);
     let options =
@@ -128,13 +128,4 @@ pub(super) fn foreign_warning(config: &Config) -> Option<String> {
         Err(why) => format!("{why}: it can't load this encoder, which leaves as ONNX; set model.width=64 if it should"),
     };
     Some(format!("{what} ({})", Topic::Interop))
-}
-
-/// Refuses fewer photos than a batch.
-pub(super) fn check_count(config: &Config, photos: &Photos) -> Result<()> {
-    if photos.len() >= config.train.batch {
-        return Ok(());
-    }
-    let what = format!("{} photos do not fill a batch of {}", photos.len(), config.train.batch);
-    Err(Error::input(what, photos.place(), "lower --batch or give more photos"))
 }

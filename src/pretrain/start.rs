@@ -7,7 +7,7 @@ use super::training::Training;
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
 use crate::engine::nn::{Mode, Module, Param, ResNet, ResNetConfig, Stem};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interop::{Head, Source, Weights};
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
@@ -121,7 +121,7 @@ impl Imported {
 /// widths is there: a checkpoint of this program or another library's weights. Returns whether the projector was taken.
 ///
 /// # Errors
-/// As [`Imported::from_file`]; [`Error::Input`] if the file's backbone is not of the run's kind.
+/// As [`Imported::from_file`]; [`Error::Input`](crate::Error::Input) if the file's backbone is not of the run's kind.
 pub fn start_from(
     encoder: &ResNetEncoder,
     config: &Config,
@@ -131,15 +131,7 @@ pub fn start_from(
     let place = init.display().to_string();
     let weights = Weights::read(init)?;
     let source = Source::find(&weights, config.init_prefix.as_deref(), None, &place)?;
-    let kind = |net: &ResNetConfig| {
-        let stem = if net.stem == Stem::Imagenet { "7x7" } else { "3x3" };
-        format!("a {:?} of width {} with a {stem} stem", net.architecture, net.width)
-    };
-    let (theirs, ours) = (kind(&source.backbone), kind(&config.resnet()));
-    if theirs != ours {
-        let advice = "set --backbone, model.width and model.stem as the file has them";
-        return Err(Error::input(format!("the file holds {theirs}, the run has {ours}"), place, advice));
-    }
+    source.expect(&config.resnet(), &place)?;
     let used = source.load(&weights, [&encoder.backbone, &encoder.method], &place)?;
     if let Some(target) = &encoder.method.target {
         copy_state(target, encoder)?;

@@ -9,8 +9,8 @@ use super::training::Training;
 use crate::engine::autograd::{Grads, Observation, Tape, Var};
 use crate::engine::exchange::Exchange;
 use crate::engine::nn::{Backbone, Mode, Module, Param, ResNet};
-use crate::engine::ops::{Map, Over, run};
-use crate::engine::optim::{Optimizer, groups};
+use crate::engine::ops::{Map, run};
+use crate::engine::optim::{Optimizer, add_to, groups, squared, squared_norm};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use std::rc::Rc;
@@ -123,10 +123,7 @@ impl<N: Backbone> Learner<N> {
         let groups = groups(&self.trained(), &self.method.rates(now), now.lr);
         let params: Vec<Param> = groups.iter().flat_map(|group| group.params.clone()).collect();
         let packed = grads.as_mut().map(|grads| grads.sum(&params, &*self.exchange)).transpose()?;
-        let mut gradient_square = None;
-        for d in packed.iter().flatten() {
-            add_to(&mut gradient_square, squared(d)?)?;
-        }
+        let gradient_square = packed.as_deref().map(squared_norm).transpose()?.flatten();
 
         // 6. The loss, the gradient's norm and the rest of the log, in the step's one read-back. ORDER: before anything moves
         // that a bad number would spoil.
@@ -204,21 +201,6 @@ fn add_weighted(
         }
     }
     Ok(square)
-}
-
-/// `sum x^2`, a scalar.
-fn squared(x: &Tensor) -> Result<Tensor> {
-    let tape = Tape::inert(x.device());
-    let x = tape.constant(x.clone());
-    Ok(x.mul(&x)?.sum(Over::All)?.value().clone())
-}
-
-fn add_to(sum: &mut Option<Tensor>, x: Tensor) -> Result<()> {
-    *sum = Some(match sum.take() {
-        None => x,
-        Some(sum) => run(&Map::Add, &[&sum, &x])?.swap_remove(0),
-    });
-    Ok(())
 }
 
 /// The root of a sum of squares; 0 where there is none.

@@ -4,21 +4,22 @@ use super::batch::batch;
 use super::checkpoint;
 use super::collapse::Watch;
 use super::config::{Config, OptimizerConfig, ScheduleName};
-use super::memory::{self, MemoryPlan};
+use super::memory;
 use super::record::{EvalRecord, StepRecord};
 use super::setup;
 use super::step::{Learner, StepReport};
 use crate::engine::device::Device;
 use crate::engine::nn::Module;
-use crate::engine::optim::CosineSchedule;
+use crate::engine::optim::{Decay, LrSchedule};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::photos::{Album, Batch, LoaderOptions};
+use crate::photos::views::ViewConfig;
+use crate::photos::{Album, Batch, LoaderOptions, Views};
 use crate::run::archive::{Contents, corrupt};
 use crate::run::events::Events;
 use crate::run::{
-    Done, Found, Job, Judge, Judgement, Now, Outcome, Pace, Reached, Run, Schedule, Score, Scores, Start,
-    Train, expect_room, train,
+    Done, Found, Job, Judge, Judgement, MemoryPlan, Now, Outcome, Pace, Reached, Run, Schedule, Score,
+    Scores, Start, Train, expect_room, train,
 };
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
@@ -104,7 +105,7 @@ impl Trainer {
     ) -> Result<Trainer> {
         config.check()?;
         let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?)?);
-        setup::check_count(&config, album.photos())?;
+        album.photos().expect_batch(config.train.batch)?;
         let blank = matches!(start, Start::From(_));
         Run::open(&config.clone(), out, start, || {
             let mut job = Pretraining::new(config, album, judge, blank)?;
@@ -147,13 +148,14 @@ struct Rehearsal {
 }
 
 impl Train for Rehearsal {
+    type Recipe = Vec<ViewConfig>;
     type Report = StepReport;
 
     fn step(&mut self, views: &Batch, now: &Now) -> Result<StepReport> {
         self.job.step(views, now)
     }
 
-    fn after(&mut self, done: &Done<StepReport>) -> Result<ControlFlow<()>> {
+    fn after(&mut self, done: &Done<StepReport, Views>) -> Result<ControlFlow<()>> {
         self.seconds.push(done.took.as_secs_f64());
         Ok(if self.seconds.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
@@ -167,10 +169,8 @@ impl Pretraining {
         blank: bool,
     ) -> Result<Pretraining> {
         let device = Device::open(&config.device)?;
-        let memory = MemoryPlan::of(&config, &device)?;
-        if let Some(limit) = memory::limit(&config, &device) {
-            memory.check(&config, &device, limit)?;
-        }
+        let memory = memory::plan(&config, &device)?;
+        memory::check(&memory, &config, &device)?;
         let learner = learner(&config, &device, blank)?;
         let watch = Watch::new(config.eval.collapse_steps);
         let judged = Judged::default();
@@ -256,6 +256,7 @@ fn learner(config: &Config, device: &Device, blank: bool) -> Result<Learner> {
 impl Job for Pretraining {
     const COMMAND: &'static str = "vista pretrain";
     type Config = Config;
+    type Recipe = Vec<ViewConfig>;
     type Report = StepReport;
     type Record = StepRecord;
     type Scores = Scores;
@@ -299,11 +300,14 @@ impl Job for Pretraining {
         LoaderOptions { threads: data.threads, max_broken: data.max_broken, ..options }
     }
 
-    fn schedule(&self, total: u64) -> CosineSchedule {
+    fn schedule(&self, total: u64) -> LrSchedule {
         let OptimizerConfig { lr, schedule, warmup_steps, warmup_share, .. } = self.config.optimizer;
         let warmup = warmup_steps.max((warmup_share * total as f64) as u64);
-        let final_lr = if schedule == ScheduleName::Cosine { 0.0 } else { lr };
-        CosineSchedule { base_lr: lr, final_lr, start_lr: 0.0, warmup, total }
+        let decay = match schedule {
+            ScheduleName::Cosine => Decay::Cosine { to: 0.0 },
+            ScheduleName::Constant => Decay::Constant,
+        };
+        LrSchedule { base: lr, start: 0.0, warmup, total, decay }
     }
 
     fn reopen(&mut self, device: Device, saved: bool) -> Result<()> {
@@ -321,7 +325,7 @@ impl Job for Pretraining {
 
     fn step(&mut self, views: &Batch, now: &Now) -> Result<StepReport> {
         let batch = batch(&self.config, views.ids.clone(), now.step, |shape, values| {
-            Tensor::new(&self.device, shape, &views.images[values])
+            Tensor::new(&self.device, shape, &views.data.images[values])
         })?;
         self.learner.step(&batch, now)
     }
@@ -330,7 +334,7 @@ impl Job for Pretraining {
         Outcome { loss: report.loss, gradient_norm: report.gradient_norm, moved: report.moved }
     }
 
-    fn record(&mut self, done: &Done<StepReport>) -> Result<(StepRecord, Vec<String>)> {
+    fn record(&mut self, done: &Done<StepReport, Views>) -> Result<(StepRecord, Vec<String>)> {
         let collapsed = self.watch.look(&done.report);
         let bytes = self.device.usage().0;
         Ok((StepRecord::new(&self.config, self.album.photos(), done, bytes), collapsed))
@@ -343,7 +347,7 @@ impl Job for Pretraining {
         let view = &self.config.views;
         let (side, count) = (view.size, views.ids.len().min(8));
         let mut picture = vec![0; side * count * side * 3];
-        for (i, pixel) in views.images[..count * side * side * 3].chunks(3).enumerate() {
+        for (i, pixel) in views.data.images[..count * side * side * 3].chunks(3).enumerate() {
             let (image, y, x) = (i / (side * side), i / side % side, i % side);
             let at = 3 * (y * side * count + image * side + x);
             for c in 0..3 {
@@ -356,7 +360,7 @@ impl Job for Pretraining {
 
     fn judge(&mut self, reached: &Reached) -> Result<Option<Judgement>> {
         let Some(judge) = &self.judge else { return Ok(None) };
-        let Reached { step, epoch, seconds } = *reached;
+        let Reached { step, epoch, seconds, .. } = *reached;
         let views = step * (self.config.train.batch * self.config.image_views().len()) as u64;
         let mut score = judge.judge(&self.learner.net, &self.device)?;
         if step == 0 {

@@ -317,6 +317,26 @@ pub(crate) fn read_parameters(
     module.state().iter().try_for_each(read)
 }
 
+/// The arrays behind a prefix, convolution weights turned back: what an optimiser remembers of each parameter, whose own shape decides
+/// when that takes it up.
+pub(crate) fn remembered(
+    arrays: &SafeTensors,
+    prefix: &str,
+    device: &Device,
+) -> std::result::Result<Vec<(String, Tensor)>, String> {
+    let mut all = Vec::new();
+    for (name, view) in arrays.iter() {
+        let Some(name) = name.strip_prefix(prefix) else { continue };
+        let shape = match view.shape() {
+            &[o, i, h, w] => vec![o, h, w, i],
+            other => other.to_vec(),
+        };
+        let values = values(&view, &shape).map_err(|e| format!("{name} {e}"))?;
+        all.push((name.to_string(), Tensor::new(device, shape, &values).map_err(|e| e.to_string())?));
+    }
+    Ok(all)
+}
+
 /// A file that can't be used, and why.
 pub(crate) fn corrupt(path: &Path, why: &dyn std::fmt::Display) -> Error {
     let why = why.to_string().split_whitespace().collect::<Vec<_>>().join(" ");

@@ -12,7 +12,7 @@ use super::waiting::Waiting;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::photos::{Album, Batch, Loader};
+use crate::photos::{Album, Batch, Loader, Made};
 use crate::shell;
 use crate::topic::Topic;
 use indicatif::HumanDuration;
@@ -146,6 +146,7 @@ impl<J: Job> Run<J> {
 
     /// Ends the run after the step that is at work when `stop` becomes true, with a checkpoint.
     pub fn stop_when(&mut self, stop: Arc<AtomicBool>) {
+        self.job.stop_when(stop.clone());
         self.stop = stop;
     }
 
@@ -185,7 +186,7 @@ impl<J: Job> Run<J> {
     }
 
     /// The batches from where the run is, and how long it goes on.
-    pub(crate) fn batches(&self) -> Result<(Loader, Schedule<'static>)> {
+    pub(crate) fn batches(&self) -> Result<(Loader<J::Recipe>, Schedule<'static>)> {
         let mut options = self.job.loader();
         options.start = self.state.next;
         options.broken = self.state.broken.clone();
@@ -194,9 +195,9 @@ impl<J: Job> Run<J> {
         let loader = Loader::new(self.job.album().clone(), options)?;
         let all = loader.batches_per_epoch() * pace.epochs;
         let total = if pace.steps == 0 { all } else { all.min(pace.steps) };
-        let cosine = self.job.schedule(total);
-        let base_lr = cosine.base_lr;
-        let lr = Box::new(move |step| cosine.lr(step));
+        let schedule = self.job.schedule(total);
+        let base_lr = schedule.base;
+        let lr = Box::new(move |step| schedule.lr(step));
         Ok((loader, Schedule { total, limit: pace.minutes * 60.0, warmup: pace.warmup, base_lr, lr }))
     }
 
@@ -208,19 +209,17 @@ impl<J: Job> Run<J> {
         self.job.begin()?;
         let Schedule { total, limit, .. } = schedule;
         let progress = Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.quiet);
-        let judged_on = self.job.judged_on().into_iter().flatten();
-        judged_on
-            .clone()
+        others(&self.job)
             .flat_map(Album::left_out)
             .for_each(|line| progress.say(&format!("warning: {line}")));
-        let albums = std::iter::once(&**self.job.album()).chain(judged_on);
+        let albums = std::iter::once(&**self.job.album()).chain(others(&self.job));
         albums.filter_map(Album::plan).for_each(|plan| progress.say(&plan));
         let reached = (state.step, state.seconds);
         let (saved, before_steps) = (Instant::now(), self.before_steps.take());
         let waiting = Waiting::default();
         let mut course = Recorded { run: self, log, progress, waiting, total, limit, saved, shown: None };
-        if reached.0 == 0 {
-            course.judge()?;
+        if reached.0 == 0 || course.owes_judging() {
+            course.judge(false)?;
         }
         if let Some(f) = before_steps {
             f();
@@ -228,6 +227,12 @@ impl<J: Job> Run<J> {
         train(&mut course, &mut loader, &schedule, reached)?;
         course.end()
     }
+}
+
+/// The photos that a job is judged on, but for those that it learns from.
+fn others<J: Job>(job: &J) -> impl Iterator<Item = &Album> {
+    let own: &Album = job.album();
+    job.judged_on().into_iter().flatten().filter(move |album| !std::ptr::eq(*album, own))
 }
 
 /// A run while its steps are taken.
@@ -243,26 +248,25 @@ struct Recorded<'a, J> {
 }
 
 impl<J: Job> Train for Recorded<'_, J> {
+    type Recipe = J::Recipe;
     type Report = J::Report;
 
-    fn step(&mut self, views: &Batch, now: &Now) -> Result<J::Report> {
-        self.note_replaced(views)?;
-        self.run.job.step(views, now)
+    fn step(&mut self, batch: &Batch<Made<J::Recipe>>, now: &Now) -> Result<J::Report> {
+        self.note_replaced(batch)?;
+        self.run.job.step(batch, now)
     }
 
-    fn after(&mut self, done: &Done<J::Report>) -> Result<ControlFlow<()>> {
+    fn after(&mut self, done: &Done<J::Report, Made<J::Recipe>>) -> Result<ControlFlow<()>> {
         let state = &mut self.run.state;
         state.step = done.step;
-        state.next = done.views.next;
+        state.next = done.batch.next;
         state.seconds = done.seconds;
         match J::outcome(&done.report).moved {
             true => self.note(done)?,
             false => self.not_finite(done)?,
         }
-        let (job, judged_on) = (&self.run.job, self.run.job.judged_on());
-        for line in
-            job.album().news().into_iter().chain(judged_on.into_iter().flatten().flat_map(Album::news))
-        {
+        let job = &self.run.job;
+        for line in job.album().news().into_iter().chain(others(job).flat_map(Album::news)) {
             self.progress.say(&format!("warning: {line}"));
         }
         if self.log.just_failed() {
@@ -278,9 +282,15 @@ impl<J: Job> Train for Recorded<'_, J> {
         if let Some(f) = &mut run.after_step {
             f(run.state.step, run.job.device());
         }
-        let best = self.is_due(done) && self.judge()?;
-        let stop = self.run.is_stopped();
         let last = done.step == self.total;
+        let mut due = self.is_due(done);
+        if J::JUDGES_LONG && due {
+            // The end judges by itself; a run that stops leaves it to the one that goes on.
+            due = !last && !self.run.is_stopped();
+            self.run.try_save(false, &mut self.log, &self.progress)?;
+        }
+        let best = due && self.judge(false)?;
+        let stop = self.run.is_stopped();
         if !last && !stop && (best || self.must_save()) {
             self.saved = Instant::now();
             self.run.try_save(best, &mut self.log, &self.progress)?;
@@ -304,13 +314,17 @@ impl<J: Job> Recorded<'_, J> {
     /// Judges for the last time, and saves.
     fn end(mut self) -> Result<Summary<J::Scores>> {
         let judged = self.run.state.judged.at.map(|(step, _)| step);
-        let best = judged != Some(self.run.state.step) && self.judge()?;
+        let judges = judged != Some(self.run.state.step);
+        if J::JUDGES_LONG && judges {
+            self.run.try_save(false, &mut self.log, &self.progress)?;
+        }
+        let best = judges && self.judge(true)?;
         self.progress.end();
         self.run.save_at_last(best, &mut self.log)?;
         self.note_end("done")?;
         let Run { job, folder, state, .. } = self.run;
         let mut left_out = job.album().all_left_out();
-        left_out.extend(job.judged_on().into_iter().flatten().flat_map(Album::all_left_out));
+        left_out.extend(others(&*job).flat_map(Album::all_left_out));
         Ok(Summary {
             checkpoint: folder.checkpoint(),
             log: self.log.path().to_path_buf(),
@@ -328,7 +342,7 @@ impl<J: Job> Recorded<'_, J> {
     }
 
     /// A step's line in the log, and on the terminal.
-    fn note(&mut self, done: &Done<J::Report>) -> Result<()> {
+    fn note(&mut self, done: &Done<J::Report, Made<J::Recipe>>) -> Result<()> {
         self.run.state.skipped = 0;
         let (record, warnings) = self.run.job.record(done)?;
         self.log.write(&record)?;
@@ -339,21 +353,22 @@ impl<J: Job> Recorded<'_, J> {
         }
         self.waiting.add(done.waited, done.took);
         let job = &self.run.job;
-        let fills_cache = job.album().is_cached() && done.views.position.epoch == 0;
+        let fills_cache = job.album().is_cached() && done.batch.position.epoch == 0;
         if !fills_cache && let Some(hint) = self.waiting.hint(job.album(), &job.loader()) {
             // Not in the log, which is the same whenever the run was stopped and went on.
             self.progress.say(&format!("hint: step {step}: {hint}"));
         }
         let (total, limit, seconds) = (self.total, self.limit, done.seconds);
-        let (reached, left) = match limit > 0.0 {
-            true => (seconds as u64, limit - seconds),
-            false => (step, seconds / step as f64 * (total - step) as f64),
+        // Where time ends the run, how many steps it has is not known.
+        let (reached, of, left) = match limit > 0.0 {
+            true => (seconds as u64, String::new(), limit - seconds),
+            false => (step, format!("/{total}"), seconds / step as f64 * (total - step) as f64),
         };
         self.progress.at(reached, || {
             format!(
-                "step {step}/{total}  loss {:.4}  {:.1} images/s  {:.0} % waiting  {} left",
+                "step {step}{of}  loss {:.4}  {:.1} images/s  {:.0} % waiting  {} left",
                 J::outcome(&done.report).loss,
-                done.views.ids.len() as f64 / done.took.as_secs_f64(),
+                done.batch.ids.len() as f64 / done.took.as_secs_f64(),
                 100.0 * self.waiting.share(),
                 HumanDuration(Duration::from_secs_f64(left.max(0.0)))
             )
@@ -362,8 +377,8 @@ impl<J: Job> Recorded<'_, J> {
     }
 
     /// Tells of photos that could not be decoded.
-    fn note_replaced(&mut self, views: &Batch) -> Result<()> {
-        for replaced in &views.replaced {
+    fn note_replaced<D>(&mut self, batch: &Batch<D>) -> Result<()> {
+        for replaced in &batch.replaced {
             if self.run.state.broken.insert(replaced.name.clone()) {
                 self.progress.say(&format!("{}: cannot be used ({})", replaced.name, replaced.reason));
             }
@@ -374,11 +389,11 @@ impl<J: Job> Recorded<'_, J> {
     }
 
     /// A step whose loss or gradient is not finite, and which has changed nothing: skipped, or the end of the run.
-    fn not_finite(&mut self, done: &Done<J::Report>) -> Result<()> {
+    fn not_finite(&mut self, done: &Done<J::Report, Made<J::Recipe>>) -> Result<()> {
         let Run { job, folder, state, .. } = &mut *self.run;
         state.skipped += 1;
         let photos: Vec<String> =
-            done.views.ids.iter().map(|&id| job.album().photos().name(id as usize).to_string()).collect();
+            done.batch.ids.iter().map(|&id| job.album().photos().name(id as usize).to_string()).collect();
         let (step, outcome) = (done.step, J::outcome(&done.report));
         self.log.write(&SkippedRecord::new(step, outcome.loss, outcome.gradient_norm, photos.clone()))?;
         let what = format!(
@@ -408,10 +423,10 @@ impl<J: Job> Recorded<'_, J> {
         .see(Topic::Train))
     }
 
-    fn epoch_ended(&mut self, done: &Done<J::Report>) -> Result<()> {
+    fn epoch_ended(&mut self, done: &Done<J::Report, Made<J::Recipe>>) -> Result<()> {
         if self.shown.is_none_or(|at| at.elapsed() >= SHOW_EVERY) {
             self.shown = Some(Instant::now());
-            self.run.job.show(done.step, done.views, &mut self.log.events)?;
+            self.run.job.show(done.step, done.batch, &mut self.log.events)?;
         }
         if let Some(f) = &mut self.run.after_epoch {
             f(self.run.folder.path());
@@ -420,18 +435,25 @@ impl<J: Job> Recorded<'_, J> {
     }
 
     /// Whether it is time to judge.
-    fn is_due(&self, done: &Done<J::Report>) -> bool {
+    fn is_due(&self, done: &Done<J::Report, Made<J::Recipe>>) -> bool {
         let (epochs, minutes, steps) = self.run.job.pace().judge;
         let judged_at = self.run.state.judged.at.map_or(0.0, |(_, seconds)| seconds);
-        done.ends_epoch() && epochs > 0 && done.views.next.epoch.is_multiple_of(epochs)
+        done.ends_epoch() && epochs > 0 && done.batch.next.epoch.is_multiple_of(epochs)
             || minutes > 0.0 && done.seconds - judged_at >= 60.0 * minutes
             || steps > 0 && done.step.is_multiple_of(steps)
     }
 
+    /// Whether a judging was due after the last step and is still to come: the run stopped before it.
+    fn owes_judging(&self) -> bool {
+        let (every, RunState { step, judged, .. }) = (self.run.job.pace().judge.2, &self.run.state);
+        let is_due = every > 0 && step.is_multiple_of(every) && *step < self.total;
+        J::JUDGES_LONG && is_due && judged.at.map(|(at, _)| at) != Some(*step)
+    }
+
     /// Judges the network; whether it is the best of the run's so far.
-    fn judge(&mut self) -> Result<bool> {
+    fn judge(&mut self, ends: bool) -> Result<bool> {
         let Run { job, state, .. } = &mut *self.run;
-        let reached = Reached { step: state.step, epoch: state.next.epoch, seconds: state.seconds };
+        let reached = Reached { step: state.step, epoch: state.next.epoch, seconds: state.seconds, ends };
         let Some(judgement) = job.judge(&reached)? else { return Ok(false) };
         self.log.write(&judgement.record)?;
         self.progress.say(&judgement.line);

@@ -1,4 +1,4 @@
-//! What a run keeps going: the trait under which a pretraining, and later a detector, is trained in a folder.
+//! What a run keeps going: the trait under which a pretraining or a detector is trained in a folder.
 
 use super::archive::Contents;
 use super::events::Events;
@@ -6,20 +6,25 @@ use super::folder::Found;
 use super::settings::Settings;
 use super::train::{Done, Now};
 use crate::engine::device::Device;
-use crate::engine::optim::CosineSchedule;
+use crate::engine::optim::LrSchedule;
 use crate::error::Result;
-use crate::photos::{Album, Batch, LoaderOptions};
+use crate::photos::{Album, Batch, LoaderOptions, Made, Recipe};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A job that can end at any moment and go on to the same bit: everything that training changes is in [`Job::arrays`],
 /// [`Job::notes`] or the run's own state.
 pub trait Job {
     /// The command that goes on with its runs.
     const COMMAND: &'static str;
+    /// Whether judging takes so long that what was learned is saved before it, and that it is left for later by a run that stops.
+    const JUDGES_LONG: bool = false;
     /// What it is configured by.
     type Config: Settings;
+    /// What its batches are made by.
+    type Recipe: Recipe + 'static;
     /// What a step has to say.
     type Report;
     /// One step in the log.
@@ -40,9 +45,9 @@ pub trait Job {
     /// How long it goes on, and what happens between its steps.
     fn pace(&self) -> Pace;
     /// Its batches; the run sets where they start.
-    fn loader(&self) -> LoaderOptions;
+    fn loader(&self) -> LoaderOptions<Self::Recipe>;
     /// The learning rate over `total` steps.
-    fn schedule(&self, total: u64) -> CosineSchedule;
+    fn schedule(&self, total: u64) -> LrSchedule;
 
     /// Starts anew on a device that was lost and is open again; with `saved`, arrays and notes will be restored.
     ///
@@ -60,7 +65,7 @@ pub trait Job {
     ///
     /// # Errors
     /// The device's.
-    fn step(&mut self, views: &Batch, now: &Now) -> Result<Self::Report>;
+    fn step(&mut self, batch: &Batch<Made<Self::Recipe>>, now: &Now) -> Result<Self::Report>;
 
     /// What the run must know of a step.
     fn outcome(report: &Self::Report) -> Outcome;
@@ -69,13 +74,20 @@ pub trait Job {
     ///
     /// # Errors
     /// The device's.
-    fn record(&mut self, done: &Done<Self::Report>) -> Result<(Self::Record, Vec<String>)>;
+    fn record(
+        &mut self,
+        done: &Done<Self::Report, Made<Self::Recipe>>,
+    ) -> Result<(Self::Record, Vec<String>)>;
 
-    /// Weights and views to look at, for TensorBoard.
+    /// Weights and a batch to look at, for TensorBoard.
     ///
     /// # Errors
     /// The device's.
-    fn show(&self, step: u64, views: &Batch, events: &mut Events) -> Result<()>;
+    fn show(&self, step: u64, batch: &Batch<Made<Self::Recipe>>, events: &mut Events) -> Result<()>;
+
+    /// Takes the flag that says when to stop: who judges long looks at it, and ends with
+    /// [`Error::Interrupted`](crate::Error::Interrupted).
+    fn stop_when(&mut self, _stop: Arc<AtomicBool>) {}
 
     /// Judges the network as it is; `None` where there is nothing to judge by.
     ///
@@ -152,6 +164,8 @@ pub struct Reached {
     pub epoch: u64,
     /// Seconds of training.
     pub seconds: f64,
+    /// Whether the run has ended.
+    pub ends: bool,
 }
 
 /// How good a network is.

@@ -1,17 +1,19 @@
 //! The configuration of a job as keys, dotted as in `train.batch`, and what a run asks of it.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// LIMIT: bytes of a configuration; a whole one has 2 KiB. Reading TOML takes 100 bytes for each.
 pub(crate) const MAX_TEXT: usize = 1 << 18;
 
 /// What a job is configured by: written in full into its folder and into each of its checkpoints.
-pub trait Settings: Clone {
+pub trait Settings: Clone + Serialize + DeserializeOwned {
     /// Keys that may differ when a run goes on.
     const MAY_CHANGE: &'static [&'static str];
     /// Keys that may name another place of the same photos when a run goes on.
@@ -33,7 +35,25 @@ pub trait Settings: Clone {
     }
 
     /// All of it as TOML.
-    fn to_toml(&self) -> String;
+    fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration of plain values")
+    }
+
+    /// The same with every key that may be absent.
+    fn full(&self) -> Self;
+
+    /// What some changes are made to: itself, unless they name something that has numbers of its own.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn base(&self, _changes: &Table) -> Result<Self, String> {
+        Ok(self.clone())
+    }
+
+    /// What to say of a key that there is not: whose it would be, and its new name if it is an old one.
+    fn unknown(&self, _key: &str) -> (String, Option<String>) {
+        Default::default()
+    }
 
     /// The same with the meaning of each key above it, for the run's folder.
     fn commented(&self) -> String {
@@ -46,8 +66,19 @@ pub trait Settings: Clone {
         toml::from_str(&self.to_toml()).expect("TOML")
     }
 
+    /// The files and folders that it names.
+    fn paths(&mut self) -> Vec<&mut PathBuf>;
+
     /// The same with absolute paths, so that it says the same in every working folder.
-    fn absolute(self) -> Self;
+    fn absolute(mut self) -> Self {
+        for path in self.paths() {
+            // TOML is UTF-8: in a working folder whose name is not, a relative path is the one that can be written.
+            if let Some(absolute) = std::path::absolute(&path).ok().filter(|path| path.to_str().is_some()) {
+                *path = absolute;
+            }
+        }
+        self
+    }
 
     /// Elements of the arrays that a checkpoint holds at least, counted without making them.
     ///
@@ -57,6 +88,90 @@ pub trait Settings: Clone {
 
     /// Where its photos lie: to learn from, and to be judged on.
     fn photos(&self) -> [Option<&Path>; 2];
+}
+
+/// A configuration with the keys of a TOML text replaced.
+///
+/// # Errors
+/// [`Error::Input`] naming the place (a file or an argument) if a key is unknown or a value does not fit.
+pub(crate) fn merged<S: Settings>(settings: &S, text: &str, place: &str) -> Result<S> {
+    let bad = |e: &dyn fmt::Display| {
+        let message = e.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        Error::input("bad configuration", place, message)
+    };
+    if text.len() > MAX_TEXT {
+        let what = format!("a configuration of {} bytes, more than {MAX_TEXT}", text.len());
+        return Err(Error::input(what, place, "give a TOML file with keys to replace"));
+    }
+    let changes: Table = toml::from_str(text).map_err(|e: toml::de::Error| bad(&e.message()))?;
+    let base = settings.base(&changes).map_err(|e| bad(&e))?;
+    check(&base, &changes, place)?;
+    let mut table = base.table();
+    merge(&mut table, changes);
+    table.try_into().map_err(|e: toml::de::Error| bad(&e.message()))
+}
+
+/// A configuration with one `key=value` replaced, the key dotted as in `train.batch=32`.
+///
+/// # Errors
+/// As [`merged`].
+pub(crate) fn with<S: Settings>(settings: &S, setting: &str) -> Result<S> {
+    let place = format!("--set {setting}");
+    let Some((key, value)) = setting.split_once('=') else {
+        return Err(Error::input("no `=`", place, "write --set key=value"));
+    };
+    // A bare word is a string.
+    let value = value.trim();
+    let literal = match toml::from_str::<Table>(&format!("x = {value}")) {
+        Ok(_) => value.to_string(),
+        Err(_) => Value::String(value.into()).to_string(),
+    };
+    merged(settings, &format!("{} = {literal}", key.trim()), &place)
+}
+
+/// Replaces values of `into` by those of `from`, section by section.
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// All keys that a configuration may have.
+pub(crate) fn known<S: Settings>(settings: &S) -> Vec<String> {
+    flatten(&settings.full().table()).into_iter().map(|(key, _)| key).collect()
+}
+
+/// Refuses a key that the configuration can't have.
+///
+/// # Errors
+/// [`Error::Input`] naming the key that is most like it, if one is.
+fn check<S: Settings>(settings: &S, changes: &Table, place: &str) -> Result<()> {
+    let known = known(settings);
+    let section =
+        |key: &str| known.iter().any(|k| k.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')));
+    for (key, _) in flatten(changes) {
+        if known.contains(&key) || section(&key) {
+            continue;
+        }
+        let like = |other: &String| strsim::jaro_winkler(&key, other);
+        let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_string();
+        let nearest = known.iter().max_by(|a, b| like(a).total_cmp(&like(b)));
+        let (whose, new) = settings.unknown(&key);
+        // A key without its section is meant as often as one that is misspelt.
+        let advice = match (new, known.iter().find(|k| last(k) == last(&key)), nearest) {
+            (Some(new), ..) => new,
+            (None, Some(same), _) => format!("did you mean `{same}`?"),
+            (None, None, Some(nearest)) if like(nearest) > 0.85 => format!("did you mean `{nearest}`?"),
+            _ => "`vista explain config` prints all keys".to_string(),
+        };
+        return Err(Error::input(format!("unknown key `{key}`{whose}"), place, advice));
+    }
+    Ok(())
 }
 
 /// A value as a person writes it in TOML: 1e-6 for 0.000001.

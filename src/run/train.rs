@@ -1,7 +1,7 @@
-//! The loop of every training: the next batch of views, one step, what is made of it.
+//! The loop of every training: the next batch, one step, what is made of it.
 
 use crate::error::Result;
-use crate::photos::{Batch, Loader};
+use crate::photos::{Batch, Loader, Made, Recipe};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ impl Schedule<'_> {
 
 /// What a loop trains.
 pub trait Train {
+    /// What its batches are made by.
+    type Recipe: Recipe + 'static;
     /// What a step has to say.
     type Report;
 
@@ -64,39 +66,39 @@ pub trait Train {
     ///
     /// # Errors
     /// Whatever ends the training.
-    fn step(&mut self, views: &Batch, now: &Now) -> Result<Self::Report>;
+    fn step(&mut self, batch: &Batch<Made<Self::Recipe>>, now: &Now) -> Result<Self::Report>;
 
     /// What is made of a step that is done; `Break` ends the training after it.
     ///
     /// # Errors
     /// Whatever ends the training.
-    fn after(&mut self, done: &Done<Self::Report>) -> Result<ControlFlow<()>>;
+    fn after(&mut self, done: &Done<Self::Report, Made<Self::Recipe>>) -> Result<ControlFlow<()>>;
 }
 
 /// A step that is done.
-pub struct Done<'a, R> {
+pub struct Done<'a, R, D> {
     /// What it has to say.
     pub report: R,
-    /// The views that it saw.
-    pub views: &'a Batch,
+    /// The batch that it saw.
+    pub batch: &'a Batch<D>,
     /// Where it was.
     pub now: Now,
     /// Steps done, this one included.
     pub step: u64,
-    /// Seconds of training so far, this step and the wait for its views included; what is done between steps is not.
+    /// Seconds of training so far, this step and the wait for its batch included; what is done between steps is not.
     pub seconds: f64,
     /// The step's own share of it.
     pub took: Duration,
-    /// How much of that was waited for its views.
+    /// How much of that was waited for its batch.
     pub waited: Duration,
-    /// Threads that made them.
+    /// Threads that made it.
     pub threads: usize,
 }
 
-impl<R> Done<'_, R> {
+impl<R, D> Done<'_, R, D> {
     /// Whether the step was the last of its epoch.
     pub fn ends_epoch(&self) -> bool {
-        self.views.next.epoch > self.views.position.epoch
+        self.batch.next.epoch > self.batch.position.epoch
     }
 }
 
@@ -104,26 +106,26 @@ impl<R> Done<'_, R> {
 ///
 /// # Errors
 /// The loader's; those of [`Train::step`] and [`Train::after`].
-pub fn train(
-    what: &mut impl Train,
-    loader: &mut Loader,
+pub fn train<T: Train>(
+    what: &mut T,
+    loader: &mut Loader<T::Recipe>,
     schedule: &Schedule,
     (mut step, seconds): (u64, f64),
 ) -> Result<()> {
     let mut spent = Duration::from_secs_f64(seconds);
     while schedule.goes_on(step, spent.as_secs_f64()) {
         let began = Instant::now();
-        let Some(views) = loader.next().transpose()? else { break };
+        let Some(batch) = loader.next().transpose()? else { break };
         let waited = began.elapsed();
-        let now = schedule.now(step, (spent + waited).as_secs_f64(), views.position.epoch);
-        let report = what.step(&views, &now)?;
+        let now = schedule.now(step, (spent + waited).as_secs_f64(), batch.position.epoch);
+        let report = what.step(&batch, &now)?;
         step += 1;
         let took = began.elapsed();
         spent += took;
         let (seconds, threads) = (spent.as_secs_f64(), loader.threads());
-        let done = Done { report, views: &views, now, step, seconds, took, waited, threads };
+        let done = Done { report, batch: &batch, now, step, seconds, took, waited, threads };
         let next = what.after(&done)?;
-        loader.recycle(views);
+        loader.recycle(batch);
         if next.is_break() {
             break;
         }

@@ -36,7 +36,7 @@ impl Waiting {
     }
 
     /// What to do where it is high, once in a run.
-    pub(super) fn hint(&mut self, album: &Album, loader: &LoaderOptions) -> Option<String> {
+    pub(super) fn hint<R>(&mut self, album: &Album, loader: &LoaderOptions<R>) -> Option<String> {
         if self.told || self.last.len() < STEPS || self.share() <= HIGH {
             return None;
         }
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_run_that_waits_much_is_told_once_what_to_do() {
         let album = |options: AlbumOptions| Album::new(Photos::from_bytes(Vec::new(), Vec::new()), options);
-        let loader = LoaderOptions { threads: 0, ..LoaderOptions::new(1, Vec::new(), 0) };
+        let loader = LoaderOptions { threads: 0, ..LoaderOptions::new(1, (), 0) };
         let second = Duration::from_secs(1);
         let mut waiting = Waiting::default();
         waiting.add(9 * second, 10 * second); // the first does not count

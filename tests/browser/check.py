@@ -142,7 +142,9 @@ def main():
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme,
                                           has_touch=width < 500, is_mobile=width < 500, device_scale_factor=1)
             page = context.new_page()
-            page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+            page.on("console", lambda m: said.append(m.text) 
+                    # The map's pixels are read back by this program alone.
+                    if m.type in ("error", "warning") and "willReadFrequently" not in m.text else None)
             page.on("pageerror", lambda e: said.append(str(e)))
             page.on("request", lambda r: None if r.url == address or r.url.startswith("data:") or not local else asked.append(r.url))
             began = time.monotonic()
@@ -166,6 +168,15 @@ def main():
             small = page.evaluate("""Math.min(...[...document.querySelectorAll('svg text')].map(t =>
                 parseFloat(getComputedStyle(t).fontSize) * t.ownerSVGElement.getBoundingClientRect().width / t.ownerSVGElement.viewBox.baseVal.width))""")
             expect("text in charts is 10 px high or more", small >= 10, f"{small:.1f} px")
+            clipped = page.evaluate("""[...document.querySelectorAll('svg text')].filter(t => {
+                const box = t.getBoundingClientRect(), around = t.ownerSVGElement.getBoundingClientRect();
+                return box.left < around.left - 1 || box.right > around.right + 1;
+            }).map(t => t.textContent)""")
+            expect("no text in a chart is clipped", not clipped, clipped)
+            if width < 500:
+                low = page.evaluate("""[...document.querySelectorAll('button, input, nav a, summary')].filter(e =>
+                    e.checkVisibility() && e.getBoundingClientRect().height < 43.5).map(e => e.textContent)""")
+                expect("what is touched is 44 px high", not low, low[:5])
             titled = page.evaluate("data.charts.every(c => c.title && /views seen/.test(c.svg))")
             expect("every chart has titled axes", titled)
             lead = page.inner_text("#summary .lead >> nth=0")

@@ -94,7 +94,7 @@ fn what_is_asked_for_is_not_chosen() {
     ];
     let said = done(&pretrain(folder.path(), &more));
     assert!(
-        said.contains("method   s2r2") && said.contains("width 8: other programs can't load it"),
+        said.contains("method   s2r2") && said.contains("width 8: other programs can load it as ONNX alone"),
         "{said}"
     );
     assert!(said.contains("views    3 of 32 px of each of 4 photos") && !said.contains("--init"), "{said}");

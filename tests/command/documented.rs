@@ -14,6 +14,10 @@ const NOT_RUN: [&str; 4] = ["vista watch", "vista tune", "vista doctor", "vista 
 const SMALL: &str = "--set train.steps=1 --set train.minutes=0 --set train.batch=2 --set train.groups=1 --set model.width=4 \
                      --set views.size=16 --set eval.knn_k=1 --set device=cpu";
 
+/// The same of detectors.
+const SMALL_DETECTOR: &str = "--set train.steps=1 --set train.batch=1 --set eval.statistics=1 --set scenes.shortest=[64] \
+                              --set eval.shortest=64 --device cpu";
+
 fn copied(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("folder");
     for entry in fs::read_dir(from).expect("a folder").flatten() {
@@ -72,6 +76,7 @@ fn the_readmes_commands_run_in_their_order() {
                 let short = line.replace("--minutes 60", "--minutes 0.01");
                 format!("{short} --seeds 1 --shares 1 --epochs 1 --image-size 32 --device cpu")
             }
+            Some("detect") if line.contains("--data") => format!("{line} {SMALL_DETECTOR}"),
             Some("finetune") => format!("{line} --epochs 1 --batch 2"),
             Some("figures") => format!("{line} --queries 2"),
             _ => line,
@@ -80,10 +85,14 @@ fn the_readmes_commands_run_in_their_order() {
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         ran += 1;
     }
-    assert!(ran >= 18, "{ran}");
-    for file in
-        ["runs/mine/report.html", "runs/mine/figures/curves.svg", "runs/k/sweep.svg", "features.safetensors"]
-    {
+    assert!(ran >= 20, "{ran}");
+    for file in [
+        "runs/mine/report.html",
+        "runs/mine/figures/curves.svg",
+        "runs/k/sweep.svg",
+        "features.safetensors",
+        "runs/boxes/report.html",
+    ] {
         assert!(home.path().join(file).is_file(), "{file}");
     }
 }

@@ -166,9 +166,9 @@ fn the_printed_program_as_it_is_printed_finds_the_features_that_vista_finds() {
             let apart = theirs.iter().zip(&ours).map(|(a, b)| (a - b).abs() / size);
             let apart = apart.fold(0.0, |most: f32, v| if v > most || v.is_nan() { v } else { most });
             println!("{format:?} {width}x{height}: at most {apart:.1e} of the largest feature");
-            // The same views give the same features to 1e-4 (tests/interop/check.py); Pillow's resize and Vista's round a byte in six
-            // to other sides, one apart, and that is what is left.
-            assert!(apart < 1e-2, "{format:?}, {width}x{height}: {apart}");
+            // A graph that resizes has weights in f32, and now and then a byte that is one apart.
+            let most = if format.contains(&"--with-transform") { 1e-3 } else { 1e-4 };
+            assert!(apart < most, "{format:?}, {width}x{height}: {apart}");
             python = Command::new(python.get_program());
         }
     }

@@ -2,6 +2,7 @@
 
 mod choice;
 mod cli;
+mod detect;
 mod documented;
 mod events;
 mod figures;

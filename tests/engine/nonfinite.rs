@@ -67,7 +67,8 @@ fn counts(classes: &str) -> String {
 /// Whether Winograd's algorithm may be taken on a device: a NaN or an infinity spreads over its tile, and its sign is lost.
 fn spreads(case: &AnyCase, device: &str) -> bool {
     let weight = case.inputs.get(1).map(|weight| &weight.shape[..]);
-    let applies = matches!(weight, Some([_, 3, 3, _])) && case.attributes.contains("stride: [1, 1]");
+    let by_one = ["stride: [1, 1]", "stride: 1,"].iter().any(|stride| case.attributes.contains(stride));
+    let applies = matches!(weight, Some([_, 3, 3, _])) && by_one;
     case.attributes.contains("algorithm: Some")
         || (applies && case.op.contains("conv") && device != "real gpu")
 }
@@ -136,6 +137,9 @@ fn rows(case: &AnyCase) -> Vec<Row<'_>> {
             .is_some_and(|i| matches!(i.draw, Draw::Binary | Draw::Index(_) | Draw::Permutation));
         for (name, put) in VALUES.into_iter().filter(|v| whole || v.1 != 0.5) {
             let count = values.get(input).unwrap_or(&dy).len();
+            if count == 0 {
+                continue; // there is no place for it
+            }
             let mut places = vec![("first", 0), ("middle", count / 2), ("last", count - 1)];
             places.dedup_by_key(|place| place.1);
             for (place, at) in places {

@@ -66,7 +66,7 @@ pub const COCO: &str = r#"{"info": {"year": 2017}, "licenses": [],
 "annotations": [
  {"id": 1, "image_id": 3, "category_id": 90, "bbox": [1.5, 2, 3, 4], "iscrowd": 0, "segmentation": [[1, 2, 3, 4]]},
  {"id": 2, "image_id": 3, "category_id": 1, "bbox": [0, 0, 8, 6], "iscrowd": 1, "segmentation": {"counts": [5]}},
- {"id": 3, "image_id": 3, "category_id": 90, "bbox": [0, 0, 0, 6]},
+ {"id": 3, "image_id": 3, "category_id": 90, "bbox": [0, 0, 2, 6]},
  {"id": 4, "image_id": 7, "category_id": 1, "bbox": [0, 0, 1, 1], "iscrowd": 0}],
 "categories": [{"id": 90, "name": "toothbrush", "supercategory": "indoor"}, {"id": 1, "name": "person"}]}"#;
 
@@ -130,5 +130,45 @@ pub fn csv() -> TempDir {
     let list = "file,source,split,labels\na.png,x,train,sky;tree;sky\nb.png,x,test,sea;sky\nc.png,x,train,sea\n\
                 d.png,x,pretrain,\n";
     write(folder.path().join("list.csv"), list);
+    folder
+}
+
+/// Objects with masks in every form, a photo without an object, ids that are texts, numbers with gaps, and 0.
+pub const OBJECTS: &str = r#"{
+"images": [{"id": "x 1", "file_name": "a.png", "width": 8, "height": 6},
+           {"id": 0, "file_name": "b.png", "width": 8, "height": 6}, {"id": 12, "file_name": "sub/c.png"}],
+"annotations": [
+ {"id": 5, "image_id": "x 1", "category_id": "car", "bbox": [1, 1, 3, 2], "area": 5.5, "segmentation": [[1, 1, 4, 1, 4, 3, 1, 3]]},
+ {"id": 0, "image_id": "x 1", "category_id": 0, "bbox": [0, 0, 8, 6], "iscrowd": 1,
+  "segmentation": {"size": [6, 8], "counts": [6, 42]}},
+ {"id": 9, "image_id": 0, "category_id": 0, "bbox": [2, 0, 2, 6], "segmentation": {"size": [6, 8], "counts": "<<h0"}}],
+"categories": [{"id": "car", "name": "car"}, {"id": 0, "name": "person"}, {"id": 7, "name": "sky"}]}"#;
+
+/// A folder of photos, and [`OBJECTS`] beside it.
+pub fn objects() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path().join("list.json"), OBJECTS);
+    for name in ["a.png", "b.png", "sub/c.png"] {
+        write_photo(folder.path().join("photos").join(name));
+    }
+    folder
+}
+
+/// A mask of 8 x 6 pixels: object `left` in the left three columns, `right` in the others but the last.
+pub fn write_mask(path: impl AsRef<Path>, left: u8, right: u8) {
+    fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
+    let number = |x, _| image::Luma([if x < 3 { left } else { right * u8::from(x < 7) }]);
+    image::GrayImage::from_fn(8, 6, number).save(path).unwrap();
+}
+
+/// Ten photos in Penn-Fudan's folders, the third without an object.
+pub fn penn_fudan() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("PennFudanPed");
+    for i in 0..10 {
+        write_photo(root.join(format!("PNGImages/P{i}.png")));
+        let [left, right] = if i == 2 { [0, 0] } else { [2, 1] };
+        write_mask(root.join(format!("PedMasks/P{i}_mask.png")), left, right);
+    }
     folder
 }

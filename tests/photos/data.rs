@@ -47,8 +47,11 @@ fn assert_same(a: &[Batch], b: &[Batch]) {
     assert_eq!(a.len(), b.len());
     for (a, b) in a.iter().zip(b) {
         assert_eq!((a.position, a.next), (b.position, b.next));
-        assert_eq!((&a.ids, &a.crops, &a.flips, &a.replaced), (&b.ids, &b.crops, &b.flips, &b.replaced));
-        assert!(a.images.iter().zip(&b.images).all(|(x, y)| x.to_bits() == y.to_bits()));
+        assert_eq!(
+            (&a.ids, &a.data.crops, &a.data.flips, &a.replaced),
+            (&b.ids, &b.data.crops, &b.data.flips, &b.replaced)
+        );
+        assert!(a.data.images.iter().zip(&b.data.images).all(|(x, y)| x.to_bits() == y.to_bits()));
     }
 }
 
@@ -204,11 +207,11 @@ fn views_of_several_sizes_lie_view_by_view_and_are_the_ones_drawn_alone() {
     let mixed = of(views.clone());
     let (large, small) = (of(vec![views[0].clone(); 3]), of(vec![views[2].clone(); 3]));
     for ((mixed, large), small) in mixed.iter().zip(&large).zip(&small) {
-        assert_eq!(mixed.images.len(), 4 * 3 * (64 + 64 + 25));
-        let (first, last) = mixed.images.split_at(4 * 3 * 128);
-        assert_eq!(first, &large.images[..first.len()], "views 0 and 1");
-        assert_eq!(last, &small.images[2 * last.len()..], "view 2 at another size");
-        assert_eq!((&mixed.crops, &mixed.flips), (&large.crops, &large.flips));
+        assert_eq!(mixed.data.images.len(), 4 * 3 * (64 + 64 + 25));
+        let (first, last) = mixed.data.images.split_at(4 * 3 * 128);
+        assert_eq!(first, &large.data.images[..first.len()], "views 0 and 1");
+        assert_eq!(last, &small.data.images[2 * last.len()..], "view 2 at another size");
+        assert_eq!((&mixed.data.crops, &mixed.data.flips), (&large.data.crops, &large.data.flips));
     }
 }
 
@@ -242,7 +245,7 @@ fn an_epoch_shows_every_photo_once_in_its_own_order() {
         ids.sort_unstable();
         assert_eq!(ids, (0..10).collect::<Vec<_>>());
     }
-    assert_eq!(made[2].images.len(), 2 * 8 * 8 * 3);
+    assert_eq!(made[2].data.images.len(), 2 * 8 * 8 * 3);
     let dropped = batches(folder.path(), LoaderOptions { end_epoch: Some(1), ..options(4, 1) });
     assert_eq!(dropped.len(), 2);
     assert_same(&dropped[..1], &made[..1]);
@@ -265,14 +268,14 @@ fn a_loader_goes_on_from_any_batch() {
 fn views_of_different_configurations_and_epochs_differ() {
     let folder = folder_of(4);
     let mut two = LoaderOptions { end_epoch: Some(2), ..options(4, 2) };
-    two.views[1] = ViewConfig { flip_p: 1.0, crop_scale: [1.0, 1.0], ..ViewConfig::simclr(8) };
+    two.recipe[1] = ViewConfig { flip_p: 1.0, crop_scale: [1.0, 1.0], ..ViewConfig::simclr(8) };
     let made = batches(folder.path(), two.clone());
     for batch in &made {
-        assert!((0..4).all(|i| batch.flips[4 + i]));
+        assert!((0..4).all(|i| batch.data.flips[4 + i]));
     }
-    let crops_of = |batch: &Batch, id| batch.crops[batch.ids.iter().position(|&i| i == id).unwrap()];
+    let crops_of = |batch: &Batch, id| batch.data.crops[batch.ids.iter().position(|&i| i == id).unwrap()];
     assert!((0..4).any(|id| crops_of(&made[0], id) != crops_of(&made[1], id)));
-    two.views.clear();
+    two.recipe.clear();
     assert_input_error(
         Loader::new(album(folder.path()), two).map(|_| ()),
         &["at least one image and one view"],
@@ -340,7 +343,7 @@ fn crop_boxes_are_in_the_pixels_of_the_photo_itself() {
     assert_eq!((photo.image.width, photo.image.height, photo.width, photo.height), (100, 50, 400, 200));
     assert_eq!(photo.original_box(CropBox::whole(&photo.image)), CropBox::at(0, 0, 400, 200));
     let loader = Loader::new(album, LoaderOptions { end_epoch: Some(30), ..options(1, 2) }).unwrap();
-    let crops: Vec<CropBox> = loader.flat_map(|batch| batch.unwrap().crops).collect();
+    let crops: Vec<CropBox> = loader.flat_map(|batch| batch.unwrap().data.crops).collect();
     assert!(crops.iter().all(|c| c.x0 < c.x1 && c.x1 <= 400 && c.y0 < c.y1 && c.y1 <= 200));
     assert!(crops.iter().any(|c| c.x1 > 300) && crops.iter().any(|c| c.height() > 150));
 }
@@ -362,7 +365,7 @@ fn dropping_an_endless_loader_ends_it_at_once() {
     let batch = loader.next().unwrap().unwrap();
     assert_eq!(batch.position, Position { epoch: 0, batch: 0 });
     loader.recycle(batch);
-    assert_eq!(loader.next().unwrap().unwrap().images.len(), 2 * 2 * 8 * 8 * 3);
+    assert_eq!(loader.next().unwrap().unwrap().data.images.len(), 2 * 2 * 8 * 8 * 3);
     let start = Instant::now();
     drop(loader);
     assert!(start.elapsed() < Duration::from_secs(5));

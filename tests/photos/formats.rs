@@ -128,8 +128,8 @@ fn coco_photos_have_labels_and_boxes() {
     assert_eq!((photos.name(0), photos.name(1), photos.name(2)), ("b.png", "a.png", "sub/c.png"));
     assert_eq!((photos.labels(0), photos.labels(1), photos.labels(2)), (&[0][..], &[0, 1][..], &[][..]));
     let boxes = photos.boxes(1);
-    let first = LabelledBox { class: 1, rect: [1.5, 2.0, 3.0, 4.0], difficult: false, crowd: false };
-    assert_eq!((boxes.len(), boxes[0], boxes[1].crowd, boxes[2].rect[2]), (3, first, true, 0.0));
+    let first = LabelledBox::new(1, [1.5, 2.0, 3.0, 4.0]);
+    assert_eq!((boxes.len(), boxes[0].clone(), boxes[1].crowd, boxes[2].rect[2]), (3, first, true, 2.0));
     assert_eq!((photos.decode(2).unwrap().width, photos.difficult(1).len()), (8, 0));
     assert!(photos.warnings().is_empty());
     let [train, test] = multi_label_split(folder.path()).unwrap();
@@ -235,7 +235,7 @@ fn voc_objects_marked_difficult_leave_their_class_out() {
     assert_eq!((train.difficult(0).len(), train.boxes(0).len()), (0, 3));
     assert_eq!(named(&train, train.labels(1)), ["person"]);
     assert_eq!(named(&train, train.difficult(1)), ["cat", "dog"]);
-    let first = train.boxes(0)[0];
+    let first = &train.boxes(0)[0];
     assert_eq!((first.rect, first.difficult, first.crowd), ([0.0, 1.0, 4.0, 3.5], false, false));
     assert_eq!(train.decode(0).unwrap().height, 6);
     let [train, test] = multi_label_split(folder.path()).unwrap();

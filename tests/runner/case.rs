@@ -1,4 +1,7 @@
 //! One golden file: its tensors, hyper-parameters and tolerances.
+//!
+//! A JSON file is one large set of attributes; what is no input in it is expected, each number and each text under the names that
+//! lead to it, as `expected/AP` or `items/0/string`.
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -9,6 +12,37 @@ use vista::{Device, Result, Tensor};
 
 /// Values by name (`out.y`, `grad_in.x`, ..), in the file's layout.
 pub type Outputs = BTreeMap<String, Vec<f64>>;
+
+/// What a JSON case is given, by its names in the file, at any depth; all else must be computed.
+const GIVEN: [&str; 10] =
+    ["op", "doc", "atol", "images", "categories", "annotations", "detections", "metric", "size", "polygons"];
+
+/// The numbers and the texts (as their characters) in a JSON value that are not given, by the names that lead to them.
+pub fn named(value: &Value) -> Outputs {
+    fn walk(value: &Value, name: String, into: &mut Outputs) {
+        let below = |key: &str| if name.is_empty() { key.to_string() } else { format!("{name}/{key}") };
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map.iter().filter(|(key, _)| !GIVEN.contains(&key.as_str())) {
+                    walk(value, below(key), into);
+                }
+            }
+            Value::Array(list) => {
+                list.iter().enumerate().for_each(|(i, value)| walk(value, below(&i.to_string()), into));
+            }
+            Value::Number(number) => {
+                into.insert(name, vec![number.as_f64().expect("a number")]);
+            }
+            Value::String(text) => {
+                into.insert(name, text.chars().map(|c| f64::from(u32::from(c))).collect());
+            }
+            Value::Bool(_) | Value::Null => {}
+        }
+    }
+    let mut all = Outputs::new();
+    walk(value, String::new(), &mut all);
+    all
+}
 
 /// An array of a golden file.
 #[derive(Clone, Debug)]
@@ -59,6 +93,22 @@ pub struct GoldenCase {
 impl GoldenCase {
     pub fn read(path: &Path) -> GoldenCase {
         let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let attrs: Value = serde_json::from_slice(&bytes).expect("JSON");
+            // Where no tolerance is given all must be equal.
+            let atol = attrs["atol"].as_f64().unwrap_or_default();
+            let expected = named(&attrs);
+            assert!(!expected.is_empty(), "{}: nothing is expected", path.display());
+            return GoldenCase {
+                op: attrs["op"].as_str().expect("an op").into(),
+                tolerances: expected.keys().map(|name| (name.clone(), (0.0, atol))).collect(),
+                arrays: expected
+                    .into_iter()
+                    .map(|(name, values)| (name, Array { shape: vec![values.len()], values }))
+                    .collect(),
+                attrs,
+            };
+        }
         let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
         let metadata = header.metadata().as_ref().expect("metadata");
         let json = |key: &str| -> Value { serde_json::from_str(&metadata[key]).expect("JSON metadata") };
@@ -99,6 +149,11 @@ impl GoldenCase {
     /// A pair of numbers, as `stride`.
     pub fn pair(&self, key: &str) -> [usize; 2] {
         [0, 1].map(|i| self.attrs[key][i].as_u64().unwrap_or_else(|| panic!("attribute {key}")) as usize)
+    }
+
+    /// Names of all arrays.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.arrays.keys().map(String::as_str)
     }
 
     pub fn find(&self, name: &str) -> Option<&Array> {

@@ -107,3 +107,34 @@ pub fn bilinear_resize(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let size = case.pair("size");
     case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].bilinear_resize(size)?)]))
 }
+
+pub fn roi_align(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let (boxes, image) = (case.array("in.boxes"), case.array("in.image"));
+    let row = |(rect, image): (&[f64], &f64)| [*image, rect[0], rect[1], rect[2], rect[3]];
+    let rois: Vec<f64> = boxes.values.chunks(4).zip(&image.values).flat_map(row).collect();
+    let rois = vista::Tensor::from_f64(device, [image.values.len(), 5], &rois)?;
+    let op = ops::RoiAlign {
+        bins: case.pair("output"),
+        scale: case.number("spatial_scale") as f32,
+        samples: case.whole("sampling_ratio"),
+    };
+    case.differentiate(device, &["x"], |tape, x| {
+        Ok(vec![("y", tape.apply(op, &[&x[0], &tape.constant(rois.clone())])?.0)])
+    })
+}
+
+/// The file's weight is `[in, out, kh, kw]`, which channels last are `[in, kh, kw, out]`.
+pub fn conv_transpose2d(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let op = ops::ConvTranspose2d { stride: case.whole("stride"), padding: case.whole("padding") };
+    let inputs: &[&str] =
+        if case.find("in.bias").is_some() { &["x", "weight", "bias"] } else { &["x", "weight"] };
+    case.differentiate(device, inputs, |tape, x| {
+        let y = tape.apply(op, &[&x[0], &x[1]])?.0;
+        Ok(vec![("y", if let Some(bias) = x.get(2) { y.add(bias)? } else { y })])
+    })
+}
+
+pub fn nearest_upsample2x(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let op = ops::Nearest { factor: 2 };
+    case.differentiate(device, &["x"], |tape, x| Ok(vec![("y", tape.apply(op, &[&x[0]])?.0)]))
+}

@@ -1,6 +1,9 @@
 //! How each kind of golden case is run.
 
 pub mod case;
+mod detection;
+mod detectors;
+mod found;
 mod images;
 mod layers;
 mod losses;
@@ -31,6 +34,28 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "l2_normalize" => layers::l2_normalize,
         "log_softmax" => layers::log_softmax,
         "bilinear_resize" => layers::bilinear_resize,
+        "roi_align" => layers::roi_align,
+        "conv_transpose2d" => layers::conv_transpose2d,
+        "nearest_upsample2x" => layers::nearest_upsample2x,
+        "smooth_l1" => detection::smooth_l1,
+        "rpn_loss" => detection::rpn_loss,
+        "mask_targets" => detection::mask_targets,
+        "paste_mask" => detection::paste_mask,
+        "fpn" => detectors::fpn,
+        "fpn_network" => detectors::fpn_network,
+        "res5_head" => detectors::res5_head,
+        "faster_rcnn_c4_step" | "mask_rcnn_fpn_step" => detectors::detector_step,
+        "fast_rcnn_loss" => detection::fast_rcnn_loss,
+        "mask_loss" => detection::mask_loss,
+        "anchors" => detection::anchors,
+        "anchor_match" => detection::anchor_match,
+        "box_encode" => detection::box_encode,
+        "box_decode" => detection::box_decode,
+        "box_iou" => detection::box_iou,
+        "nms" | "batched_nms" => detection::nms,
+        "fpn_level_assignment" => detection::fpn_level_assignment,
+        "rpn_proposals" => detection::rpn_proposals,
+        "fast_rcnn_inference" => detection::fast_rcnn_inference,
         "softmax_cross_entropy" => losses::softmax_cross_entropy,
         "bce_with_logits" => losses::bce_with_logits,
         "top_k" => losses::top_k,
@@ -49,6 +74,8 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "sgd" | "adam" | "lars" => optimisers::optimiser,
         "ema_update" => optimisers::ema_update_case,
         "cosine_schedule" => optimisers::cosine_schedule,
+        "poly_schedule" => optimisers::poly_schedule,
+        "warmup_step_schedule" => optimisers::warmup_step_schedule,
         "network" => networks::network,
         "trajectory" => networks::trajectory,
         "moco_step" | "mls_step" => steps::momentum_step,
@@ -56,6 +83,10 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "voc_ap" => metrics::voc_ap,
         "mean_ap" => metrics::mean_ap,
         "accuracy" => metrics::accuracy,
+        "coco_box_ap" | "coco_segm_ap" => found::coco_ap,
+        "voc_box_ap" => found::voc_box_ap,
+        "rle" => found::rle,
+        "rle_polygon" => found::rle_polygon,
         "knn_classifier" => images::knn_classifier,
         "adjust_brightness" | "adjust_contrast" | "adjust_saturation" | "adjust_hue" => images::adjust,
         "adjust_brightness_float"

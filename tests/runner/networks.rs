@@ -8,7 +8,7 @@ use vista::engine::ops::Over;
 use vista::engine::optim::{OptimConfig, SgdConfig};
 use vista::{Device, Result, Tensor};
 
-fn hash_uniform(tensor: u64, index: u64) -> f64 {
+pub fn hash_uniform(tensor: u64, index: u64) -> f64 {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
     const MIX1: u64 = 0xBF58_476D_1CE4_E5B9;
     const MIX2: u64 = 0x94D0_49BB_1331_11EB;

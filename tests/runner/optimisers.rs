@@ -3,7 +3,7 @@
 use super::case::{Array, GoldenCase, Outputs};
 use vista::engine::autograd::Tape;
 use vista::engine::nn::{Module, Param};
-use vista::engine::optim::{AdamConfig, CosineSchedule, LarsConfig, OptimConfig, SgdConfig, ema_update};
+use vista::engine::optim::{AdamConfig, Decay, LarsConfig, LrSchedule, OptimConfig, SgdConfig, ema_update};
 use vista::{Device, Result};
 
 /// Parameters without a network.
@@ -75,14 +75,35 @@ pub fn ema_update_case(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     Ok(Outputs::from([("out.p".into(), values)]))
 }
 
-pub fn cosine_schedule(case: &GoldenCase, _: &Device) -> Result<Outputs> {
-    let schedule = CosineSchedule {
-        base_lr: case.number("base_lr"),
-        final_lr: case.number("final_lr"),
-        start_lr: case.number("start_lr"),
-        warmup: case.whole("warmup") as u64,
-        total: case.whole("total") as u64,
-    };
+fn rates(schedule: &LrSchedule) -> Result<Outputs> {
     let values = (0..schedule.total).map(|t| schedule.lr(t)).collect();
     Ok(Outputs::from([("out.lr".into(), values)]))
+}
+
+pub fn cosine_schedule(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    rates(&LrSchedule {
+        base: case.number("base_lr"),
+        start: case.number("start_lr"),
+        warmup: case.whole("warmup") as u64,
+        total: case.whole("total") as u64,
+        decay: Decay::Cosine { to: case.number("final_lr") },
+    })
+}
+
+pub fn warmup_step_schedule(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let base = case.number("base_lr");
+    let at = serde_json::from_value(case.attrs["steps"].clone()).expect("steps");
+    rates(&LrSchedule {
+        base,
+        start: base * case.number("warmup_factor"),
+        warmup: case.whole("warmup") as u64,
+        total: case.whole("iterations") as u64,
+        decay: Decay::Steps { at, factor: case.number("gamma") },
+    })
+}
+
+pub fn poly_schedule(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let (base, total) = (case.number("base_lr"), case.whole("total") as u64);
+    let decay = Decay::Poly { power: case.number("power") };
+    rates(&LrSchedule { base, start: base, warmup: 0, total, decay })
 }

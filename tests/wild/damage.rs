@@ -117,7 +117,7 @@ pub fn chunks(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     found
 }
 
-fn mend_sums(bytes: &mut [u8]) {
+pub fn mend_sums(bytes: &mut [u8]) {
     for place in chunks(bytes) {
         let sum = crc(&bytes[place.clone()]);
         bytes[place.end..place.end + 4].copy_from_slice(&sum.to_be_bytes());

@@ -6,6 +6,7 @@
 mod damage;
 mod links;
 mod memory;
+mod objects;
 mod parsers;
 mod photos;
 #[path = "../helpers/sets.rs"]

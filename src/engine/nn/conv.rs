@@ -1,10 +1,10 @@
-//! Convolution without a bias, as all of a ResNet's are.
+//! Convolution; a ResNet's have no bias.
 
 use super::{Module, Param};
 use crate::engine::autograd::Var;
 use crate::engine::device::Device;
 use crate::engine::ops;
-use crate::engine::tensor::init;
+use crate::engine::tensor::{Tensor, init};
 use crate::error::Result;
 use rand::Rng;
 
@@ -13,6 +13,8 @@ use rand::Rng;
 pub struct Conv2d {
     /// `[O, K, K, C]`.
     pub weight: Param,
+    /// `[O]`, if the layer has one.
+    pub bias: Option<Param>,
     stride: usize,
     padding: usize,
 }
@@ -34,7 +36,30 @@ impl Conv2d {
         let shape = [outputs, kernel, kernel, inputs];
         let weight = init::drawn(device, shape, |count| init::normal(rng, count, std))?;
         let weight = Param::new(format!("{name}.weight"), weight);
-        Ok(Conv2d { weight, stride, padding: kernel / 2 })
+        Ok(Conv2d { weight, bias: None, stride, padding: kernel / 2 })
+    }
+
+    /// The same with a bias of 0.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn with_bias(self) -> Result<Conv2d> {
+        let name = self.weight.name().trim_end_matches("weight");
+        let zeros = Tensor::full(self.weight.get().device(), [self.weight.shape()[0]], 0.0)?;
+        let bias = Some(Param::new(format!("{name}bias"), zeros));
+        Ok(Conv2d { bias, ..self })
+    }
+
+    /// The same with weights drawn anew, normal with this standard deviation.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn drawn(self, rng: &mut impl Rng, std: f64) -> Result<Conv2d> {
+        let weight = self.weight.get();
+        self.weight.set(init::drawn(weight.device(), weight.shape().clone(), |count| {
+            init::normal(rng, count, std)
+        })?)?;
+        Ok(self)
     }
 
     /// The convolution of `x`.
@@ -42,7 +67,10 @@ impl Conv2d {
     /// # Errors
     /// [`crate::Error::Shape`] if the channels differ.
     pub fn forward<'t>(&self, x: &Var<'t>) -> Result<Var<'t>> {
-        Ok(x.tape().apply(self.op(), &[x, &x.tape().param(&self.weight)])?.0)
+        let tape = x.tape();
+        let parameters: Vec<Var> =
+            [&self.weight].into_iter().chain(&self.bias).map(|p| tape.param(p)).collect();
+        Ok(tape.apply(self.op(), &[x].into_iter().chain(&parameters).collect::<Vec<_>>())?.0)
     }
 
     /// The op.
@@ -54,5 +82,6 @@ impl Conv2d {
 impl Module for Conv2d {
     fn visit(&self, f: &mut dyn FnMut(&Param)) {
         f(&self.weight);
+        self.bias.iter().for_each(f);
     }
 }

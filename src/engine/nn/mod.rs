@@ -31,4 +31,4 @@ pub use linear::Linear;
 pub use mlp::{After, Mlp};
 pub use module::{Mode, Module, fingerprint};
 pub use norm::BatchNorm;
-pub use resnet::{Architecture, ResNet, ResNetConfig, Stem};
+pub use resnet::{Architecture, ResNet, ResNetConfig, STAGES, Stem};

@@ -104,6 +104,9 @@ impl ResNetConfig {
     }
 }
 
+/// Stages of a ResNet.
+pub const STAGES: usize = 4;
+
 /// A ResNet up to its global average pool: `[N, H, W, 3] -> [N, features]`.
 #[derive(Debug)]
 pub struct ResNet {
@@ -160,14 +163,27 @@ impl ResNet {
     /// # Errors
     /// [`crate::Error::Shape`] if the images are too small or not RGB.
     pub fn map<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
-        let mut x = self.stem.forward_relu(x, mode)?;
-        if self.pooled {
-            x = x.max_pool(3, 2, 1)?;
-        }
-        for block in &self.blocks {
-            x = block.forward(&x, mode)?;
-        }
-        Ok(x)
+        (0..STAGES).try_fold(self.stem(x, mode)?, |x, stage| self.stage(stage, &x, mode))
+    }
+
+    /// What the first stage reads of a batch of images: `[N, H, W, 3] -> [N, H / 4, W / 4, width]` with ImageNet's stem.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the images are too small or not RGB.
+    pub fn stem<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
+        let x = self.stem.forward_relu(x, mode)?;
+        if self.pooled { x.max_pool(3, 2, 1) } else { Ok(x) }
+    }
+
+    /// A stage, from 0 (`layer1`, whose map is C2) to 3 (`layer4`, C5), of the map before it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if that has other channels.
+    pub fn stage<'t>(&self, stage: usize, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
+        let depths = self.config.architecture.depths();
+        let first: usize = depths[..stage].iter().sum();
+        let blocks = &self.blocks[first..first + depths[stage]];
+        blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x, mode))
     }
 }
 

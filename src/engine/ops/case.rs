@@ -30,6 +30,15 @@ pub enum Draw {
     Constant,
     /// Uniform in 0.5 to 2 (variances, weights of a mean); not differentiated.
     Positive,
+    /// Rows of an image and the corners of a box in it, partly beyond its borders, some smaller than a cell; not differentiated.
+    Regions {
+        /// How many images there are.
+        images: usize,
+        /// Their height.
+        height: usize,
+        /// And width.
+        width: usize,
+    },
 }
 
 /// Shape and values of one input.
@@ -56,7 +65,12 @@ impl Input {
     pub fn differentiable(&self) -> bool {
         !matches!(
             self.draw,
-            Draw::Binary | Draw::Index(_) | Draw::Permutation | Draw::Constant | Draw::Positive
+            Draw::Binary
+                | Draw::Index(_)
+                | Draw::Permutation
+                | Draw::Constant
+                | Draw::Positive
+                | Draw::Regions { .. }
         )
     }
 
@@ -79,6 +93,17 @@ impl Input {
             Draw::Binary => (0..count).map(|_| f32::from(rng.random::<bool>())).collect(),
             Draw::Index(bound) => (0..count).map(|_| rng.random_range(0..bound) as f32).collect(),
             Draw::Permutation => permutation(rng, count),
+            Draw::Regions { images, height, width } => {
+                let region = |_| {
+                    let mut side = |length: usize| {
+                        let low = rng.random_range(-0.2..0.8) * length as f32;
+                        [low, low + rng.random_range(0.01..0.6f32) * length as f32]
+                    };
+                    let ([x0, x1], [y0, y1]) = (side(width), side(height));
+                    [rng.random_range(0..images) as f32, x0, y0, x1, y1]
+                };
+                (0..count / 5).flat_map(region).collect()
+            }
         }
     }
 }

@@ -112,6 +112,7 @@ impl Kernel for GatherRows {
             case("permutation", &[65, 33], 65, Draw::Permutation),
             case("wide rows", &[3, 517], 2, Draw::Index(3)),
             case("from a vector", &[300], 70, Draw::Index(300)),
+            case("no row", &[3, 5], 0, Draw::Index(3)),
         ]
     }
 }
@@ -140,6 +141,9 @@ impl Differentiable for GatherRows {
 
     fn gpu_backward(&self, gpu: &Gpu, saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let Some(dx) = &dx[0] else { return Ok(()) };
+        if saved[0].elements() == 0 {
+            gpu.clear(dx, 0..dx.elements()); // no dispatch writes it
+        }
         dispatch(gpu, "backward", dx.shape(), [dy, saved[0], dx])
     }
 }

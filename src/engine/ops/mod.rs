@@ -22,6 +22,7 @@ pub(crate) mod case;
 pub mod concat;
 pub mod conv2d;
 pub mod conv_norm;
+pub mod conv_transpose2d;
 pub mod fused;
 pub mod gather_rows;
 pub mod half;
@@ -31,10 +32,12 @@ pub mod map;
 pub mod match_cells;
 pub mod matmul;
 pub mod max_pool;
+pub mod nearest;
 mod op;
 mod packed_product;
 pub mod reduce;
 mod reshape;
+pub mod roi_align;
 mod rows;
 pub(crate) mod sum_parts;
 pub mod top_k;
@@ -49,6 +52,7 @@ pub use bilinear_resize::BilinearResize;
 pub use case::{Case, Draw, Input};
 pub use concat::Concat;
 pub use conv_norm::{ConvStatistics, NormConv2d};
+pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::Conv2d;
 pub use fused::cross_entropy::CrossEntropy;
 pub use fused::smooth_ap::SmoothAp;
@@ -59,11 +63,13 @@ pub use map::Map;
 pub use match_cells::MatchCells;
 pub use matmul::Matmul;
 pub use max_pool::MaxPool;
+pub use nearest::Nearest;
 pub(crate) use op::{Kept, added};
 pub use op::{Op, Saved};
 pub use packed_product::PackedProduct;
 pub use reduce::{Over, Reduce};
 pub use reshape::Reshape;
+pub use roi_align::RoiAlign;
 pub use sum_parts::SumParts;
 pub use top_k::TopK;
 pub use update::Update;
@@ -84,6 +90,9 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<GatherRows>(),
         AnyCase::differentiable::<Concat>(),
         AnyCase::differentiable::<BilinearResize>(),
+        AnyCase::differentiable::<RoiAlign>(),
+        AnyCase::differentiable::<ConvTranspose2d>(),
+        AnyCase::differentiable::<Nearest>(),
     ];
     let others = [
         AnyCase::of::<Coefficients>(),

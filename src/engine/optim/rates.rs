@@ -63,16 +63,19 @@ pub struct Group {
 }
 
 /// The groups of a step at this learning rate of the schedule, in the order of the rates, those that none fits at the end.
-/// Frozen parameters are in none. A gradient that is [packed](crate::engine::autograd::Grads::sum) in their order is not copied.
+/// Those that move alike are in one; frozen parameters are in none. A gradient that is [packed](crate::engine::autograd::Grads::sum) in their order is not copied.
 pub fn groups(params: &[Param], rates: &[Rate], lr: f64) -> Vec<Group> {
     let mut left = params.to_vec();
-    let mut groups = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     for rate in rates.iter().chain([&Rate::of("")]) {
         let (params, others): (Vec<Param>, Vec<Param>) = left.into_iter().partition(|param| rate.fits(param));
         left = others;
         if rate.lr != 0.0 && !params.is_empty() {
             let lr = if rate.scheduled { rate.lr * lr } else { rate.lr };
-            groups.push(Group { params, lr, decay: rate.decay });
+            match groups.iter_mut().find(|group| (group.lr, group.decay) == (lr, rate.decay)) {
+                Some(group) => group.params.extend(params),
+                None => groups.push(Group { params, lr, decay: rate.decay }),
+            }
         }
     }
     groups

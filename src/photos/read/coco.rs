@@ -3,108 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use crate::error::{Error, Result};
-use crate::photos::read::loose::{self, Entries, Entry, Id};
+use crate::photos::read::instances::{ANNOTATIONS, Annotation, Category, Image, Instances};
+use crate::photos::read::loose::{self, Id};
+use crate::photos::read::object::LabelledBox;
 use crate::photos::read::part::{Split, names_in};
-use crate::photos::read::photos::{Classes, Item, LabelledBox, Photos};
+use crate::photos::read::photos::{Classes, Item, Photos};
 use crate::photos::read::records::AGAIN;
 use crate::photos::read::shelf::Shelf;
 use crate::photos::read::source::Source;
 use crate::photos::read::tally::Tally;
-
-/// What is kept of `instances_*.json`; all else (licences, addresses) is skipped while reading.
-#[derive(Deserialize)]
-struct Instances {
-    images: Entries<Image>,
-    #[serde(default)]
-    annotations: Entries<Annotation>,
-    #[serde(default)]
-    categories: Entries<Category>,
-}
-
-struct Image {
-    id: Option<Id>,
-    file_name: Box<str>,
-}
-
-struct Annotation {
-    image: Id,
-    category: Option<Id>,
-    rect: Option<[f32; 4]>,
-    crowd: bool,
-}
-
-struct Category {
-    id: Id,
-    name: String,
-}
-
-/// Any of the three, its values as they are written.
-#[derive(Deserialize)]
-struct Raw<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    file_name: Option<&'a RawValue>,
-    image_id: Option<&'a RawValue>,
-    category_id: Option<&'a RawValue>,
-    bbox: Option<&'a RawValue>,
-    iscrowd: Option<&'a RawValue>,
-    name: Option<&'a RawValue>,
-}
-
-impl<'a> Raw<'a> {
-    fn of(json: &'a str) -> Result<Raw<'a>, &'static str> {
-        serde_json::from_str(json).map_err(|_| "are no objects with a value of each name")
-    }
-}
-
-impl Entry for Image {
-    const NOUN: &'static str = "images";
-
-    fn of(json: &str) -> Result<Image, &'static str> {
-        let raw = Raw::of(json)?;
-        let file_name = raw.file_name.and_then(loose::text).ok_or("have no file_name")?;
-        Ok(Image { id: raw.id.and_then(Id::of), file_name: file_name.into() })
-    }
-}
-
-impl Entry for Annotation {
-    const NOUN: &'static str = "annotations";
-
-    fn of(json: &str) -> Result<Annotation, &'static str> {
-        let raw = Raw::of(json)?;
-        let crowd = raw.iscrowd.and_then(|json| loose::truth(json.get().trim_matches('"')));
-        Ok(Annotation {
-            image: raw.image_id.and_then(Id::of).ok_or("have no image_id")?,
-            category: raw.category_id.and_then(Id::of),
-            rect: raw.bbox.and_then(rect),
-            crowd: crowd.unwrap_or(false),
-        })
-    }
-}
-
-impl Entry for Category {
-    const NOUN: &'static str = "categories";
-
-    fn of(json: &str) -> Result<Category, &'static str> {
-        let raw = Raw::of(json)?;
-        Ok(Category {
-            id: raw.id.and_then(Id::of).ok_or("have no id")?,
-            name: raw.name.and_then(loose::text).ok_or("have no name")?,
-        })
-    }
-}
-
-/// A box of four finite numbers whose sides are not negative.
-fn rect(json: &RawValue) -> Option<[f32; 4]> {
-    let values: Vec<&RawValue> = serde_json::from_str(json.get()).ok()?;
-    let values: Option<Vec<f32>> = values.into_iter().map(|v| loose::number(v).map(|v| v as f32)).collect();
-    let rect: [f32; 4] = values?.try_into().ok()?;
-    LabelledBox::is_sane(rect).then_some(rect)
-}
 
 impl Photos {
     /// COCO: the photos of an `instances_*.json`, several labels each, with boxes; or of any list of images in COCO's
@@ -116,9 +24,13 @@ impl Photos {
     /// for (`train2017` for `annotations/instances_train2017.json`) or `images`, beside `annotations` or beside the file:
     /// where most of the first ones are. The file is read as a stream: what is not needed is never held.
     ///
+    /// Masks are read where [`Source::masks`] asks for them: polygons, and runs as a list or as compressed text. A height and a width of an
+    /// image are [`Photos::stated_size`].
+    ///
     /// Left out and counted in [`Photos::warnings`]: images without a usable name or id, or that share an id, or whose
-    /// name leads out of their folder; annotations of an unknown image or category; boxes that are not four finite
-    /// numbers with sides of at least 0.
+    /// name leads out of their folder; annotations of an unknown image or category, or that are repeated; boxes that are not four finite
+    /// numbers with sides of at least 0; masks that are damaged or of another size. Boxes of no area, or outside their photo, are kept, for
+    /// pycocotools judges by them, and counted, for nothing can be learned from them.
     ///
     /// # Errors
     /// [`Error::Input`] if the file can't be read or is no JSON (with the byte), has no list of images or annotations
@@ -127,36 +39,46 @@ impl Photos {
     /// Lin et al., "Microsoft COCO: Common objects in context", 2014.
     pub fn coco(annotations: impl Into<Source>, images: Option<&Path>) -> Result<Photos> {
         let source = annotations.into();
-        let path = &source.path;
-        let mut photos = Photos::at(path.display(), source.fence(images.unwrap_or_else(|| folder_of(path)))?);
-        let Instances { images: mut listed, annotations, categories } = loose::read(path, "COCO's format")?;
-        if listed.all == 0 {
-            return Err(photos.refused("no image is listed", AGAIN));
-        }
-        let captions = categories.all == 0;
-        if captions && annotations.sound.iter().any(|a| a.category.is_some()) {
-            return Err(photos.refused("annotations of categories, but no list of categories", AGAIN));
-        }
-        let names: Vec<&str> = listed.sound.iter().map(|image| &*image.file_name).collect();
-        let shelf = Shelf::choose(&photos.fence, path, &candidates(path, images), &names, false)?;
-        let is_labelled = annotations.all > 0 && !captions;
-        let (mut items, numbers) = placed(&listed.sound, shelf, is_labelled, &mut listed.left_out);
-        let (classes, names) = classes(&categories.sound);
-        let [homeless, classless, boxless] = label(&mut items, &annotations.sound, &numbers, &classes);
-        (photos.items, photos.classes) = (items, names);
-        let most = Some(source.max_broken);
-        for (tally, of, most) in [
-            (&listed.left_out, listed.all, most),
-            (&annotations.left_out, annotations.all, most),
-            (&classless, annotations.all, most.filter(|_| !captions)),
-            (&categories.left_out, categories.all, None),
-            (&homeless, annotations.all, None),
-            (&boxless, annotations.all, None),
-        ] {
-            photos.account(tally, of, most)?;
-        }
-        Ok(photos)
+        if source.masks { read::<true>(&source, images) } else { read::<false>(&source, images) }
     }
+}
+
+fn read<const MASKS: bool>(source: &Source, images: Option<&Path>) -> Result<Photos> {
+    let path = &source.path;
+    let mut photos = Photos::at(path.display(), source.fence(images.unwrap_or_else(|| folder_of(path)))?);
+    let Instances::<MASKS> { images: mut listed, annotations, categories } =
+        loose::read(path, "COCO's format")?;
+    if listed.all == 0 {
+        return Err(photos.refused("no image is listed", AGAIN));
+    }
+    let captions = categories.all == 0;
+    if captions && annotations.sound.iter().any(|a| a.category.is_some()) {
+        return Err(photos.refused("annotations of categories, but no list of categories", AGAIN));
+    }
+    let names: Vec<&str> = listed.sound.iter().map(|image| &*image.file_name).collect();
+    let shelf = Shelf::choose(&photos.fence, path, &candidates(path, images), &names, false)?;
+    let is_labelled = annotations.all > 0 && !captions;
+    let (items, numbers) = placed(&listed.sound, shelf, is_labelled, &mut listed.left_out);
+    let classes = classes(&categories.sound);
+    photos.items = items;
+    let left = label(&mut photos.items, annotations.sound, &numbers, &classes.of);
+    (photos.classes, photos.class_ids) = (classes.names, classes.ids);
+    let most = Some(source.max_broken);
+    for (tally, of, most) in [
+        (&listed.left_out, listed.all, most),
+        (&annotations.left_out, annotations.all, most),
+        (&left.classless, annotations.all, most.filter(|_| !captions)),
+        (&categories.left_out, categories.all, None),
+        (&left.homeless, annotations.all, None),
+        (&left.again, annotations.all, None),
+        (&left.shared, annotations.all, None),
+        (&left.boxless, annotations.all, None),
+        (&left.flat, annotations.all, None),
+        (&left.maskless, annotations.all, None),
+    ] {
+        photos.account(tally, of, most)?;
+    }
+    Ok(photos)
 }
 
 /// What each id stands for; `None` if for several.
@@ -188,6 +110,7 @@ fn placed<'a>(
             id => match shelf.place(&image.file_name) {
                 None => unusable("lie outside the folder of photos"),
                 Some(item) => {
+                    let item = Item { id: image.written.clone(), size: image.size, ..item };
                     numbers.extend(id.iter().map(|id| (id, items.len())));
                     items.push(item);
                 }
@@ -197,41 +120,113 @@ fn placed<'a>(
     (items, numbers)
 }
 
-/// Gives the photos the labels and the boxes of their annotations; those that are of nothing known, that have no category,
-/// and that have no box.
-fn label(
-    items: &mut [Item],
-    annotations: &[Annotation],
-    numbers: &HashMap<&Id, usize>,
-    classes: &HashMap<&Id, Option<usize>>,
-) -> [Tally; 3] {
-    let [mut homeless, mut classless, mut boxless] =
-        ["left out", "left out", "only their labels are used"].map(|what| Tally::new(Annotation::NOUN, what));
-    for a in annotations {
-        let example = format_args!("one of image {}", a.image);
-        match (numbers.get(&a.image), a.category.as_ref().map(|category| classes.get(category))) {
-            (None, _) => homeless.note("are of images that are not listed", example),
-            (_, None) => classless.note("have no category_id", example),
-            (_, Some(None)) => homeless.note("are of categories that are not listed", example),
-            (_, Some(Some(None))) => homeless.note("are of a category id that has several names", example),
-            (Some(&image), Some(Some(&Some(class)))) => {
-                if a.rect.is_none() {
-                    boxless.note("have no box of four numbers with sides of at least 0", example);
-                }
-                items[image].add(class, a.rect, false, a.crowd);
-            }
-        }
-    }
-    items.iter_mut().for_each(Item::tidy);
-    [homeless, classless, boxless]
+/// What is not used of annotations, or of the photos' objects.
+struct Left {
+    homeless: Tally,
+    classless: Tally,
+    again: Tally,
+    shared: Tally,
+    boxless: Tally,
+    flat: Tally,
+    maskless: Tally,
 }
 
-/// The class of each category id, `None` for one that stands for several names, and the classes' names.
-fn classes(categories: &[Category]) -> (HashMap<&Id, Option<usize>>, Vec<String>) {
+/// Gives the photos the labels and the objects of their annotations.
+fn label<const MASKS: bool>(
+    items: &mut [Item],
+    annotations: Vec<Annotation<MASKS>>,
+    numbers: &HashMap<&Id, usize>,
+    classes: &HashMap<&Id, Option<usize>>,
+) -> Left {
+    let tally = |outcome| Tally::new(ANNOTATIONS, outcome);
+    let mut left = Left {
+        homeless: tally("left out"),
+        classless: tally("left out"),
+        again: tally("left out"),
+        shared: tally("used nevertheless"),
+        boxless: tally("only their labels are used"),
+        flat: tally("judged, but not learned from"),
+        maskless: tally("only their boxes are used"),
+    };
+    // The photo of each annotation's id, and where among its objects it is.
+    let mut seen: HashMap<Id, (usize, usize)> = HashMap::new();
+    for a in annotations {
+        let example = format_args!("one of image {}", a.image);
+        let mut out = |tally: fn(&mut Left) -> &mut Tally, why| tally(&mut left).note(why, example);
+        let category = a.category.as_ref().map(|category| classes.get(category));
+        let (image, class) = match (numbers.get(&a.image), category) {
+            (Some(&image), Some(Some(&Some(class)))) => (image, class),
+            (None, _) => {
+                out(|left| &mut left.homeless, "are of images that are not listed");
+                continue;
+            }
+            (_, None) => {
+                out(|left| &mut left.classless, "have no category_id");
+                continue;
+            }
+            (_, Some(None)) => {
+                out(|left| &mut left.homeless, "are of categories that are not listed");
+                continue;
+            }
+            (_, Some(Some(None))) => {
+                out(|left| &mut left.homeless, "are of a category id that has several names");
+                continue;
+            }
+        };
+        let item = &mut items[image];
+        let Some(rect) = a.rect else {
+            out(|left| &mut left.boxless, "have no box of four numbers with sides of at least 0");
+            item.add(class, false, None);
+            continue;
+        };
+        if let Some(&(other, at)) = a.id.as_ref().and_then(|id| seen.get(id)) {
+            let is_same = |o: &LabelledBox| (o.class, o.rect, o.crowd) == (class, rect, a.crowd);
+            if other == image && is_same(&item.boxes[at]) {
+                out(|left| &mut left.again, "are repeated");
+                continue;
+            }
+            out(|left| &mut left.shared, "have the id of another");
+        }
+        let size = item.stated_size();
+        if let Some(why) = LabelledBox::unlearnable(rect, size) {
+            out(|left| &mut left.flat, why);
+        }
+        let mask = match a.mask.map(|mask| (*mask)?.fitting(size)) {
+            Some(Err(why)) => {
+                left.maskless.note("have no mask that can be used", format_args!("{example} ({why})"));
+                None
+            }
+            sound => sound.and_then(Result::ok),
+        };
+        seen.extend(a.id.map(|id| (id, (image, item.boxes.len()))));
+        let object = LabelledBox { crowd: a.crowd, ..LabelledBox::new(class, rect) };
+        item.add(class, false, Some(object.shaped(a.area, mask)));
+    }
+    items.iter_mut().for_each(Item::tidy);
+    left
+}
+
+/// Categories as classes.
+struct Numbered<'a> {
+    /// The class of each id, `None` for an id that stands for several names.
+    of: HashMap<&'a Id, Option<usize>>,
+    names: Vec<String>,
+    /// The first id of each, as it is written.
+    ids: Vec<Box<str>>,
+}
+
+fn classes(categories: &[Category]) -> Numbered<'_> {
     let mut known = Classes::default();
-    let named = meanings(categories.iter().map(|category| (&category.id, &*category.name)));
-    let classes = named.into_iter().map(|(id, name)| (id, name.map(|name| known.number(name)))).collect();
-    (classes, known.names)
+    let (mut of, mut ids) = (HashMap::new(), Vec::new());
+    let written: HashMap<&Id, &str> = categories.iter().map(|c| (&c.id, &*c.written)).collect();
+    for (id, name) in meanings(categories.iter().map(|category| (&category.id, &*category.name))) {
+        let class = name.map(|name| known.number(name));
+        if class == Some(ids.len()) {
+            ids.push(written[id].into());
+        }
+        of.insert(id, class);
+    }
+    Numbered { of, names: known.names, ids }
 }
 
 /// The file of images in `root/annotations` that serves a split: `instances_train*` to learn from, or else
@@ -276,11 +271,11 @@ fn folder_of(file: &Path) -> &Path {
 
 /// Folders in which the photos may lie.
 fn candidates(file: &Path, images: Option<&Path>) -> Vec<PathBuf> {
-    if let Some(folder) = images {
-        return vec![folder.to_path_buf()];
-    }
     let stem = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let part = PREFIXES.iter().find_map(|prefix| stem.strip_prefix(prefix)).unwrap_or(&stem);
+    if let Some(folder) = images {
+        return vec![folder.into(), folder.join(part), folder.join("images")];
+    }
     let beside = file.parent().unwrap_or(Path::new(""));
     let bases = [beside.parent(), Some(beside)].into_iter().flatten();
     bases

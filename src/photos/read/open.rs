@@ -9,7 +9,7 @@ use crate::photos::read::list::{self, Lines};
 use crate::photos::read::part::{self, Part, Split};
 use crate::photos::read::photos::Photos;
 use crate::photos::read::source::Source;
-use crate::photos::read::{coco, voc};
+use crate::photos::read::{coco, numbered, voc};
 use crate::topic::Topic;
 
 type Reader = fn(Source, Option<Split>) -> Result<Photos>;
@@ -27,7 +27,7 @@ struct Form {
 }
 
 /// The forms but for folders of photos, which any other folder is; the first of them that fits is taken.
-static FORMS: [Form; 8] = [
+static FORMS: [Form; 9] = [
     Form {
         unpacked: &[],
         is: |path| !path.is_dir() && ends_in(path, &["csv", "tsv"]),
@@ -77,6 +77,12 @@ static FORMS: [Form; 8] = [
             let part = voc::part(&root.path, split);
             Photos::voc(root, part)
         }),
+        several: true,
+    },
+    Form {
+        unpacked: &["PennFudanPed"],
+        is: |root| numbered::FOLDERS.iter().all(|folder| root.join(folder).is_dir()),
+        read: Ok(Photos::penn_fudan),
         several: true,
     },
     Form {
@@ -149,6 +155,7 @@ impl Photos {
     /// | CIFAR-10's binaries | train | train, test |
     /// | Pascal VOC (`Annotations/`, `JPEGImages/`) | `trainval`, else `train` | `trainval` and `test`, else `train` and `val` |
     /// | COCO (`annotations/instances_*.json`) | train, else `image_info_unlabeled*` | train, val |
+    /// | Penn-Fudan (`PNGImages/`, `PedMasks/`) | all its photos | four of five photos, each fifth |
     /// | one `instances_*.json`, or any list of images in COCO's format | all its photos | refused |
     /// | csv list | lines of any split but that to be judged on | lines of split `train`, of `test`, else `val` |
     /// | folder with `train/CLASS/` and `test/CLASS/` (or `val/CLASS/`) | all photos below, without labels | `train/`, `test/`, else `val/` |

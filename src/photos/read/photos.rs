@@ -5,8 +5,12 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use crate::error::{Error, Result};
 use crate::photos::decode::{self, Read, Rgb, Scale};
+use crate::photos::read::endings::bare;
+use crate::photos::read::object::LabelledBox;
 use crate::photos::read::records::RawImage;
 use crate::photos::read::source::Fence;
 use crate::photos::read::tally::Tally;
@@ -17,28 +21,10 @@ pub struct Photos {
     pub(super) place: String,
     pub(super) items: Vec<Item>,
     pub(super) classes: Vec<String>,
+    /// What the set itself calls each class, as JSON; empty where it has only names.
+    pub(super) class_ids: Vec<Box<str>>,
     pub(super) fence: Fence,
     pub(super) warnings: Vec<String>,
-}
-
-/// An object in a photo.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LabelledBox {
-    /// Index into [`Photos::classes`].
-    pub class: usize,
-    /// `[x, y, width, height]` in pixels of the photo itself, from its upper left corner.
-    pub rect: [f32; 4],
-    /// Marked as hard to recognise (Pascal VOC): such objects are not counted in judging.
-    pub difficult: bool,
-    /// A group of objects under one box (COCO).
-    pub crowd: bool,
-}
-
-impl LabelledBox {
-    /// Whether a rectangle is finite and its sides are not negative.
-    pub(super) fn is_sane(rect: [f32; 4]) -> bool {
-        rect.iter().all(|v| v.is_finite()) && rect[2] >= 0.0 && rect[3] >= 0.0
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -48,17 +34,27 @@ pub(super) struct Item {
     pub(super) labels: Vec<usize>,
     pub(super) difficult: Vec<usize>,
     pub(super) boxes: Vec<LabelledBox>,
+    /// What the set itself calls the photo, as JSON.
+    pub(super) id: Option<Box<str>>,
+    /// Height and width as the set says.
+    pub(super) size: Option<[u32; 2]>,
 }
 
 impl Item {
     pub(super) fn new(name: String, origin: Origin, labels: Vec<usize>) -> Item {
-        Item { name, origin, labels, difficult: Vec::new(), boxes: Vec::new() }
+        Item { name, origin, labels, difficult: Vec::new(), boxes: Vec::new(), id: None, size: None }
     }
 
-    /// Takes in an object; a class whose objects are all difficult is left out of judging. [`Item::tidy`] goes last.
-    pub(super) fn add(&mut self, class: usize, rect: Option<[f32; 4]>, difficult: bool, crowd: bool) {
+    /// Takes in an object of a class, with its box if it has one; a class whose objects are all difficult is left out of judging.
+    /// [`Item::tidy`] goes last.
+    pub(super) fn add(&mut self, class: usize, difficult: bool, object: Option<LabelledBox>) {
         if difficult { &mut self.difficult } else { &mut self.labels }.push(class);
-        self.boxes.extend(rect.map(|rect| LabelledBox { class, rect, difficult, crowd }));
+        self.boxes.extend(object);
+    }
+
+    /// Height and width as the set says.
+    pub(super) fn stated_size(&self) -> Option<[usize; 2]> {
+        self.size.map(|size| size.map(|side| side as usize))
     }
 
     /// Labels sorted, each once, and none of them also left out.
@@ -186,6 +182,42 @@ impl Photos {
         &self.items[photo].boxes
     }
 
+    /// What the set itself calls a photo, which a file of results in COCO's format names: its `image_id` as it is written, a number or a
+    /// text; for other forms of sets its name without the ending.
+    pub fn image_id(&self, photo: usize) -> Value {
+        let item = &self.items[photo];
+        item.id
+            .as_deref()
+            .and_then(|id| serde_json::from_str(id).ok())
+            .unwrap_or_else(|| bare(&item.name).into())
+    }
+
+    /// What the set itself calls a class: its `category_id` as it is written; for other forms of sets the class's number, counted from 1.
+    /// Null for a class of [`Photos::only_classes`] that a set with ids does not have.
+    pub fn class_id(&self, class: usize) -> Value {
+        match self.class_ids.get(class) {
+            Some(id) => serde_json::from_str(id).unwrap_or_default(),
+            None => (class + 1).into(),
+        }
+    }
+
+    /// Height and width of a photo, upright, as its annotations say; `None` where they do not.
+    pub fn stated_size(&self, photo: usize) -> Option<[usize; 2]> {
+        self.items[photo].stated_size()
+    }
+
+    /// The objects in a photo whose own height and width are known, as they are when it is decoded; the reason as a sentence if its
+    /// annotations were made for another size, so that no box and no mask fits.
+    pub fn objects_in(&self, photo: usize, size: [usize; 2]) -> Result<&[LabelledBox], String> {
+        match self.stated_size(photo) {
+            Some([h, w]) if [h, w] != size => {
+                let [height, width] = size;
+                Err(format!("it has {width} x {height} pixels, but its annotations were made for {w} x {h}"))
+            }
+            _ => Ok(self.boxes(photo)),
+        }
+    }
+
     /// What was left out while reading, a sentence each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -194,6 +226,18 @@ impl Photos {
     /// Names of the classes; empty for unlabelled photos.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Refuses fewer photos than a batch has.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming both numbers.
+    pub(crate) fn expect_batch(&self, batch: usize) -> Result<()> {
+        if self.len() >= batch {
+            return Ok(());
+        }
+        let what = format!("{} photos do not fill a batch of {batch}", self.len());
+        Err(self.refused(what, "lower --batch or give more photos"))
     }
 
     /// The first `n` photos: a smaller set for a quick try.
@@ -208,6 +252,7 @@ impl Photos {
         Photos {
             items,
             classes: self.classes.clone(),
+            class_ids: self.class_ids.clone(),
             fence: self.fence.clone(),
             ..Photos::at(&self.place, Fence::default())
         }
@@ -222,8 +267,12 @@ impl Photos {
                 *classes = classes.iter().filter_map(|&class| new[class]).collect();
             }
             item.tidy();
-            let kept = |b: &LabelledBox| new[b.class].map(|class| LabelledBox { class, ..*b });
-            item.boxes = item.boxes.iter().filter_map(kept).collect();
+            item.boxes.retain_mut(|object| new[object.class].map(|class| object.class = class).is_some());
+        }
+        if !self.class_ids.is_empty() {
+            let old = |name| self.classes.iter().position(|class| class == name);
+            let id = |name| old(name).map_or("null".into(), |class| self.class_ids[class].clone());
+            self.class_ids = names.iter().map(id).collect();
         }
         self.classes = names.to_vec();
         self

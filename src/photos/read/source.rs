@@ -26,11 +26,14 @@ pub struct Source {
     given: Option<PathBuf>,
     follow_links: bool,
     pub(super) max_broken: f64,
+    pub(super) masks: bool,
+    pub(super) class: Option<String>,
 }
 
 impl<P: AsRef<Path>> From<P> for Source {
     fn from(path: P) -> Source {
-        Source { path: path.as_ref().to_path_buf(), given: None, follow_links: false, max_broken: 0.01 }
+        let path = path.as_ref().to_path_buf();
+        Source { path, given: None, follow_links: false, max_broken: 0.01, masks: false, class: None }
     }
 }
 
@@ -44,6 +47,21 @@ impl Source {
     /// set, and always one unless it is 0.
     pub fn max_broken(self, max_broken: f64) -> Source {
         Source { max_broken, ..self }
+    }
+
+    /// The same with the objects' masks held, or not, as is usual: they take memory, and of some sets a file a photo is read for them.
+    pub fn masks(self, masks: bool) -> Source {
+        Source { masks, ..self }
+    }
+
+    /// The same with a name for the only class of a set that has masks without names; `object` unless set.
+    pub fn class(self, name: &str) -> Source {
+        Source { class: Some(name.into()), ..self }
+    }
+
+    /// Another set, read in the same way.
+    pub(super) fn other(&self, path: &Path) -> Source {
+        Source { path: path.to_path_buf(), given: None, ..self.clone() }
     }
 
     /// A part of this set: its links may lead anywhere in the whole.

@@ -3,13 +3,17 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::error::{Error, Result};
 use crate::photos::read::endings::bare;
 use crate::photos::read::loose::truth;
+use crate::photos::read::mask::Mask;
+use crate::photos::read::numbered::{Masks, masks_in};
+use crate::photos::read::object::LabelledBox;
 use crate::photos::read::part::{Part, Split, names_in};
-use crate::photos::read::photos::{Classes, LabelledBox, Photos};
+use crate::photos::read::photos::{Classes, Item, Photos};
 use crate::photos::read::records::{AGAIN, stays_inside};
 use crate::photos::read::shelf::Shelf;
 use crate::photos::read::source::{Fence, Source};
@@ -26,6 +30,8 @@ const MAX_NODES: u32 = 100_000;
 /// LIMIT: the most attributes of an annotation; the published ones have none. The time that XML takes grows with the
 /// square of an element's attributes and with the cube of nested namespaces.
 const MAX_ATTRIBUTES: usize = 4096;
+/// The number of pixels in a mask file that are nobody's: edges of objects, and what is too hard.
+const VOID: usize = 255;
 /// LIMIT: the largest list of a part, bytes.
 const MAX_LIST: u64 = 64 << 20;
 
@@ -39,8 +45,12 @@ impl Photos {
     /// become `[xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1]`. The classes are the published twenty, or,
     /// where another occurs, the sorted ones of this part.
     ///
+    /// Where [`Source::masks`] asks for them, masks are those of `SegmentationObject/ID.png`: pixels of value k are the k-th object's,
+    /// 255 is nobody's. Width and height of an annotation are [`Photos::stated_size`].
+    ///
     /// Left out and counted in [`Photos::warnings`]: photos without an annotation, objects without a name, boxes that are
-    /// not four numbers or end before they begin. Words for `difficult` that say neither yes nor no count as no.
+    /// not four numbers or end before they begin, masks that are missing or damaged. Boxes of no area, or outside their photo, are
+    /// counted: nothing can be learned from them. Words for `difficult` that say neither yes nor no count as no.
     ///
     /// # Errors
     /// [`Error::Input`] if the part is missing, an annotation is damaged (with line and column), or more photos or objects
@@ -52,43 +62,40 @@ impl Photos {
         let root = &source.path;
         let mut photos = Photos::at(format_args!("{} ({part})", root.display()), source.fence(root)?);
         let mut missing = Tally::new("photos", "left out");
-        let mut nameless = Tally::new("objects", "left out");
-        let mut boxless = Tally::new("objects", "only their labels are used");
-        let mut odd = Tally::new("objects", "taken as not difficult");
         let (listed, again) = ids(&photos.fence, root, part, &mut missing)?;
         let of = listed.len() + missing.count();
         let mut shelf = Shelf::new(root.join("JPEGImages"), false);
-        let (mut classes, mut objects) = (Classes::default(), 0);
-        for id in &listed {
+        let mut reading = Reading::default();
+        let mask_file = |id: &String| root.join("SegmentationObject").join(format!("{id}.png"));
+        let mut masks: Vec<Option<Result<Masks, String>>> = match source.masks {
+            true => listed.par_iter().map(|id| masks_in(&photos.fence, &mask_file(id))).collect(),
+            false => Vec::new(),
+        };
+        for (number, id) in listed.iter().enumerate() {
             let path = root.join("Annotations").join(format!("{id}.xml"));
             if !path.exists() {
                 missing.note("have no annotation", path.display());
                 continue;
             }
             let Some(mut item) = shelf.place(&format!("{id}.jpg")) else { continue };
-            for Object { name, difficult, rect } in objects_of(&photos.fence, &path)? {
-                objects += 1;
-                let example = format_args!("{:?} of {id}", name.as_deref().unwrap_or(""));
-                if name.is_none() {
-                    nameless.note("have no name", example);
-                } else if rect.is_none() {
-                    boxless.note("have no box whose numbers begin before they end", example);
-                }
-                if let Err(word) = &difficult {
-                    let why = "are marked difficult by another word than 0 or 1";
-                    odd.note(why, format_args!("{word:?} of {id}"));
-                }
-                if let Some(name) = name {
-                    item.add(classes.number(&name), rect, difficult == Ok(true), false);
-                }
-            }
+            let (size, objects) = objects_of(&photos.fence, &path)?;
+            item.size = size;
+            let masks = match masks.get_mut(number) {
+                Some(masks) => reading.sound(masks.take(), id),
+                None => None,
+            };
+            reading.take_in(&mut item, objects, masks, id);
             photos.items.push(item);
         }
+        let Reading { classes, objects, nameless, boxless, flat, unmasked, surplus, maskless, odd } = reading;
         let most = Some(source.max_broken);
         photos.account(&missing, of, most)?;
         photos.account(&nameless, objects, most)?;
-        photos.account(&boxless, objects, None)?;
-        photos.account(&odd, objects, None)?;
+        photos.account(&unmasked, of, None)?;
+        photos.account(&surplus, of, None)?;
+        for tally in [boxless, flat, maskless, odd] {
+            photos.account(&tally, objects, None)?;
+        }
         if again > 0 {
             photos.warn(format_args!("{again} lines of the list name a photo again: left out"));
         }
@@ -99,6 +106,90 @@ impl Photos {
         }
         photos.classes = classes.names;
         Ok(photos.only_classes(&names))
+    }
+}
+
+/// What is known of a part while it is read.
+struct Reading {
+    classes: Classes,
+    objects: usize,
+    nameless: Tally,
+    boxless: Tally,
+    flat: Tally,
+    unmasked: Tally,
+    surplus: Tally,
+    maskless: Tally,
+    odd: Tally,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading {
+            classes: Classes::default(),
+            objects: 0,
+            nameless: Tally::new("objects", "left out"),
+            boxless: Tally::new("objects", "only their labels are used"),
+            flat: Tally::new("objects", "judged, but not learned from"),
+            unmasked: Tally::new("photos", "only their boxes are used"),
+            surplus: Tally::new("photos", "those masks are passed over"),
+            maskless: Tally::new("objects", "only their boxes are used"),
+            odd: Tally::new("objects", "taken as not difficult"),
+        }
+    }
+}
+
+impl Reading {
+    /// The masks of a photo, if they can be used.
+    fn sound(&mut self, masks: Option<Result<Masks, String>>, id: &str) -> Option<Masks> {
+        match masks {
+            None => self.unmasked.note("have no file in SegmentationObject", id),
+            Some(Err(why)) => {
+                let reason = "have a file in SegmentationObject that can't be used";
+                self.unmasked.note(reason, format_args!("{id} ({why})"));
+            }
+            Some(Ok(masks)) => return Some(masks),
+        }
+        None
+    }
+
+    /// Gives a photo its objects, with their masks if there are any.
+    fn take_in(&mut self, item: &mut Item, objects: Vec<Object>, mut masks: Option<Masks>, id: &str) {
+        let size = item.stated_size();
+        for (number, Object { name, difficult, rect }) in objects.into_iter().enumerate() {
+            self.objects += 1;
+            let example = format_args!("{:?} of {id}", name.as_deref().unwrap_or(""));
+            if let Err(word) = &difficult {
+                let why = "are marked difficult by another word than 0 or 1";
+                self.odd.note(why, format_args!("{word:?} of {id}"));
+            }
+            let mask = masks.as_mut().map(|masks| match masks.remove(&(number + 1)) {
+                Some(mask) => Mask::Rle(mask)
+                    .fitting(size)
+                    .map_err(|why| ("have no mask that can be used", format!(" ({why})"))),
+                None => Err(("have no pixel in the mask of their photo", String::new())),
+            });
+            let Some(name) = &name else {
+                self.nameless.note("have no name", example);
+                continue;
+            };
+            let (class, is_difficult) = (self.classes.number(name), difficult == Ok(true));
+            let Some(rect) = rect else {
+                self.boxless.note("have no box whose numbers begin before they end", example);
+                item.add(class, is_difficult, None);
+                continue;
+            };
+            if let Some(why) = LabelledBox::unlearnable(rect, size) {
+                self.flat.note(why, example);
+            }
+            if let Some(Err((why, detail))) = &mask {
+                self.maskless.note(why, format_args!("{example}{detail}"));
+            }
+            let object = LabelledBox { difficult: is_difficult, ..LabelledBox::new(class, rect) };
+            item.add(class, is_difficult, Some(object.shaped(None, mask.and_then(Result::ok))));
+        }
+        if masks.is_some_and(|masks| masks.keys().any(|&number| number != VOID)) {
+            self.surplus.note("have masks of objects that they do not have", id);
+        }
     }
 }
 
@@ -192,8 +283,8 @@ fn rect([x0, y0, x1, y1]: [f32; 4]) -> Option<[f32; 4]> {
     LabelledBox::is_sane(rect).then_some(rect)
 }
 
-/// The objects of an annotation.
-fn objects_of(fence: &Fence, path: &Path) -> Result<Vec<Object>> {
+/// The height and width that an annotation tells, and its objects.
+fn objects_of(fence: &Fence, path: &Path) -> Result<(Option<[u32; 2]>, Vec<Object>)> {
     let text = fence.read_text(path, MAX_XML)?;
     let attributes = text.bytes().filter(|&b| b == b'=').count();
     if attributes > MAX_ATTRIBUTES || text.contains("xmlns") {
@@ -227,5 +318,8 @@ fn objects_of(fence: &Fence, path: &Path) -> Result<Vec<Object>> {
         let corners = || Some([corner("xmin")?, corner("ymin")?, corner("xmax")?, corner("ymax")?]);
         Object { name: text_of(node, "name"), difficult, rect: corners().and_then(rect) }
     };
-    Ok(root.children().filter(|child| child.has_tag_name("object")).map(object).collect())
+    let size = root.children().find(|child| child.has_tag_name("size"));
+    let side = |tag| text_of(size?, tag)?.parse::<u32>().ok().filter(|&side| side > 0);
+    let size = side("height").zip(side("width")).map(|(height, width)| [height, width]);
+    Ok((size, root.children().filter(|child| child.has_tag_name("object")).map(object).collect()))
 }

@@ -1,6 +1,7 @@
 //! How finely photos must be decoded for the views that are made of them.
 
 use crate::photos::views::config::ViewConfig;
+use crate::photos::views::scene::SceneConfig;
 
 /// Pixels that a crop has, at least, to one of its view along each axis: with fewer, what the transform of a JPEG leaves out and
 /// what the filter of the resize leaves out begin to differ.
@@ -33,6 +34,11 @@ impl Detail {
             by_side: a.by_side.min(b.by_side),
         };
         views.iter().map(of_one).reduce(least)
+    }
+
+    /// That of scenes: whole photos of the longest short side that can be drawn.
+    pub fn of_scenes(config: &SceneConfig) -> Detail {
+        Detail::of_side(config.shortest.iter().copied().max().unwrap_or(1))
     }
 
     /// That of whole photos whose short side is to be `side`.

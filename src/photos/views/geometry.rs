@@ -40,22 +40,22 @@ impl CropBox {
     }
 }
 
-/// Cuts a box out, then resizes it to `width` x `height` with an antialiased triangle filter.
+/// [`resized_crop`](super::resized_crop) at up to twice its speed, for what is learned from: a byte in six is one apart.
 ///
-/// With `scale = in / out` and `support = max(scale, 1)`, output `i` is the mean of the inputs `j` weighted by
-/// `max(0, 1 - |j + 0.5 - (i + 0.5) scale| / support)`, along x and then y. Pixels outside the box are not read.
-/// The box must lie inside the image.
-///
-/// # Source
-/// Pillow, `image.crop(box).resize(size, BILINEAR)`.
-pub fn resized_crop(image: &Rgb, crop: CropBox, width: usize, height: usize) -> Rgb {
+/// It sums along y first, where fewer numbers are left for x, with weights of 16 bits.
+pub(in crate::photos) fn quickly_resized_crop(
+    image: &Rgb,
+    crop: CropBox,
+    width: usize,
+    height: usize,
+) -> Rgb {
     let mut out = Rgb::new(width, height);
-    resized_crop_into(&mut Resizer::new(), image, crop, &mut out);
+    quickly_resized_crop_into(&mut Resizer::new(), image, crop, &mut out);
     out
 }
 
-/// [`resized_crop`] to the size of `out`, keeping the resizer's buffers.
-pub(super) fn resized_crop_into(resizer: &mut Resizer, image: &Rgb, crop: CropBox, out: &mut Rgb) {
+/// [`quickly_resized_crop`] to the size of `out`, keeping the resizer's buffers.
+pub(super) fn quickly_resized_crop_into(resizer: &mut Resizer, image: &Rgb, crop: CropBox, out: &mut Rgb) {
     const INSIDE: &str = "the crop box lies inside the image and neither is empty";
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     let source =
@@ -73,7 +73,3 @@ pub fn horizontal_flip<T>(image: &mut [T], width: usize) {
         row.as_chunks_mut::<3>().0.reverse();
     }
 }
-
-#[cfg(test)]
-#[path = "../../../tests/unit/photos/views/geometry.rs"]
-mod tests;

@@ -13,14 +13,16 @@ use crate::photos::views::color_float::{
     grayscale_float, solarize_float,
 };
 use crate::photos::views::config::{Colour, ViewConfig};
-use crate::photos::views::geometry::{CropBox, horizontal_flip, resized_crop_into};
+use crate::photos::views::geometry::{CropBox, horizontal_flip, quickly_resized_crop_into};
 use crate::photos::views::params::{Adjustment, ViewParams};
+use crate::photos::views::resize::Resize;
 
 /// Makes views of one configuration and keeps its buffers between them; one per thread.
 #[derive(Clone, Debug)]
 pub struct ViewMaker {
     config: ViewConfig,
     resizer: Resizer,
+    exact: Resize,
     view: Rgb,
     normal_values: Box<[[f32; 256]; 3]>,
     blur: Blur,
@@ -38,9 +40,9 @@ impl ViewMaker {
         config.check()?;
         let view = Rgb::new(config.size, config.size);
         let normal_values = Box::new(normal_values(config.mean, config.std));
-        let (resizer, blur) = (Resizer::new(), Blur::default());
+        let (resizer, exact, blur) = (Resizer::new(), Resize::default(), Blur::default());
         let (blurred, floats) = (Vec::new(), Vec::new());
-        Ok(ViewMaker { config, resizer, view, normal_values, blur, blurred, floats })
+        Ok(ViewMaker { config, resizer, exact, view, normal_values, blur, blurred, floats })
     }
 
     /// The configuration.
@@ -64,7 +66,7 @@ impl ViewMaker {
     /// blur, or not rounded any more. Blurred values are normalised unrounded in both.
     /// The crop must lie inside the photo. A photo of one pixel gives a view of one colour.
     pub fn make(&mut self, photo: &Rgb, params: &ViewParams, out: &mut [f32]) {
-        resized_crop_into(&mut self.resizer, photo, params.crop, &mut self.view);
+        quickly_resized_crop_into(&mut self.resizer, photo, params.crop, &mut self.view);
         match self.config.colour {
             Colour::U8 => adjust(&mut self.view, params),
             Colour::Float => {
@@ -109,9 +111,10 @@ impl ViewMaker {
     /// Makes the view that evaluations use, without chance: the middle of the photo.
     ///
     /// A square photo is taken whole. Of any other, the centred square of 224/256 of the short side is: what resizing
-    /// the short side to 256 and cutting out the middle 224 shows, in one step, at any size.
+    /// the short side to 256 and cutting out the middle 224 shows, in one step, at any size. Its bytes are Pillow's, so an exported encoder finds the same
+    /// features there.
     pub fn center(&mut self, photo: &Rgb, out: &mut [f32]) {
-        resized_crop_into(&mut self.resizer, photo, center_box(photo.width, photo.height), &mut self.view);
+        self.exact.crop(photo, center_box(photo.width, photo.height), &mut self.view);
         look_up(&self.view, &self.normal_values, out);
     }
 }
@@ -160,7 +163,7 @@ pub fn normalize(image: &Rgb, mean: [f32; 3], std: [f32; 3], out: &mut [f32]) {
 }
 
 /// The normalised value of each byte in each channel.
-fn normal_values(mean: [f32; 3], std: [f32; 3]) -> [[f32; 256]; 3] {
+pub(super) fn normal_values(mean: [f32; 3], std: [f32; 3]) -> [[f32; 256]; 3] {
     std::array::from_fn(|c| {
         let (mean, std) = (f64::from(mean[c]), f64::from(std[c]));
         std::array::from_fn(|v| ((v as f64 / 255.0 - mean) / std) as f32)
@@ -176,7 +179,7 @@ fn normalize_floats(image: &[f32], white: f32, config: &ViewConfig, out: &mut [f
     }
 }
 
-fn look_up(image: &Rgb, table: &[[f32; 256]; 3], out: &mut [f32]) {
+pub(super) fn look_up(image: &Rgb, table: &[[f32; 256]; 3], out: &mut [f32]) {
     for (y, x) in out.as_chunks_mut::<3>().0.iter_mut().zip(image.data.as_chunks::<3>().0) {
         *y = std::array::from_fn(|c| table[c][usize::from(x[c])]);
     }

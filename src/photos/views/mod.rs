@@ -8,6 +8,8 @@
 //! photo -> crop + antialiased resize -> colour jitter -> grey -> blur -> solarise -> flip -> (v / 255 - mean) / std
 //! ```
 //!
+//! A detector is fed whole photos instead, with what is to be found in them: [`Scene`].
+//!
 //! **Why so.** Two views of a photo must share content and little else, or the encoder learns colours: of all changes the crop
 //! and the colours matter most (SimCLR, Fig. 5). The boxes are kept because MLS's Fig. 4 draws them on the photos.
 //!
@@ -35,6 +37,8 @@ mod detail;
 mod geometry;
 mod maker;
 mod params;
+mod resize;
+mod scene;
 
 pub use blur::gaussian_blur;
 pub use color::{adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, grayscale, solarize};
@@ -44,6 +48,9 @@ pub use color_float::{
 };
 pub use config::{Colour, IMAGENET_MEAN, IMAGENET_STD, ViewConfig};
 pub use detail::Detail;
-pub use geometry::{CropBox, horizontal_flip, resized_crop};
+pub(in crate::photos) use geometry::quickly_resized_crop;
+pub use geometry::{CropBox, horizontal_flip};
 pub use maker::{ViewMaker, normalize};
 pub use params::{Adjustment, ViewParams};
+pub use resize::resized_crop;
+pub use scene::{LeftOut, Scene, SceneConfig, SceneMaker, SceneObject, SceneParams};

@@ -14,6 +14,8 @@ pub enum Mark {
     },
     /// A dashed line through the points.
     Dashed,
+    /// A pale line through the points, one of many.
+    Pale,
     /// A line with a dot at each point and a bar of plus and minus `spread[i]` through it, where that is above 0.
     Dots {
         /// One for each point.
@@ -79,6 +81,8 @@ pub struct Panel {
     pub ticks: Option<Vec<(f64, String)>>,
     /// Ends of the x axis; those of the points if absent.
     pub x_range: Option<[f64; 2]>,
+    /// Ends of the y axis; round numbers around the points if absent.
+    pub y_range: Option<[f64; 2]>,
     /// The least that the y axis reaches up to.
     pub y_to: Option<f64>,
     /// Whether the y axis starts at 0.
@@ -149,7 +153,7 @@ impl Panel {
             let margin = 0.05 * (x[1] - x[0]);
             x = [x[0] - margin, x[1] + margin];
         }
-        [self.x_range.unwrap_or(x), y]
+        [self.x_range.unwrap_or(x), self.y_range.unwrap_or(y)]
     }
 
     /// Floors, and those of the limits that are near values from `low` to `high`.
@@ -164,7 +168,8 @@ impl Unit {
     pub(super) fn write(self, value: f64) -> String {
         match self {
             Unit::Number => number(value),
-            Unit::Percent => format!("{:.1} %", 100.0 * value),
+            // Halves upwards, as the page's own code rounds.
+            Unit::Percent => format!("{:.1} %", (1000.0 * value).round() / 10.0),
             Unit::Bytes => readable_bytes(value.max(0.0) as u64),
         }
     }
@@ -172,7 +177,7 @@ impl Unit {
     /// The distance of round numbers of which about five lie between two values; of bytes round in KiB, MiB or what fits.
     fn step(self, [low, high]: [f64; 2]) -> f64 {
         let scale = match self {
-            Unit::Bytes => 1024f64.powi((high.max(1.0).log2() / 10.0) as i32),
+            Unit::Bytes => binary(high).0,
             Unit::Number | Unit::Percent => 1.0,
         };
         let raw = (high - low) / scale / 5.0;
@@ -186,7 +191,7 @@ impl Unit {
         let [first, last] = [(low / step - 1e-9).ceil(), (high / step + 1e-9).floor()];
         let values = (first as i64..=last as i64).map(|i| i as f64 * step);
         let (scale, suffix) = match (self, low.abs().max(high.abs())) {
-            (Unit::Bytes, _) => return values.map(|value| (value, self.write(value))).collect(),
+            (Unit::Bytes, most) => binary(most),
             (Unit::Percent, _) => (0.01, " %"),
             (Unit::Number, most) if most >= 1e6 => (1e6, "M"),
             (Unit::Number, most) if most >= 1e4 => (1e3, "k"),
@@ -202,6 +207,12 @@ impl Unit {
         };
         values.map(|value| (value, written(value))).collect()
     }
+}
+
+/// What numbers of bytes up to this one are counted in.
+fn binary(most: f64) -> (f64, &'static str) {
+    let power = ((most.max(1.0).log2() / 10.0) as usize).min(4);
+    (1024f64.powi(power as i32), [" B", " KiB", " MiB", " GiB", " TiB"][power])
 }
 
 /// The mean of `window` neighbouring points at each point, of fewer at the ends: half before it, half behind it.

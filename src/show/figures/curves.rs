@@ -24,13 +24,25 @@ struct Chart {
 }
 
 /// All charts in the page's order.
-const CHARTS: [Chart; 11] = [
+const CHARTS: [Chart; 12] = [
     Chart {
         title: JUDGED,
         note: "Labelled photos classified by their nearest, ± the standard error; at 0 views batch norm has statistics of photos.",
         y: "photos classified rightly",
         unit: Unit::Percent,
         lines: &[("top-1", "top1"), ("balanced", "balanced")],
+    },
+    Chart {
+        title: "Average precision",
+        note: "Of a detector on the photos that it is judged on: the mean over the IoUs .50 to .95, and at .50.",
+        y: "average precision",
+        unit: Unit::Percent,
+        lines: &[
+            ("boxes", "ap"),
+            ("boxes at .50", "ap50"),
+            ("masks", "mask_ap"),
+            ("masks at .50", "mask_ap50"),
+        ],
     },
     Chart {
         title: "Loss",

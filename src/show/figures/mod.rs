@@ -1,4 +1,4 @@
-//! Figures: from embeddings and logs to drawings, as text (SVG) or pixels. Nothing here needs a display or a font.
+//! Figures: from embeddings and logs to drawings, as text (SVG) or pixels. Nothing here needs a display or an installed font.
 //!
 //! | figure | from | made by |
 //! |---|---|---|
@@ -7,6 +7,8 @@
 //! | share of pseudo-positives that share a label | ours | [`Study::purity`] |
 //! | loss, accuracy, signs of a collapse, speed over views | ours | [`course`], [`curves()`] |
 //! | accuracy against a setting | MLS, Table 8, Fig. 5; S2R2, Fig. 1 | [`sweep_panel`] |
+//! | what a detector found, or what is there, on a photo | ours | [`detections()`] |
+//! | precision against recall of a detector | ours | [`precision_recall`] |
 //!
 //! [`Sampler`] draws crops and embeds them; all the rest are functions of numbers and photos. [`svg()`] draws panels,
 //! [`mosaic()`] photos.
@@ -23,9 +25,11 @@
 
 mod chart;
 mod curves;
+mod detections;
 mod glyphs;
 mod histogram;
 mod mosaic;
+mod recall;
 mod sample;
 mod study;
 mod svg;
@@ -33,10 +37,13 @@ mod sweep;
 
 pub use chart::{Level, Mark, Panel, Series, Unit};
 pub use curves::{JUDGED, course, curves};
+pub use detections::{Drawn, color, detections};
 pub use histogram::{BINS, Histogram, Moments, Scores, score_panels};
-pub use mosaic::{BLACK, GREEN, PNG_MARK, RED, Tile, YELLOW, mosaic, png};
+pub use mosaic::{BLACK, GREEN, PNG_MARK, RED, Tile, YELLOW, encoded_jpeg, mosaic, png};
+pub use recall::precision_recall;
 pub(crate) use sample::gone;
 pub use sample::{BATCH, Embedded, Sample, Sampler};
 pub use study::{Drawing, Figure, Rows, Study};
+pub(crate) use svg::escaped;
 pub use svg::svg;
 pub use sweep::sweep_panel;

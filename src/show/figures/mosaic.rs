@@ -1,6 +1,6 @@
 //! MLS, Fig. 4: query crops and their nearest neighbours, drawn on the original photos.
 
-use super::glyphs;
+use super::glyphs::PLAIN;
 use crate::error::{Error, Result};
 use crate::photos::Rgb;
 use crate::photos::views::{CropBox, resized_crop};
@@ -27,8 +27,20 @@ const LINE: usize = 3;
 /// Width of the frame around a photo.
 const FRAME: usize = 1;
 
-/// What stands at the beginning of a picture that [`png`] made, in PNG's own words for the program that made it.
+/// What stands at the beginning of a picture that [`png()`] made, in PNG's own words for the program that made it.
 pub const PNG_MARK: &str = "tEXtSoftware\0vista";
+
+/// A picture as the bytes of a JPEG of a quality from 1 to 100.
+///
+/// # Errors
+/// [`Error::Run`] if it is larger than a JPEG can be.
+pub fn encoded_jpeg(picture: &Rgb, quality: u8) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode(&picture.data, picture.width as u32, picture.height as u32, image::ExtendedColorType::Rgb8)
+        .map_err(|e| Error::Run(format!("JPEG: {e}")))?;
+    Ok(bytes)
+}
 
 /// A picture as PNG that says what program it is from.
 ///
@@ -58,7 +70,7 @@ pub struct Tile {
     crop: CropBox,
     /// Colour of the rectangle around the crop.
     color: [u8; 3],
-    /// A short text below it: digits, `.`, `-` and the letters of `worst`.
+    /// A short text below it.
     text: String,
     /// Colour of that text.
     ink: [u8; 3],
@@ -94,7 +106,7 @@ impl Tile {
         let crop =
             CropBox::at(at.x0 + self.crop.x0, at.y0 + self.crop.y0, self.crop.width(), self.crop.height());
         outline(image, crop, LINE, self.color);
-        glyphs::write(image, at.x0, at.y1 + 5, &self.text, self.ink);
+        PLAIN.write(image, at.x0, at.y1 + 5, &self.text, self.ink);
     }
 }
 
@@ -118,7 +130,7 @@ fn layout(rows: &[Vec<Tile>]) -> (Vec<Vec<CropBox>>, usize, usize) {
         let gap = if column == 0 { WIDE_GAP } else { GAP };
         lefts.push(lefts[column] + width_of(column).unwrap_or(0) + gap);
     }
-    let below = HEIGHT + 5 + glyphs::HEIGHT + GAP;
+    let below = HEIGHT + 5 + PLAIN.height() + GAP;
     let place = |(i, row): (usize, &Vec<Tile>)| {
         let tiles = row.iter().enumerate().map(|(column, tile)| {
             let [width, height] = tile.size();

@@ -157,6 +157,7 @@ impl Panel {
                     through(&plain),
                     through(&smoothed(&plain, window))
                 ),
+                Mark::Pale => format!(r#"<g stroke-opacity="0.45">{}</g>"#, through(&plain)),
                 _ => through(&plain),
             };
         }
@@ -244,7 +245,7 @@ fn line(path: &str, color: &str, dash: &str) -> String {
 }
 
 /// A text inside an element or an attribute.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

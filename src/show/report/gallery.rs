@@ -1,6 +1,8 @@
 //! A run's photos in the space that its encoder has learned.
 
-use super::run::chart;
+use super::detector;
+use super::facts::{chart, is_detector};
+use super::picture::jpeg;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::photos::views::{CropBox, resized_crop};
@@ -8,7 +10,6 @@ use crate::photos::{Album, Rgb};
 use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
 use crate::show::figures::{Drawing, Figure, Rows, Sampler, Study, gone};
 use crate::transfer::classify::{self, Neighbour, nearest, principal, tsne, unit};
-use base64::prelude::{BASE64_STANDARD, Engine};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 /// The longer side of a thumbnail in pixels, and the quality of its JPEG.
 const THUMBNAIL: usize = 128;
 const QUALITY: u8 = 72;
+/// Photos of a detector at most, the worst.
+const WORST: usize = 40;
 /// Neighbours of each photo.
 const NEIGHBOURS: usize = 8;
 /// Of so many photos Fig. 4 shows some, as `vista figures` does.
@@ -41,6 +44,10 @@ pub fn gallery(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Value> {
     let folder = folder.as_ref();
+    let text = std::fs::read_to_string(folder.join("config.toml")).unwrap_or_default();
+    if is_detector(&text) {
+        return detector::detections(folder, &text, count.min(WORST));
+    }
     let (after, config) = checkpoint::load(&checkpoint_of(folder), device)?;
     let before = starting_encoder(&config, device)?;
     let album = album(&config, pretraining_photos(&config)?)?;
@@ -203,13 +210,4 @@ fn crops(Rows { rows, caption, .. }: &Rows) -> Value {
     };
     let rows: Vec<Value> = rows.iter().map(|(query, found)| json!([query, near(found)])).collect();
     json!({ "name": "fig4_neighbours", "caption": caption, "rows": rows })
-}
-
-/// A picture as a JPEG in base 64.
-fn jpeg(rgb: &Rgb, quality: u8) -> std::result::Result<String, String> {
-    let mut bytes = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality)
-        .encode(&rgb.data, rgb.width as u32, rgb.height as u32, image::ExtendedColorType::Rgb8)
-        .map_err(|e| e.to_string())?;
-    Ok(BASE64_STANDARD.encode(bytes))
 }

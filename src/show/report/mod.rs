@@ -3,7 +3,9 @@
 //!
 //! ```text
 //! RunFacts   config.toml + log.jsonl     -> headline, curves, warnings, the command to repeat it     run.rs, judged.rs, repeat.rs
+//! keep_found what a detector found, for its page: precision and recall, the worst photos            detector.rs
 //! gallery()  the encoder + the photos    -> thumbnails, crops, neighbours, figures, maps             gallery.rs
+//! worst()    objects and detections   -> photos with what is there beside what was found, the worst first       detected.rs
 //! page()     both as JSON in assets/     -> report.html                                              page.rs
 //! serve      the page while the run goes on, on loopback                                             serve.rs
 //! ```
@@ -17,16 +19,22 @@
 //! # Ok::<(), vista::Error>(())
 //! ```
 
+mod detected;
+mod detector;
+mod facts;
 mod gallery;
 mod judged;
 mod page;
+mod picture;
 mod repeat;
 mod run;
 mod serve;
 
+pub use detected::worst;
+pub use detector::{keep_found, write_found};
+pub use facts::RunFacts;
 pub use gallery::{gallery, missing};
 pub(crate) use page::{MARK, has_photos};
 pub use page::{page, write};
 pub use repeat::command;
-pub use run::RunFacts;
 pub use serve::{Live, listen, serve};

@@ -1,7 +1,8 @@
 //! The page: a template filled with what a run's folder and its photos say.
 
+use super::facts::RunFacts;
 use super::gallery::{gallery, missing};
-use super::run::{RunFacts, charts, different_sets, names};
+use super::run::{charts, different_sets, names};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::files;
@@ -44,17 +45,24 @@ pub fn page(runs: &[RunFacts], gallery: &Value, live: Option<u64>) -> String {
 }
 
 /// Writes `report.html` into a run's folder: curves, and `photos` of its photos by its checkpoint (0 for none). If the
-/// photos can't be shown the page says why, unless there is one with photos: that stays.
+/// photos can't be shown the page says why, unless there is one with photos: that stays. `progress` hears of how much of the work
+/// on photos is done, and of how much.
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) or [`Error::Io`](crate::Error::Io) if the folder holds no run or can't be written.
-pub fn write(folder: &(impl AsRef<Path> + ?Sized), photos: usize, device: &Device) -> Result<PathBuf> {
+pub fn write(
+    folder: &(impl AsRef<Path> + ?Sized),
+    photos: usize,
+    device: &Device,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<PathBuf> {
     let folder = folder.as_ref();
     let run = RunFacts::read(folder)?;
     let gallery = match photos {
         0 => missing("This page was made without photos."),
-        _ => gallery(folder, photos, device, &mut |_, _| {})
-            .unwrap_or_else(|e| missing(format!("No photos: {e}."))),
+        _ => {
+            gallery(folder, photos, device, progress).unwrap_or_else(|e| missing(format!("No photos: {e}.")))
+        }
     };
     let path = folder.join("report.html");
     // What can't be made again is not replaced by less.

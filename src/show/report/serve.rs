@@ -1,8 +1,9 @@
 //! The page of a run while it goes on, served on loopback.
 
+use super::facts::{RunFacts, state};
 use super::gallery::{checkpoint_of, gallery, missing};
 use super::page::page;
-use super::run::{RunFacts, charts, state};
+use super::run::charts;
 use crate::engine::device::Device;
 use crate::error::{Error, Result, no_thread};
 use crate::run::History;

@@ -8,10 +8,10 @@
 
 use super::features::{features as features_of, precise_statistics};
 use super::probe::logits_of;
-use super::supervised::{LabelledAlbums, Logits, Reached, Supervised, cosine};
+use super::supervised::{LabelledAlbums, Logits, Reached, Supervised};
 use crate::engine::device::Device;
 use crate::engine::nn::{Linear, Mode, Module, ResNet};
-use crate::engine::optim::SgdConfig;
+use crate::engine::optim::{LrSchedule, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::ViewConfig;
@@ -195,7 +195,7 @@ impl Finetune {
 
     fn learning_rate(&self, step: u64, total: u64) -> f64 {
         match self.schedule {
-            FinetuneSchedule::Cosine => cosine(self.lr, total).lr(step),
+            FinetuneSchedule::Cosine => LrSchedule::cosine(self.lr, total).lr(step),
             FinetuneSchedule::Step => {
                 let drops = (3 * step / total.max(1)).min(2);
                 self.lr * 0.1f64.powi(drops as i32)

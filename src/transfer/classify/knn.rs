@@ -79,7 +79,7 @@ impl KnnProtocol {
     /// In words, with the number of photos judged.
     pub fn told(self, photos: usize) -> String {
         match self {
-            KnnProtocol::Test => format!("{photos} test photos among the train photos"),
+            KnnProtocol::Test => format!("each of {photos} test photos among the train photos"),
             KnnProtocol::LeaveOneOut => format!("{photos} photos, each among all others (leave-one-out)"),
         }
     }

@@ -9,12 +9,12 @@
 //! ```
 
 use super::features::{Features, common_width, finite};
-use super::supervised::{cosine, mean};
+use super::supervised::mean;
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
 use crate::engine::nn::{Linear, Module, Param};
 use crate::engine::ops::{GatherRows, run};
-use crate::engine::optim::{AdamConfig, OptimConfig};
+use crate::engine::optim::{AdamConfig, LrSchedule, OptimConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::transfer::metrics::accuracy::arg_max;
@@ -103,7 +103,7 @@ impl Probe {
         let count = train.labels.len();
         let steps = count.div_ceil(self.batch) as u64;
         let total = steps * self.epochs;
-        let schedule = cosine(self.lr, total);
+        let schedule = LrSchedule::cosine(self.lr, total);
         let adam = AdamConfig { weight_decay: self.weight_decay, ..Default::default() };
         let mut adam = OptimConfig::Adam(adam).build();
         let mut rng = StdRng::seed_from_u64(self.seed);

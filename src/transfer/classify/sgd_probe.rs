@@ -7,11 +7,11 @@
 
 use super::features::{Features, embed};
 use super::probe::{ProbeResult, Scaling, at_least_one, logits_of, zero_head};
-use super::supervised::{LabelledAlbums, Logits, Reached, Supervised, cosine};
+use super::supervised::{LabelledAlbums, Logits, Reached, Supervised};
 use crate::engine::autograd::Tape;
 use crate::engine::device::Device;
 use crate::engine::nn::{Mode, Module, ResNet};
-use crate::engine::optim::SgdConfig;
+use crate::engine::optim::{LrSchedule, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::photos::Album;
@@ -119,7 +119,12 @@ impl SgdProbe {
         let sgd = SgdConfig { momentum, weight_decay, nesterov: false };
         let drop_last = false;
         Supervised { name: "probe", albums, views, device, crop_scale, batch, epochs, seed, drop_last, sgd }
-            .run(&head.trained(), &|step, total| cosine(self.lr, total).lr(step), logits, heard)?;
+            .run(
+                &head.trained(),
+                &|step, total| LrSchedule::cosine(self.lr, total).lr(step),
+                logits,
+                heard,
+            )?;
         Ok(result)
     }
 

@@ -3,11 +3,11 @@
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
 use crate::engine::nn::Param;
-use crate::engine::optim::{CosineSchedule, OptimConfig, Optimizer, SgdConfig};
+use crate::engine::optim::{OptimConfig, Optimizer, SgdConfig};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::photos::views::{Detail, ViewConfig};
-use crate::photos::{Album, AlbumOptions, Batch, Loader, LoaderOptions, Photos};
+use crate::photos::{Album, AlbumOptions, Batch, Loader, LoaderOptions, Photos, Views};
 use crate::run::{Done, Now, Schedule, Train, train};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -155,6 +155,7 @@ struct Fit<'a> {
 }
 
 impl Train for Fit<'_> {
+    type Recipe = Vec<ViewConfig>;
     type Report = Tensor;
 
     fn step(&mut self, views: &Batch, now: &Now) -> Result<Tensor> {
@@ -162,7 +163,7 @@ impl Train for Fit<'_> {
         let classes = views.ids.iter().filter_map(|&id| albums.train.photos().label(id as usize));
         let labels: Vec<f32> = classes.map(|class| class as f32).collect();
         let labels = Tensor::new(device, [labels.len()], &labels)?; // [B]
-        let images = Tensor::new(device, [views.ids.len(), *size, *size, 3], &views.images)?;
+        let images = Tensor::new(device, [views.ids.len(), *size, *size, 3], &views.data.images)?;
         let tape = Tape::new(device);
         let loss = (self.logits)(&tape, images)?.cross_entropy(&labels)?;
         let grads = loss.backward()?;
@@ -171,7 +172,7 @@ impl Train for Fit<'_> {
         Ok(loss.value().clone())
     }
 
-    fn after(&mut self, done: &Done<Tensor>) -> Result<ControlFlow<()>> {
+    fn after(&mut self, done: &Done<Tensor, Views>) -> Result<ControlFlow<()>> {
         self.losses.push(done.report.clone());
         let mut epoch = None;
         if done.ends_epoch() {
@@ -180,17 +181,12 @@ impl Train for Fit<'_> {
                 let (name, step) = (self.of.name, done.step);
                 return Err(Error::Run(format!("{name}: the loss is {loss} at step {step}: lower --lr")));
             }
-            epoch = Some((done.views.next.epoch, loss));
+            epoch = Some((done.batch.next.epoch, loss));
         }
-        let (total, photos) = (self.total, done.views.ids.len() as u64);
+        let (total, photos) = (self.total, done.batch.ids.len() as u64);
         (self.heard)(Reached { step: done.step, total, photos, epoch })?;
         Ok(ControlFlow::Continue(()))
     }
-}
-
-/// From `lr` to 0 along half a cosine over all steps.
-pub(super) fn cosine(lr: f64, total: u64) -> CosineSchedule {
-    CosineSchedule { base_lr: lr, final_lr: 0.0, start_lr: 0.0, warmup: 0, total }
 }
 
 /// Mean of scalars on a device.

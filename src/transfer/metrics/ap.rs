@@ -60,6 +60,11 @@ pub fn average_precision(scores: &[f64], labels: &[i8], kind: ApKind) -> Result<
     if positives == 0 {
         return Ok(None);
     }
+    Ok(Some(area_below(&points, positives, kind)))
+}
+
+/// The number that a precision-recall curve becomes, of at least one positive; some may be at no point of the curve.
+pub(super) fn area_below(points: &[(usize, usize)], positives: usize, kind: ApKind) -> f64 {
     let precision = |&(hits, n): &(usize, usize)| hits as f64 / n as f64;
     if kind == ApKind::ElevenPoint {
         let best_from = |tenths: usize| {
@@ -67,7 +72,7 @@ pub fn average_precision(scores: &[f64], labels: &[i8], kind: ApKind) -> Result<
             let reached = points.iter().filter(|(hits, _)| hits * 10 >= tenths * positives);
             reached.map(precision).fold(0.0, f64::max)
         };
-        return Ok(Some((0..=10).map(best_from).sum::<f64>() / 11.0));
+        return (0..=10).map(best_from).sum::<f64>() / 11.0;
     }
     // From the lowest threshold up, so that the running maximum is that over all higher recalls.
     let (mut sum, mut envelope) = (0.0, 0.0);
@@ -76,11 +81,11 @@ pub fn average_precision(scores: &[f64], labels: &[i8], kind: ApKind) -> Result<
         envelope = if kind == ApKind::Area { precision(point).max(envelope) } else { precision(point) };
         sum += envelope * (point.0 - before) as f64;
     }
-    Ok(Some(sum / positives as f64))
+    sum / positives as f64
 }
 
 /// Points of a precision-recall curve by falling threshold: positives and all images down to each distinct score.
-fn points(scores: &[f64], labels: &[i8]) -> Vec<(usize, usize)> {
+pub(super) fn points(scores: &[f64], labels: &[i8]) -> Vec<(usize, usize)> {
     let mut ranked: Vec<(f64, bool)> =
         scores.iter().zip(labels).filter(|(_, l)| **l >= 0).map(|(&s, &l)| (s, l == 1)).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0));

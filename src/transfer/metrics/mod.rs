@@ -4,8 +4,9 @@
 //! |---|---|
 //! | [`accuracy`](mod@accuracy) | share predicted right: plain, mean over classes, among the k largest; its standard error |
 //! | [`ap`] | average precision of a ranking, and its mean over classes |
+//! | [`detection`] | average precision of objects that were found, by COCO's and by VOC's rules |
 //!
-//! **The test.** Golden cases of scikit-learn and of the VOC kit in `tests/conformance`.
+//! **The test.** Golden cases of scikit-learn, of the VOC kit and of pycocotools in `tests/conformance`.
 //!
 //! ```
 //! # use vista::transfer::metrics::{accuracy, standard_error};
@@ -16,6 +17,7 @@
 
 pub mod accuracy;
 pub mod ap;
+pub mod detection;
 
 pub use accuracy::{accuracy, balanced_accuracy, class_accuracies, standard_error, top_k_accuracy};
 pub use ap::{ApKind, average_precision, mean_of_known};

@@ -210,9 +210,9 @@ fn a_graph_with_its_transform_sees_the_views_of_judging() {
                 assert!(apart.abs() < 1.01, "{width}x{height} to {size}: {apart} of 255");
                 apart.abs() > 0.01
             };
-            // Weights are floats here and short fixed-point numbers there, which put a byte in six on the other side.
+            // Weights are floats here and rounded to 22 bits there: a sum that is a half may fall to either side.
             let other = (0..view.len()).filter(differs).count();
-            assert!(other * 4 <= view.len(), "{width}x{height} to {size}: {other} of {} bytes", view.len());
+            assert!(other * 100 <= view.len(), "{width}x{height} to {size}: {other} of {} bytes", view.len());
         }
     }
 }

@@ -41,7 +41,7 @@ fn a_commented_configuration_reads_back_as_it_was() {
         let text = config.commented();
         assert_eq!(demo.merged(&text, "test").expect("read"), config, "{text}");
         let widest = text.lines().map(|line| line.chars().count()).max();
-        assert!(widest <= Some(WIDTH), "{widest:?} columns in {text}");
+        assert!(widest <= Some(crate::run::keys::WIDTH), "{widest:?} columns in {text}");
     }
     let text = demo.commented();
     for part in [

@@ -103,7 +103,7 @@ fn changes_are_told_key_by_key() {
     let other = demo.with("train.batch=4").expect("set").with("data.photos=x").expect("set");
     let changed = differences(&demo, &other).iter().map(Difference::to_string).collect::<Vec<_>>();
     assert_eq!(changed, ["data.photos was absent, is \"x\"", "train.batch was 16, is 4"]);
-    let known = known(&demo);
+    let known = crate::run::settings::known(&demo);
     assert!(Config::MAY_CHANGE.iter().all(|key| known.iter().any(|k| k == key)));
 }
 

@@ -92,7 +92,7 @@ const several = data.runs.length > 1;
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 /** Accuracies as bars on one scale, each with its standard error; a `color` is that of the run's curves. */
-function bars(rows) {
+function bars(rows, heads = ["kNN", "", "top-1", "balanced"]) {
   const row = ({ name, top1, error, balanced, color }) => {
     const [low, high] = error ? [Math.max(0, top1 - error), Math.min(1, top1 + error)] : [top1, top1];
     const whisker = el("span", { class: "whisker", style: `left:${100 * low}%;width:${100 * (high - low)}%` });
@@ -100,7 +100,7 @@ function bars(rows) {
       el("td", { class: "measure" }, el("span", { class: "fill", style: `width:${100 * top1}%` }), whisker),
       el("td", {}, percent(top1) + (error ? ` ± ${(100 * error).toFixed(1)}` : "")), el("td", {}, balanced === null ? "" : percent(balanced)));
   };
-  const head = el("tr", {}, ...["kNN", "", "top-1", "balanced"].map((name) => el("th", { scope: "col" }, name)));
+  const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
   return el("table", { class: "bars" }, el("thead", {}, head), el("tbody", {}, ...rows.map(row)));
 }
 
@@ -114,8 +114,8 @@ function spent({ of, parts }) {
 /** One run: what was trained, how good it is beside what needed no training, where its time went, what was wrong. */
 function headline(run, color) {
   const warnings = run.warnings.map((w) => el("li", { class: "warning" }, `step ${w.step}: ${w.warning}`));
-  const knn = run.knn ? [bars(run.knn.rows.map((row, i) => (i ? row : { ...row, color }))), el("p", { class: "hint" }, `${run.knn.judged}; ± is the standard error, balanced the mean over classes.`)]
-    : [el("p", { class: "hint" }, "Not judged: no labelled photos were given (--labelled).")];
+  const knn = run.knn ? [bars(run.knn.rows.map((row, i) => (i ? row : { ...row, color })), run.knn.head), el("p", { class: "hint" }, run.knn.told ?? `${run.knn.judged}; ± is the standard error, balanced the mean over classes.`)]
+    : [el("p", { class: "hint" }, "Not judged while it learned: no labelled photos were given (--labelled). vista knn and vista probe judge it afterwards.")];
   const more = el("div", {}, ...run.time.map(spent), warnings.length ? el("ul", {}, ...warnings) : el("p", { class: "hint" }, "No warning of a collapse."));
   return el("article", { class: "headline" }, ...(several ? [el("h3", {}, el("span", { class: `swatch c${color % colors}` }), names[color])] : []),
     el("p", { class: "lead" }, run.lead), el("div", { class: "halves" }, el("div", {}, ...knn), more),
@@ -127,7 +127,7 @@ const names = data.names;
 function summary() {
   const compared = data.runs.flatMap((run, i) => (run.knn?.rows.slice(0, 1) ?? []).map((row) => ({ ...row, name: names[i], color: i })));
   const apart = el("p", { class: "warning" }, "These runs were judged on different photos: which is better can't be told from their accuracies, and each set has a chart of its own.");
-  const all = several && compared.length ? [el("h2", {}, "The runs"), ...(data.apart ? [apart] : []), bars(compared)] : [];
+  const all = several && compared.length ? [el("h2", {}, "The runs"), ...(data.apart ? [apart] : []), bars(compared, data.runs[0].knn?.head)] : [];
   const without = data.gallery.missing && !several ? [el("p", { class: "hint" }, data.gallery.missing)] : [];
   const open = id("summary").querySelector("details")?.open;
   id("summary").replaceChildren(...all, ...data.runs.map(headline), ...without);
@@ -151,6 +151,17 @@ function configuration() {
   const differ = keys.map((key) => [key, ...data.runs.map((run) => of(run, key))]).filter(([, ...v]) => new Set(v).size > 1);
   const text = differ.length ? table([["key", ...names], ...differ]) : el("p", {}, "All keys are equal.");
   id("configuration").replaceChildren(heading, ...(several ? [el("h3", {}, "Where the runs differ"), text] : []), ...whole);
+}
+
+/** What a detector found: precision and recall, classes, the worst photos. */
+function detections() {
+  const found = data.gallery.detections;
+  id("detections").hidden = !found;
+  if (!found) return;
+  id("precision").replaceChildren(el("div", { class: "charts" }, ...found.charts.map(chart)));
+  id("classes").replaceChildren(table([["class", "AP", "AP50", "AP75", "AP of masks"], ...found.classes]));
+  // Made by the program, names escaped.
+  id("worst").innerHTML = found.worst;
 }
 
 // ---- theme, news
@@ -192,6 +203,7 @@ async function news(photos) {
 summary();
 status();
 charts();
+detections();
 configuration();
 id("footer").textContent = `Vista ${data.vista}. This page needs no network.`;
 if (data.live !== null) setTimeout(news, 1000, data.live);

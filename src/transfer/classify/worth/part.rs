@@ -3,6 +3,7 @@
 use super::super::supervised::LabelledAlbums;
 use crate::photos::{Album, Photos};
 use crate::rng::KeyedRng;
+use crate::run::PhotoSet;
 use std::sync::Arc;
 
 /// Photos of each class that a share of the training photos has: the nearest whole number, at least 1 (0 of a class without any).
@@ -39,20 +40,13 @@ fn by_class(photos: &Photos) -> Vec<Vec<usize>> {
     classes
 }
 
-/// Photos of each part whose contents are read for a digest, spread evenly.
-const READ: usize = 256;
-
-/// What tells labelled photos from others: the CRC-32 of names, classes and the contents of some, in hexadecimal.
+/// What tells labelled photos from others: the CRC-32 of both parts' digests ([`PhotoSet`]) and classes, in hexadecimal.
 pub(super) fn digest(albums: &LabelledAlbums) -> String {
     let mut sum = crc32fast::Hasher::new();
     for photos in albums.both().map(Album::photos) {
-        sum.update(format!("{:?} {}\n", photos.classes(), photos.len()).as_bytes());
-        (0..photos.len()).for_each(|id| {
-            sum.update(format!("{} {:?}\n", photos.name(id), photos.labels(id)).as_bytes());
-        });
-        for id in (0..photos.len()).step_by(photos.len().div_ceil(READ).max(1)) {
-            sum.update(&photos.checksum(id).unwrap_or_default().to_le_bytes());
-        }
+        let PhotoSet { count, digest } = PhotoSet::of(photos);
+        sum.update(format!("{count} {digest} {:?}\n", photos.classes()).as_bytes());
+        (0..count).for_each(|id| sum.update(format!("{:?}\n", photos.labels(id)).as_bytes()));
     }
     format!("{:08x}", sum.finalize())
 }

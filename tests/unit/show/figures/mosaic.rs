@@ -29,7 +29,7 @@ fn rectangles_lie_where_the_crops_do_in_their_own_colour() {
     assert_eq!(pixel(&image, second - 1, top + 70), [90; 3]);
     assert_eq!(pixel(&image, second - 2, top + 70), [255; 3]);
     // The second row's neighbour stands on the left.
-    let lower = GAP + HEIGHT + 5 + glyphs::HEIGHT + GAP;
+    let lower = GAP + HEIGHT + 5 + PLAIN.height() + GAP;
     assert_eq!(pixel(&image, left, lower + 70), YELLOW);
     assert_eq!((image.width, image.height), (second + 200 + GAP, 2 * lower - GAP));
 }

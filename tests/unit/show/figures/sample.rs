@@ -23,7 +23,10 @@ fn crops_are_those_of_the_loaders_first_epoch_and_rows_are_of_length_one() {
     let batch = Loader::new(album.clone(), options).expect("loader").next().expect("one").expect("batch");
     for (i, id) in batch.ids.iter().enumerate() {
         let row = photos.iter().position(|p| *p as u64 == *id).expect("every photo");
-        assert_eq!((sample.crops[row], sample.flips[row]), (batch.crops[70 + i], batch.flips[70 + i]));
+        assert_eq!(
+            (sample.crops[row], sample.flips[row]),
+            (batch.data.crops[70 + i], batch.data.flips[70 + i])
+        );
     }
     let [g, z] = &sample.embedded[0];
     assert_eq!((g.width, z.width, z.values.len()), (32, 8, 560));

@@ -1,8 +1,16 @@
-//! Batches of views, made by worker threads ahead of the device.
+//! Batches, made by worker threads ahead of the device: of views, or of scenes.
 //!
-//! Workers take photos in the epoch's order, one at a time, and lay their views into the batches that are open; who
-//! completes the one that is due hands it over. What a view looks like depends on (seed, epoch, photo, view) only, so
+//! Workers take photos in the epoch's order, one at a time, and lay what they make of them into the batches that are open; who
+//! completes the one that is due hands it over. What a [`Maker`] makes depends on (seed, epoch, photo) only, so
 //! the number of threads changes nothing, and a run can go on from any batch.
+
+mod recipe;
+mod scenes;
+mod views;
+
+pub use recipe::{Draw, Maker, Recipe};
+pub use scenes::{Scenes, ScenesMaker};
+pub use views::{Views, ViewsMaker};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +24,7 @@ use crate::error::{Error, Result, no_thread};
 use crate::photos::album::Album;
 use crate::photos::locked;
 use crate::photos::read::tally::allowed;
-use crate::photos::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
+use crate::photos::views::ViewConfig;
 use crate::rng::KeyedRng;
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
@@ -32,12 +40,12 @@ pub struct Position {
 
 /// What a [`Loader`] makes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LoaderOptions {
+pub struct LoaderOptions<R = Vec<ViewConfig>> {
     /// B, images in a batch.
     pub batch: usize,
-    /// One configuration for each of the K views of an image.
-    pub views: Vec<ViewConfig>,
-    /// Seed of the order, the views and the replacements.
+    /// What is made of each: one configuration for each of the K views of an image.
+    pub recipe: R,
+    /// Seed of the order, of what is made and of the replacements.
     pub seed: u64,
     /// Worker threads; 0 for as many as there are processors.
     pub threads: usize,
@@ -55,12 +63,12 @@ pub struct LoaderOptions {
     pub max_broken: f64,
 }
 
-impl LoaderOptions {
+impl<R> LoaderOptions<R> {
     /// All processors, two batches ahead, from the start, without end, last ones dropped, 1 % may be broken.
-    pub fn new(batch: usize, views: Vec<ViewConfig>, seed: u64) -> LoaderOptions {
+    pub fn new(batch: usize, recipe: R, seed: u64) -> LoaderOptions<R> {
         LoaderOptions {
             batch,
-            views,
+            recipe,
             seed,
             threads: 0,
             ahead: 2,
@@ -84,19 +92,13 @@ pub struct Replaced {
     pub by: Option<String>,
 }
 
-/// B images with K views each, view-major: the first views of all images, then their second views, and so on.
+/// B images and what was made of them.
 #[derive(Clone, Debug, Default)]
-pub struct Batch {
-    /// Normalised views, `[B K, size, size, 3]`; where sizes differ, `[B, size_k, size_k, 3]` for each k in turn.
-    pub images: Vec<f32>,
+pub struct Batch<D = Views> {
+    /// What was made of them.
+    pub data: D,
     /// The photo of each of the B images.
     pub ids: Vec<u64>,
-    /// What was cut out for each of the B K rows, in the photo's own pixels.
-    pub crops: Vec<CropBox>,
-    /// Which rows are mirrored.
-    pub flips: Vec<bool>,
-    /// K.
-    pub views: usize,
     /// Where in the run this batch belongs.
     pub position: Position,
     /// Where to go on after this batch.
@@ -105,7 +107,7 @@ pub struct Batch {
     pub replaced: Vec<Replaced>,
     /// Time of the worker threads, all together, that its photos took to be decoded or fetched from where they are kept.
     pub decoding: Duration,
-    /// The same that its views took to be cut out and changed.
+    /// The same that it took to make something of them.
     pub augmenting: Duration,
 }
 
@@ -146,45 +148,45 @@ impl Schedule {
 }
 
 /// What all threads of a loader share.
-struct Shared {
+struct Shared<R: Recipe> {
     album: Arc<Album>,
-    options: LoaderOptions,
-    /// Floats in each of the K views.
-    lengths: Vec<usize>,
+    options: LoaderOptions<R>,
     schedule: Schedule,
     next_slot: AtomicU64,
     stop: AtomicBool,
-    open: Mutex<Open>,
-    free: Mutex<Vec<Vec<f32>>>,
+    open: Mutex<Open<Made<R>>>,
+    free: Mutex<Vec<Made<R>>>,
 }
 
+/// What a recipe's batches are made of.
+pub type Made<R> = <<R as Recipe>::Maker as Maker>::Made;
+
 /// Batches that are not handed over yet.
-struct Open {
+struct Open<D> {
     /// The one to be handed over next.
     due: Position,
     /// Each with the number of images that are missing in it.
-    batches: BTreeMap<Position, (Batch, usize)>,
+    batches: BTreeMap<Position, (Batch<D>, usize)>,
 }
 
 /// An iterator over batches; dropping it ends its threads.
-pub struct Loader {
-    shared: Arc<Shared>,
-    batches: Option<Receiver<Result<Batch>>>,
+pub struct Loader<R: Recipe = Vec<ViewConfig>> {
+    shared: Arc<Shared<R>>,
+    batches: Option<Receiver<Result<Batch<Made<R>>>>>,
     threads: Vec<JoinHandle<()>>,
     broken: BTreeSet<String>,
 }
 
-impl Loader {
+impl<R: Recipe + 'static> Loader<R> {
     /// Starts the threads.
     ///
     /// # Errors
-    /// [`Error::Input`] if a view configuration is invalid, B or K is 0, or with `drop_last` there are fewer photos
+    /// [`Error::Input`] if the recipe is invalid, B is 0, or with `drop_last` there are fewer photos
     /// than B.
-    pub fn new(album: Arc<Album>, options: LoaderOptions) -> Result<Loader> {
+    pub fn new(album: Arc<Album>, options: LoaderOptions<R>) -> Result<Loader<R>> {
         let place = album.photos().place().to_string();
-        let makers = options.views.iter().cloned().map(ViewMaker::new).collect::<Result<Vec<_>>>()?;
-        let lengths: Vec<usize> = makers.iter().map(ViewMaker::len).collect();
-        if options.batch == 0 || lengths.is_empty() {
+        let maker = options.recipe.maker()?;
+        if options.batch == 0 {
             let advice = "use at least one image and one view";
             return Err(Error::input("no batch can be made", "configuration", advice));
         }
@@ -203,7 +205,6 @@ impl Loader {
         let shared = Arc::new(Shared {
             next_slot: AtomicU64::new(first_slot),
             album,
-            lengths,
             schedule,
             stop: AtomicBool::new(false),
             open: Mutex::new(Open { due: schedule.position(first_slot), batches: BTreeMap::new() }),
@@ -212,9 +213,9 @@ impl Loader {
         });
         let mut loader = Loader { shared, batches: Some(batches), threads: Vec::new(), broken };
         for i in 0..threads {
-            let (shared, makers, sender) = (loader.shared.clone(), makers.clone(), sender.clone());
+            let (shared, maker, sender) = (loader.shared.clone(), maker.clone(), sender.clone());
             let thread = std::thread::Builder::new().name(format!("loader-{i}"));
-            let thread = thread.spawn(move || work(&shared, makers, &sender)).map_err(no_thread)?;
+            let thread = thread.spawn(move || work(&shared, maker, &sender)).map_err(no_thread)?;
             loader.threads.push(thread);
         }
         Ok(loader)
@@ -236,17 +237,17 @@ impl Loader {
     }
 
     /// Gives a used batch's memory back for later batches.
-    pub fn recycle(&self, batch: Batch) {
+    pub fn recycle(&self, batch: Batch<Made<R>>) {
         let mut free = locked(&self.shared.free);
         if free.len() <= self.shared.options.ahead {
-            free.push(batch.images);
+            free.push(batch.data);
         }
     }
 
     /// Adds a batch's broken photos to those known, and judges.
     ///
     /// ORDER: counted as batches are handed over, not as workers meet them, so that every run stops at the same one.
-    fn judge(&mut self, batch: Batch) -> Result<Batch> {
+    fn judge(&mut self, batch: Batch<Made<R>>) -> Result<Batch<Made<R>>> {
         self.broken.extend(batch.replaced.iter().map(|r| r.name.clone()));
         let (n, fraction) = (self.shared.album.photos().len(), self.shared.options.max_broken);
         let allowed = allowed(n, fraction);
@@ -262,11 +263,11 @@ impl Loader {
     }
 }
 
-impl Iterator for Loader {
-    type Item = Result<Batch>;
+impl<R: Recipe + 'static> Iterator for Loader<R> {
+    type Item = Result<Batch<Made<R>>>;
 
     /// The next batch; an error ends the loader.
-    fn next(&mut self) -> Option<Result<Batch>> {
+    fn next(&mut self) -> Option<Self::Item> {
         let batch = self.batches.as_ref()?.recv().ok()?.and_then(|batch| self.judge(batch));
         if batch.is_err() {
             self.batches = None;
@@ -275,7 +276,7 @@ impl Iterator for Loader {
     }
 }
 
-impl Drop for Loader {
+impl<R: Recipe> Drop for Loader<R> {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.batches = None; // wakes the worker that waits to hand a batch over
@@ -286,8 +287,8 @@ impl Drop for Loader {
 }
 
 /// A worker: takes the next slot until told to stop, or until the last epoch is over.
-fn work(shared: &Shared, mut makers: Vec<ViewMaker>, batches: &SyncSender<Result<Batch>>) {
-    let (mut order, mut one) = ((u64::MAX, Vec::new()), Batch::default());
+fn work<R: Recipe>(shared: &Shared<R>, mut maker: R::Maker, batches: &SyncSender<Result<Batch<Made<R>>>>) {
+    let mut order = (u64::MAX, Vec::new());
     while !shared.stop.load(Ordering::Relaxed) {
         let slot = shared.next_slot.fetch_add(1, Ordering::Relaxed);
         let epoch = shared.schedule.position(slot).epoch;
@@ -300,12 +301,12 @@ fn work(shared: &Shared, mut makers: Vec<ViewMaker>, batches: &SyncSender<Result
         }
         let photo = order.1[(slot % shared.schedule.per_epoch()) as usize];
         // After a panic the batch of this slot would never be complete.
-        let made = catch_unwind(AssertUnwindSafe(|| make(shared, &mut makers, epoch, photo, &mut one)));
+        let made = catch_unwind(AssertUnwindSafe(|| make(shared, &mut maker, epoch, photo)));
         let name = || shared.album.photos().name(photo);
         let made =
             made.unwrap_or_else(|_| Err(Error::Run(format!("a loader thread failed at photo {}", name()))));
         let is_wanted = match made {
-            Ok(()) => lay(shared, slot, &mut one, batches),
+            Ok(one) => lay(shared, slot, one, &mut maker, batches),
             Err(error) => {
                 shared.stop.store(true, Ordering::Relaxed);
                 batches.send(Err(error)).is_ok()
@@ -317,63 +318,57 @@ fn work(shared: &Shared, mut makers: Vec<ViewMaker>, batches: &SyncSender<Result
     }
 }
 
-/// Decodes a photo, or its replacement, and makes its K views: a batch of one image.
-fn make(shared: &Shared, makers: &mut [ViewMaker], epoch: u64, photo: usize, one: &mut Batch) -> Result<()> {
+/// A photo of which something was made.
+struct One {
+    id: u64,
+    replaced: Vec<Replaced>,
+    decoding: Duration,
+    augmenting: Duration,
+}
+
+/// Decodes a photo, or its replacement, and makes something of it.
+fn make<R: Recipe>(shared: &Shared<R>, maker: &mut R::Maker, epoch: u64, photo: usize) -> Result<One> {
     let (photos, seed, began) = (shared.album.photos(), shared.options.seed, Instant::now());
     let (found, broken) = shared.album.photo_or_other(photo, seed, epoch);
-    one.decoding = began.elapsed();
+    let decoding = began.elapsed();
     let by = found.as_ref().map(|(id, _)| photos.name(*id).to_string());
     let replaced = |(id, reason)| {
         let by = by.clone().filter(|_| id == photo);
         Replaced { name: photos.name(id).into(), reason, by }
     };
-    one.replaced = broken.into_iter().map(replaced).collect();
+    let replaced: Vec<Replaced> = broken.into_iter().map(replaced).collect();
     let Some((id, shown)) = found else {
-        let first = one.replaced.first().map(|r| format!("{} ({})", r.name, r.reason)).unwrap_or_default();
-        let what = format!("{} photos in a row can't be decoded, such as {first}", one.replaced.len());
+        let first = replaced.first().map(|r| format!("{} ({})", r.name, r.reason)).unwrap_or_default();
+        let what = format!("{} photos in a row can't be decoded, such as {first}", replaced.len());
         return Err(Error::input(what, photos.place(), "give photos that a viewer can open"));
     };
-    one.ids = vec![id as u64];
-    one.images.resize(shared.lengths.iter().sum(), 0.0);
-    one.crops.clear();
-    one.flips.clear();
-    let mut rest = &mut one.images[..];
-    for (view, maker) in makers.iter_mut().enumerate() {
-        let (out, others) = rest.split_at_mut(maker.len());
-        rest = others;
-        let mut rng = KeyedRng::new("view", seed, [epoch, photo as u64, view as u64]);
-        let params = ViewParams::draw(maker.config(), shown.image.width, shown.image.height, &mut rng);
-        maker.make(&shown.image, &params, out);
-        one.crops.push(shown.original_box(params.crop));
-        one.flips.push(params.flip);
-    }
-    one.augmenting = began.elapsed() - one.decoding;
-    Ok(())
+    let objects = photos.objects_in(id, [shown.height, shown.width]);
+    maker.make(&shown, &Draw { seed, epoch, turn: photo as u64, objects });
+    Ok(One { id: id as u64, replaced, decoding, augmenting: began.elapsed() - decoding })
 }
 
-/// Copies one image's views to their rows, and hands over what is complete, in order; whether anyone takes it.
+/// Lays what was made of one image into its batch, and hands over what is complete, in order; whether anyone takes it.
 ///
 /// ORDER: who waits for a place in the channel keeps the others from running ahead.
-fn lay(shared: &Shared, slot: u64, one: &mut Batch, sender: &SyncSender<Result<Batch>>) -> bool {
+fn lay<R: Recipe>(
+    shared: &Shared<R>,
+    slot: u64,
+    mut one: One,
+    maker: &mut R::Maker,
+    sender: &SyncSender<Result<Batch<Made<R>>>>,
+) -> bool {
     let schedule = shared.schedule;
     let position = schedule.position(slot);
     let Open { due, batches } = &mut *locked(&shared.open);
     let (batch, missing) = batches
         .entry(position)
-        .or_insert_with(|| (empty_batch(shared, position), schedule.images_in(position)));
+        .or_insert_with(|| (empty_batch(shared, maker, position), schedule.images_in(position)));
     let (n, image) = (batch.ids.len(), (slot - schedule.first_slot(position)) as usize);
-    batch.ids[image] = one.ids[0];
+    batch.ids[image] = one.id;
     batch.replaced.append(&mut one.replaced);
     batch.decoding += one.decoding;
     batch.augmenting += one.augmenting;
-    let mut before = 0; // floats of one image's earlier views
-    for (view, &length) in shared.lengths.iter().enumerate() {
-        let (row, at) = (view * n + image, n * before + image * length);
-        batch.images[at..][..length].copy_from_slice(&one.images[before..][..length]);
-        before += length;
-        batch.crops[row] = one.crops[view];
-        batch.flips[row] = one.flips[view];
-    }
+    maker.lay(image, n, &mut batch.data);
     *missing -= 1;
     while let Some(entry) = batches.first_entry().filter(|entry| entry.key() == due && entry.get().1 == 0) {
         let mut batch = entry.remove().0;
@@ -386,16 +381,11 @@ fn lay(shared: &Shared, slot: u64, one: &mut Batch, sender: &SyncSender<Result<B
     true
 }
 
-fn empty_batch(shared: &Shared, position: Position) -> Batch {
-    let (n, views) = (shared.schedule.images_in(position), shared.options.views.len());
-    let mut images = locked(&shared.free).pop().unwrap_or_default();
-    images.resize(n * shared.lengths.iter().sum::<usize>(), 0.0);
+fn empty_batch<R: Recipe>(shared: &Shared<R>, maker: &R::Maker, position: Position) -> Batch<Made<R>> {
+    let n = shared.schedule.images_in(position);
     Batch {
-        images,
+        data: maker.room(n, locked(&shared.free).pop()),
         ids: vec![0; n],
-        crops: vec![CropBox::default(); n * views],
-        flips: vec![false; n * views],
-        views,
         position,
         next: shared.schedule.after(position),
         ..Batch::default()

@@ -1,0 +1,510 @@
+//! `vista detect`.
+
+use super::judged::Watch;
+use super::paths::{Files, Input, Mark, Output, absolute};
+use super::signals;
+use crate::engine::device::Device;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::photos::{Album, AlbumOptions, Photos, Rle, Source};
+use crate::run::settings::MAX_TEXT;
+use crate::run::{Found, Provenance, Settings, Start, without_head};
+use crate::shell;
+use crate::show::figures::{Drawn, detections, encoded_jpeg};
+use crate::show::report;
+use crate::transfer::detect::{
+    Classes, DetectConfig, DetectRun, DetectSets, Detected, Judging, PRESETS, Seen, as_detections, judge,
+    load, sides,
+};
+use crate::transfer::metrics::detection::{Detection, DetectionAp};
+use serde_json::{Value, json};
+use std::path::{Component, Path};
+
+/// Train a detector of objects, with their masks, on an encoder; judge one; or find objects in photos.
+///
+/// With `--data`: trains, and ends with average precisions. With `--checkpoint` and `--eval-only`: judges. With `--checkpoint` and
+/// `--photos`: finds objects in photos without labels.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// List the presets and end.
+    #[arg(long)]
+    presets: bool,
+    #[command(flatten)]
+    flags: Flags,
+    /// Folder for configuration, log and checkpoints.
+    #[arg(long, value_name = "DIR", default_value = "runs/detect")]
+    out: Output,
+    /// Go on with the run in `--out` from its newest sound checkpoint, as if it had never stopped.
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// Replace a run that is in `--out`.
+    #[arg(long)]
+    overwrite: bool,
+    /// Judge the detector of `--checkpoint` and end.
+    #[arg(long, requires = "checkpoint")]
+    eval_only: bool,
+    /// A trained detector: its run's folder or a checkpoint in it.
+    #[arg(long, value_name = "FILE", value_parser = Input::checkpoint())]
+    checkpoint: Option<Input>,
+    /// Photos without labels in which the detector of `--checkpoint` is to find objects: a folder, or a csv list.
+    #[arg(long, value_name = "DIR", requires = "checkpoint", conflicts_with = "eval_only")]
+    photos: Option<Input>,
+    /// Folder for those photos with what was found drawn on them: class, score, box, mask.
+    #[arg(long, value_name = "DIR", requires = "photos")]
+    draw: Option<Output>,
+    /// File for what was found, in COCO's results format; pycocotools reads it.
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    results: Option<Output>,
+    /// Print nothing but errors.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// What decides a run's configuration.
+#[derive(Debug, clap::Args)]
+struct Flags {
+    /// A whole configuration by name; see `vista detect --presets` [default: detect-small].
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// TOML file with keys to replace.
+    #[arg(long, value_name = "FILE")]
+    config: Option<Input>,
+    /// Replace one key, as in `--set optimizer.lr=0.01`; may be given again.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Folder of Pascal VOC, COCO or Penn-Fudan; or, with `--annotations`, of the photos.
+    #[arg(long, value_name = "DIR")]
+    data: Option<Input>,
+    /// Annotations of the photos to learn from: COCO's JSON, or a folder of PNGs whose pixels are numbers of objects.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    annotations: Option<Input>,
+    /// The same of the photos to be judged on.
+    #[arg(long, value_name = "FILE", requires = "annotations")]
+    test: Option<Input>,
+    /// Folder of those photos; that of `--data` if absent.
+    #[arg(long, value_name = "DIR", requires = "test")]
+    test_photos: Option<Input>,
+    /// Follow links and lists that lead out of these folders.
+    #[arg(long)]
+    follow_links: bool,
+    /// `faster-rcnn-c4`, `mask-rcnn-c4`, `faster-rcnn-fpn` or `mask-rcnn-fpn`; by the preset, without masks where the photos have none, if
+    /// absent.
+    #[arg(long, value_name = "KIND")]
+    model: Option<String>,
+    /// Start from the encoder in this file or in a run's folder: a checkpoint, or weights of torchvision, timm, MoCo or DenseCL as
+    /// safetensors. It decides the backbone.
+    #[arg(long, value_name = "FILE", value_parser = Input::checkpoint())]
+    init: Option<Input>,
+    /// What stands before the names of the encoder in that file, where it holds several.
+    #[arg(long)]
+    prefix: Option<String>,
+    /// `resnet18`, `resnet34` or `resnet50`, of a detector that starts from random parameters.
+    #[arg(long, conflicts_with = "init")]
+    backbone: Option<String>,
+    /// `batch`: all batch norms are trained; `frozen`: for batches of a few photos.
+    #[arg(long, value_name = "KIND")]
+    norm: Option<String>,
+    /// Photos in a batch.
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Steps.
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+    /// Stop after so many minutes of training.
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
+    /// Most memory of all tensors: a run that needs more is refused before it starts; what is free if absent.
+    #[arg(long, value_name = "MIB")]
+    memory_limit: Option<usize>,
+    /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
+    #[arg(long)]
+    device: Option<String>,
+    /// Seed of everything random.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+/// The preset where none is asked for.
+const PRESET: &str = "detect-small";
+
+impl Flags {
+    /// Preset, then file, then flags, then settings.
+    fn config(&self) -> Result<DetectConfig> {
+        let config = self.applied(DetectConfig::preset(self.preset.as_deref().unwrap_or(PRESET))?)?;
+        let is_asked = self.model.is_some()
+            || self.preset.is_some()
+            || self.config.is_some()
+            || self.settings.iter().any(|setting| setting.starts_with("model.kind"));
+        if is_asked || config.data.photos.is_none() {
+            return Ok(config);
+        }
+        // Photos without masks teach boxes.
+        Ok(match DetectSets::open(&config) {
+            Ok(_) => config,
+            Err(_) => {
+                let boxes = config.with(&format!("model.kind={}", config.model.kind.of_boxes()))?;
+                DetectSets::open(&boxes).map_or(config, |_| boxes)
+            }
+        })
+    }
+
+    fn applied(&self, mut config: DetectConfig) -> Result<DetectConfig> {
+        if let Some(path) = &self.config {
+            let text = files::read_text(path, MAX_TEXT as u64)?;
+            config = config.merged(&text, &path.display().to_string())?;
+        }
+        let path = |p: &Option<Input>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
+        let text = |flag: &str, key: &str, value: Option<String>| {
+            value.map(|v| (format!("{key} = {}", toml::Value::String(v.clone())), format!("--{flag} {v}")))
+        };
+        let number = |flag: &str, key: &str, value: Option<String>| {
+            value.map(|v| (format!("{key} = {v}"), format!("--{flag} {v}")))
+        };
+        // Other photos have other annotations.
+        if self.data.is_some() {
+            let data = &mut config.data;
+            (data.annotations, data.test, data.test_photos) = (None, None, None);
+        }
+        let flags = [
+            text("data", "data.photos", path(&self.data)),
+            text("annotations", "data.annotations", path(&self.annotations)),
+            text("test", "data.test", path(&self.test)),
+            text("test-photos", "data.test_photos", path(&self.test_photos)),
+            text("init", "init", path(&self.init)),
+            text("prefix", "init_prefix", self.prefix.clone()),
+            text("model", "model.kind", self.model.clone()),
+            text("backbone", "model.backbone", self.backbone.clone()),
+            text("norm", "model.norm", self.norm.clone()),
+            text("device", "device", self.device.clone()),
+            number("batch", "train.batch", self.batch.map(|n| n.to_string())),
+            number("steps", "train.steps", self.steps.map(|n| n.to_string())),
+            number("minutes", "train.minutes", self.minutes.map(|n| format!("{n:?}"))),
+            number("memory-limit", "train.memory_limit_mib", self.memory_limit.map(|n| n.to_string())),
+            number("seed", "seed", self.seed.map(|n| n.to_string())),
+            self.follow_links.then(|| ("data.follow_links = true".into(), "--follow-links".into())),
+        ];
+        for (line, place) in flags.into_iter().flatten() {
+            config = config.merged(&line, &place)?;
+        }
+        if self.init.is_some() {
+            config = config.like_init()?;
+        }
+        let config = self.settings.iter().try_fold(config, |config, setting| config.with(setting))?;
+        Ok(config.absolute())
+    }
+}
+
+/// What a run writes into its folder, and how it knows its own.
+fn run_files() -> Vec<(&'static str, Mark)> {
+    let mut files = super::pretrain::run_files();
+    files.retain(|(name, _)| *name != "config.toml");
+    files.push(("config.toml", Mark::Contents(is_resolved)));
+    files.push(("found.json", Mark::Contents(is_found)));
+    files
+}
+
+/// Whether a file is a whole configuration as this program writes it, without a comment or anything else of a person.
+fn is_resolved(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    DetectConfig::kept(text, "config.toml").is_ok_and(|config| config.commented() == without_head(text))
+}
+
+/// Whether a file is results of COCO as this program writes them.
+fn is_found(text: &[u8]) -> bool {
+    text == b"[]" || text.starts_with(b"[{\"image_id\":")
+}
+
+pub(super) fn files(args: &Args) -> Result<Files> {
+    if args.presets {
+        return Ok(Files::default());
+    }
+    if args.checkpoint.is_some() {
+        let drawn = args
+            .draw
+            .iter()
+            .fold(Files::default(), |files, folder| files.folder("--draw", folder, [] as [(&str, Mark); 0]));
+        return Ok(drawn.file(
+            "--results",
+            args.results.as_ref().and_then(Output::file),
+            Mark::Contents(is_found),
+        ));
+    }
+    let mut own = run_files();
+    if args.resume || args.overwrite {
+        own.iter_mut().for_each(|(_, mark)| *mark = Mark::Any);
+    }
+    if args.resume && std::fs::read(args.out.join("config.toml")).is_ok_and(|text| is_resolved(&text)) {
+        own.retain(|(name, _)| *name != "config.toml");
+    }
+    let mut files = Files::default().folder("--out", &args.out, own);
+    files.remedy = ", or replace it by --overwrite";
+    Ok(files)
+}
+
+pub(super) fn run(args: &Args) -> Result<Value> {
+    match (&args.checkpoint, &args.photos) {
+        _ if args.presets => presets(),
+        (Some(checkpoint), Some(photos)) => find(args, checkpoint, photos),
+        (Some(checkpoint), None) if args.eval_only => evaluate(args, checkpoint),
+        (Some(_), None) => {
+            let advice = "add --eval-only to judge it, or --photos DIR to find objects; to start from an encoder use --init";
+            Err(Error::input("nothing to do with the checkpoint", "--checkpoint", advice))
+        }
+        (None, _) => train(args),
+    }
+}
+
+fn presets() -> Result<Value> {
+    let told = |preset: &crate::transfer::detect::DetectPreset| {
+        println!("{:24}  {}", preset.name, preset.about);
+        json!({ "name": preset.name, "about": preset.about })
+    };
+    Ok(json!({ "presets": PRESETS.iter().map(told).collect::<Vec<_>>() }))
+}
+
+fn train(args: &Args) -> Result<Value> {
+    signals::listen();
+    let mut run = match args.resume {
+        true => resumed(args)?,
+        false => {
+            let start = if args.overwrite { Start::Over } else { Start::Empty };
+            let run = DetectRun::start(args.flags.config()?, &*args.out, start)?;
+            // Of the run that is replaced.
+            ["report.html", "found.json"]
+                .iter()
+                .for_each(|name| drop(std::fs::remove_file(args.out.join(name))));
+            run
+        }
+    };
+    if args.quiet {
+        run.be_quiet();
+    } else {
+        println!("{}\nconfig   {}", run.describe(), args.out.join("config.toml").display());
+        run.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+        let mut watch = Watch::new();
+        run.while_judging(move |done, all| watch.at(done, all, || format!("photo {done} of {all}")));
+    }
+    let folder = args.out.to_path_buf();
+    let classes = run.classes().clone();
+    run.when_judged(move |judged, album| {
+        report::keep_found(&folder, judged, album.photos(), &classes).map(drop)
+    });
+    run.stop_when(signals::asked());
+    run.before_steps(signals::stop_after_step);
+    let summary = run.run()?;
+    if signals::stop_at_once() {
+        let saved = summary.checkpoint.display();
+        return Err(Error::Interrupted(format!("interrupted after the last step: all is saved in {saved}")));
+    }
+    let page = report::write(&args.out, WORST, &summary.device, &mut |_, _| ());
+    let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
+    if !args.quiet {
+        println!("{} steps done", summary.steps);
+        summary.scores.iter().for_each(|scores| println!("{scores}"));
+        println!("checkpoint {}\nlog        {}", summary.checkpoint.display(), summary.log.display());
+        page.iter().for_each(|page| println!("report     {}", page.display()));
+        let (vista, checkpoint) = (shell::program(), shell::path(&summary.checkpoint));
+        println!("next:");
+        for (what, command) in [
+            ("every class, and what it finds as COCO's results", "--eval-only --results found.json"),
+            ("objects in photos without labels, drawn on them", "--photos DIR --draw drawn"),
+        ] {
+            println!("  # {what}\n  {vista} detect --checkpoint {checkpoint} {command}");
+        }
+    }
+    Ok(json!({
+        "provenance": Provenance::now(Some(&summary.device)),
+        "steps": summary.steps,
+        "checkpoint": absolute(&summary.checkpoint),
+        "log": absolute(&summary.log),
+        "warnings": summary.left_out,
+        "scores": summary.scores,
+    }))
+}
+
+/// Photos on the page of a finished run, the worst.
+const WORST: usize = 20;
+
+/// The run in `--out`, ready to go on.
+fn resumed(args: &Args) -> Result<DetectRun> {
+    let Some(found) = Found::<DetectConfig>::newest(&*args.out)? else {
+        let advice = "give the --out of a run that has saved a checkpoint, or start one without --resume";
+        return Err(Error::input("no run to go on with", args.out.display().to_string(), advice));
+    };
+    found.skipped.iter().for_each(|broken| eprintln!("warning: skipped {broken}"));
+    let config = match args.flags.preset {
+        Some(_) => args.flags.config()?,
+        None => args.flags.applied(found.config().clone())?,
+    };
+    if !args.quiet {
+        println!("resume   step {} of {}", found.step(), found.path().display());
+    }
+    DetectRun::start(config, &*args.out, Start::From(Box::new(found)))
+}
+
+/// A configuration for a trained detector, which is what it was trained as.
+fn as_trained(config: DetectConfig, trained: &DetectConfig, checkpoint: &Path) -> Result<DetectConfig> {
+    config.check()?;
+    if (&config.model, &config.init) != (&trained.model, &trained.init) {
+        let advice = "leave out --model, --init, --norm, --backbone and keys of model";
+        return Err(Error::input(
+            "a detector is what it was trained as",
+            checkpoint.display().to_string(),
+            advice,
+        ));
+    }
+    Ok(config)
+}
+
+/// Judges a detector on the photos of its run, or on others.
+fn evaluate(args: &Args, checkpoint: &Path) -> Result<Value> {
+    let device = Device::open(args.flags.device.as_deref().unwrap_or("auto"))?;
+    let (net, trained, classes) = load(checkpoint, &device)?;
+    let config = as_trained(args.flags.applied(trained.clone())?, &trained, checkpoint)?;
+    let sets = DetectSets::open(&config)?;
+    let Some(test) = sets.test else {
+        let advice =
+            "name annotations of photos to be judged on by --annotations TRAIN.json --test TEST.json";
+        return Err(Error::input("no photos to be judged on", checkpoint.display().to_string(), advice));
+    };
+    if sets.classes.names != classes.names {
+        let [own, theirs] = [&classes, &sets.classes].map(|classes| classes.names.join(", "));
+        let what = format!("it tells apart {own}, the photos have {theirs}");
+        return Err(Error::input(what, checkpoint.display().to_string(), "give photos of its classes"));
+    }
+    let ids: Vec<usize> = (0..test.photos().len()).collect();
+    let mut watch = Watch::new();
+    let judging = Judging { net: &net, config: &config, album: &test };
+    let judged = judge(&judging, &ids, &mut |done, all| {
+        watch.at(done, all, || format!("photo {done} of {all}"));
+        true
+    })?;
+    drop(watch);
+    test.left_out().iter().chain(&judged.left_out).for_each(|line| eprintln!("warning: {line}"));
+    println!("boxes\n{}", judged.boxes.text);
+    judged.masks.iter().for_each(|masks| println!("masks\n{}", masks.text));
+    println!("{:24}  {:>6}  {:>6}  {:>6}", "class", "AP", "AP50", "AP75");
+    for (class, ap) in classes.names.iter().zip(&judged.boxes.classes) {
+        match ap {
+            Some(ap) => println!("{class:24}  {:6.3}  {:6.3}  {:6.3}", ap.mean(), ap.at(50), ap.at(75)),
+            None => println!("{class:24}  no object"),
+        }
+    }
+    let written = write_results(args, &judged.detections, test.photos(), &sets.classes)?;
+    let of = |ap: &DetectionAp| {
+        let classes = classes.names.iter().zip(&ap.classes).map(|(class, ap)| {
+            (
+                class.clone(),
+                json!(ap.as_ref().map(|ap| json!({ "AP": ap.mean(), "AP50": ap.at(50), "AP75": ap.at(75) }))),
+            )
+        });
+        let summary = ap.summary.iter().map(|(name, value)| (name.to_string(), json!(value)));
+        json!({ "summary": Value::Object(summary.collect()), "classes": Value::Object(classes.collect()) })
+    };
+    Ok(json!({
+        "checkpoint": absolute(checkpoint),
+        "photos": judged.scores.photos,
+        "objects": judged.scores.objects,
+        "boxes": of(&judged.boxes),
+        "masks": judged.masks.as_ref().map(of),
+        "results": written,
+    }))
+}
+
+/// Finds objects in photos without labels.
+fn find(args: &Args, checkpoint: &Path, photos: &Path) -> Result<Value> {
+    if let Some(folder) = args.draw.as_ref().filter(|folder| is_filled(folder)) {
+        let advice = "name an empty folder, or one that is not there, by --draw";
+        return Err(Error::input("there are files in it", folder.display().to_string(), advice));
+    }
+    let device = Device::open(args.flags.device.as_deref().unwrap_or("auto"))?;
+    let (net, trained, classes) = load(checkpoint, &device)?;
+    let config =
+        args.flags.settings.iter().try_fold(trained.clone(), |config, setting| config.with(setting))?;
+    let config = as_trained(config, &trained, checkpoint)?;
+    let source = Source::from(photos).follow_links(args.flags.follow_links);
+    let album =
+        Album::new(Photos::open(source, None)?, AlbumOptions { cache_bytes: 0, ..AlbumOptions::default() });
+    let ids: Vec<usize> = (0..album.photos().len()).collect();
+    let mut watch = Watch::new();
+    let judging = Judging { net: &net, config: &config, album: &album };
+    let found = judging.detections(&ids, &mut |done, all| {
+        watch.at(done, all, || format!("photo {done} of {all}"));
+        true
+    })?;
+    drop(watch);
+    album.left_out().iter().for_each(|line| eprintln!("warning: {line}"));
+    if found.is_empty() {
+        return Err(album.nothing_decodable());
+    }
+    let all = as_detections(&found);
+    let written = write_results(args, &all, album.photos(), &classes)?;
+    let count = found.len();
+    if let Some(folder) = &args.draw {
+        let drawn = draw(folder, &album, &classes.names, &found)?;
+        println!("drawn    {drawn} photos in {}", folder.display());
+    }
+    println!("{} objects in {count} photos", all.len());
+    for (class, name) in classes.names.iter().enumerate() {
+        let of_class = all.iter().filter(|detection| detection.class == class).count();
+        if of_class > 0 {
+            println!("  {name:24} {of_class}");
+        }
+    }
+    Ok(
+        json!({ "checkpoint": absolute(checkpoint), "photos": count, "objects": all.len(), "results": written }),
+    )
+}
+
+fn write_results(
+    args: &Args,
+    found: &[Detection],
+    photos: &Photos,
+    classes: &Classes,
+) -> Result<Option<String>> {
+    let Some(path) = args.results.as_ref().and_then(Output::file) else { return Ok(None) };
+    report::write_found(path, found, photos, classes)?;
+    println!("results  {}", path.display());
+    Ok(Some(absolute(path)))
+}
+
+/// Draws what was found on each photo, as a JPEG of its name, into the folder of `--draw`.
+fn draw(folder: &Path, album: &Album, classes: &[String], all: &[Seen]) -> Result<usize> {
+    let mut count = 0;
+    for Seen { photo: id, objects, .. } in all {
+        let Ok(photo) = album.photo(*id) else { continue };
+        let drawn = |one: &Detected| Drawn {
+            rect: sides(one.rect),
+            class: one.class,
+            name: classes[one.class].clone(),
+            score: Some(f64::from(one.score)),
+            mask: one.mask.as_ref().map(Rle::bitmap),
+        };
+        let shown = objects.iter().filter(|one| one.score >= SHOWN).map(drawn).collect::<Vec<_>>();
+        let path = folder.join(drawn_name(*id, album.photos().name(*id)));
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+        }
+        files::replace(&path, &encoded_jpeg(&detections(&photo.image, &shown), QUALITY)?)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// The name of a photo's picture: its own where that stays in the folder, else the end of it behind the photo's number.
+fn drawn_name(id: usize, name: &str) -> String {
+    let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    let last = Path::new(name).file_name().map_or_else(|| "photo".into(), |last| last.to_string_lossy());
+    let name = if inside { name.to_string() } else { format!("{id}-{last}") };
+    if name.ends_with(".jpg") { name } else { format!("{name}.jpg") }
+}
+
+/// Whether anything is in a folder.
+fn is_filled(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Least score of what is drawn.
+const SHOWN: f32 = 0.5;
+/// Quality of the JPEGs.
+const QUALITY: u8 = 90;
