@@ -2,10 +2,10 @@
 
 use super::boxes::Rect;
 use super::config::{DetectConfig, NormKind};
-use super::model::Detector;
+use super::model::{Detector, Losses, RegionTargets};
 use super::proposals::{Level, proposals};
 use super::start::{blank, starting_detector};
-use super::targets::{Sampling, anchor_targets, region_targets};
+use super::targets::{DrawnAnchors, Sampling, anchor_targets, region_targets};
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
 use crate::engine::exchange::Alone;
@@ -26,6 +26,19 @@ pub struct DetectLearner {
     pub optimizer: Optimizer,
     config: DetectConfig,
     rates: Vec<Rate>,
+}
+
+/// A batch's way forward through a detector in training: what its losses are made of.
+#[derive(Clone, Debug)]
+pub struct Forward<'t> {
+    /// `[N, H, W, 3]`: the scenes, padded.
+    pub images: Tensor,
+    /// The sampled anchors.
+    pub anchors: DrawnAnchors,
+    /// The sampled regions.
+    pub regions: RegionTargets,
+    /// The losses.
+    pub losses: Losses<'t>,
 }
 
 /// What a step has to say.
@@ -119,6 +132,36 @@ impl DetectLearner {
         Ok(DetectLearner { net, optimizer: config.optimizer(), config: config.clone(), rates })
     }
 
+    /// Forward in training: the losses of a batch of scenes in the step of a number, by the network's own proposals if none are given.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn forward<'t>(
+        &self,
+        tape: &'t Tape,
+        scenes: &[Scene],
+        step: u64,
+        given: Option<Vec<Vec<Rect>>>,
+    ) -> Result<Forward<'t>> {
+        let (net, config, device) = (&self.net, &self.config, tape.device());
+        let (mode, sampling) = (training_mode(config), Sampling { seed: config.seed, step });
+
+        // 1. Maps, and what is said of their anchors.
+        let images = padded(device, scenes, config.stride())?;
+        let maps = net.maps(&tape.constant(images.clone()), mode)?;
+        let outputs = net.anchors(&maps)?;
+
+        // 2. On the host: proposals, of which no gradient is taken, and what anchors and a sample of proposals should have said.
+        let said = Said::read(net, &maps, &outputs)?;
+        let proposed = given.unwrap_or_else(|| said.proposals(config, scenes, true));
+        let anchors = anchor_targets(device, config, &said.anchors.concat(), scenes, sampling)?;
+        let regions = region_targets(device, config, net.config.classes, &proposed, scenes, sampling)?;
+
+        // 3. The losses.
+        let losses = net.losses(&maps, &outputs, &anchors.targets, &regions, mode)?;
+        Ok(Forward { images, anchors, regions, losses })
+    }
+
     /// One step on a batch of scenes.
     ///
     /// # Errors
@@ -137,28 +180,14 @@ impl DetectLearner {
         now: &Now,
         given: Option<Vec<Vec<Rect>>>,
     ) -> Result<DetectReport> {
-        let (net, config) = (&self.net, &self.config);
-        let params = net.trained();
+        let params = self.net.trained();
         let Some(device) = params.first().map(|param| param.get().device().clone()) else {
             return Err(crate::Error::shape("detector", "it has no parameters".to_string()));
         };
-        let (mode, sampling) = (training_mode(config), Sampling { seed: config.seed, step: now.step });
 
-        // 1. Maps, and what is said of their anchors.
+        // 1. to 3. Forward, and backward through all of it.
         let tape = Tape::new(&device);
-        let images = padded(&device, scenes, config.stride())?;
-        let size = [images.shape()[1], images.shape()[2]];
-        let maps = net.maps(&tape.constant(images), mode)?;
-        let outputs = net.anchors(&maps)?;
-
-        // 2. On the host: proposals, of which no gradient is taken, and what anchors and a sample of proposals should have said.
-        let said = Said::read(net, &maps, &outputs)?;
-        let proposed = given.unwrap_or_else(|| said.proposals(config, scenes, true));
-        let anchors = anchor_targets(&device, config, &said.anchors.concat(), scenes, sampling)?;
-        let regions = region_targets(&device, config, net.config.classes, &proposed, scenes, sampling)?;
-
-        // 3. The losses, and backward through all of it.
-        let losses = net.losses(&maps, &outputs, &anchors.targets, &regions, mode)?;
+        let Forward { images, anchors, regions, losses } = self.forward(&tape, scenes, now.step, given)?;
         let mut grads = losses.total()?.backward()?;
         let groups = groups(&params, &self.rates, now.lr);
         let moving: Vec<Param> = groups.iter().flat_map(|group| group.params.clone()).collect();
@@ -180,7 +209,8 @@ impl DetectLearner {
         let loss = terms.iter().map(|(_, value)| value).sum::<f64>();
         let gradient_norm = read.next().unwrap_or_default().sqrt() as f32;
         let positives =
-            [anchors.positive, regions.classes.iter().filter(|&&c| c < net.config.classes).count()];
+            [anchors.positive, regions.classes.iter().filter(|&&c| c < self.net.config.classes).count()];
+        let size = [images.shape()[1], images.shape()[2]];
         let moved = loss.is_finite() && gradient_norm.is_finite();
         let report = DetectReport { loss, terms, gradient_norm, positives, size, moved };
         if !moved {

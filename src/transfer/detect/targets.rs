@@ -42,7 +42,8 @@ impl Sampling {
 }
 
 /// The anchors of a batch, of which a sample is learned from.
-pub(super) struct DrawnAnchors {
+#[derive(Clone, Debug)]
+pub struct DrawnAnchors {
     /// What they should have said.
     pub targets: AnchorTargets,
     /// How many of the sample stand for objects.
