@@ -26,7 +26,7 @@ pub(super) fn blank(config: &DetectConfig, classes: usize, device: &Device) -> R
 }
 
 /// A detector of a configuration with the encoder of the file `init`, if there is one, as its backbone; the rest is drawn by the
-/// seed, and is the same whatever the backbone.
+/// seed, and is the same for all backbones of one size.
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) if the file holds no encoder, or one of another kind; the device's.
