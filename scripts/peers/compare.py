@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Vista beside PyTorch on the CPU of this machine, in turns: `compare.py steps` and `compare.py runs PHOTOS`
 
-steps  a training step's milliseconds: `vista bench --test` and torch_step.py
+steps  a training step's milliseconds, and the most MiB of its process: `vista bench --test` and torch_step.py; of a detector, or finding
+       objects in a photo (`mask_rcnn:2,256`, `mask_rcnn_photo:256`), mask_rcnn.py
 runs   images a second of whole MoCo-v2 runs on a folder of photos, loader included: `vista pretrain` and torch_moco.py
 
 Each round runs Vista, PyTorch, and PyTorch with channels last, one after the other, all with the same settings and threads.
@@ -38,28 +39,30 @@ def output(command, env):
 
 def torch(args, env, script, arguments, layout):
     more = ["--threads", str(args.threads)] + ["--channels-last"] * (layout != "torch")
-    return float(output([args.python, str(HERE / script), *arguments, *more], env))
+    return [float(word) for word in output([args.python, str(HERE / script), *arguments, *more], env).split()]
 
 
 def step(args, env, program, test):
-    """Median milliseconds of a training step."""
+    """Median milliseconds of a training step, and the process's peak MiB."""
     times = ["--warmup", str(args.warmup), "--repeats", str(args.steps)]
     if program != "vista":
-        return torch(args, env, "torch_step.py", [test, *times], program)
+        script = ["mask_rcnn.py", "bench"] if test.startswith("mask_rcnn") else ["torch_step.py"]
+        return torch(args, env, script[0], [*script[1:], test, *times], program)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "bench.json")
         output([args.vista, "bench", "--device", "cpu", "--test", test, *times, "--json", str(file)], env)
-        return json.loads(file.read_text())["tests"][0]["timing"]["median_ms"]
+        measured = json.loads(file.read_text())["tests"][0]
+        return measured["timing"]["median_ms"], (measured["peak_resident_bytes"] or 0) / 2**20
 
 
 def run(args, env, program, test):
-    """Images a second of a run, from the warm-up's end to the last step's."""
+    """Images a second of a run, from the warm-up's end to the last step's; no memory."""
     backbone, sizes = test.split(":")
     batch, size = sizes.split(",")
     if program != "vista":
         work = ["--backbone", backbone, "--batch", batch, "--size", size, "--queue", str(args.queue)]
         work += ["--workers", str(args.workers), "--warmup", str(args.warmup), "--steps", str(args.steps)]
-        return torch(args, env, "torch_moco.py", [args.photos, *work], program)
+        return torch(args, env, "torch_moco.py", [args.photos, *work], program)[0], None
     settings = {
         "method.queue": args.queue,
         "train.groups": 1,  # batch norm over the whole batch
@@ -89,7 +92,7 @@ def run(args, env, program, test):
             if process.returncode != 0 or len(ends) < 2:
                 said.seek(0)
                 raise Failed(f"{' '.join(command)}: {said.read().strip()}")
-        return args.steps * int(batch) / (ends[steps] - ends[args.warmup])
+        return args.steps * int(batch) / (ends[steps] - ends[args.warmup]), None
 
 
 def processor():
@@ -138,25 +141,30 @@ def main():
         for test in args.tests:
             for count in range(args.rounds):
                 for program in PROGRAMS:
-                    value = measure(args, env, program, test)
-                    rows.append((test, program, count + 1, value))
-                    print(f"{test} round {count + 1} {program}: {value:.2f} {unit}", flush=True)
+                    value, memory = measure(args, env, program, test)
+                    rows.append((test, program, count + 1, value, memory))
+                    held = f", {memory:.0f} MiB" if memory else ""
+                    print(f"{test} round {count + 1} {program}: {value:.2f} {unit}{held}", flush=True)
     except Failed as why:
         sys.exit(str(why))
     print(f"\n{processor()}, {args.threads} threads{', AVX2' * args.avx2}; PyTorch {version}; medians, {unit}")
-    print(f"{'':16}" + "".join(f"{name:>22}" for name in (*PROGRAMS, "times as fast")))
+    print(f"{'':20}" + "".join(f"{name:>22}" for name in (*PROGRAMS, "times as fast")))
     for test in args.tests:
-        of = {name: median(v for t, n, _, v in rows if (t, n) == (test, name)) for name in PROGRAMS}
+        mine = [row for row in rows if row[0] == test]
+        of = {name: median(value for _, n, _, value, _ in mine if n == name) for name in PROGRAMS}
         peers = (of[name] for name in PROGRAMS[1:])
         ratio = min(peers) / of["vista"] if unit == "ms" else of["vista"] / max(peers)
-        print(f"{test:16}" + "".join(f"{value:22.2f}" for value in (*of.values(), ratio)))
+        print(f"{test:20}" + "".join(f"{value:22.2f}" for value in (*of.values(), ratio)))
+        if all(row[4] for row in mine):
+            held = [median(memory for _, n, _, _, memory in mine if n == name) for name in PROGRAMS]
+            print(f"{'  MiB, share':20}" + "".join(f"{value:22.0f}" for value in held) + f"{held[0] / min(held[1:]):22.2f}")
     if args.csv:
         with open(args.csv, "x", newline="") as file:
             table = csv.writer(file)
-            table.writerow(["processor", "threads", "avx2", "torch", "kind", "test", "program", "round", "value", "unit"])
-            for test, program, count, value in rows:
+            table.writerow(["processor", "threads", "avx2", "torch", "kind", "test", "program", "round", "value", "unit", "MiB"])
+            for test, program, count, value, memory in rows:
                 same = [processor(), args.threads, args.avx2, version, args.kind]
-                table.writerow([*same, test, program, count, f"{value:.2f}", unit])
+                table.writerow([*same, test, program, count, f"{value:.2f}", unit, f"{memory:.0f}" if memory else ""])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Times `vista bench --device cpu --test resnet18:32,96` in PyTorch on the CPU: `torch_step.py resnet18:32,96 [--channels-last]`
 
-Forward, mean of squares of the pooled features, backward, SGD with momentum. Prints the median of a step's milliseconds.
+Forward, mean of squares of the pooled features, backward, SGD with momentum. Prints the median of a step's milliseconds, and the most MiB of the process.
 """
 import argparse
+import resource
 import time
 
 import torch
@@ -33,7 +34,8 @@ def main():
         net(x).square().mean().backward()
         optimizer.step()
         times.append(time.perf_counter() - start)
-    print(f"{1000 * sorted(times[args.warmup:])[args.repeats // 2]:.2f}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{1000 * sorted(times[args.warmup:])[args.repeats // 2]:.2f} {peak:.0f}")
 
 
 if __name__ == "__main__":

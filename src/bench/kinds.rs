@@ -1,7 +1,7 @@
 //! Pieces of work by name: `conv:16,64,24,24,64,3,1,1` and the like.
 
 use super::workload::Workload;
-use super::{judging, ops, step, views};
+use super::{detector, judging, ops, step, views};
 use crate::engine::device::Device;
 use crate::engine::nn::Architecture;
 use crate::engine::ops::{
@@ -127,6 +127,30 @@ pub const KINDS: &[Kind] = &[
     kind("probe", "classes,photos,width", "linear probe of features, 100 epochs", |device, s| {
         judging::probe(device, [s[0], s[1], s[2]])
     }),
+    kind(
+        "mask_rcnn",
+        "batch,shortest",
+        "training step of Mask R-CNN R50-FPN: proposals, targets, losses, SGD",
+        |device, s| detector::step(device, [s[0], s[1]]),
+    ),
+    kind(
+        "mask_rcnn_photo",
+        "shortest",
+        "a hundred objects of one photo by Mask R-CNN R50-FPN",
+        |device, s| detector::photo(device, s[0]),
+    ),
+    kind("nms", "N", "suppression of a photo's proposals, on one thread of the host", |_, s| {
+        detector::suppression(s[0], false)
+    }),
+    kind("nms_disjoint", "N", "suppression of boxes of which none goes", |_, s| {
+        detector::suppression(s[0], true)
+    }),
+    kind(
+        "match",
+        "anchors,objects",
+        "which anchor stands for which object, on one thread of the host",
+        |_, s| detector::matching([s[0], s[1]]),
+    ),
     kind("tsne", "photos,width", "t-SNE of rows; on the host", |_, s| judging::plane([s[0], s[1]])),
 ];
 

@@ -9,9 +9,11 @@
 //! assert!(Name::parse("no such work").is_err());
 //! ```
 
+mod detector;
 mod judging;
 mod kinds;
 mod measured;
+mod op_time;
 mod ops;
 mod plan;
 mod profile;
@@ -22,8 +24,9 @@ mod workload;
 
 pub use kinds::{KINDS, Kind, Name};
 pub use measured::Measured;
+pub use op_time::OpTime;
 pub use plan::{KernelRow, OpRow, PhaseRow, Plan};
-pub use profile::{OpTime, Profile};
+pub use profile::Profile;
 pub use step::{StepConfig, TrainingStep, parse_architecture};
 pub use timing::{Timing, peak_resident, reset_peak_resident};
 pub use workload::Workload;

@@ -15,7 +15,7 @@
 //!
 //! **FLOPs.** 2 for each multiply-add of a convolution or matrix product, by its definition.
 
-use super::profile::label;
+use super::op_time::label;
 use super::step::{self, StepConfig, TrainingStep};
 use crate::engine::device::{Device, Events};
 use crate::engine::optim::ema_update;

@@ -14,6 +14,9 @@ pub(super) struct Args {
     /// A piece of work, such as resnet18:16,96 or conv:16,64,24,24,64,3,1,1; may be given several times.
     #[arg(long = "test", value_name = "NAME")]
     tests: Vec<String>,
+    /// Tell each test by op too.
+    #[arg(long, requires = "tests")]
+    by_op: bool,
     /// Count dispatches, bytes and FLOPs of a training step of this network on a GPU, without running it.
     #[arg(long, value_name = "MODEL", conflicts_with = "tests")]
     plan: Option<String>,
@@ -78,7 +81,7 @@ pub(super) fn run(args: &Args) -> Result<Value> {
             } else {
                 println!("{}", Measured::heading());
                 let test = |name: Name| {
-                    let measured = Measured::of(&open()?, &name, runs)?;
+                    let measured = Measured::of(&open()?, &name, runs, args.by_op)?;
                     println!("{measured}");
                     Ok(json!(measured))
                 };

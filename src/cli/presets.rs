@@ -16,7 +16,7 @@ const PHOTOS: [(&str, u64); 3] = [("stl10", 105_000), ("coco-val", 5_000), ("coc
 
 pub(super) fn list(device: &str) -> Result<Value> {
     let device = Device::open(device)?;
-    let step = Measured::of(&device, &Name::parse("resnet18:16,64")?, [1, 3])?;
+    let step = Measured::of(&device, &Name::parse("resnet18:16,64")?, [1, 3], false)?;
     let speed = 1e9 * step.gflops.expect("a training step counts its work");
     let (mut known, mut all) = (BTreeMap::new(), Vec::new());
     for preset in methods::presets() {

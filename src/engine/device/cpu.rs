@@ -8,8 +8,7 @@
 //! # Ok::<(), vista::Error>(())
 //! ```
 
-use super::pages::zeros;
-use super::pool::{Buffer, Pool, size_class};
+use super::arena::{Arena, Memory};
 use super::trace::Trace;
 use std::sync::Arc;
 
@@ -23,26 +22,27 @@ pub enum Precision {
 }
 
 /// Elements of either number type: f64, so that they are aligned for both.
-pub(crate) type CpuBuffer = Buffer<Vec<f64>>;
+pub(crate) type CpuBuffer = Memory;
 
 /// The CPU as a device.
 #[derive(Debug)]
 pub struct Cpu {
     /// The twins' number type.
     pub precision: Precision,
-    pub(super) pool: Arc<Pool<Vec<f64>>>,
+    pub(super) arena: Arc<Arena>,
     pub(super) trace: Trace,
 }
 
 impl Cpu {
     pub(crate) fn new(precision: Precision) -> Cpu {
-        Cpu { precision, pool: Arc::default(), trace: Trace::of_cpu() }
+        Cpu { precision, arena: Arc::default(), trace: Trace::of_cpu() }
     }
 
-    /// A pooled buffer for so many elements, with arbitrary (but initialised) contents.
+    /// Memory for so many elements, with arbitrary (but initialised) contents.
     pub(crate) fn take(&self, count: usize) -> CpuBuffer {
-        let class = size_class(count);
-        let bytes = class * if self.precision == Precision::F32 { 4 } else { 8 };
-        self.pool.take(class, bytes as u64, || Ok(zeros(bytes / 8))).expect("a vector can be made")
+        match self.precision {
+            Precision::F32 => self.arena.take(count.div_ceil(2)),
+            Precision::F64 => self.arena.take(count),
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod adapter;
+mod arena;
 pub(crate) mod cache;
 pub mod cpu;
 pub(crate) mod deferred;
@@ -150,7 +151,7 @@ impl Device {
     /// Bytes of tensors in use, now and at most.
     pub fn usage(&self) -> (u64, u64) {
         match self {
-            Device::Cpu(cpu) => cpu.pool.usage(),
+            Device::Cpu(cpu) => cpu.arena.usage(),
             Device::Gpu(gpu) => gpu.pool.usage(),
         }
     }

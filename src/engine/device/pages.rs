@@ -1,21 +1,83 @@
 //! Memory for large numbers of values.
 
-/// A vector of zeros, which on Linux lies in large pages if it is large.
+use memmap2::MmapMut;
+use std::ops::{Deref, DerefMut};
+
+/// Memory from this size on is mapped by itself.
+const LARGE: usize = 2 << 20;
+
+/// Values that are zero at first.
 ///
-/// A page of 4 KiB is one row of a matrix of 1,024 columns: reading a column of it takes an address translation for every
-/// element. Pages of 2 MiB, which a program has to ask for, make a training step 3 to 4 % faster.
-pub fn zeros(count: usize) -> Vec<f64> {
-    let zeros = vec![0.0; count];
-    #[cfg(target_os = "linux")]
-    {
-        const SMALL: usize = 4 << 10;
-        const LARGE: usize = 2 << 20;
-        let start = (zeros.as_ptr() as usize).next_multiple_of(SMALL);
-        let end = zeros.as_ptr() as usize + size_of_val(zeros.as_slice());
-        if end > start + LARGE {
-            // SAFETY: advice for pages of the vector alone, which changes none of their contents.
-            unsafe { libc::madvise(start as *mut _, end - start, libc::MADV_HUGEPAGE) };
+/// Many of them have a mapping of their own: an allocator keeps what is freed of up to 32 MiB, and a step whose shapes change would hold more
+/// and more. On Linux it lies in large pages: a page of 4 KiB is one row of a matrix of 1,024 columns, so reading a column of it takes
+/// an address translation for every element. Pages of 2 MiB, which a program has to ask for, make a training step 3 to 4 % faster.
+#[derive(Debug)]
+pub enum Pages {
+    /// From the allocator.
+    Few(Vec<f64>),
+    /// Mapped.
+    Many(MmapMut),
+}
+
+impl Pages {
+    /// So many zeros.
+    pub fn zeros(count: usize) -> Pages {
+        let bytes = count * size_of::<f64>();
+        if bytes < LARGE {
+            return Pages::Few(vec![0.0; count]);
+        }
+        match MmapMut::map_anon(bytes) {
+            Ok(mapped) => {
+                // Advice: where it is not taken the pages are small.
+                #[cfg(target_os = "linux")]
+                let _ = mapped.advise(memmap2::Advice::HugePage);
+                Pages::Many(mapped)
+            }
+            // The allocator says better what there was no memory for.
+            Err(_) => Pages::Few(vec![0.0; count]),
         }
     }
-    zeros
+}
+
+impl Default for Pages {
+    fn default() -> Pages {
+        Pages::Few(Vec::new())
+    }
+}
+
+impl Deref for Pages {
+    type Target = [f64];
+    fn deref(&self) -> &[f64] {
+        match self {
+            Pages::Few(values) => values,
+            Pages::Many(mapped) => bytemuck::cast_slice(mapped),
+        }
+    }
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [f64] {
+        match self {
+            Pages::Few(values) => values,
+            Pages::Many(mapped) => bytemuck::cast_slice_mut(mapped),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_and_many_values_are_zero_and_keep_what_is_written() {
+        for count in [0, 1, LARGE / 8 - 1, LARGE / 8, LARGE / 8 + 1, 1_000_003] {
+            let mut pages = Pages::zeros(count);
+            assert!(pages.len() == count && pages.iter().all(|&v| v == 0.0), "{count}");
+            assert_eq!(matches!(pages, Pages::Many(_)), 8 * count >= LARGE);
+            if let Some(last) = pages.last_mut() {
+                *last = 7.0;
+                assert_eq!(pages[count - 1], 7.0);
+            }
+        }
+    }
 }

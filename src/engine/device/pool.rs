@@ -1,6 +1,6 @@
 //! Memory that is used again: what is freed waits for the next request of its size class; bytes in use are counted.
 //!
-//! One pool for each device, of vectors or of a GPU's buffers. Size classes keep one eighth of a power of
+//! One pool for each GPU, of its buffers. Size classes keep one eighth of a power of
 //! two apart, so a step that repeats the last one's shapes allocates nothing.
 
 use crate::error::Result;
@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// How many times as much may be held as was ever in use at once: a step has other sizes in use early and late, and one that repeats the
+/// last one's shapes is to make nothing.
+const HELD: u64 = 2;
 
 /// Rounds a count up to its size class: at most 1/8 more than asked for.
 pub fn size_class(count: usize) -> usize {
@@ -17,13 +21,42 @@ pub fn size_class(count: usize) -> usize {
 }
 
 /// The memory of one device, in pieces of type `M`.
-#[derive(Debug, Default)]
+///
+/// It holds at most twice what was ever in use at once: before more is made, what has waited longest is let go. So steps whose shapes are
+/// others each time need no more than twice the largest of them.
+#[derive(Debug)]
 pub struct Pool<M> {
-    /// What was freed, by class and id.
-    free: Mutex<BTreeMap<(usize, u64), M>>,
-    next_id: AtomicU64,
+    pieces: Mutex<Pieces<M>>,
     bytes: AtomicU64,
     peak: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Pieces<M> {
+    /// What was freed, by class and id.
+    free: BTreeMap<(usize, u64), Piece<M>>,
+    /// How many were made.
+    made: u64,
+    /// How many were freed.
+    freed: u64,
+    /// Bytes of all that was made and is still there, in use or free.
+    held: u64,
+}
+
+/// Memory of a size class.
+#[derive(Debug)]
+struct Piece<M> {
+    memory: M,
+    bytes: u64,
+    /// How many had been freed before it.
+    since: u64,
+}
+
+impl<M> Default for Pool<M> {
+    fn default() -> Pool<M> {
+        let pieces = Pieces { free: BTreeMap::new(), made: 0, freed: 0, held: 0 };
+        Pool { pieces: Mutex::new(pieces), bytes: AtomicU64::new(0), peak: AtomicU64::new(0) }
+    }
 }
 
 impl<M> Pool<M> {
@@ -38,26 +71,54 @@ impl<M> Pool<M> {
         bytes: u64,
         make: impl FnOnce() -> Result<M>,
     ) -> Result<Buffer<M>> {
-        let freed = {
-            let mut free = self.free.lock().expect("free lock");
-            let key = free.range((class, 0)..=(class, u64::MAX)).next().map(|(key, _)| *key);
-            key.and_then(|key| free.remove_entry(&key))
-        };
-        let (key, memory) = match freed {
-            Some(freed) => freed,
-            None => {
-                let memory = make()?;
-                ((class, self.next_id.fetch_add(1, Ordering::Relaxed)), memory)
-            }
-        };
         let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.peak.fetch_max(now, Ordering::Relaxed);
-        Ok(Buffer { memory: Some(memory), key, bytes, pool: self.clone() })
+        let peak = self.peak.fetch_max(now, Ordering::Relaxed).max(now);
+        let buffer = |(key, memory)| Buffer { memory: Some(memory), key, bytes, pool: self.clone() };
+        let mut pieces = self.pieces.lock().expect("pieces lock");
+        let key = pieces.free.range((class, 0)..=(class, u64::MAX)).next().map(|(key, _)| *key);
+        if let Some(piece) = key.and_then(|key| pieces.free.remove(&key)) {
+            return Ok(buffer((key.expect("a piece has a key"), piece.memory)));
+        }
+        // What is let go is dropped behind the lock.
+        let old = pieces.release(bytes, HELD * peak);
+        let id = pieces.made;
+        pieces.made += 1;
+        pieces.held += bytes;
+        drop(pieces);
+        drop(old);
+        match make() {
+            Ok(memory) => Ok(buffer(((class, id), memory))),
+            Err(error) => {
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                self.pieces.lock().expect("pieces lock").held -= bytes;
+                Err(error)
+            }
+        }
+    }
+
+    /// Bytes held, in use or not.
+    #[cfg(test)]
+    fn held(&self) -> u64 {
+        self.pieces.lock().expect("pieces lock").held
     }
 
     /// Bytes in use, now and at most.
     pub fn usage(&self) -> (u64, u64) {
         (self.bytes.load(Ordering::Relaxed), self.peak.load(Ordering::Relaxed))
+    }
+}
+
+impl<M> Pieces<M> {
+    /// Lets go of free pieces, those first that have waited longest, until `more` bytes can be held within a limit.
+    fn release(&mut self, more: u64, limit: u64) -> Vec<Piece<M>> {
+        let mut old = Vec::new();
+        while self.held + more > limit {
+            let Some((&key, _)) = self.free.iter().min_by_key(|(_, piece)| piece.since) else { break };
+            let piece = self.free.remove(&key).expect("it was found");
+            self.held -= piece.bytes;
+            old.push(piece);
+        }
+        old
     }
 }
 
@@ -95,7 +156,10 @@ impl<M> Drop for Buffer<M> {
     fn drop(&mut self) {
         self.pool.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         if let Some(memory) = self.memory.take() {
-            self.pool.free.lock().expect("free lock").insert(self.key, memory);
+            let mut pieces = self.pool.pieces.lock().expect("pieces lock");
+            let since = pieces.freed;
+            pieces.freed += 1;
+            pieces.free.insert(self.key, Piece { memory, bytes: self.bytes, since });
         }
     }
 }
@@ -123,6 +187,27 @@ mod tests {
         drop(first);
         assert_eq!(pool.usage(), (0, 8192));
         assert_eq!(take().as_ptr(), address, "the one with the lowest id");
+        // Of another class there is none.
         assert_ne!(pool.take(1088, 4352, || Ok(vec![0.0; 544])).expect("memory").as_ptr(), address);
+    }
+
+    #[test]
+    fn other_shapes_in_each_step_hold_no_more_than_the_largest_step_needs() {
+        let pool = Arc::new(Pool::<Vec<f64>>::default());
+        for step in 0..50 {
+            let sizes = [3000 + 640 * (step * 7 % 11), 9000 + 1280 * (step * 5 % 13), 20_000];
+            let made = sizes.map(|count| {
+                let class = size_class(count);
+                pool.take(class, 8 * class as u64, || Ok(vec![0.0; class])).expect("memory")
+            });
+            drop(made);
+            let (in_use, most) = pool.usage();
+            assert_eq!(in_use, 0);
+            assert!(pool.held() <= HELD * most, "step {step}: {} of {most}", pool.held());
+        }
+        let kept = pool.take(size_class(20_000), 8 * size_class(20_000) as u64, || panic!("it is there"));
+        drop(kept);
+        let failed = pool.take(1 << 20, 1 << 23, || Err(crate::Error::shape("take", String::new())));
+        assert!(failed.is_err() && pool.usage().0 == 0);
     }
 }

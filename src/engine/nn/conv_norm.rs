@@ -7,6 +7,7 @@ use crate::engine::device::Device;
 use crate::engine::ops::{self, run};
 use crate::error::Result;
 use rand::Rng;
+use std::borrow::Borrow;
 
 /// `y = norm(conv(x))`, with the residual sum and the relu that may follow.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl ConvNorm {
     /// # Errors
     /// As [`ConvNorm::forward`], and [`crate::Error::Shape`] if the residual has another shape.
     pub fn chain<'t>(
-        layers: &[ConvNorm],
+        layers: &[impl Borrow<ConvNorm>],
         x: &Var<'t>,
         mode: Mode,
         relu: bool,
@@ -67,9 +68,9 @@ impl ConvNorm {
         let Some((last, rest)) = layers.split_last() else { return Ok(x.clone()) };
         let mut waiting = None;
         for layer in rest {
-            waiting = Some(layer.convolve(x, waiting, mode)?);
+            waiting = Some(layer.borrow().convolve(x, waiting, mode)?);
         }
-        last.convolve(x, waiting, mode)?.normalize(relu, residual)
+        last.borrow().convolve(x, waiting, mode)?.normalize(relu, residual)
     }
 
     /// The convolution of x, or of what waits for its norm and relu.

@@ -1,6 +1,7 @@
 //! Which object a box stands for: by its overlap with each, then a balanced sample of those that stand for one and those that don't.
 
-use super::boxes::{Rect, area, intersection};
+use super::boxes::{Rect, area};
+use crate::engine::device::vector::vectorised;
 use crate::rng::KeyedRng;
 
 /// What a box stands for.
@@ -41,39 +42,93 @@ impl Matcher {
     /// For each box the object with which it overlaps the most, 0 where it overlaps with none, and what it stands for. Crowds are no
     /// objects: leave them out.
     pub fn matches(&self, boxes: &[Rect], objects: &[Rect]) -> (Vec<usize>, Vec<Match>) {
-        let mut best = vec![(0.0, 0); boxes.len()];
+        let columns = Columns::of(boxes);
+        let (mut best, mut of) = (vec![0.0; boxes.len()], vec![0; boxes.len()]);
         // The boxes that overlap with an object as much as any.
         let mut closest = vec![false; boxes.len()];
-        let areas: Vec<f64> = boxes.iter().map(area).collect();
         let mut overlaps = vec![0.0; boxes.len()];
         for (index, object) in objects.iter().enumerate() {
-            let own = area(object);
-            let mut most = 0.0f64;
-            for (((overlap, best), of), box_area) in overlaps.iter_mut().zip(&mut best).zip(boxes).zip(&areas)
-            {
-                let common = intersection(of, object);
-                *overlap = if common > 0.0 { common / (box_area + own - common) } else { 0.0 };
-                most = most.max(*overlap);
-                if *overlap > best.0 {
-                    *best = (*overlap, index);
-                }
-            }
+            let most = vectorised(
+                #[inline(always)]
+                || {
+                    columns.overlaps(object, &mut overlaps);
+                    larger(&overlaps, index, &mut best, &mut of)
+                },
+            );
             if self.low_quality {
                 closest.iter_mut().zip(&overlaps).for_each(|(is, &overlap)| *is |= overlap == most);
             }
         }
-        let stands_for = |(&(overlap, object), &is_closest): (&(f64, usize), &bool)| {
+        let stands_for = |((&overlap, &object), &is_closest): ((&f64, &u64), &bool)| {
             if is_closest || (overlap >= self.object && !objects.is_empty()) {
-                Match::Object(object)
+                Match::Object(object as usize)
             } else if overlap < self.background {
                 Match::Background
             } else {
                 Match::Ignored
             }
         };
-        let stand_for = best.iter().zip(&closest).map(stands_for).collect();
-        (best.into_iter().map(|(_, object)| object).collect(), stand_for)
+        let stand_for = best.iter().zip(&of).zip(&closest).map(stands_for).collect();
+        (of.into_iter().map(|object| object as usize).collect(), stand_for)
     }
+}
+
+/// Boxes, coordinate by coordinate, and their areas: so laid out, eight of them are compared at once.
+struct Columns {
+    sides: [Vec<f32>; 4],
+    areas: Vec<f64>,
+}
+
+impl Columns {
+    fn of(boxes: &[Rect]) -> Columns {
+        let side = |i: usize| boxes.iter().map(|of| of[i]).collect();
+        Columns { sides: [side(0), side(1), side(2), side(3)], areas: boxes.iter().map(area).collect() }
+    }
+
+    /// The [overlap](super::boxes::iou) of each box with an object.
+    #[inline(always)]
+    fn overlaps(&self, object: &Rect, overlaps: &mut [f64]) {
+        let own = area(object);
+        let [x0, y0, x1, y1] = self.sides.each_ref().map(|side| &side[..overlaps.len()]);
+        let areas = &self.areas[..overlaps.len()];
+        for i in 0..overlaps.len() {
+            let width = f64::from(lesser(x1[i], object[2])) - f64::from(greater(x0[i], object[0]));
+            let height = f64::from(lesser(y1[i], object[3])) - f64::from(greater(y0[i], object[1]));
+            let common = if width > 0.0 && height > 0.0 { width * height } else { 0.0 };
+            let ratio = common / (areas[i] + own - common);
+            overlaps[i] = if common > 0.0 { ratio } else { 0.0 };
+        }
+    }
+}
+
+#[inline(always)]
+fn lesser(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// Writes an object's index where it overlaps more than those before it; the largest of its overlaps.
+#[inline(always)]
+fn larger(overlaps: &[f64], index: usize, best: &mut [f64], of: &mut [u64]) -> f64 {
+    let (best, of) = (&mut best[..overlaps.len()], &mut of[..overlaps.len()]);
+    for i in 0..overlaps.len() {
+        let is_larger = overlaps[i] > best[i];
+        best[i] = if is_larger { overlaps[i] } else { best[i] };
+        of[i] = if is_larger { index as u64 } else { of[i] };
+    }
+    // In lanes, since the compiler may not change the order of a maximum.
+    let mut most = [0.0; 8];
+    let (eights, rest) = overlaps.as_chunks::<8>();
+    for eight in eights {
+        for lane in 0..8 {
+            most[lane] = if eight[lane] > most[lane] { eight[lane] } else { most[lane] };
+        }
+    }
+    most.iter().chain(rest).fold(0.0, |most, &overlap| if overlap > most { overlap } else { most })
 }
 
 /// A balanced sample: `count` boxes, a share of them that stand for an object at most, the rest background. Chosen by the seed's

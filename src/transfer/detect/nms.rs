@@ -29,40 +29,76 @@ fn by_score(boxes: &[Rect], scores: &[f32]) -> Vec<usize> {
     order
 }
 
-/// Boxes that stay, coordinate by coordinate, and their areas.
+/// Boxes that stay, coordinate by coordinate, and their areas, in blocks of which the last is filled up with boxes that overlap with none.
 #[derive(Default)]
 struct Kept {
-    sides: [Vec<f32>; 4],
-    areas: Vec<f32>,
+    count: usize,
+    blocks: Vec<Block>,
 }
+
+/// `x0`, `y0`, `x1`, `y1` and area of some boxes.
+type Block = [[f32; LANES]; 5];
+
+/// Boxes of no area, to the right of and below all others.
+const NONE: Block = [
+    [f32::INFINITY; LANES],
+    [f32::INFINITY; LANES],
+    [f32::NEG_INFINITY; LANES],
+    [f32::NEG_INFINITY; LANES],
+    [0.0; LANES],
+];
 
 impl Kept {
     /// Adds a box unless one of those that are there overlaps with it by more than a threshold.
     fn add(&mut self, new: &Rect, threshold: f32) -> bool {
         let area = (new[2] - new[0]).max(0.0) * (new[3] - new[1]).max(0.0);
-        let overlaps = |start: usize| {
-            let end = self.areas.len().min(start + LANES);
-            let [x0, y0, x1, y1] = self.sides.each_ref().map(|side| &side[start..end]);
-            let areas = &self.areas[start..end];
-            let mut any = false;
-            for i in 0..areas.len() {
-                let w = (x1[i].min(new[2]) - x0[i].max(new[0])).max(0.0);
-                let h = (y1[i].min(new[3]) - y0[i].max(new[1])).max(0.0);
-                // Without a division: common / (a + b - common) > threshold.
-                any |= w * h > threshold * (areas[i] + area - w * h);
-            }
-            any
-        };
         let suppressed = vectorised(
             #[inline(always)]
-            || (0..self.areas.len()).step_by(LANES).any(overlaps),
+            || self.blocks.iter().any(|block| touches(block, new) && overlaps(block, new, area, threshold)),
         );
         if !suppressed {
-            self.sides.iter_mut().zip(new).for_each(|(side, &v)| side.push(v));
-            self.areas.push(area);
+            let lane = self.count % LANES;
+            if lane == 0 {
+                self.blocks.push(NONE);
+            }
+            let block = &mut self.blocks[self.count / LANES];
+            block.iter_mut().zip(new.iter().chain([&area])).for_each(|(values, &value)| values[lane] = value);
+            self.count += 1;
         }
         !suppressed
     }
+}
+
+/// Whether a box has some area in common with one of a block: most have with none, and this is half the work.
+#[inline(always)]
+fn touches([x0, y0, x1, y1, _]: &Block, new: &Rect) -> bool {
+    let mut any = 0;
+    for i in 0..LANES {
+        any |= u32::from((x1[i] > new[0]) & (x0[i] < new[2]) & (y1[i] > new[1]) & (y0[i] < new[3]));
+    }
+    any > 0
+}
+
+/// Whether a box overlaps with one of a block by more than a threshold: `common > threshold (a + b - common)`, without a division.
+#[inline(always)]
+fn overlaps([x0, y0, x1, y1, areas]: &Block, new: &Rect, area: f32, threshold: f32) -> bool {
+    // In lanes, each the largest excess of its boxes.
+    let mut most = [0.0f32; LANES];
+    for i in 0..LANES {
+        let right = if x1[i] < new[2] { x1[i] } else { new[2] };
+        let left = if x0[i] > new[0] { x0[i] } else { new[0] };
+        let bottom = if y1[i] < new[3] { y1[i] } else { new[3] };
+        let top = if y0[i] > new[1] { y0[i] } else { new[1] };
+        let width = if right > left { right - left } else { 0.0 };
+        let height = if bottom > top { bottom - top } else { 0.0 };
+        let common = width * height;
+        most[i] = common - threshold * (areas[i] + area - common);
+    }
+    let mut any = 0;
+    for excess in most {
+        any |= u32::from(excess > 0.0);
+    }
+    any > 0
 }
 
 #[cfg(test)]

@@ -50,14 +50,21 @@ impl Layer {
         }
     }
 
-    /// The same with a relu behind it.
+    fn normed(&self) -> Option<&ConvNorm> {
+        match self {
+            Layer::Norm(layer) => Some(layer),
+            Layer::Bias(_) => None,
+        }
+    }
+
+    /// Layers one behind the other, a relu behind each: with norms, by [`ConvNorm::chain`], which keeps one map of each.
     ///
     /// # Errors
     /// As [`Layer::forward`].
-    pub fn forward_relu<'t>(&self, x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
-        match self {
-            Layer::Norm(layer) => layer.forward_relu(x, mode),
-            Layer::Bias(layer) => layer.forward(x)?.relu(),
+    pub fn chain<'t>(layers: &[Layer], x: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
+        match layers.iter().map(Layer::normed).collect::<Option<Vec<_>>>() {
+            Some(layers) => ConvNorm::chain(&layers, x, mode, true, None),
+            None => layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x, mode)?.relu()),
         }
     }
 }
@@ -234,7 +241,7 @@ impl BoxHead {
     /// # Errors
     /// [`crate::Error::Shape`] if the regions have other sizes.
     pub fn forward<'t>(&self, regions: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
-        let x = self.convs.iter().try_fold(regions.clone(), |x, layer| layer.forward_relu(&x, mode))?;
+        let x = Layer::chain(&self.convs, regions, mode)?;
         let tape = x.tape();
         let (weight, bias) = (tape.param(&self.fc.weight), self.fc.bias.as_ref().expect("a bias"));
         let (outputs, inputs) = (weight.shape()[0], weight.shape().row());
@@ -351,7 +358,7 @@ impl MaskHead {
     /// [`crate::Error::Shape`] if the channels differ.
     pub fn forward<'t>(&self, regions: &Var<'t>, mode: Mode) -> Result<Var<'t>> {
         let tape = regions.tape();
-        let x = self.convs.iter().try_fold(regions.clone(), |x, layer| layer.forward_relu(&x, mode))?;
+        let x = Layer::chain(&self.convs, regions, mode)?;
         let up = ConvTranspose2d { stride: 2, padding: 0 };
         let x = tape.apply(up, &[&x, &tape.param(&self.up)])?.0.add(&tape.param(&self.up_bias))?.relu()?;
         let (count, cells, channels) = (x.shape()[0], x.shape()[1] * x.shape()[2], x.shape()[3]);

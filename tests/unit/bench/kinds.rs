@@ -69,6 +69,9 @@ fn every_kind_runs_and_counts_its_work() {
         ("knn:30,5", 30 * 30 * 5),
         ("probe:3,30,5", 0),
         ("tsne:30,5", 0),
+        ("nms:30", 0),
+        ("nms_disjoint:30", 0),
+        ("match:40,3", 0),
     ] {
         let mut workload = Name::parse(text).expect(text).prepare(&device).expect(text);
         workload.run().expect(text);

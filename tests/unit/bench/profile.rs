@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::device::{KernelRun, OpRun};
+use crate::engine::device::{Events, KernelRun, OpRun};
 use crate::engine::nn::Architecture;
 
 #[test]

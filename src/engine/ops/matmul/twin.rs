@@ -26,6 +26,9 @@ impl<'a, T> Strided<'a, T> {
     }
 }
 
+/// The most elements of a matrix that are copied at a time to be read as its transpose, where its rows are not longer still.
+const LARGEST_COPY: usize = 1 << 22;
+
 /// Calls `f` with a row-major copy of a `[k, n]` matrix that is given as its transpose.
 pub fn with_rows<T: Real, R>(b: Strided<T>, [k, n]: [usize; 2], f: impl FnOnce(Strided<T>) -> R) -> R {
     const ROWS: usize = 64;
@@ -120,11 +123,20 @@ pub fn product<T: Real>(
         y.len()
     );
     if b.row == 1 && k >= 256 && m >= 16 && !matches!(parallelism, Parallelism::None) {
-        return if m < 512 {
-            few_rows([m, n, k], a, b, y, y_row, accumulate)
-        } else {
-            with_rows(b, [k, n], |b| product(m, n, k, a, b, y, y_row, accumulate, parallelism))
-        };
+        if m < 512 {
+            return few_rows([m, n, k], a, b, y, y_row, accumulate);
+        }
+        // A part of its rows at a time, so that the copy stays small.
+        let part = (LARGEST_COPY / n).max(256);
+        for start in (0..k).step_by(part) {
+            let steps = part.min(k - start);
+            let a = Strided { data: &a.data[start * a.column..], ..a };
+            let b = Strided { data: &b.data[start..], ..b };
+            with_rows(b, [steps, n], |b| {
+                product(m, n, steps, a, b, y, y_row, accumulate || start > 0, parallelism);
+            });
+        }
+        return;
     }
     // SAFETY: `y` is borrowed mutably and long enough.
     unsafe { product_into(m, n, k, a, b, y.as_mut_ptr(), y_row, accumulate, parallelism) }
@@ -265,6 +277,19 @@ mod tests {
     /// Values in (-1, 1) that repeat after no short period.
     fn sequence(n: usize, seed: usize) -> Vec<f64> {
         (0..n).map(|i| ((i * 7919 + seed * 104_729 + 13) % 10_007) as f64 / 5003.5 - 1.0).collect()
+    }
+
+    #[test]
+    fn a_large_matrix_is_turned_in_parts() {
+        let (m, k) = (512, 300);
+        let n = LARGEST_COPY / 256 + 7;
+        let (a, b) = (sequence(m * k, 1), sequence(k * n, 2));
+        let mut y = vec![f64::NAN; m * n];
+        matmul(false, true, m, n, k, &a, &b, None, &mut y);
+        for (i, j) in (0..2000).map(|at| (at * 31 % m, at * 7919 % n)) {
+            let want: f64 = (0..k).map(|l| a[i * k + l] * b[j * k + l]).sum();
+            assert!((y[i * n + j] - want).abs() < 1e-11, "at {i},{j}");
+        }
     }
 
     #[test]
