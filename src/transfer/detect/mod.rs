@@ -15,6 +15,7 @@
 //! | `config`, `presets`, `keys`, `settings` | a run's configuration, its presets, what each key means |
 //! | `learn`, `job`, `memory`, `start`, `statistics` | the step, the [`Job`](crate::run::Job), what the largest step takes, batch norm before judging |
 //! | `data`, `judge` | photos with boxes; average precision |
+//! | `detectron2` | the same network for detectron2 |
 //!
 //! **Formula.** `loss = BCE(objectness) + L1(anchors' boxes) + CE(classes) + L1(regions' boxes) + BCE(masks)`; the first two over 256 anchors a
 //! photo, the next two over all sampled regions, masks over those with an object.
@@ -42,6 +43,7 @@ mod anchors;
 mod boxes;
 mod config;
 mod data;
+mod detectron2;
 mod inference;
 mod job;
 mod judge;
