@@ -71,6 +71,11 @@ pub enum Error {
     Run(String),
 }
 
+/// A number of things: `1 class`, `3 classes`.
+pub(crate) fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 impl Error {
     /// A shape error of `op`.
     pub fn shape(op: &'static str, detail: impl Into<String>) -> Error {

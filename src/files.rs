@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 
@@ -18,6 +19,20 @@ pub(crate) fn open(path: &Path) -> Result<File> {
         return Err(Error::input("not a file", place, "give a file, no folder, pipe or device"));
     }
     File::open(path).map_err(|e| unusable(path, &e))
+}
+
+/// Who hears how far a large file is read: its path, the bytes that are read, and all of them, which also stands for its end.
+type Reader = fn(&Path, u64, u64);
+static HEARS: OnceLock<Reader> = OnceLock::new();
+
+/// Lets a program hear it.
+pub(crate) fn while_reading(heard: Reader) {
+    let _ = HEARS.set(heard); // the first holds
+}
+
+/// Tells how far a large file is read.
+pub(crate) fn reading(path: &Path, done: u64, all: u64) {
+    HEARS.get().iter().for_each(|heard| heard(path, done, all));
 }
 
 /// The bytes of an open file, at most `limit`.

@@ -1,20 +1,26 @@
 #!/usr/bin/env python3
-"""Vista's detectors beside PyTorch: `mask_rcnn.py infer | step | bench`
+"""Vista's detectors beside PyTorch: `mask_rcnn.py infer | detectron2 | step | bench`
 
 infer CHECKPOINT RESULTS PHOTOS  what both find in a folder of photos, photo by photo, in float64. Vista's part:
                                  vista detect --checkpoint RUN --photos PHOTOS --results RESULTS
+detectron2 CHECKPOINT RESULTS PHOTOS PROGRAM
+                                 the same beside detectron2 itself, in float32, by the program that `vista export --checkpoint RUN
+                                 --format detectron2` prints
 step CHECKPOINT STEP             targets, losses and every gradient of one training step, in float64. Vista's part:
                                  cargo run --release --example detector_step -- CHECKPOINT STEP
 bench mask_rcnn:BATCH,SHORTEST   milliseconds and the process's peak MiB of a training step of Mask R-CNN R50-FPN from random
 bench mask_rcnn_photo:SHORTEST   parameters, proposals and targets included; or of finding a hundred objects in one photo
 
-`infer` and `step` end with 1 if a figure is beyond its bound: boxes 1e-3 pixels, scores and shares of mask pixels 1e-3, losses 1e-4,
+All but `bench` end with 1 if a figure is beyond its bound: boxes 1e-3 pixels, scores and shares of mask pixels 1e-3, losses 1e-4,
 gradients 1e-3 of their norm. Needs torch, torchvision, Pillow and safetensors; the detector is detector.py's.
 """
 import argparse
+import contextlib
 import json
 import resource
+import shutil
 import sys
+import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -81,24 +87,49 @@ def pixels(rle):
 
 def infer(args):
     net, config, classes = opened(args.checkpoint)
+    return compared(args, classes["ids"], lambda _, photo: net.find(scene(photo, config), photo.size[::-1]))
+
+
+def by_detectron2(args):
+    """The printed program runs as it is, on the first photo; then its `find` on all."""
+    _, _, classes = opened(args.checkpoint)
+    text, scope, photo = Path(args.program).read_text(), {}, photos_in(args.photos)[0]
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        shutil.copy(photo, "photo.jpg")
+        exec(text, scope)
+
+    def find(file, _):
+        found = scope["find"](str(file))
+        masks = [mask for mask in found.pred_masks] if found.has("pred_masks") else None
+        return found.pred_boxes.tensor, found.pred_classes, found.scores, masks
+
+    return compared(args, classes["ids"], find)
+
+
+def photos_in(folder):
+    endings = {".jpg", ".jpeg", ".png"}
+    return sorted(file.absolute() for file in Path(folder).rglob("*") if file.suffix.lower() in endings)
+
+
+def compared(args, ids, find):
+    """What `find` finds in a file and its photo beside Vista's results."""
     results = {}
     for found in json.loads(Path(args.results).read_text()):
         results.setdefault(str(found["image_id"]), []).append(found)
-    endings = {".jpg", ".jpeg", ".png"}
-    files = sorted(file for file in Path(args.photos).rglob("*") if file.suffix.lower() in endings)
+    files = photos_in(args.photos)
     counts, worst = [0, 0, 0], {"boxes": 0.0, "scores": 0.0, "mask pixels": 0.0}
     for file in files:
         with Image.open(file) as photo:
             photo = ImageOps.exif_transpose(photo).convert("RGB")
-        boxes, labels, scores, masks = net.find(scene(photo, config), photo.size[::-1])
-        name = file.relative_to(args.photos).as_posix()
+        boxes, labels, scores, masks = find(file, photo)
+        name = file.relative_to(Path(args.photos).absolute()).as_posix()
         theirs = results.get(name, results.get(name.rsplit(".", 1)[0], []))
         free, alone = set(range(len(boxes))), 0
         for found in theirs:
             x, y, w, h = found["bbox"]
             box = boxes.new_tensor([x, y, x + w, y + h])
             far = lambda i: (boxes[i] - box).abs().max().item()
-            mine = [i for i in free if classes["ids"][labels[i]] == found["category_id"]]
+            mine = [i for i in free if ids[labels[i]] == found["category_id"]]
             best = min(mine, key=far, default=None)
             if best is None or far(best) > 1.0:
                 print(f"{name}: only Vista finds {found['category_id']} {found['score']:.6f} at {box.tolist()}")
@@ -112,7 +143,7 @@ def infer(args):
                 share = (both[0] != both[1]).sum() / max(both.any(0).sum(), 1)
                 worst["mask pixels"] = max(worst["mask pixels"], share)
         for i in free:
-            print(f"{name}: only PyTorch finds {classes['ids'][labels[i]]} {scores[i]:.6f} at {boxes[i].tolist()}")
+            print(f"{name}: only PyTorch finds {ids[labels[i]]} {scores[i]:.6f} at {boxes[i].tolist()}")
         counts = [a + b for a, b in zip(counts, (len(theirs) - alone, alone, len(free)))]
     print(f"{len(files)} photos: {counts[0]} objects by both, {counts[1]} by Vista alone, {counts[2]} by PyTorch alone")
     print("largest differences: " + ", ".join(f"{name} {value:.2e}" for name, value in worst.items()))
@@ -249,7 +280,7 @@ def photo_of_objects(image, count, height, width):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    for name, rest in (("infer", ("results", "photos")), ("step", ("step",))):
+    for name, rest in (("infer", ("results", "photos")), ("detectron2", ("results", "photos", "program")), ("step", ("step",))):
         kind = kinds.add_parser(name)
         kind.add_argument("checkpoint", help="a run of `vista detect`, or a checkpoint in it")
         [kind.add_argument(argument) for argument in rest]
@@ -264,7 +295,7 @@ def main():
     args = parser.parse_args()
     if args.kind == "bench":
         return bench(args)
-    sys.exit((infer if args.kind == "infer" else step)(args))
+    sys.exit({"infer": infer, "detectron2": by_detectron2, "step": step}[args.kind](args))
 
 
 if __name__ == "__main__":

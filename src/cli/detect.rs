@@ -2,13 +2,14 @@
 
 use super::judged::Watch;
 use super::paths::{Files, Input, Mark, Output, absolute};
+use super::runs;
 use super::signals;
 use crate::engine::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::files;
 use crate::photos::{Album, AlbumOptions, Photos, Rle, Source};
 use crate::run::settings::MAX_TEXT;
-use crate::run::{Found, Provenance, Settings, Start, without_head};
+use crate::run::{Provenance, Settings, Start};
 use crate::shell;
 use crate::show::figures::{Drawn, detections, encoded_jpeg};
 use crate::show::report;
@@ -46,7 +47,7 @@ pub(super) struct Args {
     /// A trained detector: its run's folder or a checkpoint in it.
     #[arg(long, value_name = "FILE", value_parser = Input::checkpoint())]
     checkpoint: Option<Input>,
-    /// Photos without labels in which the detector of `--checkpoint` is to find objects: a folder, or a csv list.
+    /// Photos without labels in which the detector of `--checkpoint` is to find objects: a folder, a csv list, or one photo.
     #[arg(long, value_name = "DIR", requires = "checkpoint", conflicts_with = "eval_only")]
     photos: Option<Input>,
     /// Folder for those photos with what was found drawn on them: class, score, box, mask.
@@ -194,21 +195,6 @@ impl Flags {
     }
 }
 
-/// What a run writes into its folder, and how it knows its own.
-fn run_files() -> Vec<(&'static str, Mark)> {
-    let mut files = super::pretrain::run_files();
-    files.retain(|(name, _)| *name != "config.toml");
-    files.push(("config.toml", Mark::Contents(is_resolved)));
-    files.push(("found.json", Mark::Contents(is_found)));
-    files
-}
-
-/// Whether a file is a whole configuration as this program writes it, without a comment or anything else of a person.
-fn is_resolved(text: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(text) else { return false };
-    DetectConfig::kept(text, "config.toml").is_ok_and(|config| config.commented() == without_head(text))
-}
-
 /// Whether a file is results of COCO as this program writes them.
 fn is_found(text: &[u8]) -> bool {
     text == b"[]" || text.starts_with(b"[{\"image_id\":")
@@ -229,16 +215,11 @@ pub(super) fn files(args: &Args) -> Result<Files> {
             Mark::Contents(is_found),
         ));
     }
-    let mut own = run_files();
-    if args.resume || args.overwrite {
-        own.iter_mut().for_each(|(_, mark)| *mark = Mark::Any);
-    }
-    if args.resume && std::fs::read(args.out.join("config.toml")).is_ok_and(|text| is_resolved(&text)) {
-        own.retain(|(name, _)| *name != "config.toml");
-    }
-    let mut files = Files::default().folder("--out", &args.out, own);
-    files.remedy = ", or replace it by --overwrite";
-    Ok(files)
+    Ok(runs::files::<DetectConfig>(
+        &args.out,
+        [args.resume, args.overwrite],
+        [("found.json", Mark::Contents(is_found))],
+    ))
 }
 
 pub(super) fn run(args: &Args) -> Result<Value> {
@@ -292,10 +273,7 @@ fn train(args: &Args) -> Result<Value> {
     run.stop_when(signals::asked());
     run.before_steps(signals::stop_after_step);
     let summary = run.run()?;
-    if signals::stop_at_once() {
-        let saved = summary.checkpoint.display();
-        return Err(Error::Interrupted(format!("interrupted after the last step: all is saved in {saved}")));
-    }
+    runs::expect_time(&summary)?;
     let page = report::write(&args.out, WORST, &summary.device, &mut |_, _| ());
     let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
     if !args.quiet {
@@ -327,18 +305,11 @@ const WORST: usize = 20;
 
 /// The run in `--out`, ready to go on.
 fn resumed(args: &Args) -> Result<DetectRun> {
-    let Some(found) = Found::<DetectConfig>::newest(&*args.out)? else {
-        let advice = "give the --out of a run that has saved a checkpoint, or start one without --resume";
-        return Err(Error::input("no run to go on with", args.out.display().to_string(), advice));
+    let over = |run: &DetectConfig| match args.flags.preset {
+        Some(_) => args.flags.config(),
+        None => args.flags.applied(run.clone()),
     };
-    found.skipped.iter().for_each(|broken| eprintln!("warning: skipped {broken}"));
-    let config = match args.flags.preset {
-        Some(_) => args.flags.config()?,
-        None => args.flags.applied(found.config().clone())?,
-    };
-    if !args.quiet {
-        println!("resume   step {} of {}", found.step(), found.path().display());
-    }
+    let (found, config) = runs::resumed(&args.out, args.quiet, over)?;
     DetectRun::start(config, &*args.out, Start::From(Box::new(found)))
 }
 
@@ -442,9 +413,9 @@ fn find(args: &Args, checkpoint: &Path, photos: &Path) -> Result<Value> {
     let count = found.len();
     if let Some(folder) = &args.draw {
         let drawn = draw(folder, &album, &classes.names, &found)?;
-        println!("drawn    {drawn} photos in {}", folder.display());
+        println!("drawn    {} in {}", counted(drawn, "photo", "photos"), folder.display());
     }
-    println!("{} objects in {count} photos", all.len());
+    println!("{} in {}", counted(all.len(), "object", "objects"), counted(count, "photo", "photos"));
     for (class, name) in classes.names.iter().enumerate() {
         let of_class = all.iter().filter(|detection| detection.class == class).count();
         if of_class > 0 {

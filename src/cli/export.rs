@@ -2,17 +2,23 @@
 
 use super::judged::Chosen;
 use super::paths::{Files, Mark, Output, absolute};
-use crate::error::{Error, Result, readable_bytes};
+use crate::engine::device::Device;
+use crate::error::{Error, Result, counted, readable_bytes};
 use crate::files;
 use crate::interop::{Library, Transform, Weights, onnx, python};
+use crate::run::{DETECTORS, Settings, untrusted};
+use crate::transfer::detect;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Write a checkpoint's backbone as another library wants it, and print the Python that uses it.
+/// Write a checkpoint's backbone, or a whole detector, as another library wants it, and print the Python that uses it.
 ///
 /// torchvision, timm and detectron2 get safetensors under their own names; ONNX gets the network itself, normalised images `[N, 3,
 /// H, W]` to pooled features and the last map. What is printed is a whole program: it loads the file and embeds `photo.jpg` as Vista
 /// does. The file's metadata hold the same transform of photos. Heads (projector, predictor, prototypes) stay behind.
+///
+/// A detector of `vista detect` goes to detectron2, whole: the program sets the configuration that makes the same network there, and
+/// finds the same boxes and masks. torchvision's detectors have no place for it: they find other boxes with the same parameters.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -23,7 +29,7 @@ pub(super) struct Args {
     /// ONNX: the graph transforms photos itself. It takes decoded ones, u8 `[N, H, W, 3]` of one size, crops, resizes and normalises.
     #[arg(long)]
     with_transform: bool,
-    /// File to write; `backbone-FORMAT.safetensors` or `backbone.onnx` beside the checkpoint if absent.
+    /// File to write; `backbone-FORMAT.safetensors`, `backbone.onnx` or `detector-detectron2.safetensors` beside the checkpoint if absent.
     #[arg(long, value_name = "FILE")]
     out: Option<Output>,
 }
@@ -54,9 +60,15 @@ const MARK: &str = "\"writer\":\"vista";
 const ONNX_MARK: &str = "\x12\x05vista";
 
 impl Args {
+    /// Whether a whole detector is exported.
+    fn is_whole(&self) -> bool {
+        self.format == Format::Detectron2 && untrusted::kind(&*self.chosen.checkpoint) == Some(&DETECTORS)
+    }
+
     fn target(&self) -> PathBuf {
         let library = self.format.library();
-        let name = library.map_or("backbone.onnx".into(), |l| format!("backbone-{}.safetensors", l.name()));
+        let what = if self.is_whole() { "detector" } else { "backbone" };
+        let name = library.map_or("backbone.onnx".into(), |l| format!("{what}-{}.safetensors", l.name()));
         let beside = || self.chosen.checkpoint.with_file_name(name);
         self.out.as_ref().map_or_else(beside, |out| out.to_path_buf())
     }
@@ -73,6 +85,9 @@ pub(super) fn run(args: &Args) -> Result<Value> {
         let what = format!("{} has no place for the transform of photos in its network", library.name());
         let advice = "use --format onnx, or the transform in the file's metadata";
         return Err(Error::input(what, "--with-transform", advice));
+    }
+    if args.is_whole() {
+        return detector(args);
     }
     let opened = args.chosen.open()?;
     let resnet = opened.config.resnet();
@@ -92,10 +107,7 @@ pub(super) fn run(args: &Args) -> Result<Value> {
         }
         Some(library) => {
             let renamed = weights.0.into_iter().map(|(name, array)| (library.rename(&name), array));
-            // What transformers' and timm's readers look for.
-            let writer = format!("vista {}", env!("CARGO_PKG_VERSION"));
-            let more = [("format", "pt"), (WRITER, &writer)].map(|(k, v)| (k.to_string(), v.to_string()));
-            Weights(renamed.collect()).write(&out, facts.chain(more).collect())?;
+            Weights(renamed.collect()).write(&out, facts.chain(writer()).collect())?;
         }
     }
     let bytes = std::fs::metadata(&out).map_err(|e| Error::io(&out, e))?.len();
@@ -111,4 +123,42 @@ pub(super) fn run(args: &Args) -> Result<Value> {
     print!("{program}");
     Ok(json!({ "file": absolute(&out), "bytes": bytes, "network": resnet.architecture.to_string(),
         "features": resnet.features(), "python": program, "transform": transform.facts().into_iter().collect::<std::collections::BTreeMap<_, _>>() }))
+}
+
+/// What wrote a file, as transformers' and timm's readers look for it.
+fn writer() -> [(String, String); 2] {
+    let writer = format!("vista {}", env!("CARGO_PKG_VERSION"));
+    [("format".into(), "pt".into()), (WRITER.into(), writer)]
+}
+
+/// A whole detector for detectron2.
+fn detector(args: &Args) -> Result<Value> {
+    let (checkpoint, out) = (&*args.chosen.checkpoint, args.target());
+    let place = || checkpoint.display().to_string();
+    if args.chosen.image_size.is_some() {
+        let advice = "leave out --image-size: INPUT.MIN_SIZE_TEST is in the program that is printed";
+        return Err(Error::input("a detector sees photos of any size", place(), advice));
+    }
+    let (net, config, classes) = detect::load(checkpoint, &Device::open(&args.chosen.device)?)?;
+    let theirs = config.detectron2(&classes);
+    let unlike = |why: String| Error::input(why, place(), "use it by `vista detect --checkpoint`");
+    let (settings, program) = (theirs.config().map_err(unlike)?, theirs.python(&out).map_err(unlike)?);
+    let flat: Vec<Value> = settings.iter().flat_map(|(key, value)| [json!(key), value.clone()]).collect();
+    let facts = [
+        ("channels", "RGB".to_string()),
+        ("pixel_mean", format!("{:?}", config.scenes.mean)),
+        ("pixel_std", format!("{:?}", config.scenes.std)),
+        ("classes", json!(classes.names).to_string()),
+        ("detectron2", json!(flat).to_string()),
+        ("vista_config", config.to_toml()),
+    ];
+    let facts = facts.map(|(key, value)| (key.to_string(), value)).into_iter();
+    theirs.weights(Weights::of(&net)?).write(&out, facts.chain(writer()).collect())?;
+    let bytes = std::fs::metadata(&out).map_err(|e| Error::io(&out, e))?.len();
+    println!("# {} ({})", out.display(), readable_bytes(bytes));
+    let (kind, backbone, count) = (config.model.kind, config.model.backbone, classes.names.len());
+    println!("# {kind}, {backbone}, {}", counted(count, "class", "classes"));
+    print!("{program}");
+    Ok(json!({ "file": absolute(&out), "bytes": bytes, "network": kind, "classes": classes.names,
+        "python": program, "detectron2": flat }))
 }

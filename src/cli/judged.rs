@@ -15,7 +15,8 @@ use crate::transfer::classify::{
 use indicatif::HumanDuration;
 use serde_json::{Value, json};
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Which encoder, and on which device.
@@ -26,10 +27,10 @@ pub(super) struct Chosen {
     pub(super) checkpoint: Input,
     /// Side of a view in pixels; the checkpoint's own if absent.
     #[arg(long, value_name = "N")]
-    image_size: Option<usize>,
+    pub(super) image_size: Option<usize>,
     /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
     #[arg(long, default_value = "auto")]
-    device: String,
+    pub(super) device: String,
 }
 
 /// Whether floors are judged too.
@@ -313,3 +314,25 @@ pub(super) fn embedding() -> impl FnMut(usize, usize) {
         watch.at(done, total, || format!("{share}% of the photos decoded and embedded"));
     }
 }
+
+/// Tells how far a large file is read, if that takes long.
+pub(super) fn reading(path: &Path, done: u64, all: u64) {
+    static WATCH: Mutex<Option<(PathBuf, Watch)>> = Mutex::new(None);
+    let Ok(mut watch) = WATCH.lock() else { return };
+    if done >= all {
+        *watch = None;
+        return;
+    }
+    if watch.as_ref().is_none_or(|(of, _)| of != path) {
+        *watch = Some((path.into(), Watch::new()));
+    }
+    if let Some((_, watch)) = watch.as_mut().filter(|(_, watch)| watch.began.elapsed() > LONG) {
+        let of = |bytes: u64| bytes >> 20;
+        watch.at(of(done) as usize, of(all) as usize, || {
+            format!("{}: {} of {} MiB read", path.display(), of(done), of(all))
+        });
+    }
+}
+
+/// What takes longer shows how far it is.
+const LONG: Duration = Duration::from_secs(2);

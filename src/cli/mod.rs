@@ -26,6 +26,7 @@ mod presets;
 mod pretrain;
 mod probe;
 mod report;
+mod runs;
 mod search;
 mod signals;
 mod sweep;
@@ -109,6 +110,10 @@ fn definition() -> clap::Command {
 pub fn run() -> i32 {
     let matches = definition().get_matches();
     signals::survive_long_files();
+    let is_quiet = |args: &ArgMatches| matches!(args.try_get_one("quiet"), Ok(Some(true)));
+    if !matches.subcommand().is_some_and(|(_, args)| is_quiet(args)) {
+        files::while_reading(judged::reading);
+    }
     // A run's product is in its folder; elsewhere it may be what is printed.
     let printed = !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune" | "detect"));
     // The threads that all work shares, where the system may refuse them: without them the first work would panic.

@@ -1,8 +1,9 @@
 //! `vista pretrain`.
 
 use super::judged::embedding;
-use super::paths::{Files, Input, Mark, Output, absolute};
+use super::paths::{Files, Input, Output, absolute};
 use super::presets;
+use super::runs;
 use super::signals;
 use crate::engine::device::Device;
 use crate::engine::nn::Stem;
@@ -10,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::interop::Library;
 use crate::pretrain::choice::{self, Choice, Quality, Wish};
-use crate::pretrain::{Config, Found, Summary, Trainer, album, judge_photos, methods};
+use crate::pretrain::{Config, Summary, Trainer, album, judge_photos, methods};
 use crate::run::settings::MAX_TEXT;
-use crate::run::{Judge, Provenance, Score, Scores, without_head};
+use crate::run::{Judge, Provenance, Score, Scores};
 use crate::shell;
 use crate::show::report;
 use crate::transfer::classify::{Knn, KnnJudge, KnnProtocol};
@@ -274,43 +275,11 @@ fn protocol(config: &Config) -> KnnProtocol {
     KnnProtocol::of(config.data.labelled.is_none())
 }
 
-/// What a run writes into its folder, and how it knows its own. That a run is there which must stay is told by itself.
-pub(super) fn run_files() -> Vec<(&'static str, Mark)> {
-    vec![
-        ("config.toml", Mark::Contents(is_resolved)),
-        ("log.jsonl", Mark::Words("{\"kind\":\"")),
-        ("report.html", Mark::Words(report::MARK)),
-        ("lock", Mark::Contents(<[u8]>::is_empty)),
-        ("checkpoint.safetensors", Mark::Any),
-        ("previous.safetensors", Mark::Any),
-        ("best.safetensors", Mark::Any),
-        ("next.safetensors", Mark::Any),
-        ("kept.tmp", Mark::Any),
-        (".next.safetensors.part", Mark::Any),
-    ]
-}
-
-/// Whether a file is a whole configuration as this program writes it, without a comment or anything else of a person.
-fn is_resolved(text: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(text) else { return false };
-    let config = Config::preset("demo").and_then(|demo| demo.merged(text, "config.toml"));
-    config.is_ok_and(|config| config.commented() == without_head(text))
-}
-
 pub(super) fn files(args: &Args) -> Result<Files> {
     if args.presets || args.dry_run {
         return Ok(Files::default());
     }
-    let mut own = run_files();
-    if args.resume || args.overwrite {
-        own.iter_mut().for_each(|(_, mark)| *mark = Mark::Any);
-    }
-    // A run may go on with the configuration in its folder after a change of it: nothing of that is lost.
-    if args.resume && std::fs::read(args.out.join("config.toml")).is_ok_and(|text| is_resolved(&text)) {
-        own.retain(|(name, _)| *name != "config.toml");
-    }
-    let mut files = Files::default().folder("--out", &args.out, own);
-    files.remedy = ", or replace it by --overwrite";
+    let files = runs::files::<Config>(&args.out, [args.resume, args.overwrite], []);
     // A run that goes on reads what its checkpoint says.
     if args.resume { Ok(files) } else { Ok(files.with_config(&args.flags.naming()?)) }
 }
@@ -358,11 +327,7 @@ pub(super) fn run(args: &Args) -> Result<Value> {
     });
     let config = trainer.config().clone();
     let summary = trainer.run()?;
-    if signals::stop_at_once() {
-        let saved = summary.checkpoint.display();
-        let what = format!("interrupted after the last step: all is saved in {saved}");
-        return Err(Error::Interrupted(what));
-    }
+    runs::expect_time(&summary)?;
     let mut embedding = embedding();
     let mut heard = |done, total| {
         if !args.quiet {
@@ -464,20 +429,12 @@ fn as_json(summary: &Summary) -> Value {
 
 /// The run in `--out`, ready to go on.
 fn resumed(args: &Args) -> Result<Trainer> {
-    let Some(found) = Found::newest(&args.out)? else {
-        let advice = "give the --out of a run that has saved a checkpoint, or start one without --resume";
-        return Err(Error::input("no run to go on with", args.out.display().to_string(), advice));
-    };
-    found.skipped.iter().for_each(|broken| eprintln!("warning: skipped {broken}"));
-    let config = args.flags.config_over(found.config())?;
-    found.edited(&config).iter().for_each(|edits| eprintln!("warning: {edits}"));
+    let over = |run: &Config| args.flags.config_over(run);
+    let (found, config) = runs::resumed(&args.out, args.quiet, over)?;
     if config.half.checkpoint {
         eprintln!(
             "warning: weights in this checkpoint are f16 (half.checkpoint): the run goes on from rounded ones"
         );
-    }
-    if !args.quiet {
-        println!("resume   step {} of {}", found.step(), found.path().display());
     }
     let judge = judge_of(&config)?;
     Trainer::resume(config, &args.out, judge, found)

@@ -1,10 +1,11 @@
 //! `vista sweep`.
 
 use super::paths::{Files, Mark, Output, absolute, marked};
-use super::pretrain::{Flags, judge_of, run_files};
+use super::pretrain::{Flags, judge_of};
+use super::runs;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::pretrain::{Outcome, Spread, Sweep, SweepRun};
+use crate::pretrain::{Config, Outcome, Spread, Sweep, SweepRun};
 use crate::show::figures::{svg, sweep_panel};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -60,7 +61,7 @@ pub(super) fn files(args: &Args) -> Result<Files> {
     for run in args.sweep()?.plan(&config, &args.out)?.iter().filter(|run| run.outcome.is_none()) {
         // What a run that was cut off has left is replaced, as are its checkpoints.
         let result = [("result.json", Mark::Any)];
-        files = files.folder("--out", &run.folder, run_files().into_iter().chain(result));
+        files = files.folder("--out", &run.folder, runs::files_of::<Config>().into_iter().chain(result));
     }
     Ok(files.with_config(&config))
 }

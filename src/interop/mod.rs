@@ -4,6 +4,7 @@
 //! ```text
 //! ResNetEncoder   --Weights::of-->   Weights   --rename-->   safetensors | ONNX      (vista export)
 //!                 --Transform-->     the same photo to the same features, in Python, metadata, or the graph
+//! Detector        --Detectron2-->    the same under detectron2's names, and the program that makes its network there
 //! safetensors     --Weights::read->  Weights   --Found::in_file-->  ResNetEncoder    (vista import, --init)
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! assert_eq!(Library::Detectron2.rename("layer1.0.conv1.weight"), "res2.0.conv1.weight");
 //! ```
 
+mod detectron2;
 mod import;
 mod names;
 mod nodes;
@@ -21,6 +23,7 @@ mod proto;
 mod transform;
 mod weights;
 
+pub use detectron2::Detectron2;
 pub use import::{Head, Source};
 pub use names::Library;
 pub use onnx::onnx;

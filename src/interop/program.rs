@@ -1,6 +1,6 @@
 //! The Python that loads an exported backbone and embeds a photo as Vista's own judging does: the templates in `python/`, filled in.
 
-use super::transform::filled;
+use super::transform::{bytes, filled};
 use super::{Library, Transform};
 use crate::engine::nn::{Architecture, ResNetConfig};
 use std::path::Path;
@@ -24,7 +24,6 @@ pub fn python(
     };
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
     let network = backbone.architecture.to_string();
-    let bytes = |v: [f32; 3]| format!("{:?}", v.map(|v| (f64::from(v) * 255e4).round() / 1e4));
     let [decode, view] = transform.functions();
     filled(
         template,
@@ -36,8 +35,8 @@ pub fn python(
             ("network", network),
             ("res2", if backbone.architecture == Architecture::Resnet50 { "256" } else { "64" }.into()),
             ("features", backbone.features().to_string()),
-            ("mean_255", bytes(transform.mean)),
-            ("std_255", bytes(transform.std)),
+            ("mean_255", format!("{:?}", bytes(transform.mean))),
+            ("std_255", format!("{:?}", bytes(transform.std))),
             // A text of JSON is one of Python.
             ("file", serde_json::json!(file.to_string_lossy()).to_string()),
         ],

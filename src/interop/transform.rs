@@ -131,6 +131,11 @@ const NODES: [(&str, &str, &str); 40] = [
     ("Div", "images", "centred std"),
 ];
 
+/// Values of `[0, 1]` as those of bytes, rounded to four digits.
+pub(super) fn bytes(values: [f32; 3]) -> [f64; 3] {
+    values.map(|value| (f64::from(value) * 255e4).round() / 1e4)
+}
+
 /// A template with its `{{names}}` replaced; the file's name, which may hold anything, comes last.
 pub(super) fn filled(template: &str, values: &[(&str, String)]) -> String {
     values

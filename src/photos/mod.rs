@@ -55,7 +55,9 @@ pub use loader::{
 pub use masks::{Bitmap, Rle};
 pub use photo::Photo;
 pub use pixels::Pixels;
-pub use read::{LabelledBox, Mask, Photos, Source, Split, labelled_split, multi_label_split, train_folder};
+pub use read::{
+    LabelledBox, Mask, Photos, Source, Split, has_objects, labelled_split, multi_label_split, train_folder,
+};
 pub use survey::Survey;
 
 /// What a lock holds, after a panic too: every change behind one is whole.

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::photos::Photos;
 use crate::photos::views::ViewConfig;
 use crate::run::settings::{self, MAX_TEXT, Settings, flatten};
+use crate::run::{ENCODERS, Kind};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -115,19 +116,7 @@ pub(crate) fn settings(config: &Config) -> Vec<(String, Value)> {
 }
 
 impl Settings for Config {
-    const MAY_CHANGE: &'static [&'static str] = &[
-        "device",
-        "data.threads",
-        "data.cache_dir",
-        "data.cache_mib",
-        "train.epochs",
-        "train.steps",
-        "train.minutes",
-        "train.memory_limit_mib",
-        "train.save_minutes",
-        "train.save_steps",
-        "train.on_nan",
-    ];
+    const KIND: &'static Kind = &ENCODERS;
 
     fn kept(text: &str, place: &str) -> Result<Config> {
         let config = Config::kept(text, place)?;

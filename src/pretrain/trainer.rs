@@ -254,7 +254,6 @@ fn learner(config: &Config, device: &Device, blank: bool) -> Result<Learner> {
 }
 
 impl Job for Pretraining {
-    const COMMAND: &'static str = "vista pretrain";
     type Config = Config;
     type Recipe = Vec<ViewConfig>;
     type Report = StepReport;

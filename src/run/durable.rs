@@ -302,7 +302,7 @@ impl<J: Job> Train for Recorded<'_, J> {
             return Err(Error::Interrupted(format!(
                 "interrupted after step {}, which is saved: go on with `{} --resume --out {}`",
                 done.step,
-                J::COMMAND,
+                J::Config::KIND.command,
                 shell::path(self.run.folder.path())
             )));
         }

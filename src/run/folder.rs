@@ -2,7 +2,7 @@
 
 use super::archive::{self, Archive, Entry, corrupt, rename};
 use super::provenance::{PROVENANCE, StartRecord};
-use super::settings::{Difference, Settings, differences};
+use super::settings::{self, Difference, Settings, differences};
 use super::state::{PhotoList, RunState};
 use super::untrusted;
 use crate::error::{Error, Result, readable_bytes};
@@ -82,12 +82,15 @@ impl<C: Settings> Found<C> {
     /// The newest sound checkpoint of a run's folder; `None` if there is no checkpoint at all.
     ///
     /// # Errors
-    /// [`Error::Input`] if none of those there are is sound, naming each.
+    /// [`Error::Input`] if one is of another kind of run, or none of those there are is sound, naming each.
     pub fn newest(folder: &(impl AsRef<Path> + ?Sized)) -> Result<Option<Found<C>>> {
         let folder = folder.as_ref();
         let mut skipped = Vec::new();
         let there = |path: &PathBuf| path.symlink_metadata().is_ok();
         for path in CHECKPOINTS.map(|name| folder.join(name)).into_iter().filter(there) {
+            if let Ok(Some(config)) = untrusted::text(&path, "config") {
+                C::KIND.expect(&config, &path.display().to_string())?;
+            }
             match Found::read(&path) {
                 Ok(found) => return Ok(Some(Found { skipped, ..found })),
                 Err(error) => skipped.push(error.to_string()),
@@ -138,11 +141,16 @@ impl<C: Settings> Found<C> {
         if refused.is_empty() {
             return Ok(());
         }
+        let known = settings::known(&self.config);
+        let has = |keys: &[&str]| {
+            let own = keys.iter().copied().filter(|key| known.iter().any(|own| own == key));
+            own.collect::<Vec<_>>().join(", ")
+        };
         let advice = format!(
             "leave them as they were, or start another run with another --out; only {} may change, and {} to another place \
              of the same photos",
-            C::MAY_CHANGE.join(", "),
-            C::MAY_MOVE.join(", ")
+            has(C::MAY_CHANGE),
+            has(&C::MAY_MOVE)
         );
         Err(Error::input(
             format!("a run goes on as it began: {}", refused.join("; ")),

@@ -17,8 +17,6 @@ use std::sync::atomic::AtomicBool;
 /// A job that can end at any moment and go on to the same bit: everything that training changes is in [`Job::arrays`],
 /// [`Job::notes`] or the run's own state.
 pub trait Job {
-    /// The command that goes on with its runs.
-    const COMMAND: &'static str;
     /// Whether judging takes so long that what was learned is saved before it, and that it is left for later by a run that stops.
     const JUDGES_LONG: bool = false;
     /// What it is configured by.

@@ -139,7 +139,7 @@ impl<J: Job> Run<J> {
             Ok(Some(found)) => {
                 format!(
                     "`{} --resume --out {}` goes on from step {}",
-                    J::COMMAND,
+                    J::Config::KIND.command,
                     shell::path(folder),
                     found.step()
                 )

@@ -1,5 +1,7 @@
 //! The configuration of a job as keys, dotted as in `train.batch`, and what a run asks of it.
 
+use super::kind::Kind;
+pub(crate) use super::kind::MAX_TEXT;
 use crate::error::{Error, Result};
 use crate::files;
 use serde::Serialize;
@@ -9,13 +11,24 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// LIMIT: bytes of a configuration; a whole one has 2 KiB. Reading TOML takes 100 bytes for each.
-pub(crate) const MAX_TEXT: usize = 1 << 18;
-
 /// What a job is configured by: written in full into its folder and into each of its checkpoints.
 pub trait Settings: Clone + Serialize + DeserializeOwned {
-    /// Keys that may differ when a run goes on.
-    const MAY_CHANGE: &'static [&'static str];
+    /// The kind of its runs.
+    const KIND: &'static Kind;
+    /// Keys that may differ when a run goes on, those of them that it has.
+    const MAY_CHANGE: &'static [&'static str] = &[
+        "device",
+        "data.threads",
+        "data.cache_dir",
+        "data.cache_mib",
+        "train.epochs",
+        "train.steps",
+        "train.minutes",
+        "train.memory_limit_mib",
+        "train.save_minutes",
+        "train.save_steps",
+        "train.on_nan",
+    ];
     /// Keys that may name another place of the same photos when a run goes on.
     const MAY_MOVE: [&'static str; 2] = ["data.photos", "data.labelled"];
 

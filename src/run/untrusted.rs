@@ -11,6 +11,7 @@
 //! ```
 
 use super::archive::corrupt;
+use super::kind::Kind;
 use super::settings::Settings;
 use crate::error::Result;
 use crate::files;
@@ -29,8 +30,8 @@ const MAX_FILE: u64 = 16 << 30;
 /// Nothing is allocated but 4 MiB for the header until lengths, offsets and configuration agree with the file's length.
 ///
 /// # Errors
-/// [`Error::Input`](crate::Error::Input) if the file can't be read, is not safetensors, has another length than its header says, holds no
-/// configuration that this program knows, or is too small for the encoder of that configuration.
+/// [`Error::Input`](crate::Error::Input) if the file can't be read, is not safetensors, has another length than its header says, is of another
+/// [kind](Kind), holds no configuration that this program knows, or is too small for the encoder of that configuration.
 pub fn read<C: Settings>(path: &(impl AsRef<Path> + ?Sized)) -> Result<(C, Vec<u8>)> {
     let path = path.as_ref();
     let place = path.display().to_string();
@@ -40,6 +41,7 @@ pub fn read<C: Settings>(path: &(impl AsRef<Path> + ?Sized)) -> Result<(C, Vec<u
     let length = file.metadata().map_err(|e| files::unusable(path, &e))?.len();
     let text = header.metadata().as_ref().and_then(|metadata| metadata.get("config"));
     let text = text.ok_or_else(|| unsound("it has no configuration in its metadata".into()))?;
+    C::KIND.expect(text, &place)?;
     let config = C::kept(text, &place)?;
     if !config.elements().is_ok_and(|elements| 2 * elements <= length) {
         return Err(unsound(format!("its encoder has more than the {length} bytes of the file")));
@@ -56,6 +58,11 @@ pub fn text(path: &(impl AsRef<Path> + ?Sized), key: &str) -> Result<Option<Stri
     let path = path.as_ref();
     let header = header(&mut files::open(path)?, path)?;
     Ok(header.metadata().as_ref().and_then(|metadata| metadata.get(key).cloned()))
+}
+
+/// The kind of run that a checkpoint is of; `None` if that is not known, as of a file that can't be read.
+pub fn kind(path: &(impl AsRef<Path> + ?Sized)) -> Option<&'static Kind> {
+    Kind::of(&text(path, "config").ok()??)
 }
 
 /// The header of a file whose length is as that says.

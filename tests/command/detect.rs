@@ -13,7 +13,7 @@ use vista::run::{Found, Start};
 use vista::transfer::detect::{DetectConfig, DetectRun};
 
 /// A detector so small that a step takes a moment.
-const TINY: [&str; 24] = [
+pub const TINY: [&str; 24] = [
     "--device",
     "cpu",
     "--set",
@@ -40,19 +40,19 @@ const TINY: [&str; 24] = [
     "3",
 ];
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[track_caller]
-fn done(output: &Output) -> String {
+pub fn done(output: &Output) -> String {
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
 }
 
 /// `count` photos of up to three rectangles, red or blue, on grey, the last without any; COCO's JSON of them, with ids that are
 /// no numbers from 1 on.
-fn scenes(folder: &Path, name: &str, count: usize) {
+pub fn scenes(folder: &Path, name: &str, count: usize) {
     let (photos, mut images, mut annotations) = (folder.join("photos"), Vec::new(), Vec::new());
     fs::create_dir_all(&photos).expect("folder");
     for i in 0..count {
@@ -81,14 +81,14 @@ fn scenes(folder: &Path, name: &str, count: usize) {
     fs::write(folder.join(format!("{name}.json")), all.to_string()).expect("annotations");
 }
 
-fn folder() -> tempfile::TempDir {
+pub fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("folder");
     scenes(folder.path(), "train", 6);
     scenes(folder.path(), "test", 3);
     folder
 }
 
-const DATA: [&str; 6] = ["--data", "photos", "--annotations", "train.json", "--test", "test.json"];
+pub const DATA: [&str; 6] = ["--data", "photos", "--annotations", "train.json", "--test", "test.json"];
 
 #[test]
 fn a_detector_is_trained_judged_and_finds_objects_in_photos() {
@@ -150,7 +150,7 @@ fn a_detector_is_trained_judged_and_finds_objects_in_photos() {
         "--device",
         "cpu",
     ];
-    assert!(done(&detect(&draw)).contains("1 photos in drawn"));
+    assert!(done(&detect(&draw)).contains("1 photo in drawn"));
     assert_eq!(fs::read(elsewhere.join("a.jpg")).expect("bytes"), before);
     assert!(folder.path().join("drawn/0-a.jpg").is_file());
     assert!(text(&detect(&draw).stderr).contains("there are files in it"));
@@ -260,5 +260,5 @@ fn a_training_that_was_stopped_goes_on_to_the_bit() {
     let found = Found::<DetectConfig>::newest(&path("parts")).expect("sound").expect("a checkpoint");
     let refused =
         DetectRun::start(config, &path("parts"), Start::From(Box::new(found))).err().expect("refused");
-    assert!(refused.to_string().contains("classes or boxes have changed"), "{refused}");
+    assert!(refused.to_string().contains("classes, boxes or masks have changed"), "{refused}");
 }

@@ -3,6 +3,8 @@
 mod choice;
 mod cli;
 mod detect;
+mod detect_export;
+mod detect_ways;
 mod documented;
 mod events;
 mod figures;

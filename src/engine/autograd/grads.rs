@@ -21,6 +21,20 @@ impl Grads {
         self.by_node.get(*self.params.get(&param.id())?)?.as_ref()
     }
 
+    /// Gives those of some parameters that the result does not depend on a gradient of zeros: an optimiser then moves them by decay and
+    /// momentum, as it moves the others, where it would have left them alone.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn fill(&mut self, params: &[Param]) -> Result<()> {
+        for param in params.iter().filter(|param| self.of_param(param).is_none()).collect::<Vec<_>>() {
+            let value = param.get();
+            self.params.insert(param.id(), self.by_node.len());
+            self.by_node.push(Some(Tensor::full(value.device(), value.shape().clone(), 0.0)?));
+        }
+        Ok(())
+    }
+
     /// Adds the gradients with respect to some parameters over the ranks of an exchange: those of a loss that is a sum over the
     /// batches of all ranks. Each rank must have gradients with respect to the same parameters. Gives them packed (see
     /// [`Tensor::pack`]), as many in one tensor as the device [takes](crate::engine::device::Device::bundle).

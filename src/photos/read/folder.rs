@@ -114,6 +114,17 @@ impl Photos {
         read(&folder.into()).map(|(photos, _)| photos)
     }
 
+    /// One photo, wherever links lead from its name.
+    pub(super) fn file(file: &Source) -> Result<Photos> {
+        let path = file.path.canonicalize().map_err(|e| unusable(&file.path, &e))?;
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let fence = file.fence(path.parent().unwrap_or(&path))?;
+        Ok(Photos {
+            items: vec![Item::new(name, Origin::File(path), Vec::new())],
+            ..Photos::at(file.path.display(), fence)
+        })
+    }
+
     /// Photos in one folder per class: `folder/CLASS/**/photo.jpg`; classes are sorted by name.
     ///
     /// Photos beside the class folders have no label: they are left out, and so are class folders without a photo; both

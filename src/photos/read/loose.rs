@@ -30,9 +30,10 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
         return Err(Error::input(format!("a list, no object in {what}"), path.display().to_string(), advice));
     }
     inner.consume(mark);
-    let mut input = Input { inner, at: mark as u64, place: Place::Outside };
+    let mut input = Input { inner, at: mark as u64, place: Place::Outside, path, length };
     let mut json = serde_json::Deserializer::from_reader(&mut input);
     let value = T::deserialize(&mut json).and_then(|value| json.end().map(|()| value));
+    files::reading(path, length, length);
     value.map_err(|e| {
         Error::input(format!("no annotations in {what} ({e})"), at_byte(path, input.at, length), AGAIN)
     })
@@ -40,11 +41,16 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
 
 /// A reader that knows how far it is, and reads `NaN` and `Infinity`, which Python puts into JSON, as values of the same
 /// length that JSON has and that are no finite numbers.
-struct Input {
+struct Input<'a> {
     inner: BufReader<std::fs::File>,
     at: u64,
     place: Place,
+    path: &'a Path,
+    length: u64,
 }
+
+/// Bytes after which it is told how far the reading is.
+const TOLD: u64 = 1 << 20;
 
 /// Where in a JSON text a byte stands.
 #[derive(Clone, Copy)]
@@ -79,11 +85,15 @@ impl Place {
     }
 }
 
-impl Read for Input {
+impl Read for Input<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
         let read = self.inner.read(bytes)?;
         bytes[..read].iter_mut().for_each(|byte| *byte = self.place.next(*byte));
+        let before = self.at;
         self.at += read as u64;
+        if before / TOLD != self.at / TOLD {
+            files::reading(self.path, self.at, self.length);
+        }
         Ok(read)
     }
 }
@@ -201,5 +211,31 @@ pub(super) fn truth(word: &str) -> Option<bool> {
             Ok(1.0) => Some(true),
             _ => None,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// How often more, and how often an end, was told.
+    static TOLD_OF: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+    #[test]
+    fn a_large_file_tells_how_far_it_is_read_and_when_it_ends_even_if_it_is_damaged() {
+        files::while_reading(|path, done, all| {
+            if path.ends_with("large-and-odd.json") {
+                TOLD_OF[usize::from(done == all)].fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("large-and-odd.json");
+        for (text, is_sound) in [("{}", true), ("{", false)] {
+            std::fs::write(&path, format!("{}{text}", " ".repeat(5 << 20))).expect("written");
+            let read = read::<serde_json::Map<String, serde_json::Value>>(&path, "a format");
+            assert_eq!(read.is_ok(), is_sound);
+        }
+        assert_eq!(TOLD_OF.each_ref().map(|count| count.load(Ordering::Relaxed)), [10, 2]);
     }
 }

@@ -38,7 +38,7 @@ mod voc;
 
 pub use mask::Mask;
 pub use object::LabelledBox;
-pub use open::{labelled_split, multi_label_split, train_folder};
+pub use open::{has_objects, labelled_split, multi_label_split, train_folder};
 pub use part::Split;
 pub use photos::Photos;
 pub use source::Source;

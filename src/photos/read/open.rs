@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::unusable;
+use crate::photos::read::endings::is_photo;
 use crate::photos::read::list::{self, Lines};
 use crate::photos::read::part::{self, Part, Split};
 use crate::photos::read::photos::Photos;
@@ -27,7 +28,16 @@ struct Form {
 }
 
 /// The forms but for folders of photos, which any other folder is; the first of them that fits is taken.
-static FORMS: [Form; 9] = [
+static FORMS: [Form; 10] = [
+    Form {
+        unpacked: &[],
+        is: |path| !path.is_dir() && is_photo(path),
+        read: Ok(|file, split| match split {
+            None => Photos::file(&file),
+            Some(split) => Err(no_part(&file.path, split)),
+        }),
+        several: false,
+    },
     Form {
         unpacked: &[],
         is: |path| !path.is_dir() && ends_in(path, &["csv", "tsv"]),
@@ -116,7 +126,7 @@ impl Form {
         }
         let packed = ends_in(path, &["gz", "zip", "tar", "tgz", "bz2", "xz", "zst", "7z", "rar"]);
         Err(Error::input(
-            "not a folder, nor a list (.csv), nor COCO annotations (.json)",
+            "not a folder, nor a photo, nor a list (.csv), nor COCO annotations (.json)",
             path.display().to_string(),
             if packed { "unpack it first" } else { "give the folder that holds the photos" },
         ))
@@ -146,6 +156,14 @@ fn no_part(path: &Path, split: Split) -> Error {
     )
 }
 
+/// Whether the objects of photos are annotated at a path, in parts to learn from and to be judged on.
+///
+/// # Errors
+/// [`Error::Input`] if there is nothing at the path.
+pub fn has_objects(path: &Path) -> Result<bool> {
+    Ok(Form::of(path)?.is_some_and(|(form, _)| form.several) && path.is_dir())
+}
+
 impl Photos {
     /// Photos at a path, whatever it is. Links lead out of its folder only if the [`Source`] says so.
     ///
@@ -157,6 +175,7 @@ impl Photos {
     /// | COCO (`annotations/instances_*.json`) | train, else `image_info_unlabeled*` | train, val |
     /// | Penn-Fudan (`PNGImages/`, `PedMasks/`) | all its photos | four of five photos, each fifth |
     /// | one `instances_*.json`, or any list of images in COCO's format | all its photos | refused |
+    /// | one photo | it | refused |
     /// | csv list | lines of any split but that to be judged on | lines of split `train`, of `test`, else `val` |
     /// | folder with `train/CLASS/` and `test/CLASS/` (or `val/CLASS/`) | all photos below, without labels | `train/`, `test/`, else `val/` |
     /// | any other folder | all photos below, without labels | refused |

@@ -1,6 +1,7 @@
 //! Precision against recall of a detector.
 
 use super::chart::{Mark, Panel, Series, Unit};
+use crate::error::counted;
 use crate::transfer::metrics::detection::{ClassAp, DetectionAp, IOUS};
 
 /// Recalls at which a curve is drawn: 0, 1/25, .., 1.
@@ -41,8 +42,8 @@ fn panel(ap: &DetectionAp, classes: &[String], iou: u32) -> Panel {
     Panel {
         title: format!("precision and recall at IoU {share}"),
         note: format!(
-            "{} classes. Of what was found, how much is right; of what is there, how much was found.",
-            known.len()
+            "{}. Of what was found, how much is right; of what is there, how much was found.",
+            counted(known.len(), "class", "classes")
         ),
         x: "recall".into(),
         y: "precision".into(),

@@ -2,7 +2,7 @@
 
 use super::config::{DetectConfig, DetectData};
 use crate::error::{Error, Result};
-use crate::photos::{Album, AlbumOptions, Photos, Source, Split};
+use crate::photos::{Album, AlbumOptions, Mask, Photos, Source, Split, has_objects};
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,7 +36,7 @@ impl Classes {
     }
 }
 
-/// What the objects of some photos are known by: the CRC-32 of their classes and boxes.
+/// What the objects of some photos are known by: the CRC-32 of their classes, boxes and masks.
 pub(super) fn digest(photos: &Photos) -> String {
     let mut sum = crc32fast::Hasher::new();
     for photo in 0..photos.len() {
@@ -44,6 +44,11 @@ pub(super) fn digest(photos: &Photos) -> String {
             sum.update(&object.class.to_le_bytes());
             object.rect.iter().for_each(|side| sum.update(&side.to_le_bytes()));
             sum.update(&[u8::from(object.crowd), u8::from(object.mask.is_some())]);
+            match object.mask.as_deref() {
+                Some(Mask::Polygons(all)) => all.iter().for_each(|xy| sum.update(bytemuck::cast_slice(xy))),
+                Some(Mask::Rle(rle)) => sum.update(bytemuck::cast_slice(&rle.counts)),
+                None => {}
+            }
         }
         sum.update(&[0]);
     }
@@ -69,6 +74,12 @@ impl DetectSets {
                     Photos::annotated(source(test), folder)
                 });
                 (Photos::annotated(source(train), photos)?, test.transpose()?)
+            }
+            None if !has_objects(photos)? => {
+                let what = "no boxes come with these photos";
+                let advice = "give a folder of COCO (annotations/instances_*.json), Pascal VOC (Annotations/*.xml) or Penn-Fudan, or the \
+                              photos' folder and --annotations: a file in COCO's format, or a folder of masks";
+                return Err(Error::input(what, photos.display().to_string(), advice).see(Topic::Data));
             }
             None => {
                 let part = |part: Split| Photos::open(source(photos), Some(part));
@@ -97,7 +108,13 @@ impl DetectSets {
             let options = AlbumOptions { cache_bytes: data.cache_mib << 20, shrink_to: None, detail: None };
             Arc::new(Album::new(photos, options))
         };
-        let test = test.map(|test| album(test.only_classes(&classes.names)));
+        let test = test.map(|test| test.only_classes(&classes.names));
+        if let Some(test) = test.as_ref().filter(|test| (0..test.len()).all(|id| test.boxes(id).is_empty())) {
+            let what = format!("no photo to be judged on has an object of {}", classes.names.join(", "));
+            let advice = "give annotations with boxes by --test, or leave it out: nothing is judged then";
+            return Err(Error::input(what, test.place(), advice).see(Topic::Data));
+        }
+        let test = test.map(album);
         Ok(DetectSets { train: album(train), test, classes })
     }
 }

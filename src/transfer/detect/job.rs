@@ -11,7 +11,7 @@ use super::statistics::precise_statistics;
 use crate::engine::device::Device;
 use crate::engine::nn::Module;
 use crate::engine::optim::LrSchedule;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::photos::views::{LeftOut, SceneConfig};
 use crate::photos::{Album, Batch, LoaderOptions, Scenes};
 use crate::run::archive::{self, Contents, corrupt, entry, parameters, read_parameters};
@@ -36,6 +36,8 @@ pub struct Detection {
     album: Arc<Album>,
     test: Option<Arc<Album>>,
     classes: Classes,
+    /// What the objects that it learns from are known by.
+    objects: String,
     learner: DetectLearner,
     memory: MemoryPlan,
     last: Option<DetectScores>,
@@ -124,10 +126,10 @@ impl DetectRun {
             Some(test) => format!("{} to be judged on ({})", test.photos().len(), test.photos().place()),
         };
         format!(
-            "device   {}\nphotos   {} with {objects} objects of {} classes ({}), {tested}\ndetector {}, {}, width {}, {} parameters, from {}\nmemory   {memory}",
+            "device   {}\nphotos   {} with {objects} objects of {} ({}), {tested}\ndetector {}, {}, width {}, {} parameters, from {}\nmemory   {memory}",
             device.name(),
             album.photos().len(),
-            classes.names.len(),
+            counted(classes.names.len(), "class", "classes"),
             album.photos().place(),
             config.model.kind,
             config.model.backbone,
@@ -156,12 +158,14 @@ impl Detection {
         let memory = memory::plan(&config, classes.names.len(), &device)?;
         memory::check(&memory, &config, classes.names.len(), &device)?;
         let learner = DetectLearner::new(&config, classes.names.len(), &device, empty)?;
+        let objects = digest(album.photos());
         Ok(Detection {
             config,
             device,
             album,
             test,
             classes,
+            objects,
             learner,
             memory,
             last: None,
@@ -208,7 +212,6 @@ pub struct DetectRecord {
 }
 
 impl Job for Detection {
-    const COMMAND: &'static str = "vista detect";
     const JUDGES_LONG: bool = true;
     type Config = DetectConfig;
     type Recipe = SceneConfig;
@@ -392,17 +395,16 @@ impl Job for Detection {
     }
 
     fn notes(&self) -> Map<String, Value> {
-        let notes = [(SCORES, json!(self.last)), (OBJECTS, json!(digest(self.album.photos())))];
+        let notes = [(SCORES, json!(self.last)), (OBJECTS, json!(self.objects))];
         notes.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
     }
 
     fn restore(&mut self, found: &Found<DetectConfig>, notes: &Map<String, Value>) -> Result<()> {
         let bad = |e: String| corrupt(found.path(), &e);
         let kept = found.file.text(CLASSES).and_then(|text| serde_json::from_str::<Classes>(text).ok());
-        let same = kept.as_ref() == Some(&self.classes)
-            && notes.get(OBJECTS) == Some(&json!(digest(self.album.photos())));
+        let same = kept.as_ref() == Some(&self.classes) && notes.get(OBJECTS) == Some(&json!(self.objects));
         if !same {
-            let what = "the classes or boxes have changed since the run began";
+            let what = "the classes, boxes or masks have changed since the run began";
             let advice = "put the annotations back as they were, or start another run with another --out";
             return Err(Error::input(what, self.album.photos().place(), advice));
         }

@@ -1,6 +1,7 @@
 //! What each key of a detector's configuration means: read from the documentation of the structs.
 
-use super::config::{DetectConfig, PRESETS};
+use super::config::DetectConfig;
+use super::presets::PRESETS;
 use crate::run::Settings;
 use crate::run::keys::{self, Section, tables, wrapped};
 use std::sync::LazyLock;

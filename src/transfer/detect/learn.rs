@@ -191,6 +191,8 @@ impl DetectLearner {
         let mut grads = losses.total()?.backward()?;
         let groups = groups(&params, &self.rates, now.lr);
         let moving: Vec<Param> = groups.iter().flat_map(|group| group.params.clone()).collect();
+        // A mask head has none where no region has a mask; detectron2 gives it zeros.
+        grads.fill(&moving)?;
         let packed = grads.sum(&moving, &Alone)?;
 
         // 4. The losses and the gradient's norm, in one read-back. ORDER: before anything moves that a bad number would spoil.
@@ -237,3 +239,7 @@ fn rates(net: &Detector, config: &DetectConfig) -> Vec<Rate> {
     });
     rates
 }
+
+#[cfg(test)]
+#[path = "../../../tests/unit/transfer/detect/learn.rs"]
+mod tests;

@@ -88,3 +88,7 @@ pub(super) fn check(
     ];
     memory.check(device, limit, [config.train.batch, 1], smaller, advice)
 }
+
+#[cfg(test)]
+#[path = "../../../tests/unit/transfer/detect/memory.rs"]
+mod tests;

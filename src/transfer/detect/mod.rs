@@ -12,9 +12,10 @@
 //! | `matching`, `targets` | which object each anchor and region stands for; samples; what should have been said |
 //! | `proposals`, `inference` | boxes worth a look; from a photo to its objects |
 //! | `parts`, `model`, `losses` | the trained parts under detectron2's names, composed; the losses |
-//! | `config`, `keys`, `settings` | a run's configuration, its presets, what each key means |
+//! | `config`, `presets`, `keys`, `settings` | a run's configuration, its presets, what each key means |
 //! | `learn`, `job`, `memory`, `start`, `statistics` | the step, the [`Job`](crate::run::Job), what the largest step takes, batch norm before judging |
 //! | `data`, `judge` | photos with boxes; average precision |
+//! | `detectron2` | the same network for detectron2 |
 //!
 //! **Formula.** `loss = BCE(objectness) + L1(anchors' boxes) + CE(classes) + L1(regions' boxes) + BCE(masks)`; the first two over 256 anchors a
 //! photo, the next two over all sampled regions, masks over those with an object.
@@ -42,6 +43,7 @@ mod anchors;
 mod boxes;
 mod config;
 mod data;
+mod detectron2;
 mod inference;
 mod job;
 mod judge;
@@ -54,6 +56,7 @@ mod memory;
 mod model;
 mod nms;
 mod parts;
+mod presets;
 mod proposals;
 mod settings;
 mod start;
@@ -63,8 +66,8 @@ mod targets;
 pub use anchors::Cell;
 pub use boxes::{MOST, Rect, area, clipped, decode, encode, intersection, iou};
 pub use config::{
-    DetectConfig, DetectData, DetectEval, DetectModel, DetectOptimizer, DetectPreset, DetectTrain, Metric,
-    NormKind, PRESETS, ProposalConfig, RegionConfig,
+    DetectConfig, DetectData, DetectEval, DetectModel, DetectOptimizer, DetectTrain, Metric, NormKind,
+    ProposalConfig, RegionConfig,
 };
 pub use data::{Classes, DetectSets};
 pub use inference::{Detected, detect};
@@ -79,6 +82,7 @@ pub use memory::plan as memory_plan;
 pub use model::{AnchorTargets, Detector, DetectorConfig, Kind, Losses, Region, RegionTargets};
 pub use nms::{grouped_nms, nms};
 pub use parts::{BoxHead, BoxPredictor, Fpn, Layer, MaskHead, RpnHead};
+pub use presets::{DetectPreset, PRESETS};
 pub use proposals::{Chosen, Found, Level, level_of, proposals};
 pub use start::{load, starting_detector};
 pub use targets::DrawnAnchors;

@@ -1,26 +1,16 @@
 //! A detector's configuration as what a run is set up by.
 
-use super::config::{DetectConfig, DetectData, fpn};
+use super::config::{DetectConfig, DetectData};
+use super::presets::fpn;
 use super::start::blank;
 use crate::engine::device::Device;
 use crate::engine::nn::Module;
 use crate::error::Result;
-use crate::run::Settings;
+use crate::run::{DETECTORS, Kind, Settings};
 use std::path::{Path, PathBuf};
 
 impl Settings for DetectConfig {
-    const MAY_CHANGE: &'static [&'static str] = &[
-        "device",
-        "data.threads",
-        "data.cache_mib",
-        "train.epochs",
-        "train.steps",
-        "train.minutes",
-        "train.memory_limit_mib",
-        "train.save_minutes",
-        "train.save_steps",
-        "train.on_nan",
-    ];
+    const KIND: &'static Kind = &DETECTORS;
 
     fn kept(text: &str, place: &str) -> Result<DetectConfig> {
         let config = fpn().merged(text, place)?;
