@@ -70,9 +70,8 @@ impl fmt::Display for Measured {
             write!(f, "tensors {}, ", readable_bytes(self.peak_tensor_bytes))?;
         }
         write!(f, "process {}", peak_in_words(self.peak_resident_bytes))?;
-        match self.views_per_second_and_core {
-            Some(views) => write!(f, ", {views:.1} views per second and core")?,
-            None => {}
+        if let Some(views) = self.views_per_second_and_core {
+            write!(f, ", {views:.1} views per second and core")?;
         }
         match self.ops.is_empty() {
             true => Ok(()),

@@ -394,7 +394,7 @@ impl Job for Pretraining {
             "step {step:6}  {seconds:7.1} s  {views:8} views  kNN top-1 {top1:.3} ± {error:.3} (n {photos}{floors})  balanced {balanced:.3}"
         );
         let record = serde_json::to_value(record).map_err(|e| Error::Run(format!("log: {e}")))?;
-        Ok(Some(Judgement { figure: top1, record, line }))
+        Ok(Some(Judgement { figure: top1, is_part: false, record, line }))
     }
 
     fn scores(&self) -> Option<Scores> {

@@ -313,8 +313,8 @@ impl<J: Job> Train for Recorded<'_, J> {
 impl<J: Job> Recorded<'_, J> {
     /// Judges for the last time, and saves.
     fn end(mut self) -> Result<Summary<J::Scores>> {
-        let judged = self.run.state.judged.at.map(|(step, _)| step);
-        let judges = judged != Some(self.run.state.step);
+        let judged = self.run.state.judged;
+        let judges = judged.is_part || judged.at.is_none_or(|(step, _)| step != self.run.state.step);
         if J::JUDGES_LONG && judges {
             self.run.try_save(false, &mut self.log, &self.progress)?;
         }
@@ -458,6 +458,7 @@ impl<J: Job> Recorded<'_, J> {
         self.log.write(&judgement.record)?;
         self.progress.say(&judgement.line);
         state.judged.at = Some((state.step, state.seconds));
+        state.judged.is_part = judgement.is_part;
         let best = state.step > 0 && state.judged.best.is_none_or(|best| judgement.figure > best);
         if best {
             state.judged.best = Some(judgement.figure);

@@ -171,6 +171,8 @@ pub struct Reached {
 pub struct Judgement {
     /// What checkpoints are compared by: the higher the better.
     pub figure: f64,
+    /// Whether only a part of the photos was looked at: the end judges again, however little has changed.
+    pub is_part: bool,
     /// For the log.
     pub record: Value,
     /// For a person.

@@ -41,6 +41,9 @@ pub(super) struct RunState {
 pub(super) struct Judged {
     /// Steps done and seconds of training at the last judgement.
     pub at: Option<(u64, f64)>,
+    /// Whether that was on a part of the photos.
+    #[serde(default)]
+    pub is_part: bool,
     /// The best figure of one after the start.
     pub best: Option<f64>,
 }

@@ -374,9 +374,9 @@ impl Job for Detection {
             "photos": scores.photos, "objects": scores.objects, "ap": ap, "ap50": ap50, "ap75": ap75,
             "mask_ap": mask_ap, "mask_ap50": mask_ap50, "mask_ap75": mask_ap75,
         });
-        let figure = scores.figure();
+        let (figure, is_part) = (scores.figure(), ids.len() < test.photos().len());
         self.last = Some(scores);
-        Ok(Some(Judgement { figure, record, line }))
+        Ok(Some(Judgement { figure, is_part, record, line }))
     }
 
     fn scores(&self) -> Option<DetectScores> {

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""A table of detectors by what they start from: `detect.py CSV --start NAME=ENCODER .. -- ARGUMENTS OF vista detect`
+
+Each cell is one training: a start, a setting and a seed. What it logged of its judging is appended to CSV, a row for each time; a cell whose rows
+are there is not trained again, and one that was stopped goes on where it was. `--start random` starts from random parameters, as narrow
+as `--random KEY=VALUE` says. `--vary KEY=VALUE,VALUE` makes cells of each value, to choose one on photos that no table reports.
+
+    python scripts/tables/detect.py benchmarks/tables/penn-fudan.csv --work runs --seeds 3 \\
+        --start random --random model.width=32 --start mls=benchmarks/encoders/mls.safetensors \\
+        -- --data photos/train --annotations train.json --test test.json --test-photos photos/test --steps 1000
+
+Prints of each start the mean over seeds of the last judging and its standard deviation, and how much it differs from the first start:
+the mean difference of cells of one seed, and the standard error of that.
+"""
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+FIGURES = ("ap", "ap50", "ap75", "mask_ap", "mask_ap50", "mask_ap75")
+COLUMNS = ("start", "setting", "seed", "step", "seconds", *FIGURES)
+
+
+def rows_of(file):
+    if not file.exists():
+        return []
+    with open(file, newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def train(args, start, setting, seed):
+    """Trains a cell, or goes on with it; what it logged of its judging."""
+    name, _, encoder = start.partition("=")
+    run = args.work / "-".join(filter(None, (args.csv.stem, name, setting.replace("/", "_"), str(seed))))
+    command = [args.vista, "detect", *args.rest, "--out", str(run), "--quiet", "--set", f"seed={seed}"]
+    keys = [setting] * bool(setting) + (args.random if not encoder else [])
+    command += [part for key in keys for part in ("--set", key)] + (["--init", encoder] if encoder else [])
+    if (run / "checkpoint.safetensors").exists():
+        command.append("--resume")
+    elif run.exists():
+        command.append("--overwrite")  # it was stopped before anything was saved
+    done = subprocess.run(command)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}; the table goes on there when it is called again")
+    records = [json.loads(line) for line in open(run / "log.jsonl")]
+    judged = {record["step"]: record for record in records if record["kind"] == "ap"}
+    return [judged[step] for step in sorted(judged)]
+
+
+def table(rows, starts, settings):
+    """The last judging of each cell, over seeds."""
+    last = {}
+    for row in rows:
+        key = row["start"], row["setting"], row["seed"]
+        if key not in last or int(row["step"]) >= int(last[key]["step"]):
+            last[key] = row
+    figures = [figure for figure in FIGURES if any(row[figure] for row in last.values())]
+    print("| start | seeds |" + "".join(f" {figure} |" for figure in figures))
+    print("|---|---|" + "---|" * len(figures))
+    for setting in settings:
+        cells = {start: {k[2]: row for k, row in last.items() if k[:2] == (start, setting)} for start in starts}
+        for start in starts:
+            words = []
+            for figure in figures:
+                values = {seed: 100 * float(row[figure]) for seed, row in cells[start].items()}
+                spread = f" ± {stdev(values.values()):.1f}" if len(values) > 1 else ""
+                words.append(f"{mean(values.values()):.1f}{spread}" if values else "-")
+                first = {seed: 100 * float(row[figure]) for seed, row in cells[starts[0]].items()}
+                more = [values[seed] - first[seed] for seed in values if seed in first]
+                if start != starts[0] and len(more) > 1:
+                    words[-1] += f" ({mean(more):+.1f} ± {stdev(more) / len(more) ** 0.5:.1f})"
+            print(f"| {' '.join(filter(None, (start, setting)))} | {len(cells[start])} | " + " | ".join(words) + " |")
+
+
+def main():
+    own, rest = sys.argv[1:], []
+    if "--" in own:
+        own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("--start", action="append", required=True, metavar="NAME[=ENCODER]")
+    parser.add_argument("--random", action="append", default=[], metavar="KEY=VALUE", help="of starts without an encoder")
+    parser.add_argument("--vary", default="", metavar="KEY=VALUE,VALUE")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="where runs are kept: runs")
+    parser.add_argument("--vista", default="vista", help="the program")
+    args = parser.parse_args(own)
+    args.rest = rest
+    key, _, values = args.vary.partition("=")
+    settings = [f"{key}={value}" for value in values.split(",")] if key else [""]
+    starts = [start.partition("=")[0] for start in args.start]
+    args.work.mkdir(parents=True, exist_ok=True)
+    # By seed first: a table that is not finished compares the same seeds.
+    for seed in range(args.seeds):
+        for setting in settings:
+            for start in args.start:
+                cell = start.partition("=")[0], setting, str(seed)
+                if any((row["start"], row["setting"], row["seed"]) == cell for row in rows_of(args.csv)):
+                    continue
+                print(f"{' '.join(filter(None, cell[:2]))}, seed {seed}", file=sys.stderr, flush=True)
+                judged = train(args, start, setting, seed)
+                args.csv.parent.mkdir(parents=True, exist_ok=True)
+                is_new = not args.csv.exists()
+                with open(args.csv, "a", newline="") as file:
+                    lines = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+                    if is_new:
+                        lines.writeheader()
+                    for record in judged:
+                        rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in record.items()}
+                        lines.writerow({**rounded, "start": cell[0], "setting": setting, "seed": seed})
+    if args.csv.exists():
+        table(rows_of(args.csv), starts, settings)
+
+
+if __name__ == "__main__":
+    main()
