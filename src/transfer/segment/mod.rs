@@ -24,7 +24,8 @@
 //! let architecture = Architecture::Resnet18;
 //! let backbone = ResNetConfig { architecture, width: 8, stem: Stem::Imagenet, zero_init: false, dilated: 2 };
 //! let config = SegmenterConfig { context: Context::Pyramid { bins: vec![1, 2, 3, 6] }, classes: 19, dropout: 0.1 };
-//! let net = Segmenter::new(&device, rng, config, ResNet::new(&device, rng, &backbone)?)?;
+//! let backbone = ResNet::new(&device, rng, &backbone)?;
+//! let net = Segmenter::new(&device, rng, config, backbone)?;
 //! let tape = Tape::inert(&device);
 //! let photo = tape.constant(Tensor::full(&device, [1, 65, 97, 3], 0.5)?);
 //! assert_eq!(net.cells(&photo, Mode::Eval)?.shape()[..], [1, 9, 13, 19]);

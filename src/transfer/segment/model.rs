@@ -70,7 +70,7 @@ pub struct Segmenter {
 #[derive(Debug)]
 enum Mixer {
     Pyramid(PyramidPooling),
-    Attention(PointwiseAttention),
+    Attention(Box<PointwiseAttention>),
 }
 
 /// The losses of a batch.
@@ -115,7 +115,8 @@ impl Segmenter {
         let context = match &config.context {
             Context::Pyramid { bins } => Mixer::Pyramid(PyramidPooling::new(device, rng, features, bins)?),
             &Context::Attention { mask, shrink } => {
-                Mixer::Attention(PointwiseAttention::new(device, rng, [features, 8 * width], mask, shrink)?)
+                let channels = [features, 8 * width];
+                Mixer::Attention(PointwiseAttention::new(device, rng, channels, mask, shrink)?.into())
             }
         };
         let cls = Classifier::new(device, rng, "cls", [2 * features, 8 * width, classes])?;
