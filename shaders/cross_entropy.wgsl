@@ -28,8 +28,9 @@ fn no_number() -> f32 {
     return bitcast<f32>(params.nan_bits);
 }
 
+/// Whether a row does: NaN, which a comparison need not tell from the ignored label, makes a loss of NaN.
 fn counts(row: u32) -> bool {
-    return unfolded(params.ignores, row) == 0u || labels[row] != params.ignore;
+    return unfolded(params.ignores, row) == 0u || is_nan(labels[row]) || labels[row] != params.ignore;
 }
 
 /// Writes what is known of a row by its maximum and the sum of exponentials above it.
