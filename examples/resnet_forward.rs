@@ -11,6 +11,7 @@ fn main() -> Result<()> {
         width: 64,
         stem: Stem::Imagenet,
         zero_init: false,
+        dilated: 0,
     };
     let net = ResNet::new(&device, &mut StdRng::seed_from_u64(0), &config)?;
     println!("{}: {} parameters in {} tensors", device.name(), net.count(), net.trained().len());

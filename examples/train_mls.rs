@@ -33,8 +33,13 @@ fn main() -> Result<()> {
     let device = Device::open("auto")?;
     let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
     let mut loader = Loader::new(album, LoaderOptions::new(BATCH, vec![ViewConfig::moco_v2(SIZE); 2], 0))?;
-    let config =
-        ResNetConfig { architecture: Architecture::Resnet18, width: 16, stem: Stem::Small, zero_init: false };
+    let config = ResNetConfig {
+        architecture: Architecture::Resnet18,
+        width: 16,
+        stem: Stem::Small,
+        zero_init: false,
+        dilated: 0,
+    };
     let mut rng = StdRng::seed_from_u64(0);
     let encoder = |rng: &mut StdRng| -> Result<(ResNet, Mlp)> {
         let net = ResNet::new(&device, rng, &config)?;

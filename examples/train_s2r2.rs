@@ -22,8 +22,13 @@ fn main() -> Result<()> {
     let album = Arc::new(Album::new(Photos::bundled_pretrain(), AlbumOptions::default()));
     let views = ViewConfig { blur_p: 0.0, ..ViewConfig::simclr(SIZE) };
     let mut loader = Loader::new(album, LoaderOptions::new(IMAGES, vec![views; VIEWS], 0))?;
-    let config =
-        ResNetConfig { architecture: Architecture::Resnet18, width: 16, stem: Stem::Small, zero_init: false };
+    let config = ResNetConfig {
+        architecture: Architecture::Resnet18,
+        width: 16,
+        stem: Stem::Small,
+        zero_init: false,
+        dilated: 0,
+    };
     let rng = &mut StdRng::seed_from_u64(0);
     let net = ResNet::new(&device, rng, &config)?;
     let widths = [(config.features(), After::Relu), (64, After::Bias)];

@@ -3,15 +3,18 @@
 //           backward, backward_odd : dy[N,OH,OW,C] -> dx[N,H,W,C]     the same
 // parallel  one thread per vec4 (per element where C is odd) of what is written; backward gathers over the pixels of
 //           dy that were read from a pixel of dx, in ascending order
-// numerics  places between pixels are whole numbers of 1 / (2 OH): no rounding but that of the weight
+// numerics  places between pixels are whole numbers of 1 / unit: no rounding but that of the weight
 // limits    4 bindings at most; sizes up to 32768; batches are split where one binding can't hold them
 // twin      src/engine/ops/bilinear_resize.rs
 
+// Vectors are of rows, then of columns.
 struct Params {
-    height: u32,        // H and W: the side of x
-    width: u32,
-    out_height: u32,    // OH and OW: the side of y
-    out_width: u32,
+    x_size: vec2<u32>,  // H and W
+    y_size: vec2<u32>,  // OH and OW
+    step: vec2<u32>,    // output o lies at max(o step + first - back, 0) / unit in x
+    first: vec2<u32>,
+    back: vec2<u32>,
+    unit: vec2<u32>,
     channels: u32,      // C, or C / 4
     count: u32,         // threads
 }
@@ -25,30 +28,32 @@ struct Params {
 /// The two pixels that output `o` reads along one axis, and the weight of the second.
 struct Pair { low: u32, high: u32, weight: f32 }
 
-fn pair(o: u32, size: u32, out_size: u32) -> Pair {
-    // The place max((o + 1/2) size / out_size - 1/2, 0), times 2 out_size.
-    let ahead = (2u * o + 1u) * size;
-    let place = ahead - min(ahead, out_size);
-    let low = place / (2u * out_size);
-    let weight = f32(place % (2u * out_size)) / f32(2u * out_size);
-    return Pair(low, min(low + 1u, size - 1u), weight);
+fn pair(o: u32, axis: u32) -> Pair {
+    let ahead = o * params.step[axis] + params.first[axis];
+    let place = ahead - min(ahead, params.back[axis]);
+    let unit = params.unit[axis];
+    let low = place / unit;
+    return Pair(low, min(low + 1u, params.x_size[axis] - 1u), f32(place % unit) / f32(unit));
 }
 
 /// What of output `o` comes from input `i`.
-fn weight_of(o: u32, i: u32, size: u32, out_size: u32) -> f32 {
-    let p = pair(o, size, out_size);
+fn weight_of(o: u32, i: u32, axis: u32) -> f32 {
+    let p = pair(o, axis);
     return select(0.0, 1.0 - p.weight, p.low == i) + select(0.0, p.weight, p.high == i);
 }
 
 /// The first output that reads input `i` or a later one, where they read from `i - 1` on: see the twin.
-fn first_reader(i: u32, size: u32, out_size: u32) -> u32 {
+fn first_reader(i: u32, axis: u32) -> u32 {
     if (i == 0u) { return 0u; }
-    return min((out_size * (2u * i - 1u) + size - 1u) / size / 2u, out_size);
+    let step = params.step[axis];
+    let place = (i - 1u) * params.unit[axis] + params.back[axis];
+    let ahead = place - min(place, params.first[axis]);
+    return select(min((ahead + step - 1u) / max(step, 1u), params.y_size[axis]), params.y_size[axis], step == 0u);
 }
 
-/// Place of a pixel's channel `c` in an image of the batch.
-fn at(image: u32, row: u32, column: u32, height: u32, width: u32, c: u32) -> u32 {
-    return ((image * height + row) * width + column) * params.channels + c;
+/// Place of a pixel's channel `c` in images of this size.
+fn at(image: u32, row: u32, column: u32, size: vec2<u32>, c: u32) -> u32 {
+    return ((image * size.x + row) * size.y + column) * params.channels + c;
 }
 
 /// Between two pixels; of weight 0 the second is not taken, so that its infinity or NaN does not spread.
@@ -64,14 +69,14 @@ struct Output { image: u32, rows: Pair, columns: Pair, c: u32 }
 
 fn output(i: u32) -> Output {
     let pixel = i / params.channels;
-    let line = pixel / params.out_width;
-    let rows = pair(line % params.out_height, params.height, params.out_height);
-    let columns = pair(pixel % params.out_width, params.width, params.out_width);
-    return Output(line / params.out_height, rows, columns, i % params.channels);
+    let line = pixel / params.y_size.y;
+    let rows = pair(line % params.y_size.x, 0u);
+    let columns = pair(pixel % params.y_size.y, 1u);
+    return Output(line / params.y_size.x, rows, columns, i % params.channels);
 }
 
 fn input_at(o: Output, row: u32, column: u32) -> u32 {
-    return at(o.image, row, column, params.height, params.width, o.c);
+    return at(o.image, row, column, params.x_size, o.c);
 }
 
 @compute @workgroup_size(256)
@@ -106,14 +111,12 @@ struct Readers { image: u32, row: u32, column: u32, rows: vec2<u32>, columns: ve
 
 fn readers(i: u32) -> Readers {
     let pixel = i / params.channels;
-    let line = pixel / params.width;
-    let row = line % params.height;
-    let column = pixel % params.width;
-    let rows = vec2(first_reader(row, params.height, params.out_height),
-                    first_reader(row + 2u, params.height, params.out_height));
-    let columns = vec2(first_reader(column, params.width, params.out_width),
-                       first_reader(column + 2u, params.width, params.out_width));
-    return Readers(line / params.height, row, column, rows, columns, i % params.channels);
+    let line = pixel / params.x_size.y;
+    let row = line % params.x_size.x;
+    let column = pixel % params.x_size.y;
+    let rows = vec2(first_reader(row, 0u), first_reader(row + 2u, 0u));
+    let columns = vec2(first_reader(column, 1u), first_reader(column + 2u, 1u));
+    return Readers(line / params.x_size.x, row, column, rows, columns, i % params.channels);
 }
 
 @compute @workgroup_size(256)
@@ -124,11 +127,11 @@ fn backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let r = readers(i);
     var sum = vec4(0.0);
     for (var row = r.rows.x; row < r.rows.y; row++) {
-        let down = weight_of(row, r.row, params.height, params.out_height);
+        let down = weight_of(row, r.row, 0u);
         for (var column = r.columns.x; column < r.columns.y; column++) {
-            let across = weight_of(column, r.column, params.width, params.out_width);
+            let across = weight_of(column, r.column, 1u);
             let weight = down * across;
-            if (weight != 0.0) { sum += weight * dy[at(r.image, row, column, params.out_height, params.out_width, r.c)]; }
+            if (weight != 0.0) { sum += weight * dy[at(r.image, row, column, params.y_size, r.c)]; }
         }
     }
     dx[i] = sum;
@@ -142,11 +145,11 @@ fn backward_odd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let r = readers(i);
     var sum = 0.0;
     for (var row = r.rows.x; row < r.rows.y; row++) {
-        let down = weight_of(row, r.row, params.height, params.out_height);
+        let down = weight_of(row, r.row, 0u);
         for (var column = r.columns.x; column < r.columns.y; column++) {
-            let across = weight_of(column, r.column, params.width, params.out_width);
+            let across = weight_of(column, r.column, 1u);
             let weight = down * across;
-            if (weight != 0.0) { sum += weight * dy_odd[at(r.image, row, column, params.out_height, params.out_width, r.c)]; }
+            if (weight != 0.0) { sum += weight * dy_odd[at(r.image, row, column, params.y_size, r.c)]; }
         }
     }
     dx_odd[i] = sum;

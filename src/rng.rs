@@ -56,7 +56,21 @@ impl KeyedRng {
     pub fn bits(&mut self) -> u64 {
         let n = self.counter;
         self.counter = n.wrapping_add(1);
-        mix(mix(self.k0.wrapping_add(n.wrapping_mul(GAMMA))) ^ self.k1)
+        self.nth(n)
+    }
+
+    /// `out(n)`, whatever has been drawn before: for kernels, whose lanes draw in no order.
+    pub fn nth(&self, n: u64) -> u64 {
+        mix(mix(self.from(n)) ^ self.k1)
+    }
+
+    /// The keys of the stream that begins with `out(n)` of this one, for a shader.
+    pub(crate) fn keys(&self, n: u64) -> [u64; 2] {
+        [self.from(n), self.k1]
+    }
+
+    fn from(&self, n: u64) -> u64 {
+        self.k0.wrapping_add(n.wrapping_mul(GAMMA))
     }
 
     /// Uniform in `[0, 1)`, a multiple of 2^-53.

@@ -89,7 +89,7 @@ pub const KINDS: &[Kind] = &[
     }),
     kind("cross_entropyb", "batch,classes", "mean softmax cross-entropy, with backward", |device, s| {
         let labels = Input::of([s[0]], Draw::Index(s[1]));
-        ops::backward(device, CrossEntropy, vec![Input::normal(s), labels], &[true, false])
+        ops::backward(device, CrossEntropy::default(), vec![Input::normal(s), labels], &[true, false])
     }),
     kind(
         "smooth_ap",

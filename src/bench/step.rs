@@ -109,7 +109,7 @@ impl TrainingStep {
 
 /// A ResNet with torchvision's stem.
 pub(super) fn network(device: &Device, architecture: Architecture, width: usize) -> Result<ResNet> {
-    let config = ResNetConfig { architecture, width, stem: Stem::Imagenet, zero_init: false };
+    let config = ResNetConfig { architecture, width, stem: Stem::Imagenet, zero_init: false, dilated: 0 };
     ResNet::new(device, &mut StdRng::seed_from_u64(0), &config)
 }
 

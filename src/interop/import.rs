@@ -88,7 +88,7 @@ impl Source {
                 return Err(bad(format!("the stem {prefix}{stem} is {what}")));
             }
         };
-        let backbone = ResNetConfig { architecture, width, stem, zero_init: false };
+        let backbone = ResNetConfig { architecture, width, stem, zero_init: false, dilated: 0 };
         let head = Head::find(weights, &prefix, backbone.features());
         Ok(Source { prefix, library, backbone, head })
     }

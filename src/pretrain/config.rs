@@ -267,7 +267,7 @@ impl Config {
     /// The encoder's backbone.
     pub fn resnet(&self) -> ResNetConfig {
         let ModelConfig { backbone: architecture, width, stem, zero_init } = self.model;
-        ResNetConfig { architecture, width, stem, zero_init }
+        ResNetConfig { architecture, width, stem, zero_init, dilated: 0 }
     }
 
     /// How each view of an image is drawn, in order.

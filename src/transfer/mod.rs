@@ -9,3 +9,4 @@
 pub mod classify;
 pub mod detect;
 pub mod metrics;
+pub mod segment;

@@ -28,7 +28,7 @@ fn built(device: &Device, pipelines: &mut BTreeSet<Pipeline>, work: impl Fn(&Dev
 }
 
 fn train(device: &Device, architecture: Architecture, stem: Stem, [batch, size]: [usize; 2]) {
-    let config = ResNetConfig { architecture, width: 64, stem, zero_init: false };
+    let config = ResNetConfig { architecture, width: 64, stem, zero_init: false, dilated: 0 };
     let net = ResNet::new(device, &mut StdRng::seed_from_u64(0), &config).expect("network");
     let tape = Tape::new(device);
     let images = tape.constant(Tensor::full(device, [batch, size, size, 3], 0.0).expect("images"));

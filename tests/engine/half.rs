@@ -199,7 +199,7 @@ fn gradients_of_a_resnet_with_half_storage_stay_within_one_percent() {
     for (architecture, stem) in
         [(Architecture::Resnet18, Stem::Small), (Architecture::Resnet50, Stem::Imagenet)]
     {
-        let config = ResNetConfig { architecture, width: 8, stem, zero_init: false };
+        let config = ResNetConfig { architecture, width: 8, stem, zero_init: false, dilated: 0 };
         for device in &devices()[1..] {
             let of = |half| gradients(device, config, [8, 32], half).0;
             let (whole, half) = (of(false), of(true));
@@ -221,6 +221,7 @@ fn a_step_of_resnet50_needs_at_most_six_tenths_of_the_memory_in_half() {
         width: 8,
         stem: Stem::Imagenet,
         zero_init: false,
+        dilated: 0,
     };
     let [whole, half] = [false, true].map(|half| gradients(&Device::cpu(), config, [32, 96], half).1 as f64);
     println!(

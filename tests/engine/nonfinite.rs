@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use vista::engine::autograd::Tape;
 use vista::engine::device::{GpuOptions, Precision};
 use vista::engine::ops::{
-    AnyCase, BatchNorm, BilinearResize, Coefficients, Conv2d, ConvStatistics, CrossEntropy, Draw, Kernel,
-    L2Normalize, Normalize, Op, Update, all_cases, relative_l2, run,
+    AnyCase, BatchNorm, BilinearResize, Coefficients, Conv2d, ConvStatistics, Coordinates, CrossEntropy,
+    Draw, Kernel, L2Normalize, Normalize, Op, Update, all_cases, relative_l2, run,
 };
 use vista::{Device, Shape, Tensor};
 
@@ -282,7 +282,7 @@ fn rows_of_the_least_f32_have_the_softmax_of_equal_values() {
             let y = tape.constant(x.clone()).log_softmax().expect("rows");
             let y = y.value().to_vec().expect("values");
             assert!(y.iter().all(|y| (y + 3f32.ln()).abs() < 1e-6), "{}: {y:?}", device.name());
-            let loss = values(&CrossEntropy, &[&x, &tensor(&device, [2], &[0.0, 2.0])])[0][0];
+            let loss = values(&CrossEntropy::default(), &[&x, &tensor(&device, [2], &[0.0, 2.0])])[0][0];
             assert!((loss - 3f32.ln()).abs() < 1e-6, "{}: {loss}", device.name());
             let labels = tensor(&device, [2, 3], &[1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
             let loss = tape.constant(x).knn_softmax(&labels).expect("rows").value().item().expect("a value");
@@ -339,13 +339,18 @@ fn adam_moves_by_its_rate_at_a_gradient_of_1e20() {
 #[test]
 fn a_resize_to_the_same_size_changes_no_bit() {
     let special = [-0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 0.0, f32::MIN_POSITIVE];
-    for channels in [3, 4] {
+    for (channels, coordinates) in [
+        (3, Coordinates::HalfPixel),
+        (4, Coordinates::HalfPixel),
+        (3, Coordinates::AlignCorners),
+        (4, Coordinates::AlignCorners),
+    ] {
         let x: Vec<f32> = (0..2 * 3 * 5 * channels)
             .map(|i| if i % 2 == 0 { special[i / 2 % special.len()] } else { i as f32 })
             .collect();
         for device in devices() {
             let x_tensor = tensor(&device, [2, 3, 5, channels], &x);
-            let op = BilinearResize { size: [3, 5] };
+            let op = BilinearResize { size: [3, 5], coordinates };
             let (y, saved) = op.forward(&[&x_tensor]).expect("forward");
             let y = y[0].to_vec().expect("values");
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();

@@ -3,8 +3,8 @@
 use vista::engine::autograd::Tape;
 use vista::engine::device::GpuOptions;
 use vista::engine::ops::{
-    AnyCase, Concat, CrossEntropy, L2Normalize, Matmul, MaxPool, Op, Over, Reduce, TopK, all_cases,
-    relative_l2, run,
+    AdaptiveAvgPool, AnyCase, BilinearResize, Concat, Coordinates, CrossEntropy, L2Normalize, Matmul,
+    MaxPool, Op, Over, PsaMask, Reduce, TopK, all_cases, relative_l2, run,
 };
 use vista::engine::tensor::Shape;
 use vista::{Device, Tensor};
@@ -133,8 +133,8 @@ fn rows_as_long_as_the_largest_queue_are_split_without_changing_a_bit() {
         );
         let labels = Tensor::new(device, [70], &[[0.0, 65_536.0]; 35].concat()).expect("labels");
         let logits = tensor(device, &wide, 3);
-        let (y, saved) = CrossEntropy.forward(&[&logits, &labels]).expect("forward");
-        let dx = CrossEntropy.backward(&saved, &y[0], &[true, false]).expect("backward");
+        let (y, saved) = CrossEntropy::default().forward(&[&logits, &labels]).expect("forward");
+        let dx = CrossEntropy::default().backward(&saved, &y[0], &[true, false]).expect("backward");
         all.extend(y.iter().chain(dx.iter().flatten()).map(|t| t.to_f64().expect("values")));
         let similarities = tensor(device, [70, 65_536], 4);
         let best = run(&TopK { k: 20, labels: true }, &[&similarities]).expect("top_k");
@@ -146,9 +146,14 @@ fn rows_as_long_as_the_largest_queue_are_split_without_changing_a_bit() {
 }
 
 #[test]
-fn pooling_splits_the_batch_where_a_binding_may_start() {
-    let pool = MaxPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
-    let ops: [&dyn Op; 2] = [&pool, &Reduce { over: Over::Pixels, mean: true }];
+fn ops_on_maps_split_the_batch_where_a_binding_may_start() {
+    let ops: [&dyn Op; 5] = [
+        &MaxPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
+        &Reduce { over: Over::Pixels, mean: true },
+        &AdaptiveAvgPool { bins: [3, 2] },
+        &BilinearResize { size: [5, 9], coordinates: Coordinates::AlignCorners },
+        &PsaMask { mask: [2, 2], collect: false },
+    ];
     // 1 KiB an image; 16 images are the fewest whose average starts on a multiple of 64 elements.
     let values: Vec<f32> = (0..40 * 256).map(|i| (i * 7919 % 10_007) as f32 / 64.0).collect();
     for op in ops {
@@ -160,4 +165,19 @@ fn pooling_splits_the_batch_where_a_binding_may_start() {
         });
         assert!(a == b, "{}", op.name());
     }
+}
+
+#[test]
+fn pixels_are_split_without_changing_a_bit() {
+    let results = [None, Some(1 << 12)].map(|max_binding| {
+        let device = open(max_binding);
+        let labels: Vec<f32> = (0..500).map(|i| [0.0, 2.0, 255.0, 1.0, 255.0][i % 5]).collect();
+        let labels = Tensor::new(&device, [2, 10, 25], &labels).expect("labels");
+        let op = CrossEntropy { ignore: Some(255) };
+        let (y, saved) = op.forward(&[&tensor(&device, [2, 10, 25, 3], 3), &labels]).expect("forward");
+        let dx = op.backward(&saved, &y[0], &[true, false]).expect("backward");
+        y.iter().chain(dx.iter().flatten()).map(|t| t.to_f64().expect("values")).collect::<Vec<_>>()
+    });
+    assert!(results[0] == results[1]);
+    assert_eq!(results[0][2][1], 300.0, "rows that count");
 }

@@ -36,8 +36,13 @@ fn ours(name: &str) -> String {
     }
 }
 
-/// Fills the listed parameters; they come back in the list's order, by the file's names.
-fn fill(case: &GoldenCase, module: &dyn Module, device: &Device) -> Result<Vec<(String, Param)>> {
+/// Fills the listed parameters; they come back in the list's order, by the file's names, of which `ours` says our own.
+fn fill(
+    case: &GoldenCase,
+    module: &dyn Module,
+    device: &Device,
+    ours: Naming,
+) -> Result<Vec<(String, Param)>> {
     let listed: Vec<(String, Vec<usize>, f64, f64)> =
         serde_json::from_value(case.attrs["parameters"].clone()).expect("a list");
     let state: BTreeMap<String, Param> =
@@ -66,10 +71,15 @@ fn case_shape(param: &Param) -> Vec<usize> {
     vec![from, to, h, w]
 }
 
-fn resnet(case: &GoldenCase, device: &Device) -> Result<ResNet> {
+pub fn resnet(case: &GoldenCase, device: &Device, dilated: usize) -> Result<ResNet> {
     let architecture = serde_json::from_value(case.attrs["arch"].clone()).expect("arch");
-    let config =
-        ResNetConfig { architecture, stem: Stem::Imagenet, width: case.whole("width"), zero_init: false };
+    let config = ResNetConfig {
+        architecture,
+        stem: Stem::Imagenet,
+        width: case.whole("width"),
+        zero_init: false,
+        dilated,
+    };
     ResNet::new(device, &mut StdRng::seed_from_u64(0), &config)
 }
 
@@ -92,7 +102,7 @@ fn insert_gradients(
     Ok(())
 }
 
-fn insert_statistics(case: &GoldenCase, module: &dyn Module, to: &mut Outputs) -> Result<()> {
+fn insert_statistics(case: &GoldenCase, module: &dyn Module, ours: Naming, to: &mut Outputs) -> Result<()> {
     for name in case.attrs["statistics"].as_array().expect("a list") {
         let name = name.as_str().expect("a name");
         for statistic in ["running_mean", "running_var"] {
@@ -106,16 +116,21 @@ fn insert_statistics(case: &GoldenCase, module: &dyn Module, to: &mut Outputs) -
 }
 
 /// What a pass gives, by the golden file's names; the loss first.
-type Named<'t> = Vec<(String, Var<'t>)>;
+pub type Named<'t> = Vec<(String, Var<'t>)>;
 
-/// The first pass with its gradients and statistics, then plain SGD on the same data.
-fn train(
+/// Our name of a parameter, by that of the golden file.
+pub type Naming<'a> = &'a dyn Fn(&str) -> String;
+
+/// The first pass with its gradients and statistics and what `then` adds, then plain SGD on the same data.
+pub fn train(
     case: &GoldenCase,
     device: &Device,
     module: &dyn Module,
+    ours: Naming,
     pass: &dyn for<'t> Fn(&'t Tape) -> Result<Named<'t>>,
+    then: &dyn Fn(&mut Outputs) -> Result<()>,
 ) -> Result<Outputs> {
-    let listed = fill(case, module, device)?;
+    let listed = fill(case, module, device, ours)?;
     let params: Vec<Param> = listed.iter().map(|(_, param)| param.clone()).collect();
     let sgd = SgdConfig { momentum: 0.0, weight_decay: 0.0, nesterov: false };
     let mut sgd = OptimConfig::Sgd(sgd).build();
@@ -132,7 +147,8 @@ fn train(
                 outputs.insert(format!("out.{name}"), channels_first(value.value())?);
             }
             insert_gradients(case, &grads, &listed, &mut outputs)?;
-            insert_statistics(case, module, &mut outputs)?;
+            insert_statistics(case, module, ours, &mut outputs)?;
+            then(&mut outputs)?;
         }
         sgd.step(&params, &grads, case.number("lr"))?;
     }
@@ -177,7 +193,7 @@ pub fn fpn(case: &GoldenCase, device: &Device) -> Result<Outputs> {
 pub fn res5_head(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let kind = Kind::FasterRcnnC4;
     let net = detector(case, device, kind, vec![Cell { stride: 16, sizes: vec![32.0], ratios: vec![1.0] }])?;
-    let listed = fill(case, &net, device)?;
+    let listed = fill(case, &net, device, &ours)?;
     let tape = Tape::new(device);
     let x = tape.leaf(case.input("x", device));
     let features = net.res5(&x, TRAIN)?.global_avg_pool()?;
@@ -204,21 +220,28 @@ fn detector(case: &GoldenCase, device: &Device, kind: Kind, cells: Vec<Cell>) ->
         norms: flag("fpn_norm") || flag("extra_norm"),
         canonical: (or("canonical_size", 224) as f64, or("canonical_level", 4) as f64),
     };
-    Detector::new(device, &mut StdRng::seed_from_u64(0), config, resnet(case, device)?)
+    Detector::new(device, &mut StdRng::seed_from_u64(0), config, resnet(case, device, 0)?)
 }
 
 pub fn fpn_network(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let cells = [4, 8, 16, 32, 64].map(|stride| Cell { stride, sizes: vec![32.0], ratios: vec![1.0] });
     let net = detector(case, device, Kind::MaskRcnnFpn, cells.to_vec())?;
     let x = case.input("x", device);
-    train(case, device, &net, &|tape| {
-        let pyramid = net.maps(&tape.constant(x.clone()), TRAIN)?;
-        let mut losses = pyramid.iter().map(|p| p.square()?.mean(Over::All));
-        let first = losses.next().expect("maps")?;
-        let loss = losses.try_fold(first, |sum, loss| sum.add(&loss?))?;
-        let maps = pyramid.into_iter().enumerate().map(|(i, p)| (format!("p{}", i + 2), p));
-        Ok([("loss".to_string(), loss)].into_iter().chain(maps).collect())
-    })
+    train(
+        case,
+        device,
+        &net,
+        &ours,
+        &|tape| {
+            let pyramid = net.maps(&tape.constant(x.clone()), TRAIN)?;
+            let mut losses = pyramid.iter().map(|p| p.square()?.mean(Over::All));
+            let first = losses.next().expect("maps")?;
+            let loss = losses.try_fold(first, |sum, loss| sum.add(&loss?))?;
+            let maps = pyramid.into_iter().enumerate().map(|(i, p)| (format!("p{}", i + 2), p));
+            Ok([("loss".to_string(), loss)].into_iter().chain(maps).collect())
+        },
+        &|_| Ok(()),
+    )
 }
 
 fn tensor(device: &Device, shape: &[usize], values: Vec<f32>) -> Result<Tensor> {
@@ -290,18 +313,25 @@ pub fn detector_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let net = detector(case, device, kind, cells.clone())?;
     let (anchors, regions) = (anchor_targets(case, device, &cells)?, region_targets(case, device)?);
     let x = case.input("x", device);
-    train(case, device, &net, &|tape| {
-        let maps = net.maps(&tape.constant(x.clone()), TRAIN)?;
-        let said = net.anchors(&maps)?;
-        let losses = net.losses(&maps, &said, &anchors, &regions, TRAIN)?;
-        let mut all = vec![
-            ("loss".to_string(), losses.total()?),
-            ("loss_rpn_cls".to_string(), losses.rpn_class),
-            ("loss_rpn_loc".to_string(), losses.rpn_box),
-            ("loss_cls".to_string(), losses.class),
-            ("loss_box".to_string(), losses.rect),
-        ];
-        all.extend(losses.mask.map(|mask| ("loss_mask".to_string(), mask)));
-        Ok(all)
-    })
+    train(
+        case,
+        device,
+        &net,
+        &ours,
+        &|tape| {
+            let maps = net.maps(&tape.constant(x.clone()), TRAIN)?;
+            let said = net.anchors(&maps)?;
+            let losses = net.losses(&maps, &said, &anchors, &regions, TRAIN)?;
+            let mut all = vec![
+                ("loss".to_string(), losses.total()?),
+                ("loss_rpn_cls".to_string(), losses.rpn_class),
+                ("loss_rpn_loc".to_string(), losses.rpn_box),
+                ("loss_cls".to_string(), losses.class),
+                ("loss_box".to_string(), losses.rect),
+            ];
+            all.extend(losses.mask.map(|mask| ("loss_mask".to_string(), mask)));
+            Ok(all)
+        },
+        &|_| Ok(()),
+    )
 }

@@ -105,7 +105,50 @@ pub fn log_softmax(case: &GoldenCase, device: &Device) -> Result<Outputs> {
 
 pub fn bilinear_resize(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let size = case.pair("size");
-    case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].bilinear_resize(size)?)]))
+    let coordinates = match case.op.as_str() {
+        "bilinear_resize" => ops::Coordinates::HalfPixel,
+        _ => ops::Coordinates::AlignCorners,
+    };
+    case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].bilinear_resize(size, coordinates)?)]))
+}
+
+pub fn adaptive_avg_pool2d(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let bins = case.pair("size");
+    case.differentiate(device, &["x"], |_, x| Ok(vec![("y", x[0].adaptive_avg_pool(bins)?)]))
+}
+
+/// The file's mask is any; that of the op, which draws its own, is tested beside it to be a mask by which this multiplies.
+pub fn dropout(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let kept = 1.0 / (1.0 - case.number("p")) as f32;
+    let mask = case.input("mask", device);
+    case.differentiate(device, &["x"], |tape, x| {
+        Ok(vec![("y", x[0].mul(&tape.constant(mask.clone()))?.scale(kept)?)])
+    })
+}
+
+/// The file's `y` is `[n, columns, h, w]` of lines (h, w).
+pub fn psa_mask(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let collect = match case.attrs["kind"].as_str() {
+        Some(kind @ ("collect" | "distribute")) => kind == "collect",
+        other => panic!("kind {other:?}"),
+    };
+    let op = ops::PsaMask { mask: [case.whole("mask_h"), case.whole("mask_w")], collect };
+    case.differentiate(device, &["x"], |tape, x| {
+        let y = tape.apply(op, &[&x[0]])?.0;
+        let &[n, h, w, _] = &x[0].shape()[..] else { panic!("four dimensions") };
+        Ok(vec![("y", y.reshape([n, h, w, h * w])?)])
+    })
+}
+
+pub fn concat(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let names: Vec<String> = (0..)
+        .map(|i| format!("x{i}"))
+        .take_while(|name| case.find(&format!("in.{name}")).is_some())
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    case.differentiate(device, &names, |_, x| {
+        Ok(vec![("y", x[1..].iter().try_fold(x[0].clone(), |y, x| y.concat(x))?)])
+    })
 }
 
 pub fn roi_align(case: &GoldenCase, device: &Device) -> Result<Outputs> {

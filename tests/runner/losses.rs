@@ -14,6 +14,13 @@ use vista::pretrain::named::Named;
 use vista::pretrain::queue::Queue;
 use vista::{Device, Result, Tensor};
 
+pub fn pixel_cross_entropy(case: &GoldenCase, device: &Device) -> Result<Outputs> {
+    let (labels, ignore) = (case.input("labels", device), case.whole("ignore"));
+    case.differentiate(device, &["logits"], |_, x| {
+        Ok(vec![("loss", x[0].cross_entropy_ignoring(&labels, ignore)?)])
+    })
+}
+
 pub fn softmax_cross_entropy(case: &GoldenCase, device: &Device) -> Result<Outputs> {
     let labels = case.input("labels", device);
     case.differentiate(device, &["logits"], |_, x| Ok(vec![("loss", x[0].cross_entropy(&labels)?)]))

@@ -1,7 +1,7 @@
-//! Metrics: average precision and accuracy.
+//! Metrics: average precision, accuracy, and figures of label maps.
 
 use super::case::{GoldenCase, Outputs};
-use vista::transfer::metrics::{ApKind, average_precision, mean_of_known, top_k_accuracy};
+use vista::transfer::metrics::{ApKind, Confusion, average_precision, mean_of_known, top_k_accuracy};
 use vista::{Device, Result};
 
 fn kind(case: &GoldenCase) -> ApKind {
@@ -38,4 +38,23 @@ pub fn accuracy(case: &GoldenCase, _: &Device) -> Result<Outputs> {
     let labels: Vec<usize> = case.array("in.labels").values.iter().map(|&l| l as usize).collect();
     let top = |k| Ok(vec![top_k_accuracy(&logits, &labels, k)?]);
     Ok(Outputs::from([("out.top1".into(), top(1)?), ("out.top5".into(), top(5)?)]))
+}
+
+pub fn mean_iou(case: &GoldenCase, _: &Device) -> Result<Outputs> {
+    let map = |name: &str| -> Vec<u8> { case.array(name).values.iter().map(|&v| v as u8).collect() };
+    let mut confusion = Confusion::new(case.whole("classes"), case.whole("ignore") as u8);
+    confusion.add(&map("in.prediction"), &map("in.labels"))?;
+    let counts = |counts: Vec<u64>| counts.into_iter().map(|v| v as f64).collect();
+    let or_zero = |shares: Vec<Option<f64>>| shares.into_iter().map(|v| v.unwrap_or(0.0)).collect();
+    Ok(Outputs::from([
+        ("out.intersection".into(), counts(confusion.intersections())),
+        ("out.union".into(), counts(confusion.unions())),
+        ("out.target".into(), counts(confusion.labelled())),
+        ("out.iou".into(), or_zero(confusion.iou())),
+        ("out.accuracy".into(), or_zero(confusion.accuracies())),
+        ("out.miou".into(), vec![confusion.miou()]),
+        ("out.miou_present".into(), vec![confusion.miou_present()]),
+        ("out.macc".into(), vec![confusion.macc()]),
+        ("out.aacc".into(), vec![confusion.aacc()]),
+    ]))
 }

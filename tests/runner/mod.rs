@@ -10,6 +10,7 @@ mod losses;
 mod metrics;
 mod networks;
 mod optimisers;
+mod segmenters;
 mod steps;
 
 use case::{GoldenCase, Outputs};
@@ -33,7 +34,11 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "add_relu" => layers::add_relu,
         "l2_normalize" => layers::l2_normalize,
         "log_softmax" => layers::log_softmax,
-        "bilinear_resize" => layers::bilinear_resize,
+        "bilinear_resize" | "bilinear_resize_align_corners" => layers::bilinear_resize,
+        "adaptive_avg_pool2d" => layers::adaptive_avg_pool2d,
+        "dropout" => layers::dropout,
+        "psa_mask" => layers::psa_mask,
+        "concat" => layers::concat,
         "roi_align" => layers::roi_align,
         "conv_transpose2d" => layers::conv_transpose2d,
         "nearest_upsample2x" => layers::nearest_upsample2x,
@@ -45,6 +50,7 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "fpn_network" => detectors::fpn_network,
         "res5_head" => detectors::res5_head,
         "faster_rcnn_c4_step" | "mask_rcnn_fpn_step" => detectors::detector_step,
+        "pspnet_step" | "psanet_step" => segmenters::segmenter_step,
         "fast_rcnn_loss" => detection::fast_rcnn_loss,
         "mask_loss" => detection::mask_loss,
         "anchors" => detection::anchors,
@@ -57,6 +63,7 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "rpn_proposals" => detection::rpn_proposals,
         "fast_rcnn_inference" => detection::fast_rcnn_inference,
         "softmax_cross_entropy" => losses::softmax_cross_entropy,
+        "pixel_cross_entropy" => losses::pixel_cross_entropy,
         "bce_with_logits" => losses::bce_with_logits,
         "top_k" => losses::top_k,
         "info_nce" => losses::info_nce,
@@ -83,6 +90,7 @@ pub fn runner_of(op: &str) -> Option<Run> {
         "voc_ap" => metrics::voc_ap,
         "mean_ap" => metrics::mean_ap,
         "accuracy" => metrics::accuracy,
+        "mean_iou" => metrics::mean_iou,
         "coco_box_ap" | "coco_segm_ap" => found::coco_ap,
         "voc_box_ap" => found::voc_box_ap,
         "rle" => found::rle,

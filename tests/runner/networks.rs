@@ -27,6 +27,7 @@ fn build(case: &GoldenCase, device: &Device) -> Result<ResNet> {
         stem: serde_json::from_value(case.attrs["stem"].clone()).expect("stem"),
         width: case.whole("width"),
         zero_init: false,
+        dilated: 0,
     };
     let net = ResNet::new(device, &mut StdRng::seed_from_u64(0), &config)?;
     let bottleneck = case.attrs["arch"] == "resnet50";

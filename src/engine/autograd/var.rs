@@ -2,11 +2,12 @@
 
 use super::Var;
 use crate::engine::ops::{
-    BilinearResize, Concat, Conv2d, CrossEntropy, GatherRows, L2Normalize, Map, Matmul, MaxPool, Op, Over,
-    Reduce, Reshape, SmoothAp,
+    AdaptiveAvgPool, BilinearResize, Concat, Conv2d, Coordinates, CrossEntropy, Dropout, GatherRows,
+    L2Normalize, Map, Matmul, MaxPool, Op, Over, Reduce, Reshape, SmoothAp,
 };
 use crate::engine::tensor::{Shape, Tensor};
 use crate::error::{Error, Result};
+use crate::rng::KeyedRng;
 use std::ops::Range;
 
 impl<'t> Var<'t> {
@@ -195,12 +196,20 @@ impl<'t> Var<'t> {
         Ok((loss, extras.swap_remove(0)))
     }
 
-    /// Mean softmax cross-entropy of the rows of `[B, D]` against `labels` `[B]`, whole numbers below D
+    /// Mean softmax cross-entropy of the rows of `[.., D]` against `labels` `[..]`, whole numbers below D
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if the shapes do not fit.
     pub fn cross_entropy(&self, labels: &Tensor) -> Result<Var<'t>> {
-        self.apply(CrossEntropy, &[&self.tape().constant(labels.clone())])
+        self.apply(CrossEntropy::default(), &[&self.tape().constant(labels.clone())])
+    }
+
+    /// The same over the rows that have another label than `ignore`; 0 if there is none
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the shapes do not fit.
+    pub fn cross_entropy_ignoring(&self, labels: &Tensor, ignore: usize) -> Result<Var<'t>> {
+        self.apply(CrossEntropy { ignore: Some(ignore) }, &[&self.tape().constant(labels.clone())])
     }
 
     /// Rows `self[index[i]]` over the first dimension; no gradient flows to the index
@@ -240,7 +249,7 @@ impl<'t> Var<'t> {
         self.apply(Reshape(shape.into()), &[])
     }
 
-    /// `self other`: `[M, K] x [K, N] -> [M, N]`
+    /// `self other`: `[M, K] x [K, N] -> [M, N]`, or of each pair of as many matrices, `[B, M, K] x [B, K, N] -> [B, M, N]`
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if K differs.
@@ -302,11 +311,28 @@ impl<'t> Var<'t> {
         self.mean(Over::Pixels)
     }
 
+    /// Mean over what lies under each of `bins[0] x bins[1]` cells: `[N, H, W, C] -> [N, bins[0], bins[1], C]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if this is no batch of images or a side is 0.
+    pub fn adaptive_avg_pool(&self, bins: [usize; 2]) -> Result<Var<'t>> {
+        self.apply(AdaptiveAvgPool { bins }, &[])
+    }
+
     /// `[N, H, W, C]` at another height and width, by bilinear interpolation without antialiasing
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if this is no batch of images or a side is 0.
-    pub fn bilinear_resize(&self, size: [usize; 2]) -> Result<Var<'t>> {
-        self.apply(BilinearResize { size }, &[])
+    pub fn bilinear_resize(&self, size: [usize; 2], coordinates: Coordinates) -> Result<Var<'t>> {
+        self.apply(BilinearResize { size, coordinates }, &[])
+    }
+
+    /// Elements, or with `channels` whole channels of an image of `[N, .., C]`, set to 0 with probability p as the stream says, the others
+    /// divided by 1 - p
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if p is not at least 0 and below 1.
+    pub fn dropout(&self, p: f64, channels: bool, draws: KeyedRng) -> Result<Var<'t>> {
+        self.apply(Dropout { p, channels, draws }, &[])
     }
 }

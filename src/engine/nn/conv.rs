@@ -17,6 +17,7 @@ pub struct Conv2d {
     pub bias: Option<Param>,
     stride: usize,
     padding: usize,
+    dilation: usize,
 }
 
 impl Conv2d {
@@ -36,7 +37,7 @@ impl Conv2d {
         let shape = [outputs, kernel, kernel, inputs];
         let weight = init::drawn(device, shape, |count| init::normal(rng, count, std))?;
         let weight = Param::new(format!("{name}.weight"), weight);
-        Ok(Conv2d { weight, bias: None, stride, padding: kernel / 2 })
+        Ok(Conv2d { weight, bias: None, stride, padding: kernel / 2, dilation: 1 })
     }
 
     /// The same with a bias of 0.
@@ -62,6 +63,11 @@ impl Conv2d {
         Ok(self)
     }
 
+    /// The same with so many pixels from one tap of the kernel to the next.
+    pub fn dilated(self, dilation: usize) -> Conv2d {
+        Conv2d { dilation, padding: dilation * (self.padding / self.dilation), ..self }
+    }
+
     /// The convolution of `x`.
     ///
     /// # Errors
@@ -75,7 +81,7 @@ impl Conv2d {
 
     /// The op.
     pub(super) fn op(&self) -> ops::Conv2d {
-        ops::Conv2d::new(self.stride, self.padding)
+        ops::Conv2d { dilation: [self.dilation; 2], ..ops::Conv2d::new(self.stride, self.padding) }
     }
 }
 

@@ -35,6 +35,11 @@ impl ConvNorm {
         Ok(ConvNorm { conv, norm: BatchNorm::new(device, norm, channels[1], gamma)? })
     }
 
+    /// The same with a dilated convolution; see [`Conv2d::dilated`].
+    pub fn dilated(self, dilation: usize) -> ConvNorm {
+        ConvNorm { conv: self.conv.dilated(dilation), ..self }
+    }
+
     /// `norm(conv(x))`.
     ///
     /// # Errors

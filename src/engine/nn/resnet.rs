@@ -62,12 +62,23 @@ pub struct ResNetConfig {
     pub stem: Stem,
     /// gamma = 0 in the last batch norm of each block, so that blocks start as the identity.
     pub zero_init: bool,
+    /// How many of the last stages, up to 3, have dilated convolutions in place of their stride: 2 for maps of an eighth of the photo.
+    ///
+    /// Each of them doubles the dilation of all its 3x3 convolutions, so that these see what they would see with the stride: 2 in layer3, 4
+    /// in layer4. The parameters are the same. Source: Yu and Koltun 2016; PSPNet (Zhao et al. 2017), Sec. 3.2.
+    pub dilated: usize,
 }
 
 impl ResNetConfig {
     /// Width of the pooled features: 512 or 2048 at width 64.
     pub fn features(&self) -> usize {
         8 * self.width * self.architecture.expansion()
+    }
+
+    /// Stride and dilation of a stage, from 0 to 3.
+    pub(crate) fn steps(&self, stage: usize) -> [usize; 2] {
+        let dilated = (stage + 1 + self.dilated).saturating_sub(STAGES).min(stage);
+        [if stage > 0 && dilated == 0 { 2 } else { 1 }, 1 << dilated]
     }
 
     /// Side and channels of the output of each convolution for a square image, and of the pooling, and how many tensors
@@ -85,7 +96,7 @@ impl ResNetConfig {
         for (stage, depth) in self.architecture.depths().into_iter().enumerate() {
             for index in 0..depth {
                 let before = side;
-                if stage > 0 && index == 0 {
+                if index == 0 && self.steps(stage)[0] == 2 {
                     side = halved(side);
                 }
                 let width = self.width << stage;
@@ -136,9 +147,10 @@ impl ResNet {
         for (stage, depth) in config.architecture.depths().into_iter().enumerate() {
             for index in 0..depth {
                 let name = format!("layer{}.{index}", stage + 1);
-                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                let [stride, dilation] = config.steps(stage);
+                let stride = if index == 0 { stride } else { 1 };
                 let width = config.width << stage;
-                blocks.push(Block::new(device, rng, &name, config, [channels, width], stride)?);
+                blocks.push(Block::new(device, rng, &name, config, [channels, width], [stride, dilation])?);
                 channels = width * config.architecture.expansion();
             }
         }
@@ -194,7 +206,7 @@ impl Block {
         name: &str,
         config: &ResNetConfig,
         [inputs, width]: [usize; 2],
-        stride: usize,
+        [stride, dilation]: [usize; 2],
     ) -> Result<Block> {
         let outputs = width * config.architecture.expansion();
         // [channels in, channels out], kernel, stride
@@ -208,7 +220,8 @@ impl Block {
         for (i, &(channels, kernel, stride)) in plan.iter().enumerate() {
             let names = [&*format!("{name}.conv{}", i + 1), &*format!("{name}.bn{}", i + 1)];
             let gamma = if config.zero_init && i + 1 == plan.len() { 0.0 } else { 1.0 };
-            layers.push(ConvNorm::new(device, rng, names, channels, [kernel, stride], gamma)?);
+            let layer = ConvNorm::new(device, rng, names, channels, [kernel, stride], gamma)?;
+            layers.push(layer.dilated(dilation));
         }
         let downsample = if inputs == outputs && stride == 1 {
             None
@@ -233,6 +246,36 @@ impl Module for ResNet {
         self.stem.visit(f);
         for layer in self.blocks.iter().flat_map(|block| block.layers.iter().chain(&block.downsample)) {
             layer.visit(f);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::autograd::Tape;
+    use crate::engine::tensor::Tensor;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn a_dilated_network_has_larger_maps_and_the_same_parameters() {
+        let device = &Device::cpu();
+        for architecture in [Architecture::Resnet18, Architecture::Resnet50] {
+            let nets = [0, 1, 2].map(|dilated| {
+                let config =
+                    ResNetConfig { architecture, width: 4, stem: Stem::Imagenet, zero_init: false, dilated };
+                ResNet::new(device, &mut StdRng::seed_from_u64(5), &config).unwrap()
+            });
+            let state = |net: &ResNet| -> Vec<(String, Vec<f32>)> {
+                net.state().iter().map(|p| (p.name().into(), p.get().to_vec().unwrap())).collect()
+            };
+            for (net, side) in nets.iter().zip([3, 5, 9]) {
+                assert!(state(net) == state(&nets[0]));
+                let tape = Tape::inert(device);
+                let x = tape.constant(Tensor::full(device, [1, 65, 65, 3], 0.5).unwrap());
+                assert_eq!(net.map(&x, Mode::Eval).unwrap().shape()[1..3], [side, side]);
+                assert_eq!(net.config().outputs(65).last().unwrap()[0], side);
+            }
         }
     }
 }

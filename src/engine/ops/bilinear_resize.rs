@@ -1,10 +1,12 @@
-//! Images at other sizes by bilinear interpolation: dense feature maps on a grid of S x S cells.
+//! Images at other sizes by bilinear interpolation: dense feature maps on another grid of cells.
 //!
 //! ```
-//! # use vista::{Device, Tensor, engine::ops::{BilinearResize, run}};
+//! # use vista::{Device, Tensor, engine::ops::{BilinearResize, Coordinates, run}};
 //! # let device = &Device::cpu();
-//! let x = Tensor::new(device, [1, 1, 2, 1], &[0.0, 4.0])?;
-//! assert_eq!(run(&BilinearResize { size: [1, 4] }, &[&x])?[0].to_vec()?, [0.0, 1.0, 3.0, 4.0]);
+//! let x = Tensor::new(device, [1, 1, 2, 1], &[0.0, 3.0])?;
+//! let four = |coordinates| run(&BilinearResize { size: [1, 4], coordinates }, &[&x])?[0].to_vec();
+//! assert_eq!(four(Coordinates::HalfPixel)?, [0.0, 0.75, 2.25, 3.0]);
+//! assert_eq!(four(Coordinates::AlignCorners)?, [0.0, 1.0, 2.0, 3.0]);
 //! # Ok::<(), vista::Error>(())
 //! ```
 
@@ -17,10 +19,10 @@ use crate::error::{Error, Result};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Bilinear interpolation, pixels taken as areas (`align_corners` false), without antialiasing.
+/// Bilinear interpolation without antialiasing.
 ///
 /// ```text
-/// s      = max((o + 1/2) in / out - 1/2, 0)     place of output o in the input, along each axis
+/// s      = place of output o in the input, along each axis, by [`Coordinates`]
 /// y[o]   = (1 - f) x[l] + f x[min(l + 1, in - 1)]      with l = floor(s), f = s - l, first columns, then rows
 /// ```
 ///
@@ -30,7 +32,7 @@ use std::ops::Range;
 /// | returns | `[N, size[0], size[1], C]` |
 ///
 /// Gradient: `dx[i]` is the sum of `dy[o]` times its weight over all outputs o that read i, in ascending order.
-/// A resize to the same size changes no bit. Places are counted in whole numbers of `1 / (2 out)`.
+/// A resize to the same size changes no bit. Places are counted in whole numbers of their denominator.
 ///
 /// # Errors
 /// [`Error::Shape`] if `x` is not `[N, H, W, C]`, or a side of either is 0 or above 32,768.
@@ -40,24 +42,50 @@ use std::ops::Range;
 pub struct BilinearResize {
     /// Height and width of the result.
     pub size: [usize; 2],
+    /// Where its pixels lie in the input.
+    pub coordinates: Coordinates,
+}
+
+/// How the place s of an output pixel o is counted in an input of `in` pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coordinates {
+    /// `s = max((o + 1/2) in / out - 1/2, 0)`: pixels are areas, and both images cover the same. Detectors and DenseCL.
+    HalfPixel,
+    /// `s = o (in - 1) / (out - 1)`, 0 where out is 1: pixels are points, and the corners' lie on each other. PSPNet and PSANet.
+    AlignCorners,
 }
 
 /// The longest side: twice the product of two sides must fit in 32 bits.
 const MAX_SIDE: usize = 32_768;
 
-/// One axis: sizes before and after.
+/// One axis: sizes before and after, and the place of output o as `max(o step + first - back, 0) / unit`.
 #[derive(Clone, Copy)]
 struct Axis {
     size: usize,
     out: usize,
+    step: usize,
+    first: usize,
+    back: usize,
+    unit: usize,
 }
 
 impl Axis {
+    fn new(size: usize, out: usize, coordinates: Coordinates) -> Axis {
+        match coordinates {
+            Coordinates::HalfPixel => {
+                Axis { size, out, step: 2 * size, first: size, back: out, unit: 2 * out }
+            }
+            Coordinates::AlignCorners => {
+                Axis { size, out, step: size - 1, first: 0, back: 0, unit: (out - 1).max(1) }
+            }
+        }
+    }
+
     /// Both pixels that output `o` reads with their weights.
     fn pair<T: Real>(self, o: usize) -> [(usize, T); 2] {
-        let place = ((2 * o + 1) * self.size).saturating_sub(self.out); // times 2 out
-        let low = place / (2 * self.out);
-        let weight = T::of((place % (2 * self.out)) as f64) / T::of((2 * self.out) as f64);
+        let place = (o * self.step + self.first).saturating_sub(self.back); // times unit
+        let low = place / self.unit;
+        let weight = T::of((place % self.unit) as f64) / T::of(self.unit as f64);
         [(low, T::one() - weight), ((low + 1).min(self.size - 1), weight)]
     }
 
@@ -68,12 +96,15 @@ impl Axis {
 
     /// The outputs that read input `i`: those whose place is from i - 1 to below i + 1.
     ///
-    /// `(o + 1/2) size / out - 1/2 >= i - 1` is `2 o + 1 >= out (2 i - 1) / size`, so the first such o is half the
-    /// right side rounded up. All later ones read `i` or what follows.
+    /// `(o step + first - back) / unit >= i - 1` from the o on that is `((i - 1) unit + back - first) / step`, rounded up. All later
+    /// ones read `i` or what follows.
     fn readers(self, i: usize) -> Range<usize> {
         let first = |i: usize| match i {
             0 => 0,
-            _ => ((self.out * (2 * i - 1)).div_ceil(self.size) / 2).min(self.out),
+            _ if self.step == 0 => self.out,
+            _ => {
+                ((i - 1) * self.unit + self.back).saturating_sub(self.first).div_ceil(self.step).min(self.out)
+            }
         };
         first(i)..first(i + 2)
     }
@@ -88,33 +119,39 @@ impl Axis {
     }
 }
 
-fn axes(x: &Shape, size: [usize; 2]) -> [Axis; 2] {
-    [0, 1].map(|i| Axis { size: x[1 + i], out: size[i] })
-}
+impl BilinearResize {
+    fn axes(&self, x: &Shape) -> [Axis; 2] {
+        [0, 1].map(|i| Axis::new(x[1 + i], self.size[i], self.coordinates))
+    }
 
-/// Runs an entry point over the batch; the second tensor is written.
-fn dispatch(
-    gpu: &Gpu,
-    entries: [&'static str; 2],
-    x: &Shape,
-    size: [usize; 2],
-    tensors: [&Tensor; 2],
-) -> Result<()> {
-    let [read, written] = tensors.map(|t| (t, t.shape().row()));
-    let by_four = x[3].is_multiple_of(4);
-    let (entry, width) = if by_four { (entries[0], 4) } else { (entries[1], 1) };
-    gpu.run_rows(x[0], &[read, written], |images| {
-        let count = images.len() * written.1 / width;
-        let params = [
-            ("height", x[1].into()),
-            ("width", x[2].into()),
-            ("out_height", size[0].into()),
-            ("out_width", size[1].into()),
-            ("channels", (x[3] / width).into()),
-            ("count", count.into()),
-        ];
-        Dispatch::new(BilinearResize::NAME, entry, params, &[], count.div_ceil(256))
-    })
+    /// Runs an entry point over the batch; the second tensor is written.
+    fn dispatch(
+        &self,
+        gpu: &Gpu,
+        entries: [&'static str; 2],
+        x: &Shape,
+        [read, written]: [&Tensor; 2],
+    ) -> Result<()> {
+        let [read, written] = [read, written].map(|t| (t, t.shape().row()));
+        let by_four = x[3].is_multiple_of(4);
+        let (entry, width) = if by_four { (entries[0], 4) } else { (entries[1], 1) };
+        let axes = self.axes(x);
+        let each = |f: &dyn Fn(Axis) -> usize| axes.map(f).into();
+        gpu.run_rows(x[0], &[read, written], |images| {
+            let count = images.len() * written.1 / width;
+            let params = [
+                ("x_size", each(&|axis| axis.size)),
+                ("y_size", each(&|axis| axis.out)),
+                ("step", each(&|axis| axis.step)),
+                ("first", each(&|axis| axis.first)),
+                ("back", each(&|axis| axis.back)),
+                ("unit", each(&|axis| axis.unit)),
+                ("channels", (x[3] / width).into()),
+                ("count", count.into()),
+            ];
+            Dispatch::new(Self::NAME, entry, params, &[], count.div_ceil(256))
+        })
+    }
 }
 
 /// `y += w x`
@@ -146,7 +183,7 @@ impl Kernel for BilinearResize {
 
     fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
         let (shape, channels) = (x[0].shape, x[0].shape[3].max(1));
-        let [rows, columns] = axes(shape, self.size);
+        let [rows, columns] = self.axes(shape);
         let line = columns.size * channels;
         y[0].data.par_chunks_mut(columns.out * channels).enumerate().for_each(|(i, y)| {
             // To which any value can be added without change, -0 too.
@@ -163,14 +200,17 @@ impl Kernel for BilinearResize {
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
-        dispatch(gpu, ["forward", "forward_odd"], x[0].shape(), self.size, [x[0], &y[0]])
+        self.dispatch(gpu, ["forward", "forward_odd"], x[0].shape(), [x[0], &y[0]])
     }
 
     fn cases() -> Vec<Case<Self>> {
-        let case = |name, shape: [usize; 4], size| {
-            Case::new(name, BilinearResize { size }, vec![Input::normal(shape)])
+        let of = |name, shape: [usize; 4], size, coordinates| {
+            Case::new(name, BilinearResize { size, coordinates }, vec![Input::normal(shape)])
         };
-        let far = Input::of([1, 3, 4, 2], Draw::Normal { scale: 1.0, offset: 1e4 });
+        let case = |name, shape, size| of(name, shape, size, Coordinates::HalfPixel);
+        let aligned = |name, shape, size| of(name, shape, size, Coordinates::AlignCorners);
+        let mut far = case("offset", [1, 3, 4, 2], [7, 3]);
+        far.inputs[0].draw = Draw::Normal { scale: 1.0, offset: 1e4 };
         vec![
             case("larger", [2, 5, 4, 8], [11, 9]),
             case("smaller", [2, 13, 9, 3], [4, 5]),
@@ -179,7 +219,12 @@ impl Kernel for BilinearResize {
             case("from one pixel", [2, 1, 1, 65], [3, 4]),
             case("one row", [1, 1, 9, 1], [1, 31]),
             case("the same size", [2, 7, 5, 12], [7, 5]),
-            Case::new("offset", BilinearResize { size: [7, 3] }, vec![far]),
+            far,
+            aligned("corners, larger", [2, 4, 5, 8], [25, 9]),
+            aligned("corners, smaller", [2, 13, 9, 3], [4, 5]),
+            aligned("corners, to one pixel", [2, 6, 7, 4], [1, 1]),
+            aligned("corners, from one pixel", [2, 1, 1, 5], [3, 4]),
+            aligned("corners, the same size", [2, 7, 5, 12], [7, 5]),
         ]
     }
 }
@@ -188,7 +233,7 @@ impl Differentiable for BilinearResize {
     fn twin_backward<T: Real>(&self, _saved: &[View<T>], dy: View<T>, dx: &mut [Option<ViewMut<T>>]) {
         let Some(dx) = &mut dx[0] else { return };
         let channels = dx.shape[3].max(1);
-        let [rows, columns] = axes(dx.shape, self.size);
+        let [rows, columns] = self.axes(dx.shape);
         let line = columns.out * channels;
         let across: Vec<Vec<(usize, T)>> = (0..columns.size).map(|i| columns.weights(i)).collect();
         dx.data.par_chunks_mut(columns.size * channels).enumerate().for_each(|(i, dx)| {
@@ -206,7 +251,7 @@ impl Differentiable for BilinearResize {
 
     fn gpu_backward(&self, gpu: &Gpu, _saved: &[&Tensor], dy: &Tensor, dx: &[Option<Tensor>]) -> Result<()> {
         let Some(dx) = &dx[0] else { return Ok(()) };
-        dispatch(gpu, ["backward", "backward_odd"], dx.shape(), self.size, [dy, dx])
+        self.dispatch(gpu, ["backward", "backward_odd"], dx.shape(), [dy, dx])
     }
 }
 
@@ -216,21 +261,27 @@ mod tests {
 
     #[test]
     fn readers_are_exactly_the_outputs_that_read_an_input() {
-        for (size, out) in (1..20).flat_map(|size| (1..20).map(move |out| (size, out))) {
-            let axis = Axis { size, out };
-            for i in 0..size {
-                for o in 0..out {
-                    let weight: f64 = axis.pair::<f64>(o).iter().filter(|p| p.0 == i).map(|p| p.1).sum();
-                    assert!(weight == 0.0 || axis.readers(i).contains(&o), "{size} to {out}: {o} reads {i}");
-                    let expected = ((o as f64 + 0.5) * size as f64 / out as f64 - 0.5).max(0.0);
-                    let place: f64 = axis.pair::<f64>(o).iter().map(|p| p.0 as f64 * p.1).sum();
-                    assert!(
-                        (place - expected.min((size - 1) as f64)).abs() < 1e-12,
-                        "{size} to {out} at {o}"
-                    );
-                }
-                assert!(axis.readers(i).len() <= 2 * out.div_ceil(size) + 1, "{size} to {out}: {i}");
+        let sizes = (1..20).flat_map(|size| (1..20).map(move |out| (size, out)));
+        for (size, out) in sizes {
+            let half = |o: usize| ((o as f64 + 0.5) * size as f64 / out as f64 - 0.5).max(0.0);
+            let aligned = |o: usize| (o * (size - 1)) as f64 / (out - 1).max(1) as f64;
+            places(Axis::new(size, out, Coordinates::HalfPixel), &half);
+            places(Axis::new(size, out, Coordinates::AlignCorners), &aligned);
+        }
+    }
+
+    fn places(axis: Axis, expected: &dyn Fn(usize) -> f64) {
+        let Axis { size, out, .. } = axis;
+        for i in 0..size {
+            for o in 0..out {
+                let weight: f64 = axis.pair::<f64>(o).iter().filter(|p| p.0 == i).map(|p| p.1).sum();
+                assert!(weight == 0.0 || axis.readers(i).contains(&o), "{size} to {out}: {o} reads {i}");
+                let place: f64 = axis.pair::<f64>(o).iter().map(|p| p.0 as f64 * p.1).sum();
+                let expected = expected(o).min((size - 1) as f64);
+                assert!((place - expected).abs() < 1e-12, "{size} to {out} at {o}");
             }
+            let most = if axis.step > 0 { 2 * axis.unit.div_ceil(axis.step) + 1 } else { out };
+            assert!(axis.readers(i).len() <= most, "{size} to {out}: {i}");
         }
     }
 }

@@ -128,6 +128,7 @@ impl Kernel for ConvStatistics {
             inputs.extend(waits.then(|| Input::of([4, groups, x[3]], Draw::Constant)));
             Case::new(name, op, inputs)
         };
+        let dilated = Conv2d { padding: [2; 2], dilation: [2; 2], ..Conv2d::new(1, 1) };
         let given = |name, waits| {
             let mut given = case(name, Conv2d::new(1, 1), 1, [2, 5, 7, 8], [12, 3, 3], waits);
             given.op.by = Coefficients::Given { eps: 1e-5 };
@@ -147,6 +148,7 @@ impl Kernel for ConvStatistics {
             case("coefficients, groups", Conv2d::new(1, 0), 2, [4, 8, 8, 8], [36, 1, 1], true),
             case("coefficients, odd channels", Conv2d::new(1, 1), 2, [4, 5, 7, 5], [9, 3, 3], true),
             case("coefficients, many channels", Conv2d::new(1, 1), 1, [2, 5, 7, 20], [260, 3, 3], true),
+            case("coefficients, dilated", dilated, 1, [2, 7, 6, 16], [16, 3, 3], true),
             given("given statistics", false),
             given("given statistics, coefficients of x", true),
         ]
@@ -233,6 +235,7 @@ impl Kernel for NormConv2d {
         let mut given = case("given statistics", Conv2d::new(1, 1), 1, [2, 4, 3, 7], [12, 3, 3]);
         given.op.by = Coefficients::Given { eps: 1e-5 };
         given.inputs.extend([Input::of([7], Draw::Constant), Input::of([7], Draw::Positive)]);
+        let dilated = Conv2d { padding: [2; 2], dilation: [2; 2], ..Conv2d::new(1, 1) };
         // Few elements: none of them within a difference step of the relu's kink.
         vec![
             case("3x3", Conv2d::new(1, 1), 1, [2, 4, 3, 8], [12, 3, 3]),
@@ -242,6 +245,7 @@ impl Kernel for NormConv2d {
             case("three groups", Conv2d::new(1, 1), 3, [6, 3, 2, 4], [8, 3, 3]),
             case("several tiles", Conv2d::new(1, 1), 2, [4, 5, 4, 4], [68, 3, 3]),
             case("many channels", Conv2d::new(1, 1), 1, [2, 3, 3, 20], [260, 3, 3]),
+            case("dilated", dilated, 1, [2, 4, 5, 4], [8, 3, 3]),
             given,
         ]
     }

@@ -1,4 +1,4 @@
-//! Matrix product `y = op(a) op(b) + bias`, where `op` transposes or not.
+//! Matrix product `y = op(a) op(b) + bias`, where `op` transposes or not; of one pair of matrices or of several.
 //!
 //! ```
 //! # use vista::{Device, Tensor, engine::ops::{Matmul, run}};
@@ -35,10 +35,13 @@ use tiling::Tiling;
 /// | `bias` (optional third input) | `[n]` |
 /// | returns | `[m, n]` |
 ///
+/// With one more dimension in front of `a`, `b` and `y`, the same in all, it is a product of each pair of matrices.
+///
 /// Gradients: `da = dy b^T`, `db = a^T dy` (transposed as their operands), `dbias_j = sum_i dy_ij`.
 ///
 /// # Errors
-/// [`Error::Shape`] if a rank is not 2, the inner sizes differ or the bias has another length than `n`.
+/// [`Error::Shape`] if the ranks are not both 2 or both 3, the inner sizes or the numbers of matrices differ, or the bias has another
+/// length than `n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Matmul {
     /// `a` is given as `[k, m]`.
@@ -57,8 +60,9 @@ impl Matmul {
 
     /// Rows, columns and steps.
     fn sizes(self, a: &Shape, b: &Shape) -> [usize; 3] {
-        let (m, k) = if self.trans_a { (a[1], a[0]) } else { (a[0], a[1]) };
-        [m, if self.trans_b { b[0] } else { b[1] }, k]
+        let ([a0, a1], [b0, b1]) = (sides(a), sides(b));
+        let (m, k) = if self.trans_a { (a1, a0) } else { (a0, a1) };
+        [m, if self.trans_b { b0 } else { b1 }, k]
     }
 
     /// The product and its operands (true: `dy`, false: the other input) that is the gradient of `a` or of `b`.
@@ -73,24 +77,38 @@ impl Matmul {
         (Matmul { trans_a, trans_b }, operands)
     }
 
+    /// The products on the CPU, one after the other, each divided among the threads.
+    fn products<T: Real>(self, a: View<T>, b: View<T>, bias: Option<&[T]>, y: &mut [T]) {
+        let [m, n, k] = self.sizes(a.shape, b.shape);
+        for matrix in 0..count(a.shape) {
+            let of = |size: usize| matrix * size..(matrix + 1) * size;
+            let (a, b, y) = (&a.data[of(m * k)], &b.data[of(k * n)], &mut y[of(m * n)]);
+            twin::matmul(self.trans_a, self.trans_b, m, n, k, a, b, bias, y);
+        }
+    }
+
     /// Records the product; where an operand is over the binding limit, block by block.
     fn dispatch(self, gpu: &Gpu, a: &Tensor, b: &Tensor, bias: Option<&Tensor>, y: &Tensor) -> Result<()> {
         let [m, n, k] = self.sizes(a.shape(), b.shape());
         let blocks = Blocks::choose(gpu.max_binding as usize / 4, [m, n, k], self.trans_a, self.trans_b);
-        for rows in blocks.along(0, m) {
-            for columns in blocks.along(1, n) {
-                // ORDER: the first block of steps writes y with the bias, the others add to it.
-                for steps in blocks.along(2, k) {
-                    self.block(gpu, a, b, bias, y, [&rows, &columns, &steps])?;
+        for matrix in 0..count(a.shape()) {
+            for rows in blocks.along(0, m) {
+                for columns in blocks.along(1, n) {
+                    // ORDER: the first block of steps writes y with the bias, the others add to it.
+                    for steps in blocks.along(2, k) {
+                        self.block(gpu, matrix, a, b, bias, y, [&rows, &columns, &steps])?;
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn block(
         self,
         gpu: &Gpu,
+        matrix: usize,
         a: &Tensor,
         b: &Tensor,
         bias: Option<&Tensor>,
@@ -100,9 +118,13 @@ impl Matmul {
         let [m, n, k] = [rows, columns, steps].map(|range| range.len());
         let in_a = if self.trans_a { [steps, rows] } else { [rows, steps] };
         let in_b = if self.trans_b { [columns, steps] } else { [steps, columns] };
-        let in_a = Window::new(a.shape()[1], in_a[0], in_a[1]);
-        let in_b = Window::new(b.shape()[1], in_b[0], in_b[1]);
-        let in_y = Window::new(y.shape()[1], rows, columns);
+        // A matrix among several begins behind the lines of those before it.
+        let window = |x: &Tensor, [lines, columns]: [&Range<usize>; 2]| {
+            let [each, row] = sides(x.shape());
+            let before = matrix * each;
+            Window::new(row, &(before + lines.start..before + lines.end), columns)
+        };
+        let (in_a, in_b, in_y) = (window(a, in_a), window(b, in_b), window(y, [rows, columns]));
         let tiling = Tiling::choose(gpu, m, n, k);
         let params = |bias: bool, y: &Window| {
             params(
@@ -151,6 +173,16 @@ impl Matmul {
             ..Dispatch::new(Self::NAME, "sum_parts", params(with_bias, &in_y), &[], (m * n).div_ceil(256))
         })
     }
+}
+
+/// Lines and columns of a matrix, or of each of several.
+fn sides(x: &Shape) -> [usize; 2] {
+    [x[x.len() - 2], x[x.len() - 1]]
+}
+
+/// How many matrices there are.
+fn count(x: &Shape) -> usize {
+    if x.len() > 2 { x[0] } else { 1 }
 }
 
 /// The shader's params: where a bias begins if there is one, and of a, b and y the elements of a row and where the block begins.
@@ -204,12 +236,14 @@ impl Kernel for Matmul {
         let ([a, b] | [a, b, _]) = inputs else {
             return Err(Error::shape(Self::NAME, format!("needs a, b and perhaps a bias, got {inputs:?}")));
         };
-        if a.len() != 2 || b.len() != 2 {
-            let detail = format!("a {a} and b {b} must have two dimensions: reshape them");
+        if ![2, 3].contains(&a.len()) || a.len() != b.len() || count(a) != count(b) {
+            let detail = format!(
+                "a {a} and b {b} must have two dimensions, or three of which the first is alike: reshape them"
+            );
             return Err(Error::shape(Self::NAME, detail));
         }
         let [m, n, k] = self.sizes(a, b);
-        let rows = if self.trans_b { b[1] } else { b[0] };
+        let rows = sides(b)[usize::from(self.trans_b)];
         if rows != k {
             let detail = format!(
                 "a has {k} columns, b has {rows} rows (a {a}, b {b}, {self:?}): check the layer's width"
@@ -221,18 +255,17 @@ impl Kernel for Matmul {
                 Self::NAME,
                 format!("the bias {bias} must hold one value for each of {n} columns"),
             )),
+            _ if a.len() == 3 => Ok(vec![Shape::from([a[0], m, n])]),
             _ => Ok(vec![Shape::from([m, n])]),
         }
     }
 
     fn work(&self, inputs: &[&Shape]) -> u64 {
-        self.sizes(inputs[0], inputs[1]).iter().product::<usize>() as u64
+        (count(inputs[0]) * self.sizes(inputs[0], inputs[1]).iter().product::<usize>()) as u64
     }
 
     fn twin<T: Real>(&self, x: &[View<T>], y: &mut [ViewMut<T>]) {
-        let [m, n, k] = self.sizes(x[0].shape, x[1].shape);
-        let bias = x.get(2).map(|bias| bias.data);
-        twin::matmul(self.trans_a, self.trans_b, m, n, k, x[0].data, x[1].data, bias, y[0].data);
+        self.products(x[0], x[1], x.get(2).map(|bias| bias.data), y[0].data);
     }
 
     fn gpu(&self, gpu: &Gpu, x: &[&Tensor], y: &[Tensor]) -> Result<()> {
@@ -246,6 +279,12 @@ impl Kernel for Matmul {
             Case::new(name, op, [a, b].into_iter().chain(bias.then(|| Input::normal([n]))).collect())
         };
         let tt = Matmul { trans_a: true, trans_b: true };
+        let several = |mut case: Case<Self>| {
+            case.inputs[..2]
+                .iter_mut()
+                .for_each(|input| input.shape = [&[3], &input.shape[..]].concat().into());
+            case
+        };
         vec![
             case("one element", Matmul::NN, 1, 1, 1, false),
             case("nn odd", Matmul::NN, 65, 131, 33, false),
@@ -258,6 +297,9 @@ impl Kernel for Matmul {
             case("linear", Matmul::NT, 5, 10, 33, true),
             case("long k", Matmul::NT, 9, 12, 1100, true),
             case("long k, odd", Matmul::TN, 10, 7, 1027, false),
+            several(case("three, nn", Matmul::NN, 20, 12, 36, false)),
+            several(case("three, nt odd, bias", Matmul::NT, 5, 7, 9, true)),
+            several(case("three, tn", Matmul::TN, 36, 68, 20, false)),
         ]
     }
 }
@@ -271,13 +313,14 @@ impl Differentiable for Matmul {
         for (input, dx) in dx.iter_mut().enumerate() {
             let Some(dx) = dx else { continue };
             if input == 2 {
-                dx.data.copy_from_slice(&sum_axis_twin(dy.data, [1, dy.shape[0], dy.shape[1]]));
+                let columns = sides(dy.shape)[1];
+                dx.data
+                    .copy_from_slice(&sum_axis_twin(dy.data, [1, dy.data.len() / columns.max(1), columns]));
                 continue;
             }
             let (op, operands) = self.gradient(input == 1);
             let [a, b] = operands.map(|is_dy| if is_dy { dy } else { saved[1 - input] });
-            let [m, n, k] = op.sizes(a.shape, b.shape);
-            twin::matmul(op.trans_a, op.trans_b, m, n, k, a.data, b.data, None, dx.data);
+            op.products(a, b, None, dx.data);
         }
     }
 
@@ -285,7 +328,8 @@ impl Differentiable for Matmul {
         for (input, dx) in dx.iter().enumerate() {
             let Some(dx) = dx else { continue };
             if input == 2 {
-                sum_axis(gpu, dy, [1, dy.shape()[0], dy.shape()[1]], 1.0, 0.0, dx)?;
+                let columns = sides(dy.shape())[1];
+                sum_axis(gpu, dy, [1, dy.elements() / columns.max(1), columns], 1.0, 0.0, dx)?;
                 continue;
             }
             let (op, operands) = self.gradient(input == 1);

@@ -15,6 +15,7 @@
 //! # Ok::<(), vista::Error>(())
 //! ```
 
+pub mod adaptive_avg_pool;
 mod any_case;
 pub mod batch_norm;
 pub mod bilinear_resize;
@@ -23,6 +24,7 @@ pub mod concat;
 pub mod conv2d;
 pub mod conv_norm;
 pub mod conv_transpose2d;
+pub mod dropout;
 pub mod fused;
 pub mod gather_rows;
 pub mod half;
@@ -35,6 +37,7 @@ pub mod max_pool;
 pub mod nearest;
 mod op;
 mod packed_product;
+pub mod psa_mask;
 pub mod reduce;
 mod reshape;
 pub mod roi_align;
@@ -46,14 +49,16 @@ pub mod update;
 pub(crate) mod winograd;
 
 pub use self::half::{Half, Packed};
+pub use adaptive_avg_pool::AdaptiveAvgPool;
 pub use any_case::{AnyCase, relative_l2};
 pub use batch_norm::{BatchNorm, Coefficients, Normalize, Norms, Ranks, over_ranks};
-pub use bilinear_resize::BilinearResize;
+pub use bilinear_resize::{BilinearResize, Coordinates};
 pub use case::{Case, Draw, Input};
 pub use concat::Concat;
 pub use conv_norm::{ConvStatistics, NormConv2d};
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::Conv2d;
+pub use dropout::Dropout;
 pub use fused::cross_entropy::CrossEntropy;
 pub use fused::smooth_ap::SmoothAp;
 pub use gather_rows::GatherRows;
@@ -67,6 +72,7 @@ pub use nearest::Nearest;
 pub(crate) use op::{Kept, added};
 pub use op::{Op, Saved};
 pub use packed_product::PackedProduct;
+pub use psa_mask::PsaMask;
 pub use reduce::{Over, Reduce};
 pub use reshape::Reshape;
 pub use roi_align::RoiAlign;
@@ -93,6 +99,9 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<RoiAlign>(),
         AnyCase::differentiable::<ConvTranspose2d>(),
         AnyCase::differentiable::<Nearest>(),
+        AnyCase::differentiable::<AdaptiveAvgPool>(),
+        AnyCase::differentiable::<Dropout>(),
+        AnyCase::differentiable::<PsaMask>(),
     ];
     let others = [
         AnyCase::of::<Coefficients>(),

@@ -12,7 +12,7 @@ use super::entry::{Entry, preset};
 use super::moco::{self, slots, small_queue};
 use crate::engine::autograd::{Tape, Var};
 use crate::engine::nn::Mode;
-use crate::engine::ops::{GatherRows, L2Normalize, MatchCells, run};
+use crate::engine::ops::{Coordinates, GatherRows, L2Normalize, MatchCells, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::pretrain::check::{check_momentum, check_queue, check_tau, check_weight};
@@ -117,7 +117,7 @@ impl Method for DenseCl {
         let g = map.global_avg_pool()?;
         let z = heads.get("z")?.forward(&g, mode)?;
         if self.grid > 0 && map.shape()[1..3] != [self.grid; 2] {
-            map = map.bilinear_resize([self.grid; 2])?;
+            map = map.bilinear_resize([self.grid; 2], Coordinates::HalfPixel)?;
         }
         let [n, h, w, _] = map.shape()[..] else { unreachable!("a map has four dimensions") };
         let dense = heads.get("dense")?.forward(&cells(&map)?, mode)?; // [N S S, d_z]

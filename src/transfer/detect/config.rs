@@ -243,7 +243,7 @@ impl DetectConfig {
     /// The backbone.
     pub fn resnet(&self) -> ResNetConfig {
         let DetectModel { backbone: architecture, width, stem, .. } = self.model;
-        ResNetConfig { architecture, width, stem, zero_init: false }
+        ResNetConfig { architecture, width, stem, zero_init: false, dilated: 0 }
     }
 
     /// Pixels from one cell of each of the backbone's maps C2 to C5 to the next.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`accuracy`](mod@accuracy) | share predicted right: plain, mean over classes, among the k largest; its standard error |
 //! | [`ap`] | average precision of a ranking, and its mean over classes |
+//! | [`confusion`] | label maps: IoU and accuracy of classes and their means |
 //! | [`detection`] | average precision of objects that were found, by COCO's and by VOC's rules |
 //!
 //! **The test.** Golden cases of scikit-learn, of the VOC kit and of pycocotools in `tests/conformance`.
@@ -17,7 +18,9 @@
 
 pub mod accuracy;
 pub mod ap;
+pub mod confusion;
 pub mod detection;
 
 pub use accuracy::{accuracy, balanced_accuracy, class_accuracies, standard_error, top_k_accuracy};
 pub use ap::{ApKind, average_precision, mean_of_known};
+pub use confusion::Confusion;

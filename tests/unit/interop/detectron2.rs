@@ -3,7 +3,7 @@ use crate::engine::nn::Architecture;
 
 fn detector(architecture: Architecture, width: usize, has_pyramid: bool) -> Detectron2 {
     Detectron2 {
-        backbone: ResNetConfig { architecture, width, stem: Stem::Imagenet, zero_init: false },
+        backbone: ResNetConfig { architecture, width, stem: Stem::Imagenet, zero_init: false, dilated: 0 },
         has_pyramid,
         norms: true,
         canonical: CANONICAL,

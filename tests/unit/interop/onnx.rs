@@ -5,7 +5,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use std::collections::HashSet;
 
 fn graph(architecture: Architecture, stem: Stem) -> Graph {
-    let config = ResNetConfig { architecture, width: 4, stem, zero_init: false };
+    let config = ResNetConfig { architecture, width: 4, stem, zero_init: false, dilated: 0 };
     let net = ResNet::new(&Device::cpu(), &mut StdRng::seed_from_u64(1), &config).expect("network");
     let bytes = onnx(&config, &Weights::of(&net).expect("weights"), None, &[("a".into(), "b".into())]);
     let model = Model::decode(&bytes[..]).expect("it reads what it wrote");

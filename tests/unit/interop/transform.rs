@@ -156,8 +156,13 @@ fn run(node: &Node, x: &[&Array]) -> Array {
 }
 
 fn graph(transform: &Transform) -> Graph {
-    let config =
-        ResNetConfig { architecture: Architecture::Resnet18, width: 4, stem: Stem::Cifar, zero_init: false };
+    let config = ResNetConfig {
+        architecture: Architecture::Resnet18,
+        width: 4,
+        stem: Stem::Cifar,
+        zero_init: false,
+        dilated: 0,
+    };
     let net = ResNet::new(&Device::cpu(), &mut StdRng::seed_from_u64(1), &config).expect("network");
     let bytes = onnx(&config, &Weights::of(&net).expect("weights"), Some(transform), &transform.facts());
     Model::decode(&bytes[..]).expect("it reads what it wrote").graph.expect("a graph")

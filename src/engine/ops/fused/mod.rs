@@ -5,7 +5,7 @@
 //! # use vista::{Device, Tensor, engine::ops::{CrossEntropy, run}};
 //! # let device = &Device::cpu();
 //! let (logits, labels) = (Tensor::new(device, [1, 2], &[0.0, 0.0])?, Tensor::new(device, [1], &[1.0])?);
-//! let loss = run(&CrossEntropy, &[&logits, &labels])?[0].item()?;
+//! let loss = run(&CrossEntropy::default(), &[&logits, &labels])?[0].item()?;
 //! assert!((loss - 2f32.ln()).abs() < 1e-6);
 //! # Ok::<(), vista::Error>(())
 //! ```

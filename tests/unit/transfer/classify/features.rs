@@ -11,8 +11,13 @@ fn values(backbone: &ResNet, trained: bool) -> Vec<Vec<f32>> {
 #[test]
 fn precise_statistics_are_those_of_the_photos_whatever_was_there_and_leave_weights_alone() {
     let device = Device::cpu();
-    let config =
-        ResNetConfig { architecture: Architecture::Resnet18, width: 4, stem: Stem::Small, zero_init: false };
+    let config = ResNetConfig {
+        architecture: Architecture::Resnet18,
+        width: 4,
+        stem: Stem::Small,
+        zero_init: false,
+        dilated: 0,
+    };
     let backbone = ResNet::new(&device, &mut StdRng::seed_from_u64(0), &config).expect("backbone");
     let views = ViewConfig::moco_v2(32);
     let album = colour_album(3, 64, &[[200, 20, 20], [20, 60, 200]]);
@@ -45,8 +50,13 @@ fn precise_statistics_are_those_of_the_photos_whatever_was_there_and_leave_weigh
 #[test]
 fn statistics_of_many_batches_are_their_mean_without_the_odd_rest() {
     let device = Device::cpu();
-    let config =
-        ResNetConfig { architecture: Architecture::Resnet18, width: 4, stem: Stem::Small, zero_init: false };
+    let config = ResNetConfig {
+        architecture: Architecture::Resnet18,
+        width: 4,
+        stem: Stem::Small,
+        zero_init: false,
+        dilated: 0,
+    };
     let backbone = ResNet::new(&device, &mut StdRng::seed_from_u64(0), &config).expect("backbone");
     let views = ViewConfig::moco_v2(32);
     let album = colour_album(4, 130, &[[200, 20, 20], [20, 60, 200]]);

@@ -3,8 +3,13 @@ use super::*;
 use crate::engine::nn::{Architecture, ResNetConfig, Stem};
 
 fn tiny(device: &Device) -> (ResNet, usize) {
-    let config =
-        ResNetConfig { architecture: Architecture::Resnet18, width: 4, stem: Stem::Small, zero_init: false };
+    let config = ResNetConfig {
+        architecture: Architecture::Resnet18,
+        width: 4,
+        stem: Stem::Small,
+        zero_init: false,
+        dilated: 0,
+    };
     let backbone = ResNet::new(device, &mut StdRng::seed_from_u64(0), &config).expect("backbone");
     (backbone, config.features())
 }

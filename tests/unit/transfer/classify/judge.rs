@@ -8,8 +8,13 @@ use std::sync::Arc;
 
 /// What a device makes of the same weights and photos: scores of a training's judge, features, both probes.
 fn found(device: &Device) -> ([Score; 3], Vec<f32>, [ProbeResult; 2]) {
-    let config =
-        ResNetConfig { architecture: Architecture::Resnet18, width: 4, stem: Stem::Small, zero_init: false };
+    let config = ResNetConfig {
+        architecture: Architecture::Resnet18,
+        width: 4,
+        stem: Stem::Small,
+        zero_init: false,
+        dilated: 0,
+    };
     let net = ResNet::new(device, &mut StdRng::seed_from_u64(0), &config).expect("backbone");
     let album = |seed, count| {
         let colours = [[120, 90, 90], [100, 100, 90], [90, 110, 95]];

@@ -6,8 +6,13 @@ use rand::{SeedableRng, rngs::StdRng};
 #[test]
 fn colours_are_told_apart_the_encoder_stays_and_one_seed_gives_the_same_bits() {
     let device = Device::cpu();
-    let config =
-        ResNetConfig { architecture: Architecture::Resnet18, width: 4, stem: Stem::Small, zero_init: false };
+    let config = ResNetConfig {
+        architecture: Architecture::Resnet18,
+        width: 4,
+        stem: Stem::Small,
+        zero_init: false,
+        dilated: 0,
+    };
     let backbone = ResNet::new(&device, &mut StdRng::seed_from_u64(0), &config).expect("backbone");
     let state =
         || -> Vec<Vec<f32>> { backbone.state().iter().map(|p| p.get().to_vec().expect("values")).collect() };

@@ -5,7 +5,13 @@ use crate::engine::nn::{Architecture, Stem};
 use std::collections::BTreeSet;
 
 fn net() -> ResNetConfig {
-    ResNetConfig { architecture: Architecture::Resnet18, width: 4, stem: Stem::Small, zero_init: false }
+    ResNetConfig {
+        architecture: Architecture::Resnet18,
+        width: 4,
+        stem: Stem::Small,
+        zero_init: false,
+        dilated: 0,
+    }
 }
 
 fn starts(device: &Device) -> Vec<Start> {

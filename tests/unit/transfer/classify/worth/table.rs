@@ -5,8 +5,13 @@ use crate::engine::nn::{Architecture, ResNetConfig, Stem};
 use crate::photos::views::ViewConfig;
 
 fn start(name: &str) -> Start {
-    let net =
-        ResNetConfig { architecture: Architecture::Resnet18, width: 4, stem: Stem::Small, zero_init: false };
+    let net = ResNetConfig {
+        architecture: Architecture::Resnet18,
+        width: 4,
+        stem: Stem::Small,
+        zero_init: false,
+        dilated: 0,
+    };
     Start { name: name.into(), net, views: ViewConfig::moco_v2(16), backbone: None }
 }
 
