@@ -160,7 +160,7 @@ fn a_detector_is_trained_judged_and_finds_objects_in_photos() {
     assert_eq!(again.status.code(), Some(2), "{}", text(&again.stderr));
     let large = [&DATA[..], &["--device", "cpu", "--batch", "200", "--out", "run", "--overwrite"]].concat();
     let large = text(&detect(&large).stderr);
-    assert!(large.contains("6 photos do not fill a batch of 200"), "{large}");
+    assert!(large.contains("6 photos can't fill a batch of 200"), "{large}");
     assert!(folder.path().join("run/checkpoint.safetensors").is_file());
     let other = fs::read_to_string(folder.path().join("test.json")).expect("text").replace("blue", "green");
     fs::write(folder.path().join("green.json"), other).expect("written");

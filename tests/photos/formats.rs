@@ -341,7 +341,10 @@ fn a_path_that_is_no_data_set_is_one_clear_line() {
     write_photo(folder.path().join("a.png"));
     assert_eq!(Photos::open(folder.path(), None).unwrap().len(), 1);
     refused(Photos::open(folder.path(), Some(Split::Train)), &["no train part", "train/CLASS/"]);
-    refused(Photos::open(folder.path().join("a.png"), None), &["not a folder", "a.png"]);
+    assert_eq!(Photos::open(folder.path().join("a.png"), None).unwrap().len(), 1);
+    refused(Photos::open(folder.path().join("a.png"), Some(Split::Test)), &["no test part", "a.png"]);
+    std::fs::write(folder.path().join("a.txt"), "a photo").unwrap();
+    refused(Photos::open(folder.path().join("a.txt"), None), &["not a folder, nor a photo", "a.txt"]);
     refused(Photos::open(folder.path().join("gone"), None), &["no such file", "gone"]);
     for name in ["train/x/a.png", "train/y/a.png", "test/x/a.png"] {
         write_photo(folder.path().join(name));

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result, no_thread};
+use crate::error::{Error, Result, counted, no_thread};
 use crate::photos::album::Album;
 use crate::photos::locked;
 use crate::photos::read::tally::allowed;
@@ -192,7 +192,11 @@ impl<R: Recipe + 'static> Loader<R> {
         }
         let schedule = Schedule::new(album.photos().len(), options.batch, options.drop_last);
         if schedule.batches == 0 {
-            let what = format!("{} photos do not fill a batch of {}", album.photos().len(), options.batch);
+            let what = format!(
+                "{} can't fill a batch of {}",
+                counted(album.photos().len(), "photo", "photos"),
+                options.batch
+            );
             return Err(Error::input(what, place, "lower --batch or give more photos"));
         }
         let threads = match options.threads {

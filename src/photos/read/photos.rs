@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::photos::decode::{self, Read, Rgb, Scale};
 use crate::photos::read::endings::bare;
 use crate::photos::read::object::LabelledBox;
@@ -236,7 +236,7 @@ impl Photos {
         if self.len() >= batch {
             return Ok(());
         }
-        let what = format!("{} photos do not fill a batch of {batch}", self.len());
+        let what = format!("{} can't fill a batch of {batch}", counted(self.len(), "photo", "photos"));
         Err(self.refused(what, "lower --batch or give more photos"))
     }
 

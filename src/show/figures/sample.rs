@@ -5,7 +5,7 @@ use crate::engine::device::Device;
 use crate::engine::nn::Mode;
 use crate::engine::ops::{L2Normalize, run};
 use crate::engine::tensor::Tensor;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::photos::views::{CropBox, ViewConfig, ViewMaker, ViewParams};
 use crate::photos::{Album, Photos};
 use crate::pretrain::ResNetEncoder;
@@ -109,7 +109,7 @@ impl Sampler<'_> {
             }
         }
         if found.len() < 2 {
-            let what = format!("{} photos can be used", found.len());
+            let what = format!("{} can be used", counted(found.len(), "photo", "photos"));
             return Err(Error::input(what, self.album.photos().place(), "give at least two photos"));
         }
         Ok(found)

@@ -4,7 +4,7 @@ use super::boxes::Rect;
 use super::config::{DetectConfig, Metric};
 use super::inference::{Detected, detect};
 use super::model::Detector;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::photos::views::{SceneConfig, SceneMaker, SceneParams};
 use crate::photos::{Album, LabelledBox};
 use crate::transfer::metrics::ApKind;
@@ -85,7 +85,8 @@ impl std::fmt::Display for DetectScores {
         if let Some(masks) = &self.masks {
             write!(f, "  masks {}", told(masks))?;
         }
-        write!(f, "  ({} photos, {} objects)", self.photos, self.objects)
+        let counts = [counted(self.photos, "photo", "photos"), counted(self.objects, "object", "objects")];
+        write!(f, "  ({})", counts.join(", "))
     }
 }
 
