@@ -34,7 +34,8 @@ def rows_of(file):
 def train(args, start, setting, seed):
     """Trains a cell, or goes on with it; what it logged of its judging."""
     name, _, encoder = start.partition("=")
-    run = args.work / "-".join(filter(None, (args.csv.stem, name, setting.replace("/", "_"), str(seed))))
+    table = [part for part in args.csv.with_suffix("").parts if part not in (args.csv.anchor, "..")]
+    run = args.work / "-".join(filter(None, (*table, name, setting.replace("/", "_"), str(seed))))
     command = [args.vista, "detect", *args.rest, "--out", str(run), "--quiet", "--set", f"seed={seed}"]
     keys = [setting] * bool(setting) + (args.random if not encoder else [])
     command += [part for key in keys for part in ("--set", key)] + (["--init", encoder] if encoder else [])
@@ -47,6 +48,8 @@ def train(args, start, setting, seed):
         sys.exit(f"{' '.join(command)} ended with {done.returncode}; the table goes on there when it is called again")
     records = [json.loads(line) for line in open(run / "log.jsonl")]
     judged = {record["step"]: record for record in records if record["kind"] == "ap"}
+    if not judged:
+        sys.exit(f"{run} was not judged: give vista detect photos with --test, or a set that has some")
     return [judged[step] for step in sorted(judged)]
 
 
@@ -65,10 +68,10 @@ def table(rows, starts, settings):
         for start in starts:
             words = []
             for figure in figures:
-                values = {seed: 100 * float(row[figure]) for seed, row in cells[start].items()}
+                values = {seed: 100 * float(row[figure]) for seed, row in cells[start].items() if row[figure]}
                 spread = f" ± {stdev(values.values()):.1f}" if len(values) > 1 else ""
                 words.append(f"{mean(values.values()):.1f}{spread}" if values else "-")
-                first = {seed: 100 * float(row[figure]) for seed, row in cells[starts[0]].items()}
+                first = {seed: 100 * float(row[figure]) for seed, row in cells[starts[0]].items() if row[figure]}
                 more = [values[seed] - first[seed] for seed in values if seed in first]
                 if start != starts[0] and len(more) > 1:
                     words[-1] += f" ({mean(more):+.1f} ± {stdev(more) / len(more) ** 0.5:.1f})"
@@ -92,6 +95,8 @@ def main():
     key, _, values = args.vary.partition("=")
     settings = [f"{key}={value}" for value in values.split(",")] if key else [""]
     starts = [start.partition("=")[0] for start in args.start]
+    if len(set(starts)) < len(starts) or any("=" in start and start.endswith("=") for start in args.start):
+        sys.exit("starts have different names, and an encoder behind each =")
     args.work.mkdir(parents=True, exist_ok=True)
     # By seed first: a table that is not finished compares the same seeds.
     for seed in range(args.seeds):
@@ -103,7 +108,7 @@ def main():
                 print(f"{' '.join(filter(None, cell[:2]))}, seed {seed}", file=sys.stderr, flush=True)
                 judged = train(args, start, setting, seed)
                 args.csv.parent.mkdir(parents=True, exist_ok=True)
-                is_new = not args.csv.exists()
+                is_new = not args.csv.exists() or args.csv.stat().st_size == 0
                 with open(args.csv, "a", newline="") as file:
                     lines = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
                     if is_new:

@@ -52,6 +52,9 @@ impl Library {
     /// line of Python for its net `net` (`Some`), or why nothing helps (`Err`).
     pub fn fit(self, backbone: &ResNetConfig) -> Result<Option<&'static str>, String> {
         let name = self.name();
+        if backbone.dilated > 0 {
+            return Err(format!("{name}'s ResNets have strides where this one is dilated"));
+        }
         if backbone.width != 64 {
             return Err(format!("{name}'s ResNets are 64 wide, this one is {} wide", backbone.width));
         }

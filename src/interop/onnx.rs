@@ -18,6 +18,8 @@ const BYTE: i32 = 2;
 /// feature map `map` `[N, C, h, w]`; N, H and W are free. Batch norm takes running statistics. `facts` become the
 /// model's metadata. With a `transform` the input is decoded photos of one size, `photos`, u8 `[N, H, W, 3]`.
 ///
+/// # Panics
+/// If a stage is dilated, which only a segmenter's is.
 /// # Source
 /// The operators Conv, BatchNormalization, Relu, MaxPool, Add, GlobalAveragePool and Flatten of ONNX, opset 15, and those of
 /// arithmetic and shapes.
@@ -27,6 +29,7 @@ pub fn onnx(
     transform: Option<&Transform>,
     facts: &[(String, String)],
 ) -> Vec<u8> {
+    assert_eq!(backbone.dilated, 0, "a network with strides leaves, not one that is dilated");
     let mut net = Builder::new(weights);
     if let Some(transform) = transform {
         transform.nodes(&mut net);

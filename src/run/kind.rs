@@ -38,7 +38,7 @@ pub const DETECTORS: Kind = Kind {
 impl Kind {
     /// The kind of the run that a configuration in a checkpoint is of; `None` if it is none that is known.
     pub fn of(config: &str) -> Option<&'static Kind> {
-        let table: Table = config.parse().ok().filter(|_| config.len() <= MAX_TEXT)?;
+        let table: Table = (config.len() <= MAX_TEXT).then(|| config.parse().ok())??;
         let has = |kind: &&Kind| kind.tables.iter().any(|name| table.contains_key(*name));
         [&ENCODERS, &DETECTORS].into_iter().find(has)
     }

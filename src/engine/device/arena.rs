@@ -7,14 +7,14 @@ use super::pages::Pages;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Spans begin and end at multiples of so many elements: 512 bytes.
 const UNIT: usize = 64;
 /// Fewer elements are left to the allocator: among spans they would keep large ones from being joined.
 const FEW: usize = 8 << 10;
-/// Elements of the first piece and of the largest, if nothing larger is asked for: 64 MiB and 1 GiB, of which what is not touched takes no
-/// memory.
+/// Elements of the first piece and of the largest, if nothing larger is asked for: 64 MiB and 1 GiB, of which on Linux and macOS what is not
+/// touched takes no memory.
 const PIECES: [usize; 2] = [8 << 20, 128 << 20];
 
 /// The memory of one device.
@@ -32,8 +32,27 @@ struct Spans {
 
 #[derive(Debug)]
 struct Piece {
-    pages: Pages,
+    /// Keeps the memory, and is not looked at: spans are made of its first element and length.
+    _pages: Pages,
+    first: NonNull<f64>,
+    length: usize,
     free: Free,
+}
+
+// SAFETY: a piece owns its memory as a vector does.
+unsafe impl Send for Piece {}
+
+impl Piece {
+    /// One of `size` elements, or of `least` where there is no room for so many.
+    fn new(size: usize, least: usize) -> Piece {
+        let mut pages =
+            Pages::mapped(size).or_else(|| Pages::mapped(least)).unwrap_or_else(|| Pages::zeros(least));
+        let length = pages.len();
+        let first = NonNull::new(pages.as_mut_ptr()).expect("memory is somewhere");
+        let mut free = Free::default();
+        free.insert(0, length);
+        Piece { _pages: pages, first, length, free }
+    }
 }
 
 /// What is free of a piece.
@@ -90,11 +109,9 @@ impl Spans {
             return found;
         }
         // Pieces of which nothing is used are too small.
-        self.pieces.retain(|_, piece| piece.free.starts.get(&0) != Some(&piece.pages.len()));
-        let held: usize = self.pieces.values().map(|piece| piece.pages.len()).sum();
-        let size = length.max(held.clamp(PIECES[0], PIECES[1]));
-        let mut piece = Piece { pages: Pages::zeros(size), free: Free::default() };
-        piece.free.insert(0, size);
+        self.pieces.retain(|_, piece| piece.free.starts.get(&0) != Some(&piece.length));
+        let held: usize = self.pieces.values().map(|piece| piece.length).sum();
+        let mut piece = Piece::new(length.max(held.clamp(PIECES[0], PIECES[1])), length);
         let start = piece.free.take(length).expect("it is as long as that");
         let number = self.made;
         self.made += 1;
@@ -105,15 +122,19 @@ impl Spans {
 
 impl Arena {
     /// So many elements, with arbitrary (but initialised) contents.
+    ///
+    /// # Panics
+    /// As `Vec` does for more than the address space holds.
     pub fn take(self: &Arc<Self>, count: usize) -> Memory {
+        assert!(count <= isize::MAX as usize / 16, "capacity overflow");
         let mut spans = self.0.lock().expect("spans lock");
         let (bytes, place) = if count < FEW {
             (8 * count as u64, Place::Few(vec![0.0; count]))
         } else {
             let length = count.next_multiple_of(UNIT);
             let (piece, start) = spans.take(length);
-            let pages = &mut spans.pieces.get_mut(&piece).expect("it has just been found").pages;
-            let first = NonNull::from(&mut pages[start]);
+            // SAFETY: the span lies within the piece.
+            let first = unsafe { spans.pieces[&piece].first.add(start) };
             (8 * length as u64, Place::Span { piece, start, length, first, count })
         };
         spans.in_use += bytes;
@@ -180,7 +201,8 @@ impl DerefMut for Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        let mut spans = self.arena.0.lock().expect("spans lock");
+        // Another thread's panic is no reason for a second one.
+        let mut spans = self.arena.0.lock().unwrap_or_else(PoisonError::into_inner);
         spans.in_use -= self.bytes;
         if let Place::Span { piece, start, length, .. } = self.place
             && let Some(piece) = spans.pieces.get_mut(&piece)

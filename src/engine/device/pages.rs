@@ -22,20 +22,21 @@ pub enum Pages {
 impl Pages {
     /// So many zeros.
     pub fn zeros(count: usize) -> Pages {
-        let bytes = count * size_of::<f64>();
-        if bytes < LARGE {
-            return Pages::Few(vec![0.0; count]);
+        let few = || Pages::Few(vec![0.0; count]);
+        if count < LARGE / size_of::<f64>() {
+            return few();
         }
-        match MmapMut::map_anon(bytes) {
-            Ok(mapped) => {
-                // Advice: where it is not taken the pages are small.
-                #[cfg(target_os = "linux")]
-                let _ = mapped.advise(memmap2::Advice::HugePage);
-                Pages::Many(mapped)
-            }
-            // The allocator says better what there was no memory for.
-            Err(_) => Pages::Few(vec![0.0; count]),
-        }
+        // The allocator says better what there was no memory for.
+        Pages::mapped(count).unwrap_or_else(few)
+    }
+
+    /// So many zeros in a mapping of their own, if the system gives one.
+    pub fn mapped(count: usize) -> Option<Pages> {
+        let mapped = MmapMut::map_anon(count.checked_mul(size_of::<f64>())?).ok()?;
+        // Advice: where it is not taken the pages are small.
+        #[cfg(target_os = "linux")]
+        let _ = mapped.advise(memmap2::Advice::HugePage);
+        Some(Pages::Many(mapped))
     }
 }
 

@@ -24,5 +24,5 @@ def find(file):
 found = find("photo.jpg")
 for box, kind, score in zip(found.pred_boxes.tensor.tolist(), found.pred_classes.tolist(), found.scores.tolist()):
     print(f"{score:.3f} {classes[kind]} {box}")
-# for detectron2's own tools: MODEL.WEIGHTS detector.pth
-torch.save({"model": net.state_dict()}, "detector.pth")
+# for detectron2's own tools: MODEL.WEIGHTS
+torch.save({"model": net.state_dict()}, {{file}} + ".pth")

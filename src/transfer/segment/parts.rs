@@ -38,14 +38,18 @@ impl PyramidPooling {
     /// A pyramid that adds as many channels as there are, divided among the levels.
     ///
     /// # Errors
-    /// The device's.
+    /// [`crate::Error::Input`] if there is no level, or they can't share the channels evenly; the device's.
     pub fn new(
         device: &Device,
         rng: &mut impl Rng,
         channels: usize,
         bins: &[usize],
     ) -> Result<PyramidPooling> {
-        let width = channels / bins.len().max(1);
+        if bins.is_empty() || bins.contains(&0) || !channels.is_multiple_of(bins.len()) {
+            let what = format!("{channels} channels can't be shared by levels of {bins:?} bins");
+            return Err(crate::Error::input(what, "a pyramid", "use 1, 2, 3 and 6 bins"));
+        }
+        let width = channels / bins.len();
         let level = |(i, &bins): (usize, &usize)| {
             Ok((bins, layer(device, &mut *rng, &format!("ppm.features.{i}"), 1, [channels, width], 1)?))
         };
@@ -163,7 +167,7 @@ impl PointwiseAttention {
         let &[n, height, width, _] = &x.shape()[..] else {
             return Err(crate::Error::shape("attention", format!("takes [N,H,W,C], got {}", x.shape())));
         };
-        let size = [height, width].map(|side| side.saturating_sub(1) / self.shrink + 1);
+        let size = [height, width].map(|side| side.saturating_sub(1) / self.shrink.max(1) + 1);
         let [collected, distributed] = &self.branches;
         let both = collected.forward(x, size, mode)?.concat(&distributed.forward(x, size, mode)?)?;
         let channels = both.shape()[2];

@@ -122,7 +122,8 @@ pub fn product<T: Real>(
         "product: y holds {} elements, too few for {m} x {n}",
         y.len()
     );
-    if b.row == 1 && k >= 256 && m >= 16 && !matches!(parallelism, Parallelism::None) {
+    // Of one column a copy would be as it is.
+    if b.row == 1 && n > 1 && k >= 256 && m >= 16 && !matches!(parallelism, Parallelism::None) {
         if m < 512 {
             return few_rows([m, n, k], a, b, y, y_row, accumulate);
         }
@@ -296,7 +297,7 @@ mod tests {
     fn products_agree_with_a_triple_loop() {
         // The last two are turned, where b is given as its transpose: few rows a block at a time, many as a whole.
         let sizes = [(1, 1, 1), (3, 7, 5), (65, 33, 127), (1, 65, 300), (31, 66, 2), (4, 5, 0)];
-        for (m, n, k) in sizes.into_iter().chain([(17, 130, 1050), (513, 130, 261)]) {
+        for (m, n, k) in sizes.into_iter().chain([(17, 130, 1050), (513, 130, 261), (513, 1, 300)]) {
             for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
                 for bias in [None, Some(sequence(n, 3))] {
                     let (a, b) = (sequence(m * k, 1), sequence(k * n, 2));

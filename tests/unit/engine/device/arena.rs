@@ -2,7 +2,7 @@ use super::*;
 use crate::rng::KeyedRng;
 
 fn held(arena: &Arena) -> usize {
-    arena.0.lock().expect("lock").pieces.values().map(|piece| 8 * piece.pages.len()).sum()
+    arena.0.lock().expect("lock").pieces.values().map(|piece| 8 * piece.length).sum()
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn memory_keeps_what_is_written_and_no_two_share_any_of_it() {
     assert_eq!(arena.usage().0, 0);
     let spans = arena.0.lock().expect("lock");
     for piece in spans.pieces.values() {
-        assert_eq!(piece.free.starts.iter().collect::<Vec<_>>(), [(&0, &piece.pages.len())], "joined");
+        assert_eq!(piece.free.starts.iter().collect::<Vec<_>>(), [(&0, &piece.length)], "joined");
         assert_eq!(piece.free.lengths.len(), 1);
     }
 }
@@ -47,7 +47,7 @@ fn freed_memory_is_used_again_where_it_fits_best() {
 }
 
 #[test]
-fn other_shapes_in_each_step_take_no_more_than_the_largest_step() {
+fn other_shapes_in_each_step_add_nothing() {
     let arena = Arc::new(Arena::default());
     let kept = arena.take(PIECES[0] / 4);
     let mut after_all = 0;
