@@ -95,6 +95,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_dilated_network_fits_no_library() {
+        let strides = ResNetConfig {
+            architecture: crate::engine::nn::Architecture::Resnet50,
+            width: 64,
+            stem: Stem::Imagenet,
+            zero_init: false,
+            dilated: 0,
+        };
+        for library in [Library::Torchvision, Library::Timm, Library::Detectron2] {
+            assert_eq!(library.fit(&strides), Ok(None));
+            let why = library.fit(&ResNetConfig { dilated: 2, ..strides }).expect_err("dilated");
+            assert!(why.contains("dilated"), "{why}");
+        }
+    }
+
+    #[test]
     fn names_are_those_of_detectron2_and_of_a_list() {
         for (ours, theirs) in [
             ("conv1.weight", "stem.conv1.weight"),

@@ -104,8 +104,8 @@ impl DetectRun {
             (NormKind::Batch, init) if train.batch < 4 => {
                 let frozen = if init.is_some() { ", or keep those of the encoder (--norm frozen)" } else { "" };
                 Some(format!(
-                    "batch norm learns from {} photos at a time, which is few: raise train.batch{frozen}",
-                    train.batch
+                    "batch norm learns from {} at a time, which is few: raise train.batch{frozen}",
+                    counted(train.batch, "photo", "photos")
                 ))
             }
             (NormKind::Frozen, None) => Some(

@@ -225,3 +225,19 @@ impl Module for Classifier {
         self.out.visit(f);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn a_pyramid_whose_levels_cannot_share_the_channels_is_refused() {
+        let rng = &mut StdRng::seed_from_u64(0);
+        for bins in [&[][..], &[1, 0], &[1, 2, 3]] {
+            let error = PyramidPooling::new(&Device::cpu(), rng, 32, bins).expect_err("refused").to_string();
+            assert!(error.contains("32 channels can't be shared") && !error.contains('\n'), "{error}");
+        }
+        assert!(PyramidPooling::new(&Device::cpu(), rng, 32, &[1, 2, 3, 6]).is_ok());
+    }
+}

@@ -72,6 +72,8 @@ fn every_kind_runs_and_counts_its_work() {
         ("nms:30", 0),
         ("nms_disjoint:30", 0),
         ("match:40,3", 0),
+        ("mask_rcnn:1,64", 0),
+        ("mask_rcnn_photo:64", 0),
     ] {
         let mut workload = Name::parse(text).expect(text).prepare(&device).expect(text);
         workload.run().expect(text);
