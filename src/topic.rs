@@ -30,6 +30,8 @@ pub enum Topic {
     Eval,
     /// Detectors of objects, and every key of their configuration.
     Detect,
+    /// Segmenters, which tell the class of each pixel, and every key of their configuration.
+    Segment,
     /// Other libraries' encoders.
     Interop,
     /// A run as one page.

@@ -2,14 +2,12 @@
 
 use super::judged::Watch;
 use super::paths::{Files, Input, Mark, Output, absolute};
-use super::runs;
+use super::runs::{self, TrainFlags, path, text, write_picture};
 use super::signals;
 use crate::engine::device::Device;
 use crate::error::{Error, Result, counted};
-use crate::files;
 use crate::photos::{Album, AlbumOptions, Photos, Rle, Source};
-use crate::run::settings::MAX_TEXT;
-use crate::run::{Provenance, Settings, Start};
+use crate::run::{Provenance, Start};
 use crate::shell;
 use crate::show::figures::{Drawn, detections, encoded_jpeg};
 use crate::show::report;
@@ -19,7 +17,7 @@ use crate::transfer::detect::{
 };
 use crate::transfer::metrics::detection::{Detection, DetectionAp};
 use serde_json::{Value, json};
-use std::path::{Component, Path};
+use std::path::Path;
 
 /// Train a detector of objects, with their masks, on an encoder; judge one; or find objects in photos.
 ///
@@ -67,12 +65,6 @@ struct Flags {
     /// A whole configuration by name; see `vista detect --presets` [default: detect-small].
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// TOML file with keys to replace.
-    #[arg(long, value_name = "FILE")]
-    config: Option<Input>,
-    /// Replace one key, as in `--set optimizer.lr=0.01`; may be given again.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    settings: Vec<String>,
     /// Folder of Pascal VOC, COCO or Penn-Fudan; or, with `--annotations`, of the photos.
     #[arg(long, value_name = "DIR")]
     data: Option<Input>,
@@ -85,44 +77,15 @@ struct Flags {
     /// Folder of those photos; that of `--data` if absent.
     #[arg(long, value_name = "DIR", requires = "test")]
     test_photos: Option<Input>,
-    /// Follow links and lists that lead out of these folders.
-    #[arg(long)]
-    follow_links: bool,
     /// `faster-rcnn-c4`, `mask-rcnn-c4`, `faster-rcnn-fpn` or `mask-rcnn-fpn`; by the preset, without masks where the photos have none, if
     /// absent.
     #[arg(long, value_name = "KIND")]
     model: Option<String>,
-    /// Start from the encoder in this file or in a run's folder: a checkpoint, or weights of torchvision, timm, MoCo or DenseCL as
-    /// safetensors. It decides the backbone.
-    #[arg(long, value_name = "FILE", value_parser = Input::checkpoint())]
-    init: Option<Input>,
-    /// What stands before the names of the encoder in that file, where it holds several.
-    #[arg(long)]
-    prefix: Option<String>,
-    /// `resnet18`, `resnet34` or `resnet50`, of a detector that starts from random parameters.
-    #[arg(long, conflicts_with = "init")]
-    backbone: Option<String>,
     /// `batch`: all batch norms are trained; `frozen`: for batches of a few photos.
     #[arg(long, value_name = "KIND")]
     norm: Option<String>,
-    /// Photos in a batch.
-    #[arg(long, value_name = "N")]
-    batch: Option<usize>,
-    /// Steps.
-    #[arg(long, value_name = "N")]
-    steps: Option<u64>,
-    /// Stop after so many minutes of training.
-    #[arg(long, value_name = "N")]
-    minutes: Option<f64>,
-    /// Most memory of all tensors: a run that needs more is refused before it starts; what is free if absent.
-    #[arg(long, value_name = "MIB")]
-    memory_limit: Option<usize>,
-    /// `auto`, `cpu`, `gpu`, `gpu:N` as `vista devices` numbers them, or `gpu:NAME`.
-    #[arg(long)]
-    device: Option<String>,
-    /// Seed of everything random.
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    train: TrainFlags,
 }
 
 /// The preset where none is asked for.
@@ -134,8 +97,8 @@ impl Flags {
         let config = self.applied(DetectConfig::preset(self.preset.as_deref().unwrap_or(PRESET))?)?;
         let is_asked = self.model.is_some()
             || self.preset.is_some()
-            || self.config.is_some()
-            || self.settings.iter().any(|setting| setting.starts_with("model.kind"));
+            || self.train.config.is_some()
+            || self.train.settings.iter().any(|setting| setting.starts_with("model.kind"));
         if is_asked || config.data.photos.is_none() {
             return Ok(config);
         }
@@ -150,48 +113,20 @@ impl Flags {
     }
 
     fn applied(&self, mut config: DetectConfig) -> Result<DetectConfig> {
-        if let Some(path) = &self.config {
-            let text = files::read_text(path, MAX_TEXT as u64)?;
-            config = config.merged(&text, &path.display().to_string())?;
-        }
-        let path = |p: &Option<Input>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
-        let text = |flag: &str, key: &str, value: Option<String>| {
-            value.map(|v| (format!("{key} = {}", toml::Value::String(v.clone())), format!("--{flag} {v}")))
-        };
-        let number = |flag: &str, key: &str, value: Option<String>| {
-            value.map(|v| (format!("{key} = {v}"), format!("--{flag} {v}")))
-        };
         // Other photos have other annotations.
         if self.data.is_some() {
             let data = &mut config.data;
             (data.annotations, data.test, data.test_photos) = (None, None, None);
         }
-        let flags = [
-            text("data", "data.photos", path(&self.data)),
-            text("annotations", "data.annotations", path(&self.annotations)),
-            text("test", "data.test", path(&self.test)),
-            text("test-photos", "data.test_photos", path(&self.test_photos)),
-            text("init", "init", path(&self.init)),
-            text("prefix", "init_prefix", self.prefix.clone()),
+        let own = [
+            path("data", "data.photos", &self.data),
+            path("annotations", "data.annotations", &self.annotations),
+            path("test", "data.test", &self.test),
+            path("test-photos", "data.test_photos", &self.test_photos),
             text("model", "model.kind", self.model.clone()),
-            text("backbone", "model.backbone", self.backbone.clone()),
             text("norm", "model.norm", self.norm.clone()),
-            text("device", "device", self.device.clone()),
-            number("batch", "train.batch", self.batch.map(|n| n.to_string())),
-            number("steps", "train.steps", self.steps.map(|n| n.to_string())),
-            number("minutes", "train.minutes", self.minutes.map(|n| format!("{n:?}"))),
-            number("memory-limit", "train.memory_limit_mib", self.memory_limit.map(|n| n.to_string())),
-            number("seed", "seed", self.seed.map(|n| n.to_string())),
-            self.follow_links.then(|| ("data.follow_links = true".into(), "--follow-links".into())),
         ];
-        for (line, place) in flags.into_iter().flatten() {
-            config = config.merged(&line, &place)?;
-        }
-        if self.init.is_some() {
-            config = config.like_init()?;
-        }
-        let config = self.settings.iter().try_fold(config, |config, setting| config.with(setting))?;
-        Ok(config.absolute())
+        self.train.applied(config, "model", own, DetectConfig::like_init)
     }
 }
 
@@ -329,7 +264,7 @@ fn as_trained(config: DetectConfig, trained: &DetectConfig, checkpoint: &Path) -
 
 /// Judges a detector on the photos of its run, or on others.
 fn evaluate(args: &Args, checkpoint: &Path) -> Result<Value> {
-    let device = Device::open(args.flags.device.as_deref().unwrap_or("auto"))?;
+    let device = Device::open(args.flags.train.device.as_deref().unwrap_or("auto"))?;
     let (net, trained, classes) = load(checkpoint, &device)?;
     let config = as_trained(args.flags.applied(trained.clone())?, &trained, checkpoint)?;
     let sets = DetectSets::open(&config)?;
@@ -384,16 +319,13 @@ fn evaluate(args: &Args, checkpoint: &Path) -> Result<Value> {
 
 /// Finds objects in photos without labels.
 fn find(args: &Args, checkpoint: &Path, photos: &Path) -> Result<Value> {
-    if let Some(folder) = args.draw.as_ref().filter(|folder| is_filled(folder)) {
-        let advice = "name an empty folder, or one that is not there, by --draw";
-        return Err(Error::input("there are files in it", folder.display().to_string(), advice));
-    }
-    let device = Device::open(args.flags.device.as_deref().unwrap_or("auto"))?;
+    args.draw.iter().try_for_each(|folder| runs::expect_empty("--draw", folder))?;
+    let device = Device::open(args.flags.train.device.as_deref().unwrap_or("auto"))?;
     let (net, trained, classes) = load(checkpoint, &device)?;
     let config =
-        args.flags.settings.iter().try_fold(trained.clone(), |config, setting| config.with(setting))?;
+        args.flags.train.settings.iter().try_fold(trained.clone(), |config, setting| config.with(setting))?;
     let config = as_trained(config, &trained, checkpoint)?;
-    let source = Source::from(photos).follow_links(args.flags.follow_links);
+    let source = Source::from(photos).follow_links(args.flags.train.follow_links);
     let album =
         Album::new(Photos::open(source, None)?, AlbumOptions { cache_bytes: 0, ..AlbumOptions::default() });
     let ids: Vec<usize> = (0..album.photos().len()).collect();
@@ -452,27 +384,11 @@ fn draw(folder: &Path, album: &Album, classes: &[String], all: &[Seen]) -> Resul
             mask: one.mask.as_ref().map(Rle::bitmap),
         };
         let shown = objects.iter().filter(|one| one.score >= SHOWN).map(drawn).collect::<Vec<_>>();
-        let path = folder.join(drawn_name(*id, album.photos().name(*id)));
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
-        }
-        files::replace(&path, &encoded_jpeg(&detections(&photo.image, &shown), QUALITY)?)?;
+        let picture = encoded_jpeg(&detections(&photo.image, &shown), QUALITY)?;
+        write_picture(folder, album, *id, ".jpg", &picture)?;
         count += 1;
     }
     Ok(count)
-}
-
-/// The name of a photo's picture: its own where that stays in the folder, else the end of it behind the photo's number.
-fn drawn_name(id: usize, name: &str) -> String {
-    let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    let last = Path::new(name).file_name().map_or_else(|| "photo".into(), |last| last.to_string_lossy());
-    let name = if inside { name.to_string() } else { format!("{id}-{last}") };
-    if name.ends_with(".jpg") { name } else { format!("{name}.jpg") }
-}
-
-/// Whether anything is in a folder.
-fn is_filled(folder: &Path) -> bool {
-    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Least score of what is drawn.

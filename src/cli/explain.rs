@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::pretrain::keys;
 use crate::run::keys::plain;
 use crate::topic::Topic;
-use crate::transfer::detect;
+use crate::transfer::{detect, segment};
 use clap::ValueEnum;
 
 /// Print the page that teaches a topic: formula, reason, the trap in it. Errors name the page that has their reason.
@@ -39,6 +39,9 @@ pub(super) fn page(topic: Topic) -> String {
         Topic::Eval => tour(include_str!("../transfer/classify/mod.rs")),
         Topic::Detect => {
             format!("{}\n{}", tour(include_str!("../transfer/detect/mod.rs")), detect::page())
+        }
+        Topic::Segment => {
+            format!("{}\n{}", tour(include_str!("../transfer/segment/mod.rs")), segment::page())
         }
         Topic::Interop => tour(include_str!("../interop/mod.rs")),
         Topic::Report => tour(include_str!("../show/report/mod.rs")),

@@ -28,6 +28,7 @@ mod probe;
 mod report;
 mod runs;
 mod search;
+mod segment;
 mod signals;
 mod sweep;
 mod tune;
@@ -70,6 +71,7 @@ enum Command {
     Finetune(finetune::Args),
     Worth(Box<worth::Args>),
     Detect(Box<detect::Args>),
+    Segment(Box<segment::Args>),
     // So is what these say.
     Export(export::Args),
     Import(import::Args),
@@ -115,7 +117,7 @@ pub fn run() -> i32 {
         files::while_reading(judged::reading);
     }
     // A run's product is in its folder; elsewhere it may be what is printed.
-    let printed = !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune" | "detect"));
+    let printed = !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune" | "detect" | "segment"));
     // The threads that all work shares, where the system may refuse them: without them the first work would panic.
     let threads = rayon::ThreadPoolBuilder::new().build_global().map_err(no_thread);
     let code = match threads.and_then(|()| execute(&matches)) {
@@ -195,6 +197,7 @@ fn prepared<'a>(name: &str, command: &'a Command, json: Option<&Output>) -> Resu
         Command::Finetune(args) => (finetune::files(args)?, Box::new(|| finetune::run(args))),
         Command::Worth(args) => (worth::files(args)?, Box::new(|| worth::run(args))),
         Command::Detect(args) => (detect::files(args)?, Box::new(|| detect::run(args))),
+        Command::Segment(args) => (segment::files(args)?, Box::new(|| segment::run(args))),
         Command::Export(args) => (export::files(args), Box::new(|| export::run(args))),
         Command::Import(args) => (import::files(args), Box::new(|| import::run(args))),
         Command::Embed(args) => (embed::files(args)?, Box::new(|| embed::run(args))),

@@ -1,4 +1,4 @@
-//! Whose checkpoint a file is: that of an encoder and that of a detector look alike from outside.
+//! Whose checkpoint a file is: those of encoders, detectors and segmenters look alike from outside.
 
 use crate::error::{Error, Result};
 use toml::Table;
@@ -24,7 +24,7 @@ pub const ENCODERS: Kind = Kind {
     command: "vista pretrain",
     trains: "an encoder",
     tables: &["method", "objective"],
-    uses: "`vista knn` and `vista probe` judge it, `vista detect --init` trains a detector on it, `vista pretrain --resume` goes on with its run",
+    uses: "`vista knn` and `vista probe` judge it, `vista detect --init` and `vista segment --init` train on it, `vista pretrain --resume` goes on with its run",
 };
 
 /// Training of detectors.
@@ -35,12 +35,20 @@ pub const DETECTORS: Kind = Kind {
     uses: "`vista detect --checkpoint` judges and uses it, `vista export --format detectron2` exports it, `vista detect --resume` goes on with its run",
 };
 
+/// Training of segmenters.
+pub const SEGMENTERS: Kind = Kind {
+    command: "vista segment",
+    trains: "a segmenter",
+    tables: &["segmenter"],
+    uses: "`vista segment --checkpoint` judges and uses it, `vista segment --resume` goes on with its run",
+};
+
 impl Kind {
     /// The kind of the run that a configuration in a checkpoint is of; `None` if it is none that is known.
     pub fn of(config: &str) -> Option<&'static Kind> {
         let table: Table = (config.len() <= MAX_TEXT).then(|| config.parse().ok())??;
         let has = |kind: &&Kind| kind.tables.iter().any(|name| table.contains_key(*name));
-        [&ENCODERS, &DETECTORS].into_iter().find(has)
+        [&ENCODERS, &DETECTORS, &SEGMENTERS].into_iter().find(has)
     }
 
     /// Refuses a checkpoint of another kind by its configuration.

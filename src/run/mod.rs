@@ -46,7 +46,7 @@ pub use folder::{Found, is_at_work};
 pub use history::History;
 pub use job::{Job, Judgement, OnNan, Outcome, Pace, Reached};
 pub use judge::{Judge, Score, Scores};
-pub use kind::{DETECTORS, ENCODERS, Kind};
+pub use kind::{DETECTORS, ENCODERS, Kind, SEGMENTERS};
 pub use log::{EndRecord, Log, ReplacedRecord, SkippedRecord, WarningRecord};
 pub use memory::MemoryPlan;
 pub(crate) use progress::Progress;

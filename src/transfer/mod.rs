@@ -10,3 +10,6 @@ pub mod classify;
 pub mod detect;
 pub mod metrics;
 pub mod segment;
+mod train;
+
+pub use train::TrainConfig;

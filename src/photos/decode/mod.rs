@@ -7,7 +7,7 @@ mod jpeg;
 pub use header::MAX_PIXELS;
 pub(super) use header::Scale;
 
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
@@ -98,6 +98,13 @@ pub(super) fn read(bytes: &[u8], scale: Scale) -> Result<Read, String> {
     catch_unwind(AssertUnwindSafe(|| unguarded(bytes, scale)))
         .unwrap_or_else(|_| Err("the decoder failed".into()))
         .map_err(|why| why.split_whitespace().collect::<Vec<_>>().join(" ")) // decoders break lines
+}
+
+/// Height and width as a file begins, before it is turned upright; `None` if it does not say.
+pub(super) fn stored_size(file: impl BufRead + Seek) -> Option<[usize; 2]> {
+    let reader = ImageReader::new(file).with_guessed_format().ok()?;
+    let (width, height) = reader.into_dimensions().ok()?;
+    Some([height, width].map(|side| side as usize))
 }
 
 fn unguarded(bytes: &[u8], scale: Scale) -> Result<Read, String> {

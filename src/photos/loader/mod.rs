@@ -1,13 +1,15 @@
-//! Batches, made by worker threads ahead of the device: of views, or of scenes.
+//! Batches, made by worker threads ahead of the device: of views, of scenes, or of crops with labels.
 //!
 //! Workers take photos in the epoch's order, one at a time, and lay what they make of them into the batches that are open; who
 //! completes the one that is due hands it over. What a [`Maker`] makes depends on (seed, epoch, photo) only, so
 //! the number of threads changes nothing, and a run can go on from any batch.
 
+mod crops;
 mod recipe;
 mod scenes;
 mod views;
 
+pub use crops::{CropRecipe, Crops, CropsMaker};
 pub use recipe::{Draw, Maker, Recipe};
 pub use scenes::{Scenes, ScenesMaker};
 pub use views::{Views, ViewsMaker};
@@ -347,7 +349,7 @@ fn make<R: Recipe>(shared: &Shared<R>, maker: &mut R::Maker, epoch: u64, photo: 
         return Err(Error::input(what, photos.place(), "give photos that a viewer can open"));
     };
     let objects = photos.objects_in(id, [shown.height, shown.width]);
-    maker.make(&shown, &Draw { seed, epoch, turn: photo as u64, objects });
+    maker.make(&shown, &Draw { seed, epoch, turn: photo as u64, photo: id, objects });
     Ok(One { id: id as u64, replaced, decoding, augmenting: began.elapsed() - decoding })
 }
 

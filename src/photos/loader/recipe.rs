@@ -5,7 +5,8 @@ use crate::photos::read::LabelledBox;
 use crate::rng::KeyedRng;
 use std::fmt::Debug;
 
-/// What is to be made of each photo of a batch: views of it ([`Vec<ViewConfig>`](super::Views)), or a scene with its objects.
+/// What is to be made of each photo of a batch: views of it ([`Vec<ViewConfig>`](super::Views)), a scene with
+/// its objects, or a crop with its label map.
 pub trait Recipe: Clone + Debug + Send + Sync {
     /// Who makes it.
     type Maker: Maker;
@@ -40,6 +41,8 @@ pub struct Draw<'a> {
     pub(super) epoch: u64,
     /// The photo whose turn it was, though another may stand in for it.
     pub(super) turn: u64,
+    /// The photo that is shown.
+    pub photo: usize,
     /// The objects in the photo; the reason where they are annotated for a photo of another size.
     pub objects: Result<&'a [LabelledBox], String>,
 }

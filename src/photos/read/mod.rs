@@ -6,7 +6,8 @@
 //! | `folder`, `list` | folders, folders of classes; csv lists |
 //! | `stl10`, `cifar10` | records in binary files (`records`) |
 //! | `coco`, `voc` | JSON of instances (`instances`; `loose`: values as people write them), an XML a photo |
-//! | `numbered` | masks whose pixels are object numbers, a PNG a photo |
+//! | `numbered` | masks whose pixels are object numbers, a PNG a photo (`grid`) |
+//! | `labels`, `cityscapes` | label maps, whose pixels are numbers of `classes` |
 //! | `bundled` | the photos in the program |
 //!
 //! A reader begins with an empty set, `Photos::at(place, fence)`, and fills it with items (a photo's name, where it is, labels,
@@ -17,10 +18,14 @@
 
 mod bundled;
 mod cifar10;
+mod cityscapes;
+mod classes;
 mod coco;
 mod endings;
 mod folder;
+mod grid;
 mod instances;
+mod labels;
 mod list;
 mod loose;
 mod mask;
@@ -36,6 +41,8 @@ mod stl10;
 pub(super) mod tally;
 mod voc;
 
+pub use classes::{IGNORED, PixelClass, PixelClasses};
+pub use labels::{LabelMap, Labels};
 pub use mask::Mask;
 pub use object::LabelledBox;
 pub use open::{has_objects, labelled_split, multi_label_split, train_folder};

@@ -1,17 +1,14 @@
 //! Photos with masks whose pixels are object numbers: 0 for none, k for the photo's k-th object.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::photos::decode::MAX_PIXELS;
 use crate::photos::masks::Rle;
 use crate::photos::read::endings::bare;
+use crate::photos::read::grid::Grid;
 use crate::photos::read::mask::Mask;
 use crate::photos::read::object::LabelledBox;
 use crate::photos::read::part::Split;
@@ -19,15 +16,8 @@ use crate::photos::read::photos::Photos;
 use crate::photos::read::source::{Fence, Source};
 use crate::photos::read::tally::Tally;
 
-/// LIMIT: pixels that a file of any size may declare, a byte or two each.
-const FREE_PIXELS: u64 = 1 << 24;
-/// LIMIT: beyond those, pixels for each byte of the file.
-const PIXELS_PER_BYTE: u64 = 64;
 /// LIMIT: runs of all objects of a photo; real ones have less than 100,000.
 const MAX_RUNS: usize = 1 << 21;
-/// LIMIT: bytes of a file's other chunks.
-const MAX_CHUNK: usize = 1 << 20;
-
 /// The masks of a photo's objects, by their numbers.
 pub(super) type Masks = BTreeMap<usize, Rle>;
 
@@ -117,41 +107,9 @@ pub(super) fn masks_in(fence: &Fence, path: &Path) -> Option<Result<Masks, Strin
 
 /// The masks in a PNG; the reason as a sentence fragment if it can't be used.
 pub(super) fn masks(bytes: &[u8]) -> Result<Masks, String> {
-    // A decoder that panics on a broken file must not end the run.
-    catch_unwind(AssertUnwindSafe(|| unguarded(bytes))).unwrap_or_else(|_| Err("the decoder failed".into()))
-}
-
-fn unguarded(bytes: &[u8]) -> Result<Masks, String> {
-    let broken = |e: png::DecodingError| format!("no sound PNG: {e}");
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: MAX_CHUNK });
-    decoder.set_transformations(Transformations::IDENTITY);
-    decoder.set_ignore_text_chunk(true);
-    let mut reader = decoder.read_info().map_err(broken)?;
-    let (color, depth) = reader.output_color_type();
-    let [width, height] = [reader.info().width, reader.info().height].map(|side| side as usize);
-    if !matches!(color, ColorType::Grayscale | ColorType::Indexed) {
-        return Err("its pixels are colours, not object numbers: save it grey or indexed".into());
-    }
-    let pixels = width as u64 * height as u64;
-    if pixels > MAX_PIXELS.min(FREE_PIXELS.max(bytes.len() as u64 * PIXELS_PER_BYTE)) {
-        return Err(format!("{width} x {height} pixels in {} bytes: no mask is that small", bytes.len()));
-    }
-    let mut data = vec![0; reader.output_buffer_size().ok_or("its size is more than memory")?];
-    let line = reader.next_frame(&mut data).map_err(broken)?.line_size;
-    let packed = |x: usize, y: usize, bits: usize| {
-        let shift = 8 - bits - x * bits % 8; // the leftmost pixel in the highest bits
-        usize::from(data[y * line + x * bits / 8] >> shift) & ((1 << bits) - 1)
-    };
-    let number = |x: usize, y: usize| match depth {
-        BitDepth::One => packed(x, y, 1),
-        BitDepth::Two => packed(x, y, 2),
-        BitDepth::Four => packed(x, y, 4),
-        BitDepth::Eight => usize::from(data[y * line + x]),
-        BitDepth::Sixteen => {
-            usize::from(u16::from_be_bytes([0, 1].map(|byte| data[y * line + 2 * x + byte])))
-        }
-    };
-    runs([height, width], number)
+    let grid = Grid::read(bytes, "objects")?;
+    let width = grid.size[1];
+    runs(grid.size, |x, y| usize::from(grid.numbers[y * width + x]))
 }
 
 /// The runs of each number but 0 in a map of a height and a width, column by column.

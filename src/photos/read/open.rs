@@ -84,7 +84,7 @@ static FORMS: [Form; 10] = [
         unpacked: &["VOC2007", "VOCdevkit/VOC2007", "VOC2012", "VOCdevkit/VOC2012"],
         is: |root| root.join("JPEGImages").is_dir() && root.join("Annotations").is_dir(),
         read: Ok(|root, split| {
-            let part = voc::part(&root.path, split);
+            let part = voc::OBJECTS.part(&root.path, split);
             Photos::voc(root, part)
         }),
         several: true,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::io::BufReader;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use crate::error::{Error, Result, counted};
 use crate::photos::decode::{self, Read, Rgb, Scale};
 use crate::photos::read::endings::bare;
+use crate::photos::read::mask::Mask;
 use crate::photos::read::object::LabelledBox;
 use crate::photos::read::records::RawImage;
 use crate::photos::read::source::Fence;
@@ -201,6 +203,27 @@ impl Photos {
         }
     }
 
+    /// CRC-32 of the classes, boxes and masks of all objects.
+    pub fn objects_checksum(&self) -> u32 {
+        let mut sum = crc32fast::Hasher::new();
+        for item in &self.items {
+            for object in &item.boxes {
+                sum.update(&object.class.to_le_bytes());
+                object.rect.iter().for_each(|side| sum.update(&side.to_le_bytes()));
+                sum.update(&[u8::from(object.crowd), u8::from(object.mask.is_some())]);
+                match object.mask.as_deref() {
+                    Some(Mask::Polygons(all)) => {
+                        all.iter().for_each(|xy| sum.update(bytemuck::cast_slice(xy)));
+                    }
+                    Some(Mask::Rle(rle)) => sum.update(bytemuck::cast_slice(&rle.counts)),
+                    None => {}
+                }
+            }
+            sum.update(&[0]);
+        }
+        sum.finalize()
+    }
+
     /// Height and width of a photo, upright, as its annotations say; `None` where they do not.
     pub fn stated_size(&self, photo: usize) -> Option<[usize; 2]> {
         self.items[photo].stated_size()
@@ -285,6 +308,12 @@ impl Photos {
             Origin::Bytes(bytes) => Some(crc32fast::hash(bytes)),
             Origin::Raw(image) => image.read().ok().map(|image| crc32fast::hash(&image.data)),
         }
+    }
+
+    /// Height and width of a photo as its file begins, before it is turned upright; `None` where that can't be read.
+    pub(super) fn header_size(&self, item: &Item) -> Option<[usize; 2]> {
+        let Origin::File(path) = &item.origin else { return None };
+        decode::stored_size(BufReader::new(self.fence.open(path).ok()?))
     }
 
     /// Bytes of a photo's file; `None` for a photo that is no file of its own, or one that can't be read.

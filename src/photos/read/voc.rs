@@ -20,8 +20,20 @@ use crate::photos::read::source::{Fence, Source};
 use crate::photos::read::tally::Tally;
 
 /// The published classes.
-const CLASSES: &str = "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable \
+pub(super) const CLASSES: &str = "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable \
                        dog horse motorbike person pottedplant sheep sofa train tvmonitor";
+
+/// A task of the set: where the lists of its parts lie, in `ImageSets`, and what a photo needs for it.
+pub(super) struct Task {
+    lists: &'static str,
+    pub(super) folder: &'static str,
+    ending: &'static str,
+}
+
+/// Objects with their boxes.
+pub(super) const OBJECTS: Task = Task { lists: "Main", folder: "Annotations", ending: "xml" };
+/// Label maps.
+pub(super) const PIXELS: Task = Task { lists: "Segmentation", folder: "SegmentationClass", ending: "png" };
 
 /// LIMIT: the largest annotation, bytes; the published ones have less than 20 KiB.
 const MAX_XML: u64 = 4 << 20;
@@ -62,7 +74,7 @@ impl Photos {
         let root = &source.path;
         let mut photos = Photos::at(format_args!("{} ({part})", root.display()), source.fence(root)?);
         let mut missing = Tally::new("photos", "left out");
-        let (listed, again) = ids(&photos.fence, root, part, &mut missing)?;
+        let (listed, again) = ids(&photos.fence, root, &OBJECTS, part, &mut missing)?;
         let of = listed.len() + missing.count();
         let mut shelf = Shelf::new(root.join("JPEGImages"), false);
         let mut reading = Reading::default();
@@ -193,22 +205,24 @@ impl Reading {
     }
 }
 
-/// The part's list that serves a split: `trainval` and `test` where there is a test list, else `train` and `val`
-/// (VOC2012's test annotations are not published).
-pub(super) fn part(root: &Path, split: Option<Split>) -> &'static str {
-    let has = |part: &str| list_of(root, part).is_some();
-    match split {
-        None if has("trainval") => "trainval",
-        Some(Split::Train) if has("trainval") && has("test") => "trainval",
-        None | Some(Split::Train) => "train",
-        Some(Split::Test) if has("test") => "test",
-        Some(Split::Test) => "val",
+impl Task {
+    /// The part's list that serves a split: `trainval` and `test` where there is a test list, else `train` and `val`
+    /// (VOC2012's test annotations are not published).
+    pub(super) fn part(&self, root: &Path, split: Option<Split>) -> &'static str {
+        let has = |part: &str| list_of(root, self, part).is_some();
+        match split {
+            None if has("trainval") => "trainval",
+            Some(Split::Train) if has("trainval") && has("test") => "trainval",
+            None | Some(Split::Train) => "train",
+            Some(Split::Test) if has("test") => "test",
+            Some(Split::Test) => "val",
+        }
     }
 }
 
 /// The list of a part, however its name is written; the published spelling first.
-fn list_of(root: &Path, part: &str) -> Option<PathBuf> {
-    let folder = root.join("ImageSets").join("Main");
+fn list_of(root: &Path, task: &Task, part: &str) -> Option<PathBuf> {
+    let folder = root.join("ImageSets").join(task.lists);
     let is_wanted = |stem: &str| {
         // A trainval list holds val: it is no other list of train.
         let whole = stem.eq_ignore_ascii_case("trainval") || part == "trainval";
@@ -228,16 +242,25 @@ fn list_of(root: &Path, part: &str) -> Option<PathBuf> {
 
 /// The photos of a part, and how many lines name one again: each line, or its first word if only that has an
 /// annotation, without the ending of a photo.
-fn ids(fence: &Fence, root: &Path, part: &str, missing: &mut Tally) -> Result<(Vec<String>, usize)> {
-    let Some(list) = Some(part).filter(|part| stays_inside(part)).and_then(|part| list_of(root, part)) else {
-        let parts = ["train", "val", "trainval", "test"].into_iter().filter(|p| list_of(root, p).is_some());
+pub(super) fn ids(
+    fence: &Fence,
+    root: &Path,
+    task: &Task,
+    part: &str,
+    missing: &mut Tally,
+) -> Result<(Vec<String>, usize)> {
+    let list = Some(part).filter(|part| stays_inside(part)).and_then(|part| list_of(root, task, part));
+    let Some(list) = list else {
+        let parts =
+            ["train", "val", "trainval", "test"].into_iter().filter(|p| list_of(root, task, p).is_some());
         let known = parts.collect::<Vec<_>>().join(", ");
-        let advice = format!("keep the lists in ImageSets/Main; there are: {known}");
+        let advice = format!("keep the lists in ImageSets/{}; there are: {known}", task.lists);
         return Err(Error::input(format!("no list of part {part:?}"), root.display().to_string(), advice));
     };
     let text = fence.read_text(&list, MAX_LIST)?;
-    let annotations = root.join("Annotations");
-    let is_annotated = |id: &&str| stays_inside(id) && annotations.join(format!("{id}.xml")).is_file();
+    let annotations = root.join(task.folder);
+    let is_annotated =
+        |id: &&str| stays_inside(id) && annotations.join(format!("{id}.{}", task.ending)).is_file();
     let (mut ids, mut seen, mut again) = (Vec::new(), HashSet::new(), 0);
     for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();

@@ -8,7 +8,7 @@
 //! photo -> crop + antialiased resize -> colour jitter -> grey -> blur -> solarise -> flip -> (v / 255 - mean) / std
 //! ```
 //!
-//! A detector is fed whole photos instead, with what is to be found in them: [`Scene`].
+//! A detector is fed whole photos instead, with what is to be found in them: [`Scene`]. A segmenter is fed a [`Crop`] with its label map.
 //!
 //! **Why so.** Two views of a photo must share content and little else, or the encoder learns colours: of all changes the crop
 //! and the colours matter most (SimCLR, Fig. 5). The boxes are kept because MLS's Fig. 4 draws them on the photos.
@@ -33,6 +33,7 @@ mod blur;
 mod color;
 mod color_float;
 mod config;
+mod crop;
 mod detail;
 mod geometry;
 mod maker;
@@ -47,6 +48,7 @@ pub use color_float::{
     grayscale_float, solarize_float,
 };
 pub use config::{Colour, IMAGENET_MEAN, IMAGENET_STD, ViewConfig};
+pub use crop::{Crop, CropConfig, CropMaker, CropParams};
 pub use detail::Detail;
 pub(in crate::photos) use geometry::quickly_resized_crop;
 pub use geometry::{CropBox, horizontal_flip};

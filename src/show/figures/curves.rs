@@ -24,7 +24,7 @@ struct Chart {
 }
 
 /// All charts in the page's order.
-const CHARTS: [Chart; 12] = [
+const CHARTS: [Chart; 13] = [
     Chart {
         title: JUDGED,
         note: "Labelled photos classified by their nearest, ± the standard error; at 0 views batch norm has statistics of photos.",
@@ -43,6 +43,13 @@ const CHARTS: [Chart; 12] = [
             ("masks", "mask_ap"),
             ("masks at .50", "mask_ap50"),
         ],
+    },
+    Chart {
+        title: "Pixels",
+        note: "Of a segmenter on the photos that it is judged on: mean IoU and mean accuracy over classes, accuracy of all pixels.",
+        y: "share",
+        unit: Unit::Percent,
+        lines: &[("mIoU", "miou"), ("mAcc", "macc"), ("aAcc", "aacc")],
     },
     Chart {
         title: "Loss",

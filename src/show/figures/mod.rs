@@ -9,6 +9,7 @@
 //! | accuracy against a setting | MLS, Table 8, Fig. 5; S2R2, Fig. 1 | [`sweep_panel`] |
 //! | what a detector found, or what is there, on a photo | ours | [`detections()`] |
 //! | precision against recall of a detector | ours | [`precision_recall`] |
+//! | label maps on photos, and which classes are taken for which | ours | [`label_map`], [`confusion_matrix`] |
 //!
 //! [`Sampler`] draws crops and embeds them; all the rest are functions of numbers and photos. [`svg()`] draws panels,
 //! [`mosaic()`] photos.
@@ -28,6 +29,7 @@ mod curves;
 mod detections;
 mod glyphs;
 mod histogram;
+mod labels;
 mod mosaic;
 mod recall;
 mod sample;
@@ -38,6 +40,7 @@ mod sweep;
 pub use chart::{Level, Mark, Panel, Series, Unit};
 pub use curves::{JUDGED, course, curves};
 pub use detections::{Drawn, color, detections};
+pub use labels::{confusion_matrix, label_map};
 pub use histogram::{BINS, Histogram, Moments, Scores, score_panels};
 pub use mosaic::{BLACK, GREEN, PNG_MARK, RED, Tile, YELLOW, encoded_jpeg, mosaic, png};
 pub use recall::precision_recall;

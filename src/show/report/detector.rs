@@ -100,7 +100,7 @@ fn ids(photos: &Photos) -> Vec<Value> {
     (0..photos.len()).map(|photo| photos.image_id(photo)).collect()
 }
 
-/// What was found, beside what is there: `{detections: {charts, classes, worst}}`, by what the run kept of it; the `count` worst photos are
+/// What was found, beside what is there: `{detections: {title, charts, head, classes, worst}}`, by what the run kept of it; the `count` worst photos are
 /// shown.
 ///
 /// # Errors
@@ -122,7 +122,7 @@ pub(super) fn detections(folder: &Path, text: &str, count: usize) -> Result<Valu
         Ok((test.photos().name(id).to_string(), photo.image.clone()))
     })?;
     Ok(
-        json!({ "detections": { "charts": charts, "classes": table(&judged, &classes.names), "worst": worst } }),
+        json!({ "detections": { "title": "Detections", "head": ["class", "AP", "AP50", "AP75", "AP of masks"], "charts": charts, "classes": table(&judged, &classes.names), "worst": worst } }),
     )
 }
 

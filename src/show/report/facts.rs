@@ -24,11 +24,6 @@ pub(super) fn history(folder: &Path) -> Result<History> {
     if log.exists() { History::read(&log) } else { Ok(History::default()) }
 }
 
-/// Whether a run's configuration is a detector's.
-pub(super) fn is_detector(config: &str) -> bool {
-    config.lines().any(|line| line.trim() == "[proposals]")
-}
-
 /// The last value of a field.
 pub(super) fn last(history: &History, field: &str) -> f64 {
     history.series(field).last().map_or(0.0, |point| point.1)

@@ -1,13 +1,14 @@
 //! A run's photos in the space that its encoder has learned.
 
-use super::detector;
-use super::facts::{chart, is_detector};
+use super::{detector, segmenter};
+use super::facts::chart;
 use super::picture::jpeg;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::photos::views::{CropBox, resized_crop};
 use crate::photos::{Album, Rgb};
 use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
+use crate::run::{DETECTORS, Kind, SEGMENTERS};
 use crate::show::figures::{Drawing, Figure, Rows, Sampler, Study, gone};
 use crate::transfer::classify::{self, Neighbour, nearest, principal, tsne, unit};
 use rayon::prelude::*;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// The longer side of a thumbnail in pixels, and the quality of its JPEG.
 const THUMBNAIL: usize = 128;
 const QUALITY: u8 = 72;
-/// Photos of a detector at most, the worst.
+/// Photos of a detector or a segmenter at most, the worst.
 const WORST: usize = 40;
 /// Neighbours of each photo.
 const NEIGHBOURS: usize = 8;
@@ -45,8 +46,10 @@ pub fn gallery(
 ) -> Result<Value> {
     let folder = folder.as_ref();
     let text = std::fs::read_to_string(folder.join("config.toml")).unwrap_or_default();
-    if is_detector(&text) {
-        return detector::detections(folder, &text, count.min(WORST));
+    match Kind::of(&text) {
+        Some(&DETECTORS) => return detector::detections(folder, &text, count.min(WORST)),
+        Some(&SEGMENTERS) => return segmenter::segmented(folder, &text, count.min(WORST)),
+        _ => {}
     }
     let (after, config) = checkpoint::load(&checkpoint_of(folder), device)?;
     let before = starting_encoder(&config, device)?;

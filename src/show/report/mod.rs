@@ -4,6 +4,7 @@
 //! ```text
 //! RunFacts   config.toml + log.jsonl     -> headline, curves, warnings, the command to repeat it     run.rs, judged.rs, repeat.rs
 //! keep_found what a detector found, for its page: precision and recall, the worst photos            detector.rs
+//! keep_segmented what a segmenter said, for its page: classes, which are taken for which, the worst photos   segmenter.rs
 //! gallery()  the encoder + the photos    -> thumbnails, crops, neighbours, figures, maps             gallery.rs
 //! worst()    objects and detections   -> photos with what is there beside what was found, the worst first       detected.rs
 //! page()     both as JSON in assets/     -> report.html                                              page.rs
@@ -28,6 +29,7 @@ mod page;
 mod picture;
 mod repeat;
 mod run;
+mod segmenter;
 mod serve;
 
 pub use detected::worst;
@@ -37,4 +39,5 @@ pub use gallery::{gallery, missing};
 pub(crate) use page::{MARK, has_photos};
 pub use page::{page, write};
 pub use repeat::command;
+pub use segmenter::keep_segmented;
 pub use serve::{Live, listen, serve};

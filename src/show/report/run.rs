@@ -1,13 +1,13 @@
 //! What a run's folder says without its photos: headline, configuration, curves, warnings.
 
-use super::detector;
-use super::facts::{RunFacts, chart, grouped, history, is_detector, last, made, state, time};
+use super::{detector, segmenter};
+use super::facts::{RunFacts, chart, grouped, history, last, made, state, time};
 use super::judged::{Judged, floors};
 use super::repeat::command;
 use crate::error::{Error, Result};
 use crate::pretrain::Config;
 use crate::pretrain::settings::settings;
-use crate::run::History;
+use crate::run::{DETECTORS, History, Kind, SEGMENTERS};
 use crate::show::figures::{JUDGED, Mark, Panel, course};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -27,8 +27,10 @@ impl RunFacts {
             }
             _ => Error::io(&path, e),
         })?;
-        if is_detector(&text) {
-            return detector::facts(folder, &text);
+        match Kind::of(&text) {
+            Some(&DETECTORS) => return detector::facts(folder, &text),
+            Some(&SEGMENTERS) => return segmenter::facts(folder, &text),
+            _ => {}
         }
         let config = Config::preset("demo")?.merged(&text, &path.display().to_string())?;
         let history = history(folder)?;

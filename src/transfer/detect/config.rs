@@ -7,8 +7,8 @@ use crate::engine::nn::{Architecture, ResNetConfig, Stem};
 use crate::engine::optim::{Decay, LrSchedule, OptimConfig, Optimizer, SgdConfig};
 use crate::error::{Error, Result};
 use crate::photos::views::SceneConfig;
-use crate::run::OnNan;
 use crate::run::settings;
+use crate::transfer::train::{TrainConfig, expect_amount, expect_count, expect_share};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ pub struct DetectConfig {
     /// Regions: proposals that are looked at.
     pub regions: RegionConfig,
     /// Length and batch.
-    pub train: DetectTrain,
+    pub train: TrainConfig,
     /// How parameters move.
     pub optimizer: DetectOptimizer,
     /// How the detector is judged on the way.
@@ -144,29 +144,6 @@ pub struct RegionConfig {
     pub most: usize,
 }
 
-/// Length and batch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetectTrain {
-    /// Photos in a batch.
-    pub batch: usize,
-    /// Steps; 0 for as many as `epochs` have.
-    pub steps: u64,
-    /// Passes over the photos at most.
-    pub epochs: u64,
-    /// Stop after this many minutes of training; 0 for no such limit.
-    pub minutes: f64,
-    /// Most memory of all tensors, MiB, beyond which a run is refused before it starts; 0 for what is free, where that
-    /// can be known.
-    pub memory_limit_mib: usize,
-    /// Write a checkpoint every so many minutes; 0 only at the end and when the detector was judged the best so far.
-    pub save_minutes: f64,
-    /// Write one every so many steps too; 0 never.
-    pub save_steps: u64,
-    /// What to do with a step whose loss or gradient is not finite: `stop`, or `skip` it, at most three in a row.
-    pub on_nan: OnNan,
-}
-
 /// How parameters move: SGD with momentum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -214,8 +191,6 @@ pub struct DetectEval {
 
 /// Side of a box that is looked at on P4, and P4.
 const CANONICAL_LEVEL: f64 = 4.0;
-/// LIMIT: of counts and widths; a published detector has 12,000 proposals.
-const MOST: usize = 1 << 16;
 /// LIMIT: of a side, as that of a scene.
 const MOST_PIXELS: usize = 8192;
 /// Maps of a pyramid.
@@ -353,12 +328,9 @@ impl DetectConfig {
             ("proposals.sampled", *sampled),
             ("regions.sampled", self.regions.sampled),
             ("regions.most", self.regions.most),
-            ("train.batch", self.train.batch),
             ("eval.shortest", self.eval.shortest),
         ] {
-            if !(1..=MOST).contains(&value) {
-                return bad(key, value.to_string(), "give a number from 1 to 65,536");
-            }
+            expect_count(key, value)?;
         }
         for (key, share) in [
             ("proposals.objects", self.proposals.objects),
@@ -368,9 +340,7 @@ impl DetectConfig {
             ("regions.overlap", f64::from(self.regions.overlap)),
             ("regions.score", f64::from(self.regions.score)),
         ] {
-            if !(0.0..=1.0).contains(&share) {
-                return bad(key, format!("{share}"), "give a share from 0 to 1");
-            }
+            expect_share(key, share)?;
         }
         let DetectOptimizer { lr, falls, warmup_from, momentum, weight_decay, .. } = &self.optimizer;
         for (key, value) in [
@@ -378,12 +348,8 @@ impl DetectConfig {
             ("optimizer.warmup_from", *warmup_from),
             ("optimizer.momentum", *momentum),
             ("optimizer.weight_decay", *weight_decay),
-            ("train.minutes", self.train.minutes),
-            ("train.save_minutes", self.train.save_minutes),
         ] {
-            if !(value.is_finite() && value >= 0.0) {
-                return bad(key, format!("{value}"), "give a number of at least 0");
-            }
+            expect_amount(key, value)?;
         }
         if !falls.iter().all(|share| (0.0..=1.0).contains(share)) {
             return bad("optimizer.falls", format!("{falls:?}"), "give shares of the run from 0 to 1");
@@ -394,6 +360,7 @@ impl DetectConfig {
         if self.eval.shortest > MOST_PIXELS {
             return bad("eval.shortest", self.eval.shortest.to_string(), "give a side from 1 to 8,192");
         }
+        self.train.check()?;
         self.scenes.check()
     }
 }

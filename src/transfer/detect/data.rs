@@ -2,7 +2,7 @@
 
 use super::config::{DetectConfig, DetectData};
 use crate::error::{Error, Result};
-use crate::photos::{Album, AlbumOptions, Mask, Photos, Source, Split, has_objects};
+use crate::photos::{Album, AlbumOptions, Photos, Source, Split, has_objects};
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,23 +36,9 @@ impl Classes {
     }
 }
 
-/// What the objects of some photos are known by: the CRC-32 of their classes, boxes and masks.
+/// What the objects of some photos are known by.
 pub(super) fn digest(photos: &Photos) -> String {
-    let mut sum = crc32fast::Hasher::new();
-    for photo in 0..photos.len() {
-        for object in photos.boxes(photo) {
-            sum.update(&object.class.to_le_bytes());
-            object.rect.iter().for_each(|side| sum.update(&side.to_le_bytes()));
-            sum.update(&[u8::from(object.crowd), u8::from(object.mask.is_some())]);
-            match object.mask.as_deref() {
-                Some(Mask::Polygons(all)) => all.iter().for_each(|xy| sum.update(bytemuck::cast_slice(xy))),
-                Some(Mask::Rle(rle)) => sum.update(bytemuck::cast_slice(&rle.counts)),
-                None => {}
-            }
-        }
-        sum.update(&[0]);
-    }
-    format!("{:08x}", sum.finalize())
+    format!("{:08x}", photos.objects_checksum())
 }
 
 impl DetectSets {

@@ -6,7 +6,8 @@ use crate::run::Settings;
 use crate::run::keys::{self, Section, tables, wrapped};
 use std::sync::LazyLock;
 
-const SOURCES: [&str; 2] = [include_str!("config.rs"), include_str!("../../photos/views/scene.rs")];
+const SOURCES: [&str; 3] =
+    [include_str!("config.rs"), include_str!("../train.rs"), include_str!("../../photos/views/scene.rs")];
 
 static TABLES: LazyLock<Vec<Section>> = LazyLock::new(|| tables(&SOURCES, "DetectConfig", ""));
 

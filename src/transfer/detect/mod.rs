@@ -66,7 +66,7 @@ mod targets;
 pub use anchors::Cell;
 pub use boxes::{MOST, Rect, area, clipped, decode, encode, intersection, iou};
 pub use config::{
-    DetectConfig, DetectData, DetectEval, DetectModel, DetectOptimizer, DetectTrain, Metric, NormKind,
+    DetectConfig, DetectData, DetectEval, DetectModel, DetectOptimizer, Metric, NormKind,
     ProposalConfig, RegionConfig,
 };
 pub use data::{Classes, DetectSets};

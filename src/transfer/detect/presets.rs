@@ -1,7 +1,7 @@
 //! Whole configurations of detectors by name: the papers' settings, and one that learns in minutes.
 
 use super::config::{
-    DetectConfig, DetectData, DetectEval, DetectModel, DetectOptimizer, DetectTrain, Metric, NormKind,
+    DetectConfig, DetectData, DetectEval, DetectModel, DetectOptimizer, Metric, NormKind,
     ProposalConfig, RegionConfig,
 };
 use super::model::Kind;
@@ -9,6 +9,7 @@ use crate::engine::nn::{Architecture, Stem};
 use crate::error::{Error, Result};
 use crate::photos::views::SceneConfig;
 use crate::run::OnNan;
+use crate::transfer::TrainConfig;
 
 /// A preset: a whole configuration and what it is for.
 pub struct DetectPreset {
@@ -87,7 +88,7 @@ pub(super) fn fpn() -> DetectConfig {
             overlap: 0.7,
         },
         regions: RegionConfig { sampled: 512, objects: 0.25, score: 0.05, overlap: 0.5, most: 100 },
-        train: DetectTrain {
+        train: TrainConfig {
             batch: 16,
             steps: 90_000,
             epochs: 100_000,
@@ -137,7 +138,7 @@ fn voc() -> DetectConfig {
     let base = c4();
     DetectConfig {
         model: DetectModel { kind: Kind::FasterRcnnC4, ..base.model },
-        train: DetectTrain { steps: 24_000, ..base.train },
+        train: TrainConfig { steps: 24_000, ..base.train },
         optimizer: DetectOptimizer { falls: vec![0.75, 11.0 / 12.0], warmup_steps: 100, ..base.optimizer },
         eval: DetectEval { metric: Metric::Voc, ..base.eval },
         scenes: SceneConfig { shortest: (480..=800).step_by(32).collect(), ..base.scenes },
@@ -161,7 +162,7 @@ fn small() -> DetectConfig {
         },
         proposals: ProposalConfig { before: [500, 500], after: [250, 250], ..base.proposals },
         regions: RegionConfig { sampled: 64, ..base.regions },
-        train: DetectTrain { batch: 4, steps: 1000, ..base.train },
+        train: TrainConfig { batch: 4, steps: 1000, ..base.train },
         optimizer: DetectOptimizer { warmup_steps: 100, ..base.optimizer },
         eval: DetectEval { metric: Metric::Coco, shortest: 160, statistics: 50, every_steps: 0, photos: 0 },
         scenes: SceneConfig { shortest: (128..=192).step_by(16).collect(), longest: 320, ..base.scenes },

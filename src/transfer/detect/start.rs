@@ -4,11 +4,11 @@ use super::config::DetectConfig;
 use super::data::Classes;
 use super::model::Detector;
 use crate::engine::device::Device;
-use crate::engine::nn::{Module, ResNet};
+use crate::engine::nn::ResNet;
 use crate::error::Result;
-use crate::interop::{Source, Weights};
 use crate::run::archive::{Archive, corrupt, read_parameters};
 use crate::run::untrusted;
+use crate::transfer::train::{encoder_kind, take_encoder};
 use rand::{SeedableRng, rngs::StdRng};
 use std::path::Path;
 
@@ -33,11 +33,7 @@ pub(super) fn blank(config: &DetectConfig, classes: usize, device: &Device) -> R
 pub fn starting_detector(config: &DetectConfig, classes: usize, device: &Device) -> Result<Detector> {
     let net = blank(config, classes, device)?;
     if let Some(init) = &config.init {
-        let place = init.display().to_string();
-        let weights = Weights::read(init)?;
-        let source = Source::find(&weights, config.init_prefix.as_deref(), None, &place)?;
-        source.expect(&config.resnet(), &place)?;
-        source.load(&weights, [&net.backbone, &Nothing], &place)?;
+        take_encoder(init, config.init_prefix.as_deref(), &net.backbone)?;
     }
     Ok(net)
 }
@@ -70,19 +66,10 @@ impl DetectConfig {
     /// [`Error::Input`](crate::Error::Input) if the file holds no encoder.
     pub fn like_init(mut self) -> Result<DetectConfig> {
         if let Some(init) = &self.init {
-            let weights = Weights::read(init)?;
-            let found =
-                Source::find(&weights, self.init_prefix.as_deref(), None, &init.display().to_string())?;
-            self.model.backbone = found.backbone.architecture;
-            (self.model.width, self.model.stem) = (found.backbone.width, found.backbone.stem);
+            let found = encoder_kind(init, self.init_prefix.as_deref())?;
+            self.model.backbone = found.architecture;
+            (self.model.width, self.model.stem) = (found.width, found.stem);
         }
         Ok(self)
     }
-}
-
-/// No heads: what a file has beside its backbone is not looked for.
-struct Nothing;
-
-impl Module for Nothing {
-    fn visit(&self, _: &mut dyn FnMut(&crate::engine::nn::Param)) {}
 }

@@ -39,6 +39,15 @@ impl Confusion {
         Confusion { classes, ignore, counts: vec![0; classes * classes] }
     }
 
+    /// Of counts that are known: a row for each class that is labelled, in it those predicted.
+    ///
+    /// # Panics
+    /// If there are not as many columns as rows.
+    pub fn of(counts: &[Vec<u64>], ignore: u8) -> Confusion {
+        assert!(counts.iter().all(|row| row.len() == counts.len()), "as many columns as rows");
+        Confusion { classes: counts.len(), ignore, counts: counts.concat() }
+    }
+
     /// Adds the pixels of one or more images.
     ///
     /// # Errors

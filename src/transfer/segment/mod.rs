@@ -1,6 +1,8 @@
 //! Semantic segmentation: a class for each pixel, by PSPNet and PSANet on the encoder of a run.
 //!
 //! ```text
+//! photos + label maps --CropMaker--> crops --SegmentLearner::step--> a Segmenter --segment--> label maps --judge--> mIoU
+//!
 //! photo -> ResNet, layer3 and layer4 dilated -> C5 -> pyramid of means, or attention between all cells -> classes -> resized to the photo
 //! ```
 //!
@@ -8,13 +10,17 @@
 //! |---|---|
 //! | `parts` | pyramid pooling, point-wise attention, classifier: trained parts under semseg's names |
 //! | `model` | the networks and their losses |
+//! | `config`, `presets`, `keys`, `settings` | a run's configuration, its presets, what each key means |
+//! | `learn`, `job`, `memory`, `start` | the step, the [`Job`](crate::run::Job), what a step takes, the encoder that it starts from |
+//! | `data`, `predict`, `judge` | photos with label maps; from a photo to its label map; mIoU, and the floor |
 //!
 //! **Formula.** `loss = CE(classes) + 0.4 CE(classes said from layer3)`, each the mean over the labelled pixels of the batch.
 //!
 //! **The trap.** Every resize aligns corners; every 3x3 of a dilated stage is dilated, the first too; the mean is over labelled pixels of the
 //! whole batch.
 //!
-//! **The test.** Golden steps of both networks, with every gradient, in `tests/conformance`.
+//! **The test.** Golden steps of both networks, with every gradient, in `tests/conformance`; resume to the bit and the commands in
+//! `tests/command/segment.rs`.
 //!
 //! ```
 //! # use vista::{Device, Tensor, engine::{autograd::Tape, nn::{Architecture, Mode, ResNet, ResNetConfig, Stem}}};
@@ -33,8 +39,31 @@
 //! # Ok::<(), vista::Error>(())
 //! ```
 
+mod config;
+mod data;
+mod job;
+mod judge;
+mod keys;
+mod learn;
+mod memory;
 mod model;
 mod parts;
+mod predict;
+mod presets;
+mod settings;
+mod start;
 
-pub use model::{AUXILIARY, Context, Drops, IGNORED, Losses, Segmenter, SegmenterConfig};
+pub use config::{
+    SegmentConfig, SegmentData, SegmentEval, SegmentKind, SegmentModel, SegmentOptimizer,
+};
+pub use data::{LabelledAlbum, SegmentSets};
+pub use job::{SegmentRecord, SegmentRun, Segmentation};
+pub use judge::{Heard, Judged, SegmentScores, Segmented, Taken, WORST, floor, judge, own_numbers};
+pub(crate) use keys::page;
+pub use learn::{SegmentLearner, SegmentReport};
+pub use memory::plan as memory_plan;
+pub use model::{AUXILIARY, Context, Drops, Losses, Segmenter, SegmenterConfig};
 pub use parts::{Classifier, PointwiseAttention, PyramidPooling};
+pub use predict::segment;
+pub use presets::{PRESETS, SegmentPreset};
+pub use start::{load, starting_segmenter};

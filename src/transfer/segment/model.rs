@@ -7,11 +7,10 @@ use crate::engine::nn::{Mode, Module, Param, ResNet, STAGES};
 use crate::engine::ops::Coordinates;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
+use crate::photos::IGNORED;
 use crate::rng::KeyedRng;
 use rand::Rng;
 
-/// The label of pixels that are in no loss and no figure.
-pub const IGNORED: usize = 255;
 /// Weight of the auxiliary loss. Source: PSPNet, Sec. 3.3.
 pub const AUXILIARY: f32 = 0.4;
 
@@ -180,7 +179,7 @@ impl Segmenter {
         let size = [images.shape()[1], images.shape()[2]];
         let [c4, c5] = self.maps(images, mode)?;
         let loss = |cells: Var<'t>| {
-            cells.bilinear_resize(size, Coordinates::AlignCorners)?.cross_entropy_ignoring(labels, IGNORED)
+            cells.bilinear_resize(size, Coordinates::AlignCorners)?.cross_entropy_ignoring(labels, usize::from(IGNORED))
         };
         Ok(Losses {
             main: loss(self.classes(&c5, mode, drops)?)?,

@@ -153,13 +153,14 @@ function configuration() {
   id("configuration").replaceChildren(heading, ...(several ? [el("h3", {}, "Where the runs differ"), text] : []), ...whole);
 }
 
-/** What a detector found: precision and recall, classes, the worst photos. */
+/** What a detector found, or a segmenter said: charts, classes, the worst photos. */
 function detections() {
   const found = data.gallery.detections;
   id("detections").hidden = !found;
   if (!found) return;
+  id("detections-h").textContent = document.querySelector('nav a[href="#detections"]').textContent = found.title;
   id("precision").replaceChildren(el("div", { class: "charts" }, ...found.charts.map(chart)));
-  id("classes").replaceChildren(table([["class", "AP", "AP50", "AP75", "AP of masks"], ...found.classes]));
+  id("classes").replaceChildren(table([found.head, ...found.classes]));
   // Made by the program, names escaped.
   id("worst").innerHTML = found.worst;
 }
