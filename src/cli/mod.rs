@@ -117,7 +117,8 @@ pub fn run() -> i32 {
         files::while_reading(judged::reading);
     }
     // A run's product is in its folder; elsewhere it may be what is printed.
-    let printed = !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune" | "detect" | "segment"));
+    let printed =
+        !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune" | "detect" | "segment"));
     // The threads that all work shares, where the system may refuse them: without them the first work would panic.
     let threads = rayon::ThreadPoolBuilder::new().build_global().map_err(no_thread);
     let code = match threads.and_then(|()| execute(&matches)) {

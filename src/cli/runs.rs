@@ -119,7 +119,13 @@ pub(super) fn expect_empty(flag: &str, folder: &Path) -> Result<()> {
 
 /// Writes a picture of a photo into a folder, under the photo's name where that stays in the folder, else under the end of it behind the
 /// photo's number. A JPEG's ending goes behind that of the photo, a PNG's in its place, unless another photo's picture is there.
-pub(super) fn write_picture(folder: &Path, album: &Album, id: usize, ending: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_picture(
+    folder: &Path,
+    album: &Album,
+    id: usize,
+    ending: &str,
+    bytes: &[u8],
+) -> Result<()> {
     let name = album.photos().name(id);
     let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     let last = Path::new(name).file_name().map_or_else(|| "photo".into(), |last| last.to_string_lossy());

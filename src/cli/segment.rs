@@ -211,7 +211,10 @@ fn train(args: &Args) -> Result<Value> {
         let (vista, checkpoint) = (shell::program(), shell::path(&summary.checkpoint));
         println!("next:");
         for (what, command) in [
-            ("every class, the floor, and which are taken for which", "--eval-only --floor --confusion confusion.svg"),
+            (
+                "every class, the floor, and which are taken for which",
+                "--eval-only --floor --confusion confusion.svg",
+            ),
             ("the classes of photos' pixels, drawn on them", "--photos DIR --draw drawn"),
         ] {
             println!("  # {what}\n  {vista} segment --checkpoint {checkpoint} {command}");
@@ -244,7 +247,9 @@ fn trained(args: &Args, checkpoint: &Path) -> Result<(Segmenter, SegmentConfig, 
     let config = args.flags.applied(trained.clone())?;
     config.check()?;
     let n = classes.len();
-    if (&config.segmenter, &config.init, config.segmenter(n)) != (&trained.segmenter, &trained.init, trained.segmenter(n)) {
+    if (&config.segmenter, &config.init, config.segmenter(n))
+        != (&trained.segmenter, &trained.init, trained.segmenter(n))
+    {
         let what = "a segmenter is what it was trained as";
         let advice = "leave out --model, --init, --backbone, keys of segmenter and, of a PSANet, crops.size";
         return Err(Error::input(what, checkpoint.display().to_string(), advice));
@@ -282,11 +287,15 @@ fn evaluate(args: &Args, checkpoint: &Path) -> Result<Value> {
     println!("{}", judged.scores);
     if let Some(floor) = &floor {
         let [miou, macc, aacc] = [floor.miou(), floor.macc(), floor.aacc()];
-        println!("mIoU {miou:.3}  mAcc {macc:.3}  aAcc {aacc:.3}  of the class that is most frequent at each place");
+        println!(
+            "mIoU {miou:.3}  mAcc {macc:.3}  aAcc {aacc:.3}  of the class that is most frequent at each place"
+        );
     }
     println!("{:24}  {:>6}  {:>8}", "class", "IoU", "accuracy");
     let told = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.3}"));
-    for ((class, iou), accuracy) in classes.iter().zip(judged.confusion.iou()).zip(judged.confusion.accuracies()) {
+    for ((class, iou), accuracy) in
+        classes.iter().zip(judged.confusion.iou()).zip(judged.confusion.accuracies())
+    {
         println!("{:24}  {:>6}  {:>8}", class.name, told(iou), told(accuracy));
     }
     if let Some(path) = args.confusion.as_ref().and_then(Output::file) {
@@ -354,9 +363,9 @@ fn segment_photos(args: &Args, checkpoint: &Path, photos: &Path) -> Result<Value
 /// Refuses folders for pictures that hold other files.
 fn expect_empty(args: &Args) -> Result<()> {
     let folders = [("--draw", &args.draw), ("--results", &args.results)];
-    folders.into_iter().try_for_each(|(flag, folder)| {
-        folder.iter().try_for_each(|folder| runs::expect_empty(flag, folder))
-    })
+    folders
+        .into_iter()
+        .try_for_each(|(flag, folder)| folder.iter().try_for_each(|folder| runs::expect_empty(flag, folder)))
 }
 
 /// Writes what was said of a photo into the folders that were named.

@@ -49,14 +49,15 @@ pub mod views;
 pub use album::{Album, AlbumOptions};
 pub use decode::{MAX_PIXELS, Rgb, decode, decode_scaled};
 pub use loader::{
-    Batch, CropRecipe, Crops, CropsMaker, Draw, Loader, LoaderOptions, Made, Maker, Position, Recipe, Replaced, Scenes, ScenesMaker, Views,
-    ViewsMaker,
+    Batch, CropRecipe, Crops, CropsMaker, Draw, Loader, LoaderOptions, Made, Maker, Position, Recipe,
+    Replaced, Scenes, ScenesMaker, Views, ViewsMaker,
 };
 pub use masks::{Bitmap, Rle};
 pub use photo::Photo;
 pub use pixels::Pixels;
 pub use read::{
-    IGNORED, LabelMap, LabelledBox, Labels, Mask, PixelClass, PixelClasses, Photos, Source, Split, has_objects, labelled_split, multi_label_split, train_folder,
+    IGNORED, LabelMap, LabelledBox, Labels, Mask, Photos, PixelClass, PixelClasses, Source, Split,
+    has_objects, labelled_split, multi_label_split, train_folder,
 };
 pub use survey::Survey;
 

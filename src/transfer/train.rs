@@ -61,7 +61,11 @@ pub(super) fn expect_share(key: &str, value: f64) -> Result<()> {
 
 /// Refuses a number below 0, and what is none.
 pub(super) fn expect_amount(key: &str, value: f64) -> Result<()> {
-    if value.is_finite() && value >= 0.0 { Ok(()) } else { refused(key, value, "give a number of at least 0") }
+    if value.is_finite() && value >= 0.0 {
+        Ok(())
+    } else {
+        refused(key, value, "give a number of at least 0")
+    }
 }
 
 /// Gives a backbone the encoder of the file `init`.

@@ -18,6 +18,10 @@ const SMALL: &str = "--set train.steps=1 --set train.minutes=0 --set train.batch
 const SMALL_DETECTOR: &str = "--set train.steps=1 --set train.batch=1 --set eval.statistics=1 --set scenes.shortest=[64] \
                               --set eval.shortest=64 --device cpu";
 
+/// The same of segmenters.
+const SMALL_SEGMENTER: &str =
+    "--set train.steps=1 --set train.batch=2 --set crops.size=33 --set eval.stride=1.0 --device cpu";
+
 fn copied(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("folder");
     for entry in fs::read_dir(from).expect("a folder").flatten() {
@@ -48,6 +52,7 @@ fn home() -> tempfile::TempDir {
     fs::copy(at("Pictures/0.png"), at("heron.jpg")).expect("copied");
     copied(sets::stl10().path(), &at("STL10"));
     copied(sets::coco().path(), &at("COCO"));
+    copied(sets::cityscapes().path(), &at("CITYSCAPES"));
     home
 }
 
@@ -77,6 +82,7 @@ fn the_readmes_commands_run_in_their_order() {
                 format!("{short} --seeds 1 --shares 1 --epochs 1 --image-size 32 --device cpu")
             }
             Some("detect") if line.contains("--data") => format!("{line} {SMALL_DETECTOR}"),
+            Some("segment") if line.contains("--data") => format!("{line} {SMALL_SEGMENTER}"),
             Some("finetune") => format!("{line} --epochs 1 --batch 2"),
             Some("figures") => format!("{line} --queries 2"),
             _ => line,
@@ -92,6 +98,7 @@ fn the_readmes_commands_run_in_their_order() {
         "runs/k/sweep.svg",
         "features.safetensors",
         "runs/boxes/report.html",
+        "runs/pixels/report.html",
     ] {
         assert!(home.path().join(file).is_file(), "{file}");
     }

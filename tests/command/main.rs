@@ -16,6 +16,7 @@ mod outputs;
 mod program;
 mod provenance;
 mod report;
+mod segment;
 #[path = "../helpers/sets.rs"]
 mod sets;
 mod signals;

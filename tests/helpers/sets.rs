@@ -172,3 +172,55 @@ pub fn penn_fudan() -> TempDir {
     }
     folder
 }
+
+/// Colours of [`write_pair`]'s photos: sky, road, car.
+pub const COLORS: [[u8; 3]; 3] = [[90, 140, 220], [110, 100, 100], [200, 30, 30]];
+
+/// A photo of 48 x 40 pixels, sky over road with a car, as `photo` has it and with `numbers` for the three in its label map; the road
+/// begins at `horizon`.
+pub fn write_pair(photo: impl AsRef<Path>, map: impl AsRef<Path>, numbers: [u8; 3], horizon: u32) {
+    let class = |x: u32, y: u32| match (x, y) {
+        (10..20, 24..32) => 2,
+        _ => usize::from(y >= horizon),
+    };
+    let shade = |x: u32, y: u32, v: u8| v.saturating_add(((x * 7 + y * 13) % 20) as u8);
+    let pixel = |x, y| image::Rgb(COLORS[class(x, y)].map(|v| shade(x, y, v)));
+    for path in [photo.as_ref(), map.as_ref()] {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+    }
+    image::RgbImage::from_fn(48, 40, pixel).save(photo).unwrap();
+    image::GrayImage::from_fn(48, 40, |x, y| image::Luma([numbers[class(x, y)]])).save(map).unwrap();
+}
+
+/// Cityscapes: four photos to learn from, two to be judged on; sky is 23, road 7, car 26.
+pub fn cityscapes() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, city, count) in [("train", "aachen", 4), ("val", "lindau", 2)] {
+        for i in 0..count {
+            let at = |set: &str, end: &str| {
+                folder.path().join(format!("{set}/{part}/{city}/{city}_{i}_{end}.png"))
+            };
+            write_pair(
+                at("leftImg8bit", "leftImg8bit"),
+                at("gtFine", "gtFine_labelIds"),
+                [23, 7, 26],
+                14 + i,
+            );
+        }
+    }
+    folder
+}
+
+/// Pairs in `images` and `labels`: six photos to learn from, three to be judged on; numbers 4, 0 and 9, of which the list calls the last void if asked for.
+pub fn pairs(void: bool) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, count) in [("train", 6), ("test", 3)] {
+        for i in 0..count {
+            let at = |set: &str, end: &str| folder.path().join(format!("{set}/{part}/{i}.{end}"));
+            write_pair(at("images", "png"), at("labels", "png"), [4, 0, 9], 12 + i);
+        }
+    }
+    let last = if void { "9 void" } else { "9 car 200 30 30" };
+    write(folder.path().join("classes.txt"), format!("0 road\n4 sky #5a8cdc\n{last}\n"));
+    folder
+}

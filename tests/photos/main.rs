@@ -4,6 +4,7 @@ mod data;
 mod formats;
 mod found;
 mod found_coco;
+mod labels;
 mod objects;
 #[path = "../pixels/mod.rs"]
 mod pixels;

@@ -144,7 +144,10 @@ impl Line {
         }
         let color = match words[..] {
             [_, .., last] if last.starts_with('#') => hexadecimal(last).map(|color| (color, 1)),
-            [_, .., r, g, b] => [r, g, b].map(|word| word.parse().ok()).into_iter().collect::<Option<Vec<u8>>>()
+            [_, .., r, g, b] => [r, g, b]
+                .map(|word| word.parse().ok())
+                .into_iter()
+                .collect::<Option<Vec<u8>>>()
                 .map(|rgb| ([rgb[0], rgb[1], rgb[2]], 3)),
             _ => None,
         };
@@ -172,19 +175,18 @@ mod tests {
 
     #[test]
     fn a_list_of_classes_is_read_as_people_write_it() {
-        let found = read("\u{feff}# ours\n0 sky\n7,traffic light,250,170,30\n\n2\troad\t#804080\n11 Void\n").expect("a list");
-        let names: Vec<_> = found.all.iter().map(|class| (class.id, class.name.as_str(), class.color)).collect();
-        let expected = [(0, "sky", [0, 0, 0]), (2, "road", [128, 64, 128]), (7, "traffic light", [250, 170, 30])];
+        let found = read("\u{feff}# ours\n0 sky\n7,traffic light,250,170,30\n\n2\troad\t#804080\n11 Void\n")
+            .expect("a list");
+        let names: Vec<_> =
+            found.all.iter().map(|class| (class.id, class.name.as_str(), class.color)).collect();
+        let expected =
+            [(0, "sky", [0, 0, 0]), (2, "road", [128, 64, 128]), (7, "traffic light", [250, 170, 30])];
         assert_eq!((names, found.ignored.clone()), (expected.to_vec(), vec![11]));
         let table = found.table();
-        assert_eq!([table[0], table[1], table[2], table[7], table[11], table[255]], [
-            Some(0),
-            None,
-            Some(1),
-            Some(2),
-            Some(IGNORED),
-            Some(IGNORED)
-        ]);
+        assert_eq!(
+            [table[0], table[1], table[2], table[7], table[11], table[255]],
+            [Some(0), None, Some(1), Some(2), Some(IGNORED), Some(IGNORED)]
+        );
         let plain = read("sky\ntraffic light\n").expect("names alone");
         assert_eq!(plain.all.iter().map(|class| class.id).collect::<Vec<_>>(), [0, 1]);
     }
@@ -204,7 +206,13 @@ mod tests {
 
     #[test]
     fn colours_are_those_of_pascal_voc() {
-        let known = [(0, [0, 0, 0]), (1, [128, 0, 0]), (15, [192, 128, 128]), (20, [0, 64, 128]), (255, [224, 224, 192])];
+        let known = [
+            (0, [0, 0, 0]),
+            (1, [128, 0, 0]),
+            (15, [192, 128, 128]),
+            (20, [0, 64, 128]),
+            (255, [224, 224, 192]),
+        ];
         known.iter().for_each(|(id, color)| assert_eq!(voc_color(*id), *color, "{id}"));
     }
 }

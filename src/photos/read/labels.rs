@@ -87,7 +87,8 @@ impl Labels {
             let fence = source.fence(&root.join(cityscapes::MAPS))?;
             return read(photos, Pairs { fence, maps, table }, classes.or(Some(&own)), source.max_broken);
         }
-        let unpacked = ["", "VOC2012", "VOCdevkit/VOC2012", "VOC2007", "VOCdevkit/VOC2007"].map(|inner| root.join(inner));
+        let unpacked = ["", "VOC2012", "VOCdevkit/VOC2012", "VOC2007", "VOCdevkit/VOC2007"]
+            .map(|inner| root.join(inner));
         if let Some(root) = unpacked.iter().find(|root| root.join(voc::PIXELS.folder).is_dir()) {
             let inner = if root == &source.path { source.clone() } else { source.part(root.clone()) };
             return open_voc(&inner, split, classes);
@@ -106,7 +107,8 @@ impl Labels {
         }
         let advice = "give a folder of Cityscapes, Pascal VOC (SegmentationClass), COCO, or with images/train, labels/train and the same of test; \
                       or the photos' folder and --labels, the folder of their label maps";
-        Err(Error::input("no label maps come with these photos", root.display().to_string(), advice).see(Topic::Data))
+        Err(Error::input("no label maps come with these photos", root.display().to_string(), advice)
+            .see(Topic::Data))
     }
 
     /// Photos of a folder with the label maps of another: of `X.jpg` that is `X.png`, or `X_L.png`, `X_mask.png` and the like, in the same
@@ -160,7 +162,6 @@ impl Labels {
             false => Err(other_size(map.size, size)),
         }
     }
-
 }
 
 /// A label map for each of some photos, as far as it is there, and what its numbers stand for where the classes do not tell that.
@@ -231,7 +232,9 @@ fn occurring(photos: &Photos, counts: &[u64]) -> Result<(PixelClasses, [Option<u
     let found: Vec<u8> = (0..IGNORED).filter(|&number| counts[usize::from(number)] > 0).collect();
     if !(2..=MOST).contains(&found.len()) {
         let what = format!("the label maps hold {} numbers of classes", found.len());
-        return Err(photos.refused(what, "give label maps with 2 to 254 classes; 255 is ignored").see(Topic::Data));
+        return Err(photos
+            .refused(what, "give label maps with 2 to 254 classes; 255 is ignored")
+            .see(Topic::Data));
     }
     let all = found.iter().map(|&id| PixelClass::numbered(id, &format!("class {id}"))).collect();
     let classes = PixelClasses { all, ignored: Vec::new() };
@@ -289,7 +292,8 @@ fn pair_folders(root: &Path, split: Split) -> Option<(PathBuf, PathBuf)> {
         Split::Train => vec![Part::Train],
         Split::Test => vec![Part::Test, Part::Val],
     };
-    let first = |folder: &Path, names: &[&str]| names.iter().map(|name| folder.join(name)).find(|path| path.is_dir());
+    let first =
+        |folder: &Path, names: &[&str]| names.iter().map(|name| folder.join(name)).find(|path| path.is_dir());
     parts.into_iter().find_map(|of| {
         let apart = || {
             let [photos, maps] = [first(root, &PHOTOS)?, first(root, &MAPS)?];
@@ -357,7 +361,8 @@ fn of_objects(photos: Photos, wanted: Option<&PixelClasses>) -> (Photos, Labels)
 fn painted(size: [usize; 2], objects: &[LabelledBox]) -> LabelMap {
     let [height, width] = size;
     let mut classes = vec![0; height * width];
-    let [crowds, things]: [Vec<&LabelledBox>; 2] = [true, false].map(|crowd| objects.iter().filter(|o| o.crowd == crowd).collect());
+    let [crowds, things]: [Vec<&LabelledBox>; 2] =
+        [true, false].map(|crowd| objects.iter().filter(|o| o.crowd == crowd).collect());
     for object in crowds.into_iter().chain(things) {
         let class = (object.class + 1) as u8;
         let mask = object.mask.as_ref().and_then(|mask| mask.rle(size).ok()).map(|rle| rle.bitmap());
@@ -368,7 +373,8 @@ fn painted(size: [usize; 2], objects: &[LabelledBox]) -> LabelMap {
                 }
             }
             None => {
-                let rle = object.mask.as_ref().and_then(|mask| mask.rle(size).ok()).map(|rle| rle.bitmap().pixels);
+                let rle =
+                    object.mask.as_ref().and_then(|mask| mask.rle(size).ok()).map(|rle| rle.bitmap().pixels);
                 let [x, y, w, h] = object.rect.map(|v| v.max(0.0) as usize);
                 for row in y..(y + h + 1).min(height) {
                     for column in x..(x + w + 1).min(width) {

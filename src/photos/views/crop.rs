@@ -77,8 +77,16 @@ impl CropConfig {
         let share = |p: f64| (0.0..=1.0).contains(&p);
         let [low, high] = self.scale;
         let rules = [
-            ((9..=MOST).contains(&self.size) && self.size % 8 == 1, "size", "1 more than a multiple of 8, from 9 to 8193"),
-            (low > 0.01 && low <= high && high <= 100.0, "scale", "two numbers from 0.01 to 100, the smaller first"),
+            (
+                (9..=MOST).contains(&self.size) && self.size % 8 == 1,
+                "size",
+                "1 more than a multiple of 8, from 9 to 8193",
+            ),
+            (
+                low > 0.01 && low <= high && high <= 100.0,
+                "scale",
+                "two numbers from 0.01 to 100, the smaller first",
+            ),
             ((0.0..=180.0).contains(&self.rotation), "rotation", "from 0 to 180 degrees"),
             (share(self.rotation_p), "rotation_p", "from 0 to 1"),
             (self.blur_sigma > 0.0 && self.blur_sigma <= 100.0, "blur_sigma", "above 0, at most 100"),
@@ -162,7 +170,14 @@ impl CropMaker {
         config.check()?;
         let normal_values = Box::new(normal_values(config.mean, config.std));
         let bytes = Rgb::new(config.size, config.size);
-        Ok(CropMaker { config, bytes, outside: Vec::new(), blur: Blur::default(), blurred: Vec::new(), normal_values })
+        Ok(CropMaker {
+            config,
+            bytes,
+            outside: Vec::new(),
+            blur: Blur::default(),
+            blurred: Vec::new(),
+            normal_values,
+        })
     }
 
     /// The configuration.
@@ -200,7 +215,13 @@ impl CropMaker {
         }
         if params.blur {
             self.blurred.resize(size * size * 3, 0.0);
-            self.blur.apply(&self.bytes.data, [size; 2], self.config.blur_sigma, BLUR_RADIUS, &mut self.blurred);
+            self.blur.apply(
+                &self.bytes.data,
+                [size; 2],
+                self.config.blur_sigma,
+                BLUR_RADIUS,
+                &mut self.blurred,
+            );
             let rounded = self.bytes.data.iter_mut().zip(&self.blurred);
             rounded.for_each(|(byte, value)| *byte = (value + 0.5) as u8);
         }

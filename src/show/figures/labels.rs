@@ -32,10 +32,15 @@ pub fn label_map(photo: &Rgb, map: &LabelMap, classes: &[PixelClass]) -> Rgb {
     let scale = longer.clamp(LONGER[0], LONGER[1]) as f64 / longer as f64;
     let side = |pixels: usize| ((pixels as f64 * scale).round() as usize).max(1);
     let (width, height) = (side(photo.width), side(photo.height));
-    let at = |x: usize, y: usize| map.classes[y * photo.height / height * photo.width + x * photo.width / width];
+    let at =
+        |x: usize, y: usize| map.classes[y * photo.height / height * photo.width + x * photo.width / width];
     let shown = resized_crop(photo, CropBox::whole(photo), width, height);
     let legend = Legend::of(map, classes, width);
-    let mut picture = Rgb { width, height: height + legend.height, data: vec![255; width * (height + legend.height) * 3].into() };
+    let mut picture = Rgb {
+        width,
+        height: height + legend.height,
+        data: vec![255; width * (height + legend.height) * 3].into(),
+    };
     picture.data[..width * height * 3].copy_from_slice(&shown.data);
     for y in 0..height {
         for x in 0..width {
@@ -74,7 +79,8 @@ impl Legend {
             counts[usize::from(class)] += 1;
         }
         let least = LEAST * map.classes.len() as f64;
-        let mut shown: Vec<usize> = (0..classes.len()).filter(|&class| counts[class] as f64 > least).collect();
+        let mut shown: Vec<usize> =
+            (0..classes.len()).filter(|&class| counts[class] as f64 > least).collect();
         shown.sort_by_key(|&class| std::cmp::Reverse(counts[class]));
         let (mut x, mut y, mut places) = (GAP, GAP, Vec::new());
         for class in shown {
@@ -108,7 +114,8 @@ pub fn confusion_matrix(confusion: &Confusion, classes: &[PixelClass]) -> String
             let x = NAMES + column * CELL;
             let count = confusion.count(row, column);
             let share = count as f64 / labelled[row].max(1) as f64;
-            let told = format!("{} taken for {}: {:.1} % ({count} pixels)", name(row), name(column), 100.0 * share);
+            let told =
+                format!("{} taken for {}: {:.1} % ({count} pixels)", name(row), name(column), 100.0 * share);
             let shade = |full: f64| (255.0 - share.sqrt() * (255.0 - full)).round() as u8;
             let (r, g, b) = (shade(0.0), shade(80.0), shade(140.0));
             drawn += &format!(
@@ -117,7 +124,9 @@ pub fn confusion_matrix(confusion: &Confusion, classes: &[PixelClass]) -> String
             if share >= 0.005 {
                 let ink = if share > 0.3 { "#fff" } else { "#222" };
                 let (x, text) = (x + CELL / 2, format!("{:.0}", 100.0 * share));
-                drawn += &format!("<text x=\"{x}\" y=\"{middle}\" text-anchor=\"middle\" style=\"fill:{ink}\">{text}</text>\n");
+                drawn += &format!(
+                    "<text x=\"{x}\" y=\"{middle}\" text-anchor=\"middle\" style=\"fill:{ink}\">{text}</text>\n"
+                );
             }
         }
     }

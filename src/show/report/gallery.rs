@@ -1,8 +1,8 @@
 //! A run's photos in the space that its encoder has learned.
 
-use super::{detector, segmenter};
 use super::facts::chart;
 use super::picture::jpeg;
+use super::{detector, segmenter};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::photos::views::{CropBox, resized_crop};

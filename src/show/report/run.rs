@@ -1,9 +1,9 @@
 //! What a run's folder says without its photos: headline, configuration, curves, warnings.
 
-use super::{detector, segmenter};
 use super::facts::{RunFacts, chart, grouped, history, last, made, state, time};
 use super::judged::{Judged, floors};
 use super::repeat::command;
+use super::{detector, segmenter};
 use crate::error::{Error, Result};
 use crate::pretrain::Config;
 use crate::pretrain::settings::settings;

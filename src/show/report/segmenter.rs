@@ -88,9 +88,7 @@ fn lead(config: &SegmentConfig, history: &History) -> String {
 /// The last judgement as bars.
 fn judged(history: &History) -> Option<Value> {
     let last = history.of_kind("miou").last()?;
-    let row = |name: &str, field: &str| {
-        json!({ "name": name, "top1": last[field].as_f64().unwrap_or_default(), "error": null, "balanced": null })
-    };
+    let row = |name: &str, field: &str| json!({ "name": name, "top1": last[field].as_f64().unwrap_or_default(), "error": null, "balanced": null });
     let rows = [row("mIoU", "miou"), row("mAcc", "macc"), row("aAcc", "aacc")];
     Some(json!({
         "head": ["measure", "", "share", ""],
@@ -134,7 +132,9 @@ pub(super) fn segmented(folder: &Path, text: &str, count: usize) -> Result<Value
         return Err(Error::input("the segmenter was not judged", folder.display().to_string(), advice));
     };
     let (path, classes) = (folder.join(FOUND), test.labels.classes());
-    let changed = || Error::input("it does not fit the photos", path.display().to_string(), "judge the segmenter again");
+    let changed = || {
+        Error::input("it does not fit the photos", path.display().to_string(), "judge the segmenter again")
+    };
     let kept: Kept = serde_json::from_str(&files::read_text(&path, MAX_FOUND)?).map_err(|_| changed())?;
     let n = classes.len();
     if kept.confusion.len() != n || kept.confusion.iter().any(|row| row.len() != n) {
@@ -157,12 +157,15 @@ pub(super) fn segmented(folder: &Path, text: &str, count: usize) -> Result<Value
 
 fn picture(svg: &str) -> String {
     let bytes = BASE64_STANDARD.encode(svg);
-    format!("<figure><img style=\"max-width:100%\" alt=\"Which classes were taken for which\" src=\"data:image/svg+xml;base64,{bytes}\"></figure>\n")
+    format!(
+        "<figure><img style=\"max-width:100%\" alt=\"Which classes were taken for which\" src=\"data:image/svg+xml;base64,{bytes}\"></figure>\n"
+    )
 }
 
 /// A row for each class: name, IoU, accuracy, share of the labelled pixels.
 fn table(confusion: &Confusion, test: &LabelledAlbum) -> Vec<Vec<String>> {
-    let percent = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{:.1} %", 100.0 * value));
+    let percent =
+        |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{:.1} %", 100.0 * value));
     let (iou, accuracies, labelled) = (confusion.iou(), confusion.accuracies(), confusion.labelled());
     let all = labelled.iter().sum::<u64>().max(1) as f64;
     let row = |(class, known): (usize, &crate::photos::PixelClass)| {

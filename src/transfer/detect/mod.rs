@@ -66,8 +66,8 @@ mod targets;
 pub use anchors::Cell;
 pub use boxes::{MOST, Rect, area, clipped, decode, encode, intersection, iou};
 pub use config::{
-    DetectConfig, DetectData, DetectEval, DetectModel, DetectOptimizer, Metric, NormKind,
-    ProposalConfig, RegionConfig,
+    DetectConfig, DetectData, DetectEval, DetectModel, DetectOptimizer, Metric, NormKind, ProposalConfig,
+    RegionConfig,
 };
 pub use data::{Classes, DetectSets};
 pub use inference::{Detected, detect};

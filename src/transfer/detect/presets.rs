@@ -1,8 +1,8 @@
 //! Whole configurations of detectors by name: the papers' settings, and one that learns in minutes.
 
 use super::config::{
-    DetectConfig, DetectData, DetectEval, DetectModel, DetectOptimizer, Metric, NormKind,
-    ProposalConfig, RegionConfig,
+    DetectConfig, DetectData, DetectEval, DetectModel, DetectOptimizer, Metric, NormKind, ProposalConfig,
+    RegionConfig,
 };
 use super::model::Kind;
 use crate::engine::nn::{Architecture, Stem};

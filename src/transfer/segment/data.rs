@@ -2,7 +2,7 @@
 
 use super::config::{SegmentConfig, SegmentData};
 use crate::error::{Error, Result};
-use crate::photos::{Album, AlbumOptions, Labels, PixelClass, PixelClasses, Photos, Source, Split};
+use crate::photos::{Album, AlbumOptions, Labels, Photos, PixelClass, PixelClasses, Source, Split};
 use crate::topic::Topic;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,7 +41,8 @@ impl SegmentSets {
         let train = match &data.labels {
             Some(labels) => {
                 let own = labels.join("classes.txt");
-                let own = (listed.is_none() && own.is_file()).then(|| PixelClasses::read(&own)).transpose()?;
+                let own =
+                    (listed.is_none() && own.is_file()).then(|| PixelClasses::read(&own)).transpose()?;
                 Labels::pairs(source(photos), source(labels), listed.as_ref().or(own.as_ref()))?
             }
             None => Labels::open(source(photos), Split::Train, listed.as_ref())?,
@@ -53,7 +54,11 @@ impl SegmentSets {
             (Some(_), None, None) => None,
             _ => {
                 let advice = "name the folders of both by --test-photos and --test-labels";
-                return Err(Error::input("photos to be judged on need label maps, and these photos", "data", advice));
+                return Err(Error::input(
+                    "photos to be judged on need label maps, and these photos",
+                    "data",
+                    advice,
+                ));
             }
         };
         let album = |(photos, labels): (Photos, Labels)| {

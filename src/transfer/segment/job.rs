@@ -393,7 +393,8 @@ impl Job for Segmentation {
         let bad = |e: String| corrupt(found.path(), &e);
         let kept: Option<Vec<PixelClass>> =
             found.file.text(CLASSES).and_then(|text| serde_json::from_str(text).ok());
-        let same = kept.as_deref() == Some(self.sets.classes()) && notes.get(LABELS) == Some(&json!(self.known));
+        let same =
+            kept.as_deref() == Some(self.sets.classes()) && notes.get(LABELS) == Some(&json!(self.known));
         if !same {
             let what = "the classes or label maps have changed since the run began";
             let advice = "put them back as they were, or start another run with another --out";

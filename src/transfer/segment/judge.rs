@@ -88,7 +88,9 @@ pub fn judge(
             let map = segment(net, config, &photo.image)?;
             taken(id, &map)?;
             match known(test, id, map.size) {
-                Err(why) => left_out.push(format!("{} is not judged on: {why}", test.album.photos().name(id))),
+                Err(why) => {
+                    left_out.push(format!("{} is not judged on: {why}", test.album.photos().name(id)))
+                }
                 Ok(labels) => {
                     confusion.add(&map.classes, &labels.classes)?;
                     photos += 1;
@@ -153,7 +155,8 @@ pub fn floor(train: &LabelledAlbum, test: &LabelledAlbum, heard: &mut Heard) -> 
         return Err(train.album.nothing_decodable());
     };
     let most = |counts: &[u32]| {
-        let best = counts.iter().enumerate().max_by_key(|(class, count)| (**count, std::cmp::Reverse(*class)));
+        let best =
+            counts.iter().enumerate().max_by_key(|(class, count)| (**count, std::cmp::Reverse(*class)));
         best.map_or(0, |(class, _)| class as u8)
     };
     let said = LabelMap { size, classes: counts.chunks(classes).map(most).collect() };

@@ -42,7 +42,12 @@ impl SegmentLearner {
     ///
     /// # Errors
     /// As [`starting_segmenter`].
-    pub fn new(config: &SegmentConfig, classes: usize, device: &Device, empty: bool) -> Result<SegmentLearner> {
+    pub fn new(
+        config: &SegmentConfig,
+        classes: usize,
+        device: &Device,
+        empty: bool,
+    ) -> Result<SegmentLearner> {
         let net = if empty { blank } else { starting_segmenter }(config, classes, device)?;
         let new = |prefix: &&str| Rate { lr: config.optimizer.new_layers, ..Rate::of(*prefix) };
         let rates = ["ppm.", "psa.", "cls.", "aux."].iter().map(new).collect();

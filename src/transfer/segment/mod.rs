@@ -53,9 +53,7 @@ mod presets;
 mod settings;
 mod start;
 
-pub use config::{
-    SegmentConfig, SegmentData, SegmentEval, SegmentKind, SegmentModel, SegmentOptimizer,
-};
+pub use config::{SegmentConfig, SegmentData, SegmentEval, SegmentKind, SegmentModel, SegmentOptimizer};
 pub use data::{LabelledAlbum, SegmentSets};
 pub use job::{SegmentRecord, SegmentRun, Segmentation};
 pub use judge::{Heard, Judged, SegmentScores, Segmented, Taken, WORST, floor, judge, own_numbers};

@@ -179,7 +179,9 @@ impl Segmenter {
         let size = [images.shape()[1], images.shape()[2]];
         let [c4, c5] = self.maps(images, mode)?;
         let loss = |cells: Var<'t>| {
-            cells.bilinear_resize(size, Coordinates::AlignCorners)?.cross_entropy_ignoring(labels, usize::from(IGNORED))
+            cells
+                .bilinear_resize(size, Coordinates::AlignCorners)?
+                .cross_entropy_ignoring(labels, usize::from(IGNORED))
         };
         Ok(Losses {
             main: loss(self.classes(&c5, mode, drops)?)?,

@@ -94,7 +94,8 @@ fn at_scale(net: &Segmenter, config: &SegmentConfig, photo: &Rgb) -> Result<Fiel
             windows.iter().flat_map(|&at| mirrors.iter().map(move |&mirrored| (at, mirrored))).collect();
         let values = probabilities(net, &canvas, width, side, &all)?;
         for (&([top, left], mirrored), values) in all.iter().zip(values.chunks(side * side * classes)) {
-            let rows = sums.par_chunks_mut(width * classes).zip(counts.par_chunks_mut(width)).skip(top).take(side);
+            let rows =
+                sums.par_chunks_mut(width * classes).zip(counts.par_chunks_mut(width)).skip(top).take(side);
             rows.zip(values.par_chunks(side * classes)).for_each(|((sums, counts), values)| {
                 for x in 0..side {
                     let from = if mirrored { side - 1 - x } else { x };

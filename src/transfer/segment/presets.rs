@@ -1,8 +1,6 @@
 //! Whole configurations of segmenters by name: the papers' settings, and one that learns in minutes.
 
-use super::config::{
-    SegmentConfig, SegmentData, SegmentEval, SegmentKind, SegmentModel, SegmentOptimizer,
-};
+use super::config::{SegmentConfig, SegmentData, SegmentEval, SegmentKind, SegmentModel, SegmentOptimizer};
 use crate::engine::nn::{Architecture, Stem};
 use crate::error::{Error, Result};
 use crate::photos::views::CropConfig;

@@ -12,7 +12,9 @@ const STILL: CropParams = CropParams { scale: 1.0, angle: 0.0, at: [0.0, 0.0], b
 
 /// Bytes of a crop's red and green at a pixel.
 fn bytes(crop: &Crop, size: usize, x: usize, y: usize) -> [f32; 2] {
-    [0, 1].map(|channel| 255.0 * (crop.pixels[(y * size + x) * 3 + channel] * IMAGENET_STD[channel] + IMAGENET_MEAN[channel]))
+    [0, 1].map(|channel| {
+        255.0 * (crop.pixels[(y * size + x) * 3 + channel] * IMAGENET_STD[channel] + IMAGENET_MEAN[channel])
+    })
 }
 
 fn maker(size: usize) -> CropMaker {
@@ -26,7 +28,10 @@ fn a_crop_at_rest_is_the_photo_and_its_labels() {
     // Room is 30 - 17 = 13 rows and 23 columns: floor(0.5 x 14) = 7, floor(0.9 x 24) = 21.
     for (x, y) in [(0, 0), (16, 3), (5, 16)] {
         let [red, green] = bytes(&crop, 17, x, y);
-        assert!((red - (x + 21) as f32).abs() < 1e-3 && (green - (y + 7) as f32).abs() < 1e-3, "{red} {green}");
+        assert!(
+            (red - (x + 21) as f32).abs() < 1e-3 && (green - (y + 7) as f32).abs() < 1e-3,
+            "{red} {green}"
+        );
         assert_eq!(usize::from(crop.labels[y * 17 + x]), 16 * ((y + 7) / 4) + (x + 21) / 4);
     }
 }
@@ -51,7 +56,11 @@ fn a_photo_smaller_than_the_crop_has_equal_margins_of_mean_without_labels() {
             let at = y * 17 + x;
             match is_photo(x, y) {
                 true => assert_eq!(usize::from(crop.labels[at]), 16 * ((y - 3) / 4) + (x - 4) / 4, "{x} {y}"),
-                false => assert_eq!((crop.labels[at], &crop.pixels[3 * at..][..3]), (IGNORED, &[0.0; 3][..]), "{x} {y}"),
+                false => assert_eq!(
+                    (crop.labels[at], &crop.pixels[3 * at..][..3]),
+                    (IGNORED, &[0.0; 3][..]),
+                    "{x} {y}"
+                ),
             }
         }
     }
@@ -92,7 +101,8 @@ fn seven_numbers_are_drawn_whatever_the_configuration() {
     let rng = || KeyedRng::new("crop", 7, [0, 0, 0]);
     let (mut plain, mut still) = (rng(), rng());
     CropParams::draw(&CropConfig::default(), &mut plain);
-    let config = CropConfig { rotation_p: 0.0, blur_p: 0.0, flip: 0.0, scale: [1.0; 2], ..CropConfig::default() };
+    let config =
+        CropConfig { rotation_p: 0.0, blur_p: 0.0, flip: 0.0, scale: [1.0; 2], ..CropConfig::default() };
     let params = CropParams::draw(&config, &mut still);
     assert_eq!((params.scale, params.angle, params.blur, params.flip), (1.0, 0.0, false, false));
     assert_eq!(plain.uniform(0.0, 1.0), still.uniform(0.0, 1.0));

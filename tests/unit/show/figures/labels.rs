@@ -1,8 +1,13 @@
 use super::*;
 
 fn classes() -> Vec<PixelClass> {
-    let class = |(id, (name, color)): (usize, (&str, [u8; 3]))| PixelClass { name: name.into(), color, id: id as u8 };
-    [("sky", [0, 0, 255]), ("road & path", [255, 0, 0]), ("tree", [0, 255, 0])].into_iter().enumerate().map(class).collect()
+    let class =
+        |(id, (name, color)): (usize, (&str, [u8; 3]))| PixelClass { name: name.into(), color, id: id as u8 };
+    [("sky", [0, 0, 255]), ("road & path", [255, 0, 0]), ("tree", [0, 255, 0])]
+        .into_iter()
+        .enumerate()
+        .map(class)
+        .collect()
 }
 
 #[test]
@@ -11,7 +16,9 @@ fn pixels_have_their_classes_colours_ignored_ones_none_and_the_legend_names_what
     let of = |i: usize| if i / 64 < 8 { IGNORED } else { u8::from(i % 64 >= 32) };
     let map = LabelMap { size: [32, 64], classes: (0..64 * 32).map(of).collect() };
     let picture = label_map(&photo, &map, &classes());
-    let at = |x: usize, y: usize| -> [u8; 3] { std::array::from_fn(|c| picture.data[(y * picture.width + x) * 3 + c]) };
+    let at = |x: usize, y: usize| -> [u8; 3] {
+        std::array::from_fn(|c| picture.data[(y * picture.width + x) * 3 + c])
+    };
     assert_eq!(picture.width, 640);
     assert!(picture.height > 320 + 10, "a legend below the photo");
     assert_eq!(at(5, 5), [100; 3], "an ignored pixel is the photo's");

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A table of detectors by what they start from: `detect.py CSV --start NAME=ENCODER .. -- ARGUMENTS OF vista detect`
+"""A table of detectors or segmenters by what they start from: `starts.py CSV --start NAME=ENCODER .. -- detect|segment ARGUMENTS`
 
 Each cell is one training: a start, a setting and a seed. What it logged of its judging is appended to CSV, a row for each time; a cell whose rows
 are there is not trained again, and one that was stopped goes on where it was. `--start random` starts from random parameters, as narrow
 as `--random KEY=VALUE` says. `--vary KEY=VALUE,VALUE` makes cells of each value, to choose one on photos that no table reports.
 
-    python scripts/tables/detect.py benchmarks/tables/penn-fudan.csv --work runs --seeds 3 \\
+    python scripts/tables/starts.py benchmarks/tables/penn-fudan.csv --work runs --seeds 3 \\
         --start random --random model.width=32 --start mls=benchmarks/encoders/mls.safetensors \\
-        -- --data photos/train --annotations train.json --test test.json --test-photos photos/test --steps 1000
+        -- detect --data photos/train --annotations train.json --test test.json --test-photos photos/test --steps 1000
 
 Prints of each start the mean over seeds of the last judging and its standard deviation, and how much it differs from the first start:
 the mean difference of cells of one seed, and the standard error of that.
@@ -20,8 +20,11 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-FIGURES = ("ap", "ap50", "ap75", "mask_ap", "mask_ap50", "mask_ap75")
-COLUMNS = ("start", "setting", "seed", "step", "seconds", *FIGURES)
+# Of each command the kind of the lines in which it logs its judging, and their figures, which are shares.
+COMMANDS = {
+    "detect": ("ap", ("ap", "ap50", "ap75", "mask_ap", "mask_ap50", "mask_ap75")),
+    "segment": ("miou", ("miou", "macc", "aacc")),
+}
 
 
 def rows_of(file):
@@ -36,7 +39,7 @@ def train(args, start, setting, seed):
     name, _, encoder = start.partition("=")
     table = [part for part in args.csv.with_suffix("").parts if part not in (args.csv.anchor, "..")]
     run = args.work / "-".join(filter(None, (*table, name, setting.replace("/", "_"), str(seed))))
-    command = [args.vista, "detect", *args.rest, "--out", str(run), "--quiet", "--set", f"seed={seed}"]
+    command = [args.vista, *args.rest, "--out", str(run), "--quiet", "--set", f"seed={seed}"]
     keys = [setting] * bool(setting) + (args.random if not encoder else [])
     command += [part for key in keys for part in ("--set", key)] + (["--init", encoder] if encoder else [])
     if (run / "checkpoint.safetensors").exists():
@@ -47,20 +50,20 @@ def train(args, start, setting, seed):
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}; the table goes on there when it is called again")
     records = [json.loads(line) for line in open(run / "log.jsonl")]
-    judged = {record["step"]: record for record in records if record["kind"] == "ap"}
+    judged = {record["step"]: record for record in records if record["kind"] == COMMANDS[args.rest[0]][0]}
     if not judged:
-        sys.exit(f"{run} was not judged: give vista detect photos with --test, or a set that has some")
+        sys.exit(f"{run} was not judged: give photos to be judged on")
     return [judged[step] for step in sorted(judged)]
 
 
-def table(rows, starts, settings):
+def table(rows, starts, settings, figures):
     """The last judging of each cell, over seeds."""
     last = {}
     for row in rows:
         key = row["start"], row["setting"], row["seed"]
         if key not in last or int(row["step"]) >= int(last[key]["step"]):
             last[key] = row
-    figures = [figure for figure in FIGURES if any(row[figure] for row in last.values())]
+    figures = [figure for figure in figures if any(row[figure] for row in last.values())]
     print("| start | seeds |" + "".join(f" {figure} |" for figure in figures))
     print("|---|---|" + "---|" * len(figures))
     for setting in settings:
@@ -92,6 +95,9 @@ def main():
     parser.add_argument("--vista", default="vista", help="the program")
     args = parser.parse_args(own)
     args.rest = rest
+    if not rest or rest[0] not in COMMANDS:
+        parser.error("say -- and detect or segment with its arguments behind it")
+    figures = COMMANDS[rest[0]][1]
     key, _, values = args.vary.partition("=")
     settings = [f"{key}={value}" for value in values.split(",")] if key else [""]
     starts = [start.partition("=")[0] for start in args.start]
@@ -110,14 +116,15 @@ def main():
                 args.csv.parent.mkdir(parents=True, exist_ok=True)
                 is_new = not args.csv.exists() or args.csv.stat().st_size == 0
                 with open(args.csv, "a", newline="") as file:
-                    lines = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+                    columns = ("start", "setting", "seed", "step", "seconds", *figures)
+                    lines = csv.DictWriter(file, columns, extrasaction="ignore")
                     if is_new:
                         lines.writeheader()
                     for record in judged:
                         rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in record.items()}
                         lines.writerow({**rounded, "start": cell[0], "setting": setting, "seed": seed})
     if args.csv.exists():
-        table(rows_of(args.csv), starts, settings)
+        table(rows_of(args.csv), starts, settings, figures)
 
 
 if __name__ == "__main__":
