@@ -231,7 +231,6 @@ fn a_training_that_was_stopped_goes_on_to_the_bit() {
         SegmentRun::start(config.clone(), &path("parts"), Start::From(Box::new(found()))).expect("a run");
     rest.be_quiet();
     rest.run().expect("done");
-    drop(rest);
 
     let arrays = |run: &str| {
         let bytes = fs::read(set.path().join(run).join("checkpoint.safetensors")).expect("a checkpoint");

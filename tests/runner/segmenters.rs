@@ -5,7 +5,8 @@ use super::detectors::{resnet, train};
 use rand::{SeedableRng, rngs::StdRng};
 use vista::engine::autograd::Tape;
 use vista::engine::nn::Mode;
-use vista::transfer::segment::{AUXILIARY, Context, IGNORED, Segmenter, SegmenterConfig};
+use vista::photos::IGNORED;
+use vista::transfer::segment::{AUXILIARY, Context, Segmenter, SegmenterConfig};
 use vista::{Device, Result};
 
 /// Our name of a parameter of the golden files: semseg's, whose layers are numbered within sequences.
@@ -42,7 +43,7 @@ pub fn segmenter_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         other => panic!("head {other:?}"),
     };
     let weight = case.attrs["loss_weights"]["loss_aux"].as_f64().map(|weight| weight as f32);
-    assert_eq!((case.whole("ignore"), weight), (IGNORED, Some(AUXILIARY)));
+    assert_eq!((case.whole("ignore"), weight), (usize::from(IGNORED), Some(AUXILIARY)));
     let config = SegmenterConfig { context, classes: case.whole("classes"), dropout: case.number("dropout") };
     let net = Segmenter::new(device, &mut StdRng::seed_from_u64(0), config, resnet(case, device, 2)?)?;
     let (x, labels) = (case.input("x", device), case.input("labels", device));

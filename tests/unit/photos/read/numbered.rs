@@ -1,6 +1,7 @@
 use super::*;
 use crate::photos::masks::Bitmap;
 use crate::rng::KeyedRng;
+use png::{BitDepth, ColorType};
 
 /// A PNG of a map of numbers, row by row.
 fn png(size: [u32; 2], color: ColorType, depth: BitDepth, data: &[u8]) -> Vec<u8> {

@@ -24,7 +24,7 @@ fn new_layers_move_ten_times_as_fast_as_the_backbone() {
     for kind in [SegmentKind::PspNet, SegmentKind::PsaNet] {
         let mut config = tiny(kind);
         (config.optimizer.momentum, config.optimizer.weight_decay) = (0.0, 0.0);
-        let moved = |factor: f64| {
+        let mut moved = |factor: f64| {
             config.optimizer.new_layers = factor;
             let mut learner = SegmentLearner::new(&config, 2, &Device::cpu(), false).expect("a learner");
             let before: Vec<Vec<f32>> =
