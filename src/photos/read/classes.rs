@@ -37,9 +37,9 @@ pub struct PixelClasses {
 }
 
 impl PixelClasses {
-    /// Classes of these names and colours, numbered from 0.
+    /// Classes of these names, numbered from 0.
     pub(super) fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> PixelClasses {
-        let class = |(id, name): (usize, &str)| PixelClass::numbered(id as u8, name);
+        let class = |(id, name): (usize, &str)| PixelClass::voc(id as u8, name);
         PixelClasses { all: names.into_iter().enumerate().map(class).collect(), ignored: Vec::new() }
     }
 
@@ -83,10 +83,10 @@ impl PixelClasses {
             }
             if id == IGNORED || VOID.contains(&line.name.to_lowercase().as_str()) {
                 found.ignored.push(id);
-                continue;
+            } else {
+                let class = PixelClass::numbered(id, &line.name);
+                found.all.push(PixelClass { color: line.color.unwrap_or(class.color), ..class });
             }
-            let class = PixelClass::numbered(id, &line.name);
-            found.all.push(PixelClass { color: line.color.unwrap_or(class.color), ..class });
         }
         found.all.sort_by_key(|class| class.id);
         if found.all.len() < 2 {
@@ -110,9 +110,19 @@ impl PixelClasses {
 }
 
 impl PixelClass {
-    /// A class in the colour that VOC has for its number.
-    pub(super) fn numbered(id: u8, name: &str) -> PixelClass {
+    /// A class of a set whose number 0 is the background: in the colour that VOC has for its number, black for 0.
+    pub(super) fn voc(id: u8, name: &str) -> PixelClass {
         PixelClass { name: name.into(), color: voc_color(id), id }
+    }
+
+    /// A class of any other set, none of them black.
+    fn numbered(id: u8, name: &str) -> PixelClass {
+        PixelClass { color: voc_color(id + 1), ..PixelClass::voc(id, name) }
+    }
+
+    /// A class that is known by its number alone.
+    pub(super) fn nameless(id: u8) -> PixelClass {
+        PixelClass::numbered(id, &format!("class {id}"))
     }
 }
 
@@ -180,7 +190,7 @@ mod tests {
         let names: Vec<_> =
             found.all.iter().map(|class| (class.id, class.name.as_str(), class.color)).collect();
         let expected =
-            [(0, "sky", [0, 0, 0]), (2, "road", [128, 64, 128]), (7, "traffic light", [250, 170, 30])];
+            [(0, "sky", [128, 0, 0]), (2, "road", [128, 64, 128]), (7, "traffic light", [250, 170, 30])];
         assert_eq!((names, found.ignored.clone()), (expected.to_vec(), vec![11]));
         let table = found.table();
         assert_eq!(

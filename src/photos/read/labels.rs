@@ -103,7 +103,7 @@ impl Labels {
         }
         if !coco::instance_files(&root.join("annotations")).is_empty() {
             let photos = Photos::open(source.masks(true), Some(split))?;
-            return Ok(of_objects(photos, classes));
+            return of_objects(photos, classes);
         }
         let advice = "give a folder of Cityscapes, Pascal VOC (SegmentationClass), COCO, or with images/train, labels/train and the same of test; \
                       or the photos' folder and --labels, the folder of their label maps";
@@ -236,7 +236,7 @@ fn occurring(photos: &Photos, counts: &[u64]) -> Result<(PixelClasses, [Option<u
             .refused(what, "give label maps with 2 to 254 classes; 255 is ignored")
             .see(Topic::Data));
     }
-    let all = found.iter().map(|&id| PixelClass::numbered(id, &format!("class {id}"))).collect();
+    let all = found.iter().map(|&id| PixelClass::nameless(id)).collect();
     let classes = PixelClasses { all, ignored: Vec::new() };
     let counts = found.iter().chain([&IGNORED]).map(|&number| counts[usize::from(number)]).collect();
     let table = classes.table();
@@ -337,7 +337,7 @@ fn open_voc(source: &Source, split: Split, classes: Option<&PixelClasses>) -> Re
 }
 
 /// Photos whose label maps are the masks of their objects; those of classes that are not wanted are forgotten.
-fn of_objects(photos: Photos, wanted: Option<&PixelClasses>) -> (Photos, Labels) {
+fn of_objects(photos: Photos, wanted: Option<&PixelClasses>) -> Result<(Photos, Labels)> {
     let photos = match wanted {
         None => photos,
         Some(wanted) => {
@@ -345,51 +345,53 @@ fn of_objects(photos: Photos, wanted: Option<&PixelClasses>) -> (Photos, Labels)
             photos.only_classes(&names)
         }
     };
-    let mut classes = vec![PixelClass::numbered(0, "background")];
+    if photos.classes().len() >= MOST {
+        let what = format!("{} categories", photos.classes().len());
+        return Err(photos.refused(what, "give a set of at most 253: a label map has a byte for each pixel"));
+    }
+    let mut classes = vec![PixelClass::voc(0, "background")];
     for (class, name) in photos.classes().iter().enumerate() {
         // Its own number where a byte holds it.
         let own = photos.class_id(class).as_u64().and_then(|id| u8::try_from(id).ok()).filter(|&id| id > 0);
-        classes.push(PixelClass::numbered(own.unwrap_or((class + 1) as u8), name));
+        classes.push(PixelClass::voc(own.unwrap_or((class + 1) as u8), name));
     }
     let classes = PixelClasses { all: classes, ignored: Vec::new() };
     let table = classes.table();
-    (photos, Labels { classes, table, maps: Maps::Objects, counts: Vec::new(), checksum: 0 })
+    Ok((photos, Labels { classes, table, maps: Maps::Objects, counts: Vec::new(), checksum: 0 }))
 }
 
-/// A label map of objects: each pixel of the class of the objects over it, ignored where they are of several, where a crowd is and no
-/// object over it, and in boxes whose mask can't be used. Source: torchvision's reference for COCO, which takes crowds for background.
+/// A label map of objects: each pixel of the class of the objects over it, and ignored where they are of several; ignored too where nothing
+/// is painted in a crowd, or in the box of an object whose mask can't be used.
+///
+/// # Source
+/// torchvision's reference for segmentation of COCO, which takes crowds and objects without a mask for background.
 fn painted(size: [usize; 2], objects: &[LabelledBox]) -> LabelMap {
-    let [height, width] = size;
-    let mut classes = vec![0; height * width];
-    let [crowds, things]: [Vec<&LabelledBox>; 2] =
-        [true, false].map(|crowd| objects.iter().filter(|o| o.crowd == crowd).collect());
-    for object in crowds.into_iter().chain(things) {
-        let class = (object.class + 1) as u8;
-        let mask = object.mask.as_ref().and_then(|mask| mask.rle(size).ok()).map(|rle| rle.bitmap());
-        match mask.filter(|_| !object.crowd) {
-            Some(mask) => {
-                for (pixel, _) in classes.iter_mut().zip(&mask.pixels).filter(|(_, is)| **is == 1) {
-                    *pixel = if *pixel == 0 || *pixel == class || *pixel == CROWD { class } else { IGNORED };
+    let mut classes = vec![0; size[0] * size[1]];
+    let mask = |object: &LabelledBox| {
+        object.mask.as_ref().and_then(|mask| mask.rle(size).ok()).map(|rle| rle.bitmap().pixels)
+    };
+    let mut unknown = Vec::new();
+    for object in objects {
+        match mask(object) {
+            Some(mask) if !object.crowd => {
+                let class = (object.class + 1) as u8;
+                for (pixel, _) in classes.iter_mut().zip(&mask).filter(|(_, is)| **is == 1) {
+                    *pixel = if *pixel == 0 || *pixel == class { class } else { IGNORED };
                 }
             }
-            None => {
-                let rle =
-                    object.mask.as_ref().and_then(|mask| mask.rle(size).ok()).map(|rle| rle.bitmap().pixels);
-                let [x, y, w, h] = object.rect.map(|v| v.max(0.0) as usize);
-                for row in y..(y + h + 1).min(height) {
-                    for column in x..(x + w + 1).min(width) {
-                        let at = row * width + column;
-                        if rle.as_ref().is_none_or(|pixels| pixels[at] == 1) {
-                            classes[at] = if object.crowd { CROWD } else { IGNORED };
-                        }
-                    }
-                }
-            }
+            mask => unknown.push(mask.unwrap_or_else(|| filled(size, object.rect))),
         }
     }
-    classes.iter_mut().filter(|class| **class == CROWD).for_each(|class| *class = IGNORED);
+    for mask in unknown {
+        let open = classes.iter_mut().zip(&mask).filter(|(class, is)| **is == 1 && **class == 0);
+        open.for_each(|(class, _)| *class = IGNORED);
+    }
     LabelMap { size, classes }
 }
 
-/// A crowd over which no object was painted yet.
-const CROWD: u8 = 254;
+/// The pixels that a box `[x, y, width, height]` touches.
+fn filled([height, width]: [usize; 2], [x, y, w, h]: [f32; 4]) -> Vec<u8> {
+    let within = |at: usize, from: f32, length: f32| (at + 1) as f32 > from && (at as f32) < from + length;
+    let row = |row: usize| (0..width).map(move |column| u8::from(within(row, y, h) && within(column, x, w)));
+    (0..height).flat_map(row).collect()
+}
