@@ -2,7 +2,8 @@
 """Vista beside PyTorch on the CPU of this machine, in turns: `compare.py steps` and `compare.py runs PHOTOS`
 
 steps  a training step's milliseconds, and the most MiB of its process: `vista bench --test` and torch_step.py; of a detector, or finding
-       objects in a photo (`mask_rcnn:2,256`, `mask_rcnn_photo:256`), mask_rcnn.py
+       objects in a photo (`mask_rcnn:2,256`, `mask_rcnn_photo:256`), mask_rcnn.py; of a segmenter (`pspnet:2,225`, `psanet:2,225`),
+       segmenter.py
 runs   images a second of whole MoCo-v2 runs on a folder of photos, loader included: `vista pretrain` and torch_moco.py
 
 Each round runs Vista, PyTorch, and PyTorch with channels last, one after the other, all with the same settings and threads.
@@ -21,6 +22,11 @@ from statistics import median
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("vista", "torch", "torch channels last")
+# What runs a test in PyTorch, where it is not torch_step.py.
+SCRIPTS = {
+    **dict.fromkeys(("mask_rcnn", "mask_rcnn_photo"), ["mask_rcnn.py", "bench"]),
+    **dict.fromkeys(("pspnet", "psanet"), ["segmenter.py", "bench"]),
+}
 # PyTorch's own kernels, and oneDNN's.
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
@@ -46,7 +52,7 @@ def step(args, env, program, test):
     """Median milliseconds of a training step, and the process's peak MiB."""
     times = ["--warmup", str(args.warmup), "--repeats", str(args.steps)]
     if program != "vista":
-        script = ["mask_rcnn.py", "bench"] if test.startswith("mask_rcnn") else ["torch_step.py"]
+        script = SCRIPTS.get(test.split(":")[0], ["torch_step.py"])
         return torch(args, env, script[0], [*script[1:], test, *times], program)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "bench.json")

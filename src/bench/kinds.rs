@@ -1,7 +1,7 @@
 //! Pieces of work by name: `conv:16,64,24,24,64,3,1,1` and the like.
 
 use super::workload::Workload;
-use super::{detector, judging, ops, step, views};
+use super::{detector, judging, ops, segmenter, step, views};
 use crate::engine::device::Device;
 use crate::engine::nn::Architecture;
 use crate::engine::ops::{
@@ -139,6 +139,15 @@ pub const KINDS: &[Kind] = &[
         "a hundred objects of one photo by Mask R-CNN R50-FPN",
         |device, s| detector::photo(device, s[0]),
     ),
+    kind(
+        "pspnet",
+        "batch,size",
+        "training step of PSPNet R50, 19 classes: both losses, dropout, SGD",
+        |device, s| segmenter::step(device, segmenter::pyramid(), [s[0], s[1]]),
+    ),
+    kind("psanet", "batch,size", "the same of PSANet R50", |device, s| {
+        segmenter::step(device, segmenter::attention(s[1]), [s[0], s[1]])
+    }),
     kind("nms", "N", "suppression of a photo's proposals, on one thread of the host", |_, s| {
         detector::suppression(s[0], false)
     }),

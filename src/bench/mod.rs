@@ -17,6 +17,7 @@ mod op_time;
 mod ops;
 mod plan;
 mod profile;
+mod segmenter;
 mod step;
 mod timing;
 mod views;

@@ -134,7 +134,7 @@ impl Plan {
     pub fn of(config: StepConfig) -> Result<Plan> {
         let device = Device::plan();
         let mut training = TrainingStep::new(&device, config)?;
-        let key = step::network(&device, config.architecture, config.width)?;
+        let key = step::network(&device, config.architecture, config.width, 0)?;
         training.run(|_| Ok(()))?;
         device.start_trace();
         let mut phases = Vec::new();

@@ -3,7 +3,7 @@
 use crate::engine::autograd::{Observation, Tape, Var};
 use crate::engine::device::Device;
 use crate::engine::exchange::Alone;
-use crate::engine::nn::{Architecture, Mode, Module, ResNet, ResNetConfig, Stem};
+use crate::engine::nn::{Architecture, Mode, Module, Param, ResNet, ResNetConfig, Stem};
 use crate::engine::ops::{Input, Over};
 use crate::engine::optim::{OptimConfig, Optimizer, SgdConfig};
 use crate::engine::tensor::Tensor;
@@ -74,7 +74,7 @@ impl TrainingStep {
         let StepConfig { architecture, width, batch, image_size: size, half } = config;
         let images = super::ops::tensors(device, &[Input::normal([batch, size, size, 3])])?.swap_remove(0);
         Ok(TrainingStep {
-            net: network(device, architecture, width)?,
+            net: network(device, architecture, width, 0)?,
             optimizer: OptimConfig::Sgd(SgdConfig::default()).build(),
             images,
             half,
@@ -91,14 +91,7 @@ impl TrainingStep {
         let tape = if self.half { Tape::half(device) } else { Tape::new(device) };
         let loss = self.loss(&tape)?;
         after("forward")?;
-        let mut grads = loss.backward()?;
-        after("backward")?;
-        Observation::apply(&tape.take_observations())?;
-        after("statistics")?;
-        let params = self.net.trained();
-        grads.sum(&params, &Alone)?;
-        self.optimizer.step(&params, &grads, 1e-3)?;
-        after("sgd")
+        learn(&loss, &self.net.trained(), &mut self.optimizer, after)
     }
 
     fn loss<'t>(&self, tape: &'t Tape) -> Result<Var<'t>> {
@@ -107,9 +100,30 @@ impl TrainingStep {
     }
 }
 
-/// A ResNet with torchvision's stem.
-pub(super) fn network(device: &Device, architecture: Architecture, width: usize) -> Result<ResNet> {
-    let config = ResNetConfig { architecture, width, stem: Stem::Imagenet, zero_init: false, dilated: 0 };
+/// What follows a loss in a step of any network; calls `after` as [`TrainingStep::run`] does.
+pub(super) fn learn(
+    loss: &Var,
+    params: &[Param],
+    optimizer: &mut Optimizer,
+    mut after: impl FnMut(&'static str) -> Result<()>,
+) -> Result<()> {
+    let mut grads = loss.backward()?;
+    after("backward")?;
+    Observation::apply(&loss.tape().take_observations())?;
+    after("statistics")?;
+    grads.sum(params, &Alone)?;
+    optimizer.step(params, &grads, 1e-3)?;
+    after("sgd")
+}
+
+/// A ResNet with torchvision's stem and so many dilated stages.
+pub(super) fn network(
+    device: &Device,
+    architecture: Architecture,
+    width: usize,
+    dilated: usize,
+) -> Result<ResNet> {
+    let config = ResNetConfig { architecture, width, stem: Stem::Imagenet, zero_init: false, dilated };
     ResNet::new(device, &mut StdRng::seed_from_u64(0), &config)
 }
 

@@ -1,6 +1,6 @@
 //! `vista figures`.
 
-use super::judged::{embedding, extend, warn, warn_of_undecodable};
+use super::judged::{embedding, extend, warn, warn_of_undecodable, watched};
 use super::paths::{Files, Input, Mark, Output, absolute, marked};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -10,10 +10,11 @@ use crate::pretrain::ResNetEncoder;
 use crate::pretrain::{Config, album, checkpoint, judge_photos, pretraining_photos, starting_encoder};
 use crate::run::History;
 use crate::show::figures::{BATCH, Drawing, Figure, PNG_MARK, Sampler, Study, curves, png, svg};
+use crate::transfer::classify::precise_statistics;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Draw what a checkpoint's encoder sees: scores, neighbours, purity, and its run's curves.
+/// Draw what a checkpoint's encoder sees: scores, neighbours, purity, maps of photos, and its run's curves.
 ///
 /// fig3_scores.svg: histograms of g1 . Qg and z1 . Qz for one photo (MLS, Fig. 3), by the encoder as its run started
 /// and as the checkpoint holds it. The queue holds keys of other photos, embedded by that same encoder.
@@ -23,10 +24,15 @@ use std::path::{Path, PathBuf};
 ///
 /// purity.svg: the share of the k nearest keys that share a label with their query, where labels are known.
 ///
+/// feature_maps.png: photos, and the first three principal components of the last map over all of their cells as red,
+/// green and blue, before any training and as the checkpoint holds it: what the encoder tells apart without a label. Colours
+/// mean the same in every photo of a column, not across columns; the share of the variance that they show is below. Both
+/// encoders are in evaluation mode, the untrained one with batch norm's statistics of up to 1,024 of the photos.
+///
 /// curves.svg: loss with its terms, kNN accuracy, signs of a collapse and speed over views, from the run's log.jsonl.
 ///
 /// Beside each lies a .json with all its numbers. Batch norm takes the statistics of batches of 64 views, as in
-/// training.
+/// training, in all but the maps.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A run's folder, or a checkpoint of `vista pretrain`.
@@ -51,6 +57,9 @@ pub(super) struct Args {
     /// Query photos of which Fig. 4 shows 5 and the worst.
     #[arg(long, default_value_t = 60, value_name = "N")]
     queries: usize,
+    /// Photos in feature_maps.png, evenly spread over all of them; 0 for no such picture.
+    #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u8).range(..=64))]
+    maps: u8,
     /// Keys in the queue, one of each photo; the run's `method.queue` if absent (4096 where it has none), never more than there are photos.
     #[arg(long, value_name = "D")]
     slots: Option<usize>,
@@ -63,8 +72,13 @@ pub(super) struct Args {
 }
 
 /// The figures' names with the endings of their drawings.
-const DRAWINGS: [[&str; 2]; 4] =
-    [["fig3_scores", "svg"], ["fig4_neighbours", "png"], ["purity", "svg"], ["curves", "svg"]];
+const DRAWINGS: [[&str; 2]; 5] = [
+    ["fig3_scores", "svg"],
+    ["fig4_neighbours", "png"],
+    ["purity", "svg"],
+    ["feature_maps", "png"],
+    ["curves", "svg"],
+];
 /// What stands at the beginning of the SVGs.
 const SVG_MARK: &str = "<!-- vista figures -->";
 
@@ -96,9 +110,8 @@ pub(super) fn run(args: &Args) -> Result<Value> {
 
     let (seed, encoders) = (args.seed.unwrap_or(config.seed), [&before, &after]);
     let photos = album(&config, photos)?;
-    let study = |album| {
-        args.study(&Sampler { album, views: &config.views, seed, device: &device }, encoders, &config)
-    };
+    let sampler = |album| Sampler { album, views: &config.views, seed, device: &device };
+    let study = |album| args.study(&sampler(album), encoders, &config);
     let main = study(&photos)?;
     let labelled = labelled.map(|photos| album(&config, photos)).transpose()?;
     let mut saved =
@@ -109,10 +122,17 @@ pub(super) fn run(args: &Args) -> Result<Value> {
         None => main.purity(k)?,
         Some(album) => study(album)?.purity(k)?,
     };
+    let maps = match args.maps {
+        0 => None,
+        count => Some(maps(&sampler(&photos), usize::from(count), &after, &config)?),
+    };
     warn_of_undecodable([&photos].into_iter().chain(&labelled));
     match purity {
         Some(figure) => saved.push(save(&out, &figure, judged)?),
         None => println!("no purity.svg: no labels are known; give --labelled DIR"),
+    }
+    if let Some(figure) = maps {
+        saved.push(save(&out, &figure, &photos)?);
     }
     match history.as_ref().and_then(curves) {
         Some(figure) => saved.push(save(&out, &figure, &photos)?),
@@ -178,6 +198,20 @@ impl Args {
         let photos = sampler.photos(slots, &wanted, &mut progress)?;
         Study::new(sampler, encoders, &photos, queries, &mut progress)
     }
+}
+
+/// The maps of some photos by an encoder and by the same one before any training.
+fn maps(sampler: &Sampler, count: usize, trained: &ResNetEncoder, config: &Config) -> Result<Figure> {
+    let untrained = config.encoder(sampler.device)?;
+    precise_statistics(&untrained.backbone, sampler.album, sampler.views, sampler.device)?;
+    let (ids, mut done) = (sampler.spread(count)?, 0);
+    watched(2 * ids.len(), "maps", |heard| {
+        let mut more = |n: usize| {
+            done += n;
+            heard(done);
+        };
+        sampler.feature_maps(&ids, [&untrained.backbone, &trained.backbone], &mut more)
+    })
 }
 
 /// Writes the drawing and its numbers, with what was left out of its photos, and says so.

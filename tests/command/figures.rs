@@ -49,7 +49,7 @@ fn all_figures_of_a_run_are_drawn_with_their_numbers_and_twice_alike() {
     let figures = run.path().join("figures");
     let args = ["figures", "--checkpoint", &checkpoint, "--slots", "80", "--queries", "9"];
     let said = text(&done(&args).stdout);
-    for name in ["fig3_scores.svg", "fig4_neighbours.png", "purity.svg", "curves.svg"] {
+    for name in ["fig3_scores.svg", "fig4_neighbours.png", "purity.svg", "feature_maps.png", "curves.svg"] {
         assert!(said.contains(name) && figures.join(name).is_file(), "{name}: {said}");
         let drawing = std::fs::read(figures.join(name)).expect("a file");
         assert!(drawing.starts_with(if name.ends_with("png") { b"\x89PNG" } else { b"<svg" }), "{name}");
@@ -88,12 +88,36 @@ fn all_figures_of_a_run_are_drawn_with_their_numbers_and_twice_alike() {
     let chance = purity["curves"]["chance"].as_f64().expect("a number");
     assert!((0.1..0.6).contains(&chance), "six classes: {chance}");
 
+    let maps = json(&figures.join("feature_maps.json"));
+    let rows = maps["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 6);
+    for name in ["untrained", "trained"] {
+        let share = maps[name]["variance"].as_f64().expect("a number");
+        assert!((0.3..=1.0).contains(&share), "{name}: {share}");
+        assert!(said.contains(&format!("{:.0} % ", 100.0 * share)), "{name}: {share} in {said}");
+        for row in rows {
+            let cells: Vec<u64> =
+                row["cells"].as_array().expect("two").iter().filter_map(Value::as_u64).collect();
+            assert_eq!(cells.iter().min(), Some(&16));
+            let scores = row[name].as_array().expect("scores");
+            assert_eq!(scores.len() as u64, 3 * cells[0] * cells[1]);
+        }
+    }
+    assert_ne!(rows[0]["untrained"], rows[0]["trained"]);
+
     let again = path(run.path(), "again");
     done(&[&args[..], &["--out", &again]].concat());
-    for name in ["fig3_scores.json", "fig4_neighbours.png", "purity.svg"] {
+    for name in
+        ["fig3_scores.json", "fig4_neighbours.png", "purity.svg", "feature_maps.json", "feature_maps.png"]
+    {
         let read = |folder: &Path| std::fs::read(folder.join(name)).expect("a file");
         assert_eq!(read(&figures), read(Path::new(&again)), "{name}");
     }
+    let none = path(run.path(), "none");
+    done(&[&args[..], &["--out", &none, "--maps", "0"]].concat());
+    assert!(
+        Path::new(&none).join("curves.svg").is_file() && !Path::new(&none).join("feature_maps.png").exists()
+    );
 }
 
 #[test]
@@ -176,6 +200,7 @@ fn figures_of_nothing_usable_are_refused() {
         (["--log", "/no/log.jsonl"], "/no/log.jsonl"),
         (["--queries", "0"], "--queries"),
         (["--slots", "1"], "--slots"),
+        (["--maps", "65"], "--maps"),
     ] {
         refused(&[&figures[..], &args].concat(), &[part]);
     }

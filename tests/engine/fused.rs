@@ -61,6 +61,24 @@ fn cross_entropy_is_the_log_softmax_at_the_labels() {
     }
 }
 
+/// The sum of the elements with weights.
+fn weighted<'t>(y: &Var<'t>, weights: &[f32]) -> Result<Var<'t>> {
+    y.mul(&constant(y, y.shape().clone(), weights))?.sum(Over::All)
+}
+
+#[test]
+fn softmax_is_exponentials_over_their_sum_and_log_softmax_its_logarithm() {
+    for [rows, columns] in [[5, 33], [7, 2], [3, 1030]] {
+        let weights: Vec<f32> = (0..rows * columns).map(|i| (i % 7) as f32 + 1.0).collect();
+        assert_same("softmax", [rows, columns], &|x| weighted(&x.softmax()?, &weights), &|x| {
+            weighted(&x.exp()?.div(&x.exp()?.sum(Over::Row)?.reshape([rows, 1])?)?, &weights)
+        });
+        assert_same("log_softmax", [rows, columns], &|x| weighted(&x.log_softmax()?, &weights), &|x| {
+            weighted(&x.sub(&x.exp()?.sum(Over::Row)?.log()?.reshape([rows, 1])?)?, &weights)
+        });
+    }
+}
+
 #[test]
 fn smooth_ap_is_made_of_sigmoids_of_all_triples() {
     for (images, views, tau) in [(2, 2, 0.25), (3, 5, 0.125)] {

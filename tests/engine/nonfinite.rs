@@ -292,7 +292,7 @@ fn rows_of_the_least_f32_have_the_softmax_of_equal_values() {
 }
 
 #[test]
-fn log_softmax_of_nan_and_infinity_is_that_of_pytorch() {
+fn softmax_of_nan_and_infinity_and_its_logarithm_are_those_of_pytorch() {
     const INF: f32 = f32::INFINITY;
     for device in devices() {
         let x = [[1.0, f32::NAN, 2.0], [INF, 0.0, 1.0], [-INF, -INF, -INF], [0.0, -INF, 0.0]].concat();
@@ -305,6 +305,14 @@ fn log_softmax_of_nan_and_infinity_is_that_of_pytorch() {
         assert_eq!(classes(&y), "nnnnnnnnn.-.", "{}: {y:?}", device.name());
         assert_eq!(classes(&dx), "nnnnnnnnn...", "{}: {dx:?}", device.name());
         assert!(relative_l2(&dx[9..], &[-2.0, 2.0, 0.0]) < 1e-6, "{}: {dx:?}", device.name());
+        let y = x.softmax().expect("rows");
+        let dy = tensor(&device, [4, 3], &[1.0, 2.0, 3.0].repeat(4));
+        let grads = y.backward_with(dy).expect("a gradient");
+        let [y, dx] = [y.value(), grads.of(&x).expect("a gradient")].map(|t| t.to_f64().expect("values"));
+        assert_eq!(classes(&y), "nnnnnnnnn...", "{}: {y:?}", device.name());
+        assert_eq!(y[9..], [0.5, 0.0, 0.5], "{}", device.name());
+        assert_eq!(classes(&dx), "nnnnnnnnn...", "{}: {dx:?}", device.name());
+        assert!(relative_l2(&dx[9..], &[-0.5, 0.0, 0.5]) < 1e-6, "{}: {dx:?}", device.name());
     }
 }
 

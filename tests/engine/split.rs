@@ -4,7 +4,7 @@ use vista::engine::autograd::Tape;
 use vista::engine::device::GpuOptions;
 use vista::engine::ops::{
     AdaptiveAvgPool, AnyCase, BilinearResize, Concat, Coordinates, CrossEntropy, L2Normalize, Matmul,
-    MaxPool, Op, Over, PsaMask, Reduce, TopK, all_cases, relative_l2, run,
+    MaxPool, Op, Over, PsaMask, Reduce, Softmax, TopK, all_cases, relative_l2, run,
 };
 use vista::engine::tensor::Shape;
 use vista::{Device, Tensor};
@@ -128,6 +128,7 @@ fn rows_as_long_as_the_largest_queue_are_split_without_changing_a_bit() {
         let mut all = Vec::new();
         all.extend(evaluate(&L2Normalize, device, std::slice::from_ref(&wide)).expect("rows"));
         all.extend(log_softmax(device, &wide).expect("rows"));
+        all.extend(evaluate(&Softmax { log: false }, device, std::slice::from_ref(&wide)).expect("rows"));
         all.extend(
             evaluate(&Concat, device, &[Shape::from([70, 1]), Shape::from([70, 65_536])]).expect("concat"),
         );

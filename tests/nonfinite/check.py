@@ -207,6 +207,8 @@ def forward(op, text, x):
         return [bce(*x, a["positives_only"])]
     if op == "cross_entropy":
         return [cross_entropy(*x)]
+    if op == "softmax":
+        return [(F.log_softmax if a["log"] else F.softmax)(x[0], -1)]
     if op == "knn_softmax":
         return [knn_softmax(*x)]
     if op == "map":

@@ -1,34 +1,17 @@
 //! Losses as compositions. What is one op for its memory's sake is in [`ops::fused`](crate::engine::ops::fused).
 
 use crate::engine::autograd::Var;
-use crate::engine::ops::{Over, TopK, run};
+use crate::engine::ops::{Over, Softmax, TopK, run};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
 impl<'t> Var<'t> {
-    /// The logarithm of the softmax of each row, for cross-entropies against codes that are not one-hot.
-    ///
-    /// `y_c = s_c - log sum_j exp(s_j)` with `s = x - max x`: the shift changes no result and keeps every exponential below 1.
-    ///
-    /// | value | shape | range |
-    /// |---|---|---|
-    /// | `self` x | `[.., C]` | any finite |
-    /// | returns y | `[.., C]` | nats, at most 0; -ln C where all of a row are equal |
+    /// The logarithm of the softmax of each row, for cross-entropies against codes that are not one-hot: see [`Softmax`]
     ///
     /// # Errors
     /// [`Error::Shape`] of a scalar or where rows are empty.
-    /// # Source
-    /// Log-sum-exp shifted by the maximum: Blanchard, Higham and Higham 2021, Eq. 1.4. SwAV, Eq. 2 uses it.
     pub fn log_softmax(&self) -> Result<Var<'t>> {
-        let shape = self.shape().clone();
-        let Some(&columns) = shape.last().filter(|columns| **columns > 0) else {
-            return Err(Error::shape("log_softmax", format!("needs [.., C] with C > 0, got {shape}")));
-        };
-        let x = self.reshape([shape.elements() / columns, columns])?; // [R, C]
-        let most = run(&TopK { k: 1, labels: false }, &[x.value()])?.swap_remove(0); // [R, 1]
-        let shifted = x.sub(&self.tape().constant(most))?; // [R, C]
-        let sums = shifted.exp()?.sum(Over::Row)?.reshape([x.shape()[0], 1])?; // [R, 1]
-        shifted.sub(&sums.log()?)?.reshape(shape)
+        self.tape().apply(Softmax { log: true }, &[self]).map(|(y, _)| y)
     }
 
     /// The softmax of each row: `[.., C] -> [.., C]`, `y_c = exp(x_c) / sum_j exp(x_j)`
@@ -36,11 +19,10 @@ impl<'t> Var<'t> {
     /// # Errors
     /// As [`Var::log_softmax`].
     pub fn softmax(&self) -> Result<Var<'t>> {
-        self.log_softmax()?.exp()
+        self.tape().apply(Softmax { log: false }, &[self]).map(|(y, _)| y)
     }
 
-    /// The logarithm of each row's sum of exponentials: `[R, C] -> [R]`, `y = log sum_j exp(x_j)`, shifted as in
-    /// [`Var::log_softmax`]
+    /// The logarithm of each row's sum of exponentials: `[R, C] -> [R]`, `y = log sum_j exp(x_j)`, shifted by the maximum: see [`Softmax`]
     ///
     /// # Errors
     /// [`Error::Shape`] if this is no matrix, or one of empty rows.

@@ -51,6 +51,17 @@ pub enum Stem {
     Small,
 }
 
+impl Stem {
+    /// Pixels from one cell of the first stage's map, C2, to the next.
+    pub fn stride(self) -> usize {
+        match self {
+            Stem::Imagenet => 4,
+            Stem::Small => 2,
+            Stem::Cifar => 1,
+        }
+    }
+}
+
 /// What a ResNet is built from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResNetConfig {
@@ -73,6 +84,11 @@ impl ResNetConfig {
     /// Width of the pooled features: 512 or 2048 at width 64.
     pub fn features(&self) -> usize {
         8 * self.width * self.architecture.expansion()
+    }
+
+    /// Pixels from one cell of the last map to the next: 32 with ImageNet's stem.
+    pub fn stride(&self) -> usize {
+        (0..STAGES).map(|stage| self.steps(stage)[0]).product::<usize>() * self.stem.stride()
     }
 
     /// Stride and dilation of a stage, from 0 to 3.

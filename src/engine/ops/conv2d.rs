@@ -129,7 +129,7 @@ impl Kernel for Conv2d {
         let asymmetric = Conv2d { stride: [2, 1], padding: [0, 2], dilation: [1, 2], ..plain };
         let dilated = Conv2d { stride: [2, 3], padding: [2, 4], dilation: [3, 2], ..plain };
         // As in a dilated stage of a ResNet: all that Winograd's algorithm needs but the dilation.
-        let stage = Conv2d { padding: [2; 2], dilation: [2; 2], ..plain };
+        let stage = |dilation| Conv2d { padding: [dilation; 2], dilation: [dilation; 2], ..plain };
         let with_bias = |name, op| {
             let mut with_bias = case(name, op, [2, 5, 6, 4], [7, 3, 3]);
             with_bias.inputs.push(Input::normal([7]));
@@ -144,7 +144,9 @@ impl Kernel for Conv2d {
             case("stem", Conv2d::new(2, 3), [2, 17, 14, 3], [8, 7, 7]),
             case("asymmetric", asymmetric, [1, 9, 8, 4], [6, 3, 2]),
             case("dilated", dilated, [1, 11, 13, 4], [5, 3, 3]),
-            case("dilated, the same size", stage, [2, 9, 8, 32], [16, 3, 3]),
+            case("dilated, the same size", stage(2), [2, 9, 8, 32], [16, 3, 3]),
+            case("dilated by 4, odd", stage(4), [2, 9, 7, 32], [48, 3, 3]),
+            case("dilated beyond the image", stage(4), [2, 3, 2, 32], [16, 3, 3]),
             case("no tap reaches", Conv2d::new(3, 0), [2, 7, 8, 3], [4, 2, 1]),
             case("one pixel", Conv2d::new(1, 1), [3, 1, 1, 4], [4, 3, 3]),
             case("several tiles", Conv2d::new(1, 1), [2, 12, 9, 20], [101, 3, 3]),

@@ -54,16 +54,28 @@ impl Dropout {
         if self.channels { [x.row(), x[x.len() - 1]] } else { [1, 1] }
     }
 
+    /// What an element is multiplied by that this draw decides.
+    fn factor<T: Real>(&self, draw: usize) -> T {
+        let dropped = ((self.draws.nth(draw as u64) >> 32) as u32) < self.bound();
+        if dropped { T::zero() } else { T::of(1.0 / (1.0 - self.p)) }
+    }
+
     fn apply<T: Real>(&self, x: View<T>, y: &mut [T]) {
-        let [row, draws] = self.period(x.shape);
-        let (bound, kept) = (self.bound(), T::of(1.0 / (1.0 - self.p)));
-        let tasks = y.par_chunks_mut(CHUNK).zip(x.data.par_chunks(CHUNK)).enumerate();
-        tasks.for_each(|(task, (y, x))| {
-            for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
-                let at = task * CHUNK + i;
-                let draw = self.draws.nth((at / row * draws + at % draws) as u64);
-                *y = x * if ((draw >> 32) as u32) < bound { T::zero() } else { kept };
-            }
+        if !self.channels {
+            let tasks = y.par_chunks_mut(CHUNK).zip(x.data.par_chunks(CHUNK)).enumerate();
+            return tasks.for_each(|(task, (y, x))| {
+                for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
+                    *y = x * self.factor(task * CHUNK + i);
+                }
+            });
+        }
+        // One draw for all pixels of an image.
+        let [row, draws] = self.period(x.shape).map(|length| length.max(1));
+        let factors: Vec<T> = (0..y.len() / row * draws).map(|draw| self.factor(draw)).collect();
+        let pixels = y.par_chunks_mut(draws).zip(x.data.par_chunks(draws)).enumerate();
+        pixels.with_min_len(CHUNK / draws + 1).for_each(|(pixel, (y, x))| {
+            let factors = &factors[pixel * draws / row * draws..][..draws];
+            y.iter_mut().zip(x).zip(factors).for_each(|((y, &x), &factor)| *y = x * factor);
         });
     }
 

@@ -42,6 +42,7 @@ pub mod reduce;
 mod reshape;
 pub mod roi_align;
 mod rows;
+pub mod softmax;
 pub(crate) mod sum_parts;
 pub mod top_k;
 pub(crate) mod tune;
@@ -76,6 +77,7 @@ pub use psa_mask::PsaMask;
 pub use reduce::{Over, Reduce};
 pub use reshape::Reshape;
 pub use roi_align::RoiAlign;
+pub use softmax::Softmax;
 pub use sum_parts::SumParts;
 pub use top_k::TopK;
 pub use update::Update;
@@ -102,6 +104,7 @@ pub fn all_cases() -> Vec<AnyCase> {
         AnyCase::differentiable::<AdaptiveAvgPool>(),
         AnyCase::differentiable::<Dropout>(),
         AnyCase::differentiable::<PsaMask>(),
+        AnyCase::differentiable::<Softmax>(),
     ];
     let others = [
         AnyCase::of::<Coefficients>(),

@@ -1,4 +1,4 @@
-//! What the twins of row-wise ops share: a sum in a fixed order.
+//! What the twins of row-wise ops share: a sum in a fixed order, and a maximum.
 
 use crate::engine::device::real::Real;
 use crate::engine::device::vector::vectorised;
@@ -37,6 +37,25 @@ fn block_sum<T: Real>(x: &[T], f: &impl Fn(T) -> T) -> T {
         *lane += f(v);
     }
     join(lanes)
+}
+
+/// The largest of a row, negative infinity of an empty one; NaN is smaller than everything.
+#[inline(always)]
+pub(super) fn most_of<T: Real>(x: &[T]) -> T {
+    vectorised(
+        #[inline(always)]
+        || {
+            let mut lanes = [T::neg_infinity(); 16];
+            let (whole, rest) = x.as_chunks::<16>();
+            for chunk in whole {
+                for (lane, &v) in lanes.iter_mut().zip(chunk) {
+                    *lane = if v > *lane { v } else { *lane };
+                }
+            }
+            let lanes = lanes.iter().chain(rest);
+            lanes.fold(T::neg_infinity(), |most, &v| if v > most { v } else { most })
+        },
+    )
 }
 
 /// Sum of 16 running sums by a tree.

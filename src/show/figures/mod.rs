@@ -5,6 +5,7 @@
 //! | scores of one photo against the queue, before and after | MLS, Fig. 3 | [`Study::scores`] |
 //! | query crops and their nearest neighbours on the photos | MLS, Fig. 4 | [`Study::neighbours`] |
 //! | share of pseudo-positives that share a label | ours | [`Study::purity`] |
+//! | what an encoder tells apart inside photos | DINOv2, Fig. 1 | [`Sampler::feature_maps`] |
 //! | loss, accuracy, signs of a collapse, speed over views | ours | [`course`], [`curves()`] |
 //! | accuracy against a setting | MLS, Table 8, Fig. 5; S2R2, Fig. 1 | [`sweep_panel`] |
 //! | what a detector found, or what is there, on a photo | ours | [`detections()`] |
@@ -27,6 +28,7 @@
 mod chart;
 mod curves;
 mod detections;
+mod feature_maps;
 mod glyphs;
 mod histogram;
 mod labels;

@@ -9,7 +9,7 @@
 //! | [`finetune`] | the whole network on labelled photos |
 //! | [`worth`] | both, from random and from pretrained parameters, on shares of the labels |
 //! | [`FeatureTable`] | features of a person's own photos in a file, nearest photos |
-//! | [`nearest()`], [`principal`], [`tsne`] | neighbours and planes, for figures |
+//! | [`nearest()`], [`principal`], [`components`], [`tsne`] | neighbours, planes and colours, for figures |
 //! | [`colour`], [`handmade`] | the floors: what needs no learning |
 //!
 //! **Why so.** The loss does not say whether features are of use; labels that training never saw do.
@@ -53,7 +53,7 @@ pub use finetune::{Finetune, FinetuneResult};
 pub use handmade::handmade_features;
 pub use judge::KnnJudge;
 pub use knn::{Knn, KnnProtocol, Votes};
-pub use map::principal;
+pub use map::{components, principal};
 pub use neighbours::{
     Neighbour, Points, PurityCurves, chance, mean_similarity, nearest, purity, scores, share_a_label, worst,
 };

@@ -223,12 +223,7 @@ impl DetectConfig {
 
     /// Pixels from one cell of each of the backbone's maps C2 to C5 to the next.
     fn strides(&self) -> [usize; 4] {
-        let first = match self.model.stem {
-            Stem::Imagenet => 4,
-            Stem::Small => 2,
-            Stem::Cifar => 1,
-        };
-        [1, 2, 4, 8].map(|times| first * times)
+        [1, 2, 4, 8].map(|times| self.model.stem.stride() * times)
     }
 
     /// What the sides of a batch divide by.

@@ -172,15 +172,6 @@ impl SegmentConfig {
         ResNetConfig { architecture, width, stem, zero_init: false, dilated: 2 }
     }
 
-    /// Pixels from one cell of the last map to the next.
-    fn stride(&self) -> usize {
-        match self.segmenter.stem {
-            Stem::Imagenet => 8,
-            Stem::Small => 4,
-            Stem::Cifar => 2,
-        }
-    }
-
     /// The segmenter of these classes.
     pub fn segmenter(&self, classes: usize) -> SegmenterConfig {
         let SegmentModel { kind, ref bins, shrink, dropout, .. } = self.segmenter;
@@ -188,7 +179,7 @@ impl SegmentConfig {
             SegmentKind::PspNet => Context::Pyramid { bins: bins.clone() },
             SegmentKind::PsaNet => {
                 // Offsets between all positions of the map of a crop, once it is smaller.
-                let side = (self.crops.size - 1) / (self.stride() * shrink) + 1;
+                let side = (self.crops.size - 1) / (self.resnet().stride() * shrink) + 1;
                 Context::Attention { mask: [2 * side - 1; 2], shrink }
             }
         };

@@ -74,6 +74,8 @@ fn every_kind_runs_and_counts_its_work() {
         ("match:40,3", 0),
         ("mask_rcnn:1,64", 0),
         ("mask_rcnn_photo:64", 0),
+        ("pspnet:2,49", 0),
+        ("psanet:2,49", 0),
     ] {
         let mut workload = Name::parse(text).expect(text).prepare(&device).expect(text);
         workload.run().expect(text);

@@ -52,9 +52,9 @@ pub enum Winograd {
 }
 
 impl Winograd {
-    /// Whether it is a 3x3 convolution of stride 1 whose gradient of the input has a padding too.
+    /// Whether it [slides](Geometry::slides_3x3) over neighbouring pixels.
     pub fn applies(g: &Geometry) -> bool {
-        (g.kh, g.kw, g.stride, g.dilation) == (3, 3, [1, 1], [1, 1]) && g.padding.iter().all(|&p| p <= 2)
+        g.slides_3x3() && g.dilation == [1, 1]
     }
 
     /// The algorithm with tiles of `M x M` outputs, if there is one.
@@ -143,6 +143,12 @@ impl Geometry {
     /// Weights of one output channel, `kh kw c`: the inner size of that product.
     pub fn depth(&self) -> usize {
         self.kh * self.kw * self.c
+    }
+
+    /// Whether it is a 3x3 convolution of stride 1 whose gradient of the input has a padding too.
+    pub fn slides_3x3(&self) -> bool {
+        let padded = (0..2).all(|axis| self.padding[axis] <= 2 * self.dilation[axis]);
+        (self.kh, self.kw, self.stride) == (3, 3, [1, 1]) && padded
     }
 
     /// Whether the convolution is a plain product of pixels and weights, without gathering.

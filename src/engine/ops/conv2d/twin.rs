@@ -3,7 +3,7 @@
 //! A convolution is the product of pixels gathered under the kernel `[pixels, kh kw c]` with the weights. The gathered
 //! matrix is never whole: each task gathers a tile that stays in its core's cache and multiplies it at once.
 //! A 1x1 convolution of stride 1 needs no gathering.
-//! In f32 a 3x3 convolution of stride 1 goes through `winograd.rs` where that is faster.
+//! In f32 a 3x3 convolution of stride 1, dilated or not, goes through `winograd.rs` where that is faster.
 //!
 //! Tiles and their order are fixed by the shapes and the number of threads, so results do not depend on scheduling.
 

@@ -9,6 +9,8 @@
 //! Summed over channels, each of the `(M + 2)^2` elements of a tile is a matrix product of its own: tiles by input
 //! channels by output channels. The gradient of the input is a convolution of `dy` with the flipped weights.
 //!
+//! With a dilation d a tile's outputs are d apart, and so are the inputs that it reads: the rest is the same. Nothing is gathered or padded.
+//!
 //! A task takes a few tiles at a time, so that what it transforms stays in its core's cache, and every transform writes
 //! the order in which [`micro`] multiplies: nothing is copied in between.
 //!
@@ -25,8 +27,8 @@ mod tiles;
 
 use self::correlate::{Correlation, correlate};
 use self::gradient::grad_weight;
-use self::tiles::Images;
-use super::geometry::{self, Geometry};
+use self::tiles::{Grid, Images};
+use super::geometry::Geometry;
 use crate::engine::ops::matmul::micro;
 
 /// The algorithm F(M x M, 3x3), M 2, 3 or 4.
@@ -48,15 +50,11 @@ impl Winograd {
         const WEIGHT: usize = 20;
         const TILE: usize = 16;
         let lanes = micro::lanes();
-        if !geometry::Winograd::applies(g)
-            || lanes == 1
-            || !g.c.is_multiple_of(lanes)
-            || !g.o.is_multiple_of(lanes)
-        {
+        if !g.slides_3x3() || lanes == 1 || !g.c.is_multiple_of(lanes) || !g.o.is_multiple_of(lanes) {
             return None;
         }
         let work = |&Winograd { m }: &Winograd| {
-            let tiles = g.n * g.oh.div_ceil(m) * g.ow.div_ceil(m);
+            let tiles = g.n * Grid::new([g.oh, g.ow], m, g.dilation).tiles();
             (m + 2).pow(2) * (tiles * g.c * g.o + TILE * tiles * (g.c + g.o) + WEIGHT * g.c * g.o)
         };
         let direct = g.pixels() * 9 * g.c * g.o;
@@ -66,15 +64,15 @@ impl Winograd {
     /// `y = x w` over the geometry's window.
     pub fn forward(self, g: &Geometry, x: &[f32], w: &[f32], y: &mut [f32]) {
         let zeros = &vec![0.0; g.c];
-        let images = Images { data: x, size: [g.h, g.w], channels: g.c, padding: g.padding, zeros };
+        let images = Images::inputs(g, x, zeros);
         self.correlate(Correlation { images, size: [g.oh, g.ow, g.o], w, back: false, add: false }, y);
     }
 
     /// The gradient of the input; with `add` it is added to what `dx` holds.
     pub fn grad_input(self, g: &Geometry, w: &[f32], dy: &[f32], dx: &mut [f32], add: bool) {
-        let padding = g.padding.map(|p| 2 - p);
+        let padding = [0, 1].map(|axis| 2 * g.dilation[axis] - g.padding[axis]);
         let zeros = &vec![0.0; g.o];
-        let images = Images { data: dy, size: [g.oh, g.ow], channels: g.o, padding, zeros };
+        let images = Images::outputs(g, dy, padding, zeros);
         self.correlate(Correlation { images, size: [g.h, g.w, g.c], w, back: true, add }, dx);
     }
 

@@ -36,7 +36,20 @@ pub(super) struct Correlation<'a> {
 /// Where there are more tiles than channels a task takes some tiles: their transforms, their products with all weights
 /// and their outputs stay in its cache. Otherwise the weights are what is large, and a task takes those of some
 /// output channels, from their transform to the outputs.
+///
+/// Of many input channels a block is taken at a time, and what the next give is added.
 pub(super) fn correlate<const M: usize, const IN: usize>(job: Correlation, y: &mut [f32])
+where
+    Weight<M>: Transform<3, IN>,
+    Input<M>: Transform<IN, IN>,
+    Output<M>: Transform<IN, M>,
+{
+    for images in job.images.blocks() {
+        correlate_block::<M, IN>(Correlation { images, add: job.add || images.first > 0, ..job }, y);
+    }
+}
+
+fn correlate_block<const M: usize, const IN: usize>(job: Correlation, y: &mut [f32])
 where
     Weight<M>: Transform<3, IN>,
     Input<M>: Transform<IN, IN>,
@@ -44,8 +57,8 @@ where
 {
     let ([h, w, to], from) = (job.size, job.images.channels);
     let (lanes, elements) = (micro::lanes(), IN * IN);
-    let grid = Grid::new([h, w], M);
-    let tiles = y.len() / (h * w * to).max(1) * grid.down * grid.across;
+    let grid = Grid::new([h, w], M, job.images.dilation);
+    let tiles = y.len() / (h * w * to).max(1) * grid.tiles();
     let y = Shared::new(y);
     let run = |task: Task| Arch::new().dispatch(Correlate::<M, IN> { job, grid, y, task });
     if tiles >= to {
@@ -200,11 +213,12 @@ fn weights<S: Simd, const M: usize, const IN: usize>(
 ) where
     Weight<M>: Transform<3, IN>,
 {
-    let (to, from, lanes, zero) = (job.size[2], job.images.channels, S::F32_LANES, Lanes::zero(simd));
+    let (to, lanes, zero) = (job.size[2], S::F32_LANES, Lanes::zero(simd));
+    let Images { all, first: block, .. } = job.images;
     if job.back {
         for row in inputs.clone() {
             for channel in outputs.clone().step_by(lanes) {
-                let tap = |i: usize, j: usize| (row * 9 + 8 - 3 * i - j) * to + channel;
+                let tap = |i: usize, j: usize| ((block + row) * 9 + 8 - 3 * i - j) * to + channel;
                 both_axes::<_, Weight<M>, 3, IN>(
                     zero,
                     #[inline(always)]
@@ -222,7 +236,7 @@ fn weights<S: Simd, const M: usize, const IN: usize>(
         for first in inputs.clone().step_by(lanes) {
             for tap in 0..9 {
                 for row in 0..lanes {
-                    let w = &job.w[((channel + row) * 9 + tap) * from + first..][..lanes];
+                    let w = &job.w[((channel + row) * 9 + tap) * all + block + first..][..lanes];
                     for column in 0..lanes {
                         turned[(tap * lanes + column) * lanes + row] = w[column];
                     }
@@ -258,7 +272,7 @@ fn outputs<S: Simd, const M: usize, const IN: usize>(
 ) where
     Output<M>: Transform<IN, M>,
 {
-    let [h, w, to] = job.size;
+    let ([h, w, to], [down, across]) = (job.size, job.images.dilation);
     for (index, tile) in tiles.enumerate() {
         let (n, [top, left]) = grid.at(tile);
         for c in (0..channels.len()).step_by(S::F32_LANES) {
@@ -269,8 +283,9 @@ fn outputs<S: Simd, const M: usize, const IN: usize>(
                 load,
                 #[inline(always)]
                 |i, j, value| {
-                    if top + i < h && left + j < w {
-                        let at = ((n * h + top + i) * w + left + j) * to + channels.start + c;
+                    let (row, column) = (top + i * down, left + j * across);
+                    if row < h && column < w {
+                        let at = ((n * h + row) * w + column) * to + channels.start + c;
                         y.put(at, if job.add { y.get(simd, at) + value } else { value });
                     }
                 },

@@ -19,7 +19,7 @@ const ROWS: usize = 24;
 ///
 /// Tiles are transformed a block at a time, then every element's product adds its part; both share their work among the threads.
 /// Where there are few tiles the sums are what is large: then all tiles are one block, and a task takes the sums of some output
-/// channels from their products to the gradient, so that they never leave its cache.
+/// channels from their products to the gradient, so that they never leave its cache. Of many input channels a block is taken at a time.
 pub(super) fn grad_weight<const M: usize, const IN: usize>(
     g: &Geometry,
     x: &[f32],
@@ -30,18 +30,27 @@ pub(super) fn grad_weight<const M: usize, const IN: usize>(
     OutputBack<M>: Transform<M, IN>,
     WeightBack<M>: Transform<IN, 3>,
 {
+    let zeros = vec![0.0; g.c.max(g.o)];
+    let outputs = Images::outputs(g, dy, [0, 0], &zeros);
+    for inputs in Images::inputs(g, x, &zeros).blocks() {
+        grad_block::<M, IN>(g, inputs, outputs, dw);
+    }
+}
+
+fn grad_block<const M: usize, const IN: usize>(g: &Geometry, inputs: Images, outputs: Images, dw: &mut [f32])
+where
+    Input<M>: Transform<IN, IN>,
+    OutputBack<M>: Transform<M, IN>,
+    WeightBack<M>: Transform<IN, 3>,
+{
+    let channels = inputs.channels;
     let elements = IN * IN;
-    let grid = Grid::new([g.oh, g.ow], M);
-    let tiles = g.n * grid.down * grid.across;
+    let grid = Grid::new([g.oh, g.ow], M, g.dilation);
+    let tiles = g.n * grid.tiles();
     let few = 2 * tiles <= g.o;
     let block = if few { tiles } else { GRAD_TILES.min(tiles) };
-    let zeros = vec![0.0; g.c.max(g.o)];
-    let inputs =
-        Images { data: x, size: [g.h, g.w], channels: g.c, padding: g.padding, zeros: &zeros[..g.c] };
-    let outputs =
-        Images { data: dy, size: [g.oh, g.ow], channels: g.o, padding: [0, 0], zeros: &zeros[..g.o] };
     let layout = Panelled { rows: block, pair: 2 * micro::lanes() };
-    let planes @ [v_plane, d_plane] = [plane(layout.len(g.c)), plane(block * g.o)];
+    let planes @ [v_plane, d_plane] = [plane(layout.len(channels)), plane(block * g.o)];
     let transform = |start: usize, v: &mut [f32], d: &mut [f32]| {
         let (count, to) = (block.min(tiles - start), [Shared::new(v), Shared::new(d)]);
         (0..count.div_ceil(PART)).into_par_iter().for_each(|part| {
@@ -65,25 +74,29 @@ pub(super) fn grad_weight<const M: usize, const IN: usize>(
             |element: usize, [first, rows, count]: [usize; 3], v: &[f32], d: &[f32], u: &mut [f32], add| {
                 let d = Rows { data: &d[element * d_plane + first..], row: 1, column: g.o };
                 let v = layout.of(&v[element * v_plane..]);
-                Arch::new().dispatch(GradProduct { sizes: [rows, g.c, count], d, v, u, add });
+                Arch::new().dispatch(GradProduct { sizes: [rows, channels, count], d, v, u, add });
             };
+        let back = |u: &[f32], plane: usize, dw: &mut [f32]| {
+            let channels = [inputs.first, channels];
+            Arch::new().dispatch(GradBack::<M, IN> { u, plane, channels, dw });
+        };
         if few {
             transform(0, v, d);
             let (v, d) = (&*v, &*d);
             return dw.par_chunks_mut(ROWS * 9 * g.c).enumerate().for_each(|(index, dw)| {
                 let rows = dw.len() / (9 * g.c);
-                let u_plane = plane(rows * g.c);
+                let u_plane = plane(rows * channels);
                 with_scratch(elements * u_plane, |u: &mut [f32]| {
                     for (element, u) in u.chunks_exact_mut(u_plane).enumerate() {
                         product(element, [index * ROWS, rows, tiles], v, d, u, false);
                     }
                     for (row, dw) in dw.chunks_exact_mut(9 * g.c).enumerate() {
-                        Arch::new().dispatch(GradBack::<M, IN> { u: &u[row * g.c..], plane: u_plane, dw });
+                        back(&u[row * channels..], u_plane, dw);
                     }
                 });
             });
         }
-        let u_plane = plane(g.o * g.c);
+        let u_plane = plane(g.o * channels);
         with_scratch(elements * u_plane, |u: &mut [f32]| {
             for start in (0..tiles).step_by(block) {
                 transform(start, v, d);
@@ -94,7 +107,7 @@ pub(super) fn grad_weight<const M: usize, const IN: usize>(
             }
             let u = &*u;
             dw.par_chunks_mut(9 * g.c).enumerate().with_min_len(8).for_each(|(o, dw)| {
-                Arch::new().dispatch(GradBack::<M, IN> { u: &u[o * g.c..], plane: u_plane, dw });
+                back(&u[o * channels..], u_plane, dw);
             });
         });
     });
@@ -160,10 +173,11 @@ impl WithSimd for GradProduct<'_> {
     }
 }
 
-/// `dw = G' u G` of one output channel, `[3, 3, c]`.
+/// `dw = G' u G` of one output channel, `[3, 3, c]`, and some input channels: the first, and how many.
 struct GradBack<'a, const M: usize, const IN: usize> {
     u: &'a [f32],
     plane: usize,
+    channels: [usize; 2],
     dw: &'a mut [f32],
 }
 
@@ -175,7 +189,7 @@ where
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let channels = self.dw.len() / 9;
+        let (all, [first, channels]) = (self.dw.len() / 9, self.channels);
         for c in (0..channels).step_by(S::F32_LANES) {
             let load = |i: usize, j: usize| Lanes::load(simd, self.u, (i * IN + j) * self.plane + c);
             both_axes::<_, WeightBack<M>, IN, 3>(
@@ -183,7 +197,7 @@ where
                 load,
                 #[inline(always)]
                 |i, j, value| {
-                    value.store(&mut *self.dw, (3 * i + j) * channels + c);
+                    value.store(&mut *self.dw, (3 * i + j) * all + first + c);
                 },
             );
         }
