@@ -58,8 +58,8 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 60, value_name = "N")]
     queries: usize,
     /// Photos in feature_maps.png, evenly spread over all of them; 0 for no such picture.
-    #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u8).range(..=64))]
-    maps: u8,
+    #[arg(long, default_value_t = 6, value_name = "N")]
+    maps: usize,
     /// Keys in the queue, one of each photo; the run's `method.queue` if absent (4096 where it has none), never more than there are photos.
     #[arg(long, value_name = "D")]
     slots: Option<usize>,
@@ -79,6 +79,8 @@ const DRAWINGS: [[&str; 2]; 5] = [
     ["feature_maps", "png"],
     ["curves", "svg"],
 ];
+/// LIMIT: photos in one picture of maps.
+const MOST_MAPS: usize = 64;
 /// What stands at the beginning of the SVGs.
 const SVG_MARK: &str = "<!-- vista figures -->";
 
@@ -94,6 +96,9 @@ pub(super) fn files(args: &Args) -> Files {
 }
 
 pub(super) fn run(args: &Args) -> Result<Value> {
+    if args.maps > MOST_MAPS {
+        return Err(Error::input("too many photos", "--maps", format!("give at most {MOST_MAPS}")));
+    }
     if args.queries == 0 || args.slots.is_some_and(|slots| slots < 2) {
         return Err(Error::input("too few", "--queries or --slots", "give at least 1 query and 2 slots"));
     }
@@ -124,7 +129,7 @@ pub(super) fn run(args: &Args) -> Result<Value> {
     };
     let maps = match args.maps {
         0 => None,
-        count => Some(maps(&sampler(&photos), usize::from(count), &after, &config)?),
+        count => Some(maps(&sampler(&photos), count, &after, &config)?),
     };
     warn_of_undecodable([&photos].into_iter().chain(&labelled));
     match purity {

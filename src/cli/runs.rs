@@ -90,7 +90,7 @@ impl TrainFlags {
             number("seed", "seed", self.seed),
             self.follow_links.then(|| ("data.follow_links = true".into(), "--follow-links".into())),
         ];
-        let mut config = self.from_file(config)?;
+        let mut config = self.with_file(config)?;
         for (line, place) in own.into_iter().chain(shared).flatten() {
             config = merged(&config, &line, &place)?;
         }
@@ -101,7 +101,7 @@ impl TrainFlags {
         Ok(config.absolute())
     }
 
-    fn from_file<C: Settings>(&self, config: C) -> Result<C> {
+    fn with_file<C: Settings>(&self, config: C) -> Result<C> {
         let Some(path) = &self.config else { return Ok(config) };
         let text = files::read_text(path, MAX_TEXT as u64)?;
         merged(&config, &text, &path.display().to_string())

@@ -99,7 +99,7 @@ impl Kernel for Softmax {
                 || y.iter_mut().zip(x).for_each(|(y, &x)| *y = exp(x - most, least)),
             );
             let sum = sum_of(y, |y| y);
-            y.iter_mut().for_each(|y| *y = *y / sum);
+            y.iter_mut().for_each(|y| *y /= sum);
         });
     }
 

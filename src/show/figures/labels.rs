@@ -103,8 +103,7 @@ pub fn confusion_matrix(confusion: &Confusion, classes: &[PixelClass]) -> String
     let (width, height) = (NAMES + n * CELL + 12, NAMES + n * CELL + 12);
     let name = |class: usize| escaped(&classes[class].name);
     let mut drawn = String::new();
-    let labelled = confusion.labelled();
-    for row in 0..n {
+    for (row, &labelled) in confusion.labelled().iter().enumerate() {
         let y = NAMES + row * CELL;
         let (x, middle) = (NAMES - 8, y + CELL / 2 + 4);
         drawn += &format!("<text x=\"{x}\" y=\"{middle}\" text-anchor=\"end\">{}</text>\n", name(row));
@@ -113,7 +112,7 @@ pub fn confusion_matrix(confusion: &Confusion, classes: &[PixelClass]) -> String
         for column in 0..n {
             let x = NAMES + column * CELL;
             let count = confusion.count(row, column);
-            let share = count as f64 / labelled[row].max(1) as f64;
+            let share = count as f64 / labelled.max(1) as f64;
             let told =
                 format!("{} taken for {}: {:.1} % ({count} pixels)", name(row), name(column), 100.0 * share);
             let shade = |full: f64| (255.0 - share.sqrt() * (255.0 - full)).round() as u8;

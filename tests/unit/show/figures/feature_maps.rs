@@ -6,8 +6,8 @@ use image::RgbImage;
 use std::path::Path;
 
 /// An encoder with 8 channels at the end, whose stride is 16.
-fn narrow(config: &Config, seed: u64) -> ResNetEncoder {
-    Config { seed, ..config.clone() }.encoder(&Device::cpu()).expect("encoder")
+fn narrow(config: &Config, seed: u64, device: &Device) -> ResNetEncoder {
+    Config { seed, ..config.clone() }.encoder(device).expect("encoder")
 }
 
 fn config() -> Config {
@@ -16,8 +16,11 @@ fn config() -> Config {
     settings.iter().fold(demo, |config, setting| config.with(setting).expect("set"))
 }
 
-/// Photos by name and size with the colours of their pixels, and a file that is none.
-fn album(folder: &Path, photos: &[(&str, [u32; 2], fn(u32, u32) -> [u8; 3])]) -> Album {
+/// A photo: its name, width and height, and the colour of each pixel.
+type Drawn<'a> = (&'a str, [u32; 2], fn(u32, u32) -> [u8; 3]);
+
+/// Some photos, and a file that is none.
+fn album(folder: &Path, photos: &[Drawn]) -> Album {
     for (name, [width, height], colour) in photos {
         let photo = RgbImage::from_fn(*width, *height, |x, y| image::Rgb(colour(x, y)));
         photo.save(folder.join(name)).expect("a photo");
@@ -35,7 +38,7 @@ fn figure(album: &Album, count: usize) -> (Vec<usize>, Figure) {
     let (config, device) = (config(), Device::cpu());
     let sampler = Sampler { album, views: &config.views, seed: 0, device: &device };
     let (ids, mut done) = (sampler.spread(count).expect("photos"), 0);
-    let [a, b] = [1, 2].map(|seed| narrow(&config, seed));
+    let [a, b] = [1, 2].map(|seed| narrow(&config, seed, &device));
     let figure = sampler.feature_maps(&ids, [&a.backbone, &b.backbone], &mut |n| done += n).expect("figure");
     assert_eq!(done, 2 * ids.len());
     (ids, figure)
