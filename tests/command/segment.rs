@@ -127,8 +127,10 @@ fn a_segmenter_is_trained_judged_and_segments_photos() {
         &segment(set.path(), &[&judge[..], &["--data", place]].concat()),
         &["it tells apart road, sky, car"],
     );
-    let knn = program::command(set.path()).args(["knn", "--checkpoint", "run", "--labelled", "."]).output();
-    refused(&knn.expect("the program runs"), &["a segmenter of `vista segment`"]);
+    let embed = program::command(set.path())
+        .args(["embed", "own", "--checkpoint", "run", "--out", "own.csv"])
+        .output();
+    refused(&embed.expect("the program runs"), &["a segmenter of `vista segment`"]);
 }
 
 #[test]
@@ -172,14 +174,14 @@ fn a_psanet_trains_on_cityscapes_from_a_runs_encoder() {
 #[test]
 fn what_cannot_be_learned_from_is_refused_in_a_line() {
     let set = sets::pairs(false);
-    let of = |args: &[&str]| segment(set.path(), &[args, &TINY, &["--out", "none"]].concat());
+    let of = |args: &[&str]| segment(set.path(), &[&TINY, args, &["--out", "none"]].concat());
     refused(&segment(set.path(), &TINY), &["no photos to learn from", "--data"]);
     refused(&of(&["--data", "images"]), &["no label maps come with these photos", "--labels"]);
     refused(&of(&["--data", ".", "--preset", "large"]), &["unknown preset", "pspnet-cityscapes-40k"]);
     refused(&of(&["--data", ".", "--set", "crops.size=64"]), &["crops: invalid size", "multiple of 8"]);
     refused(&of(&["--data", ".", "--set", "eval.scales=[]"]), &["eval.scales"]);
     refused(&of(&["--data", ".", "--set", "segmenter.dropout=1.0"]), &["segmenter.dropout"]);
-    refused(&of(&["--data", ".", "--batch", "200"]), &["6 photos can't fill a batch of 200"]);
+    refused(&of(&["--data", ".", "--set", "train.batch=200"]), &["6 photos can't fill a batch of 200"]);
     fs::write(set.path().join("list.txt"), "0 road\n0 sky\n").expect("written");
     refused(&of(&["--data", ".", "--classes", "list.txt"]), &["line 2", "again"]);
     fs::write(set.path().join("list.txt"), "0 road\n4 sky\n").expect("written");
