@@ -130,7 +130,10 @@ fn a_segmenter_is_trained_judged_and_segments_photos() {
     let embed = program::command(set.path())
         .args(["embed", "own", "--checkpoint", "run", "--out", "own.csv"])
         .output();
-    refused(&embed.expect("the program runs"), &["a segmenter of `vista segment`"]);
+    refused(
+        &embed.expect("the program runs"),
+        &["a segmenter of `", "not an encoder", "segment --checkpoint"],
+    );
 }
 
 #[test]
