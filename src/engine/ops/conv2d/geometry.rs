@@ -52,7 +52,7 @@ pub enum Winograd {
 }
 
 impl Winograd {
-    /// Whether it [slides](Geometry::slides_3x3) over neighbouring pixels.
+    /// Whether the convolution is one of 3x3 neighbouring pixels, of stride 1, padded by 2 at most.
     pub fn applies(g: &Geometry) -> bool {
         g.slides_3x3() && g.dilation == [1, 1]
     }
