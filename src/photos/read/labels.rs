@@ -148,7 +148,7 @@ impl Labels {
         &self.counts
     }
 
-    /// CRC-32 of the maps' pixels, one after another; 0 for masks of objects.
+    /// CRC-32 of the maps' files, one after another; 0 for masks of objects.
     pub fn checksum(&self) -> u32 {
         self.checksum
     }
