@@ -9,14 +9,20 @@ as `--random KEY=VALUE` says. `--vary KEY=VALUE,VALUE` makes cells of each value
         --start random --random model.width=32 --start mls=benchmarks/encoders/mls.safetensors \\
         -- detect --data photos/train --annotations train.json --test test.json --test-photos photos/test --steps 1000
 
+`--jobs N` trains so many at a time, each on its part of the processors: two at a time with one each are done sooner than one after
+the other with both.
+
 Prints of each start the mean over seeds of the last judging and its standard deviation, and how much it differs from the first start:
 the mean difference of cells of one seed, and the standard error of that.
 """
 import argparse
 import csv
 import json
+import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -34,8 +40,8 @@ def rows_of(file):
         return list(csv.DictReader(lines))
 
 
-def train(args, start, setting, seed):
-    """Trains a cell, or goes on with it; what it logged of its judging."""
+def train(args, start, setting, seed, processors):
+    """Trains a cell on some processors, or goes on with it; what it logged of its judging."""
     name, _, encoder = start.partition("=")
     table = [part for part in args.csv.with_suffix("").parts if part not in (args.csv.anchor, "..")]
     run = args.work / "-".join(filter(None, (*table, name, setting.replace("/", "_"), str(seed))))
@@ -46,9 +52,11 @@ def train(args, start, setting, seed):
         command.append("--resume")
     elif run.exists():
         command.append("--overwrite")  # it was stopped before anything was saved
-    done = subprocess.run(command)
+    threads = {"RAYON_NUM_THREADS": str(len(processors))}
+    only = (lambda: os.sched_setaffinity(0, processors)) if hasattr(os, "sched_setaffinity") else None
+    done = subprocess.run(command, env={**os.environ, **threads}, preexec_fn=only)
     if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}; the table goes on there when it is called again")
+        sys.exit(f"{' '.join(map(str, command))} ended with {done.returncode}; the table goes on there when it is called again")
     records = [json.loads(line) for line in open(run / "log.jsonl")]
     judged = {record["step"]: record for record in records if record["kind"] == COMMANDS[args.rest[0]][0]}
     if not judged:
@@ -91,6 +99,8 @@ def main():
     parser.add_argument("--random", action="append", default=[], metavar="KEY=VALUE", help="of starts without an encoder")
     parser.add_argument("--vary", default="", metavar="KEY=VALUE,VALUE")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--at", type=int, metavar="STEP", help="print figures of this step, not the last")
+    parser.add_argument("--jobs", type=int, default=1, help="cells at a time: 1")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="where runs are kept: runs")
     parser.add_argument("--vista", default="vista", help="the program")
     args = parser.parse_args(own)
@@ -104,27 +114,44 @@ def main():
     if len(set(starts)) < len(starts) or any("=" in start and start.endswith("=") for start in args.start):
         sys.exit("starts have different names, and an encoder behind each =")
     args.work.mkdir(parents=True, exist_ok=True)
+    free = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    if not 1 <= args.jobs <= len(free):
+        parser.error(f"--jobs must be from 1 to {len(free)}, the number of processors")
+    parts = [free[job :: args.jobs] for job in range(args.jobs)]
+    lock = threading.Lock()
+
+    def finish(cell):
+        start, setting, seed = cell
+        name = start.partition("=")[0]
+        with lock:
+            print(f"{' '.join(filter(None, (name, setting)))}, seed {seed}", file=sys.stderr, flush=True)
+            processors = parts.pop()
+        judged = train(args, start, setting, seed, processors)
+        with lock:
+            parts.append(processors)
+            args.csv.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not args.csv.exists() or args.csv.stat().st_size == 0
+            with open(args.csv, "a", newline="") as file:
+                columns = ("start", "setting", "seed", "step", "seconds", *figures)
+                lines = csv.DictWriter(file, columns, extrasaction="ignore")
+                if is_new:
+                    lines.writeheader()
+                for record in judged:
+                    rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in record.items()}
+                    lines.writerow({**rounded, "start": name, "setting": setting, "seed": seed})
+
+    there = {(row["start"], row["setting"], row["seed"]) for row in rows_of(args.csv)}
     # By seed first: a table that is not finished compares the same seeds.
-    for seed in range(args.seeds):
-        for setting in settings:
-            for start in args.start:
-                cell = start.partition("=")[0], setting, str(seed)
-                if any((row["start"], row["setting"], row["seed"]) == cell for row in rows_of(args.csv)):
-                    continue
-                print(f"{' '.join(filter(None, cell[:2]))}, seed {seed}", file=sys.stderr, flush=True)
-                judged = train(args, start, setting, seed)
-                args.csv.parent.mkdir(parents=True, exist_ok=True)
-                is_new = not args.csv.exists() or args.csv.stat().st_size == 0
-                with open(args.csv, "a", newline="") as file:
-                    columns = ("start", "setting", "seed", "step", "seconds", *figures)
-                    lines = csv.DictWriter(file, columns, extrasaction="ignore")
-                    if is_new:
-                        lines.writeheader()
-                    for record in judged:
-                        rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in record.items()}
-                        lines.writerow({**rounded, "start": cell[0], "setting": setting, "seed": seed})
+    cells = [(start, setting, seed) for seed in range(args.seeds) for setting in settings for start in args.start]
+    left = [cell for cell in cells if (cell[0].partition("=")[0], cell[1], str(cell[2])) not in there]
+    with ThreadPoolExecutor(args.jobs) as jobs:
+        for done in [jobs.submit(finish, cell) for cell in left]:
+            if failed := done.exception():
+                jobs.shutdown(cancel_futures=True)
+                sys.exit(str(failed))
     if args.csv.exists():
-        table(rows_of(args.csv), starts, settings, figures)
+        rows = [row for row in rows_of(args.csv) if args.at in (None, int(row["step"]))]
+        table(rows, starts, settings, figures)
 
 
 if __name__ == "__main__":
