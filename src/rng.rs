@@ -69,6 +69,11 @@ impl KeyedRng {
         [self.from(n), self.k1]
     }
 
+    /// The stream that begins with `out(n)` of this one.
+    pub fn behind(&self, n: u64) -> KeyedRng {
+        KeyedRng { k0: self.from(n), k1: self.k1, counter: 0 }
+    }
+
     fn from(&self, n: u64) -> u64 {
         self.k0.wrapping_add(n.wrapping_mul(GAMMA))
     }

@@ -50,11 +50,12 @@ pub use album::{Album, AlbumOptions};
 pub use decode::{MAX_PIXELS, Rgb, decode, decode_scaled};
 pub use loader::{
     Batch, CropRecipe, Crops, CropsMaker, Draw, Loader, LoaderOptions, Made, Maker, Position, Recipe,
-    Replaced, Scenes, ScenesMaker, Views, ViewsMaker,
+    Replaced, Scenes, ScenesMaker, Views, ViewsMaker, expect_few,
 };
 pub use masks::{Bitmap, Rle};
 pub use photo::Photo;
 pub use pixels::Pixels;
+pub(crate) use read::tally::allowed;
 pub use read::{
     IGNORED, LabelMap, LabelledBox, Labels, Mask, Photos, PixelClass, PixelClasses, Source, Split,
     has_objects, labelled_split, multi_label_split, train_folder,

@@ -45,6 +45,14 @@ fn cityscapes_numbers_become_the_nineteen_that_are_judged() {
     }
     let (_, labels) = Labels::open(folder.path(), Split::Train, None).expect("a set");
     assert_eq!((corners(&labels, 2), labels.classes()[10].id), ([10, 0, 13], 23));
+
+    // A list of other classes says what the same numbers are: no label is beyond them.
+    let list = folder.path().join("mine.txt");
+    fs::write(&list, "0 way\n10 air\n13 ignored\n").expect("written");
+    let list = PixelClasses::read(&list).expect("a list");
+    let (_, labels) = Labels::open(folder.path(), Split::Train, Some(&list)).expect("a set");
+    assert_eq!((names(&labels), corners(&labels, 2)), (vec!["way", "air"], [1, 0, IGNORED]));
+    assert_eq!(labels.counts().len(), 3);
 }
 
 #[test]
@@ -147,6 +155,54 @@ fn coco_paints_masks_and_ignores_what_is_not_known() {
     assert_eq!(painted[16..24], [0, 1, 1, 0, 0, 0, 0, 0]);
     assert_eq!(painted[4 * 8 + 6], x); // a box without a mask
     assert!(map(1).iter().all(|&class| class == 0));
+
+    // A list of some categories, without background and in another order; one that is not there is named.
+    let list = folder.path().join("mine.txt");
+    fs::write(&list, "cat\nboat\n").expect("written");
+    let list = PixelClasses::read(&list).expect("a list");
+    let source = || Source::from(folder.path()).max_broken(0.5);
+    let (photos, labels) = Labels::open(source(), Split::Train, Some(&list)).expect("a set");
+    assert_eq!(names(&labels), ["background", "cat", "boat"]);
+    let objects = photos.objects_in(0, [6, 8]).expect("its size");
+    assert_eq!(labels.map(0, [6, 8], objects).expect("a map").classes[..3], [1, 1, 0]);
+    assert!(photos.warnings().iter().any(|line| line.contains("boat")), "{:?}", photos.warnings());
+
+    // Numbers that no byte holds, or 255, which is ignored: all are numbered in a row.
+    for id in [255, 300] {
+        let json = json.replace("\"id\":3,\"name\"", &format!("\"id\":{id},\"name\""));
+        let json = json.replace("\"category_id\":3", &format!("\"category_id\":{id}"));
+        sets::write(folder.path().join("annotations/instances_train.json"), &json);
+        let (_, labels) = Labels::open(source(), Split::Train, None).expect("a set");
+        let mut ids: Vec<u8> = labels.classes().iter().map(|class| class.id).collect();
+        ids.sort();
+        assert_eq!(ids, [0, 1, 2]);
+    }
+}
+
+/// A photo that lies on its side, as phones save them, has a label map that is upright; one that lies with it is of another size.
+#[test]
+fn a_label_map_is_as_large_as_its_photo_is_when_it_is_upright() {
+    let folder = tempfile::tempdir().expect("folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir_all(at("photos")).and_then(|()| fs::create_dir_all(at("maps"))).expect("folders");
+    image::RgbImage::from_pixel(8, 6, image::Rgb([9, 99, 199])).save(at("plain.jpg")).expect("saved");
+    let mut jpeg = fs::read(at("plain.jpg")).expect("read");
+    // An EXIF block that says "turn by 90 degrees".
+    let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    jpeg.splice(2..2, exif.iter().copied());
+    for i in 0..4 {
+        fs::write(at(&format!("photos/{i}.jpg")), &jpeg).expect("written");
+        let (w, h) = if i == 0 { (8, 6) } else { (6, 8) };
+        let map = image::GrayImage::from_fn(w, h, |x, _| image::Luma([u8::from(x > 2)]));
+        map.save(at(&format!("maps/{i}.png"))).expect("saved");
+    }
+    let maps = Source::from(at("maps")).max_broken(0.5);
+    let (photos, labels) =
+        Labels::pairs(Source::from(at("photos")).max_broken(0.5), maps, None).expect("a set");
+    assert_eq!((photos.len(), labels.classes().len()), (3, 2), "{:?}", photos.warnings());
+    assert!(photos.warnings()[0].contains("0.jpg"), "{:?}", photos.warnings());
+    let photo = photos.decode(0).expect("a photo");
+    assert!(labels.map(0, [photo.height, photo.width], &[]).is_ok());
 }
 
 /// Spoils the label map of photo 0 of `pairs`, and returns what is said: of one among six as a warning, and of all as an error.

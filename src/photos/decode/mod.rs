@@ -100,11 +100,18 @@ pub(super) fn read(bytes: &[u8], scale: Scale) -> Result<Read, String> {
         .map_err(|why| why.split_whitespace().collect::<Vec<_>>().join(" ")) // decoders break lines
 }
 
-/// Height and width as a file begins, before it is turned upright; `None` if it does not say.
-pub(super) fn stored_size(file: impl BufRead + Seek) -> Option<[usize; 2]> {
-    let reader = ImageReader::new(file).with_guessed_format().ok()?;
-    let (width, height) = reader.into_dimensions().ok()?;
-    Some([height, width].map(|side| side as usize))
+/// Height and width of a photo that is upright, as its file begins; `None` if it does not say.
+pub(super) fn upright_size(file: impl BufRead + Seek) -> Option<[usize; 2]> {
+    let mut decoder = ImageReader::new(file).with_guessed_format().ok()?.into_decoder().ok()?;
+    let ((width, height), orientation) = (decoder.dimensions(), decoder.orientation().ok()?);
+    let [height, width] = [height, width].map(|side| side as usize);
+    Some(if is_turned(orientation) { [width, height] } else { [height, width] })
+}
+
+/// Whether height and width change places when a photo is turned upright.
+fn is_turned(orientation: Orientation) -> bool {
+    use Orientation::*;
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
 fn unguarded(bytes: &[u8], scale: Scale) -> Result<Read, String> {

@@ -22,14 +22,19 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::engine::exchange::share;
 use crate::error::{Error, Result, counted, no_thread};
 use crate::photos::album::Album;
 use crate::photos::locked;
+use crate::photos::read::Photos;
 use crate::photos::read::tally::allowed;
 use crate::photos::views::ViewConfig;
 use crate::rng::KeyedRng;
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
+
+/// LIMIT: worker threads.
+const MAX_THREADS: usize = 1024;
 
 /// A place in a run: the batch to be made next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +50,8 @@ pub struct Position {
 pub struct LoaderOptions<R = Vec<ViewConfig>> {
     /// B, images in a batch.
     pub batch: usize,
+    /// The number of this process and how many there are, each with an equal part of every batch.
+    pub rank: (usize, usize),
     /// What is made of each: one configuration for each of the K views of an image.
     pub recipe: R,
     /// Seed of the order, of what is made and of the replacements.
@@ -70,6 +77,7 @@ impl<R> LoaderOptions<R> {
     pub fn new(batch: usize, recipe: R, seed: u64) -> LoaderOptions<R> {
         LoaderOptions {
             batch,
+            rank: (0, 1),
             recipe,
             seed,
             threads: 0,
@@ -84,7 +92,7 @@ impl<R> LoaderOptions<R> {
 }
 
 /// A photo that could not be decoded.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Replaced {
     /// Its name.
     pub name: String,
@@ -183,7 +191,7 @@ impl<R: Recipe + 'static> Loader<R> {
     /// Starts the threads.
     ///
     /// # Errors
-    /// [`Error::Input`] if the recipe is invalid, B is 0, or with `drop_last` there are fewer photos
+    /// [`Error::Input`] if the recipe is invalid, B is 0 or no multiple of the ranks, or with `drop_last` there are fewer photos
     /// than B.
     pub fn new(album: Arc<Album>, options: LoaderOptions<R>) -> Result<Loader<R>> {
         let place = album.photos().place().to_string();
@@ -191,6 +199,11 @@ impl<R: Recipe + 'static> Loader<R> {
         if options.batch == 0 {
             let advice = "use at least one image and one view";
             return Err(Error::input("no batch can be made", "configuration", advice));
+        }
+        let ranks = options.rank.1;
+        if !options.batch.is_multiple_of(ranks) {
+            let what = format!("a batch of {} images can't be dealt to {ranks} ranks", options.batch);
+            return Err(Error::input(what, "train.batch", "choose a multiple of the ranks").see(Topic::Ranks));
         }
         let schedule = Schedule::new(album.photos().len(), options.batch, options.drop_last);
         if schedule.batches == 0 {
@@ -200,6 +213,11 @@ impl<R: Recipe + 'static> Loader<R> {
                 options.batch
             );
             return Err(Error::input(what, place, "lower --batch or give more photos"));
+        }
+        if options.threads > MAX_THREADS {
+            let what = format!("{} loader threads", options.threads);
+            let advice = format!("give at most {MAX_THREADS}, or 0 for as many as there are processors");
+            return Err(Error::input(what, "data.threads", advice));
         }
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -255,17 +273,26 @@ impl<R: Recipe + 'static> Loader<R> {
     /// ORDER: counted as batches are handed over, not as workers meet them, so that every run stops at the same one.
     fn judge(&mut self, batch: Batch<Made<R>>) -> Result<Batch<Made<R>>> {
         self.broken.extend(batch.replaced.iter().map(|r| r.name.clone()));
-        let (n, fraction) = (self.shared.album.photos().len(), self.shared.options.max_broken);
-        let allowed = allowed(n, fraction);
-        match batch.replaced.first() {
-            Some(first) if self.broken.len() > allowed => Err(Error::input(
-                format!("{} of {n} photos can't be decoded, {allowed} may be", self.broken.len()),
-                self.shared.album.photos().place(),
-                format!("remove or repair them, such as {} ({})", first.name, first.reason),
-            )
-            .see(Topic::Data)),
-            _ => Ok(batch),
-        }
+        let fraction = self.shared.options.max_broken;
+        expect_few(self.shared.album.photos(), self.broken.len(), fraction, &batch.replaced)?;
+        Ok(batch)
+    }
+}
+
+/// Refuses to go on where so many photos, the last found ones among them, turned out to be undecodable.
+///
+/// # Errors
+/// [`Error::Input`] if they are more than `fraction` of all.
+pub fn expect_few(photos: &Photos, broken: usize, fraction: f64, last: &[Replaced]) -> Result<()> {
+    let (n, allowed) = (photos.len(), allowed(photos.len(), fraction));
+    match last.first() {
+        Some(first) if broken > allowed => Err(Error::input(
+            format!("{broken} of {n} photos can't be decoded, {allowed} may be"),
+            photos.place(),
+            format!("remove or repair them, such as {} ({})", first.name, first.reason),
+        )
+        .see(Topic::Data)),
+        _ => Ok(()),
     }
 }
 
@@ -297,10 +324,17 @@ fn work<R: Recipe>(shared: &Shared<R>, mut maker: R::Maker, batches: &SyncSender
     let mut order = (u64::MAX, Vec::new());
     while !shared.stop.load(Ordering::Relaxed) {
         let slot = shared.next_slot.fetch_add(1, Ordering::Relaxed);
-        let epoch = shared.schedule.position(slot).epoch;
+        let position = shared.schedule.position(slot);
+        let epoch = position.epoch;
         if shared.options.end_epoch.is_some_and(|end| epoch >= end) {
             return;
         }
+        let first = shared.schedule.first_slot(position);
+        let own = share(shared.schedule.images_in(position), shared.options.rank.0, shared.options.rank.1);
+        let Some(image) = ((slot - first) as usize).checked_sub(own.start).filter(|&image| image < own.len())
+        else {
+            continue;
+        };
         if order.0 != epoch {
             let mut rng = KeyedRng::new("epoch", shared.options.seed, [epoch, 0, 0]);
             order = (epoch, rng.permutation(shared.schedule.photos as usize));
@@ -312,7 +346,7 @@ fn work<R: Recipe>(shared: &Shared<R>, mut maker: R::Maker, batches: &SyncSender
         let made =
             made.unwrap_or_else(|_| Err(Error::Run(format!("a loader thread failed at photo {}", name()))));
         let is_wanted = match made {
-            Ok(one) => lay(shared, slot, one, &mut maker, batches),
+            Ok(one) => lay(shared, (position, image, own.len()), one, &mut maker, batches),
             Err(error) => {
                 shared.stop.store(true, Ordering::Relaxed);
                 batches.send(Err(error)).is_ok()
@@ -353,23 +387,20 @@ fn make<R: Recipe>(shared: &Shared<R>, maker: &mut R::Maker, epoch: u64, photo: 
     Ok(One { id: id as u64, replaced, decoding, augmenting: began.elapsed() - decoding })
 }
 
-/// Lays what was made of one image into its batch, and hands over what is complete, in order; whether anyone takes it.
+/// Lays what was made of one image into its batch, which has so many of this process, and hands over what is complete, in order;
+/// whether anyone takes it.
 ///
 /// ORDER: who waits for a place in the channel keeps the others from running ahead.
 fn lay<R: Recipe>(
     shared: &Shared<R>,
-    slot: u64,
+    (position, image, n): (Position, usize, usize),
     mut one: One,
     maker: &mut R::Maker,
     sender: &SyncSender<Result<Batch<Made<R>>>>,
 ) -> bool {
-    let schedule = shared.schedule;
-    let position = schedule.position(slot);
     let Open { due, batches } = &mut *locked(&shared.open);
-    let (batch, missing) = batches
-        .entry(position)
-        .or_insert_with(|| (empty_batch(shared, maker, position), schedule.images_in(position)));
-    let (n, image) = (batch.ids.len(), (slot - schedule.first_slot(position)) as usize);
+    let (batch, missing) =
+        batches.entry(position).or_insert_with(|| (empty_batch(shared, maker, position, n), n));
     batch.ids[image] = one.id;
     batch.replaced.append(&mut one.replaced);
     batch.decoding += one.decoding;
@@ -387,8 +418,12 @@ fn lay<R: Recipe>(
     true
 }
 
-fn empty_batch<R: Recipe>(shared: &Shared<R>, maker: &R::Maker, position: Position) -> Batch<Made<R>> {
-    let n = shared.schedule.images_in(position);
+fn empty_batch<R: Recipe>(
+    shared: &Shared<R>,
+    maker: &R::Maker,
+    position: Position,
+    n: usize,
+) -> Batch<Made<R>> {
     Batch {
         data: maker.room(n, locked(&shared.free).pop()),
         ids: vec![0; n],

@@ -28,7 +28,7 @@ pub struct PixelClass {
 }
 
 /// The classes that label maps tell apart, in the order of their numbers, and what else the maps may hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PixelClasses {
     /// The classes.
     pub all: Vec<PixelClass>,
@@ -43,8 +43,8 @@ impl PixelClasses {
         PixelClasses { all: names.into_iter().enumerate().map(class).collect(), ignored: Vec::new() }
     }
 
-    /// Reads a list of classes, one a line: `[NUMBER] NAME [COLOUR]`, with a colour as `#rrggbb` or three numbers. Without numbers, lines are
-    /// numbered from 0. Classes named void, ignore, unlabelled or the like are ignored. Commas and tabs stand for spaces; lines that begin
+    /// Reads a list of classes, one a line: `[NUMBER] NAME [COLOUR]`, with a colour as `#rrggbb` or three numbers, or a number alone. Without
+    /// numbers, lines are numbered from 0. Classes named void, ignore, unlabelled or the like are ignored. Commas and tabs stand for spaces; lines that begin
     /// with `#` are passed over.
     ///
     /// # Errors
@@ -81,6 +81,14 @@ impl PixelClasses {
                 let advice = "give each class a number of its own";
                 return Err(refused(*at, format!("class number {id} again"), advice));
             }
+            let is_taken = |other: &&PixelClass| other.name == line.name;
+            if let Some(other) = found.all.iter().find(is_taken) {
+                let what = format!("class {:?} again, with the numbers {} and {id}", other.name, other.id);
+                return Err(refused(*at, what, "give each class a name of its own"));
+            }
+            if line.number.is_none() && id == IGNORED {
+                return Err(refused(*at, "a class too many".into(), "list at most 255"));
+            }
             if id == IGNORED || VOID.contains(&line.name.to_lowercase().as_str()) {
                 found.ignored.push(id);
             } else {
@@ -95,6 +103,15 @@ impl PixelClasses {
             return Err(Error::input(what, path.display().to_string(), advice));
         }
         Ok(found)
+    }
+
+    /// The list in a folder, if there is one: `classes.txt`.
+    ///
+    /// # Errors
+    /// As [`PixelClasses::read`].
+    pub fn listed_in(folder: &Path) -> Result<Option<PixelClasses>> {
+        let path = folder.join("classes.txt");
+        path.is_file().then(|| PixelClasses::read(&path)).transpose()
     }
 
     /// What each number of a label map stands for: a class, [`IGNORED`], or nothing.
@@ -148,9 +165,11 @@ struct Line {
 impl Line {
     fn of(line: &str) -> Line {
         let mut words: Vec<&str> = line.split_whitespace().collect();
-        let number = words[0].parse().ok().filter(|_| words.len() > 1);
-        if number.is_some() {
+        // `7 sky`, `7: sky`, `7 = sky`; a number alone names its class too.
+        let number = words[0].trim_end_matches([':', '=']).parse().ok();
+        if number.is_some() && words.len() > 1 {
             words.remove(0);
+            words.drain(..usize::from(words.len() > 1 && matches!(words[0], ":" | "=")));
         }
         let color = match words[..] {
             [_, .., last] if last.starts_with('#') => hexadecimal(last).map(|color| (color, 1)),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -21,7 +22,7 @@ use crate::photos::read::{cityscapes, coco, voc};
 use crate::topic::Topic;
 
 /// A class for each pixel of a photo.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelMap {
     /// Height and width.
     pub size: [usize; 2],
@@ -56,6 +57,8 @@ const MAPS: [&str; 6] = ["labels", "masks", "annotations", "labelmaps", "label_m
 const ENDS: [&str; 6] = ["", "_L", "_mask", "_label", "_labels", "_labelIds"];
 /// Label maps between news of how many are read.
 const TOLD: usize = 64;
+/// What pixels are called that are of no object.
+const BACKGROUND: &str = "background";
 
 impl Labels {
     /// Photos with a label map each, at a path, whatever it is; `classes`: which classes, if that is known.
@@ -79,26 +82,25 @@ impl Labels {
     ) -> Result<(Photos, Labels)> {
         let source = source.into();
         let root = &source.path;
+        if !root.exists() {
+            return Err(Error::input("no such folder", root.display().to_string(), "check the path"));
+        }
         if root.join("leftImg8bit").is_dir() {
             let (photos, maps) = cityscapes::open(&source, split)?;
             let own = cityscapes::classes();
             let is_trained = maps.iter().flatten().next().is_some_and(|map| cityscapes::is_trained(map));
-            let table = is_trained.then(|| PixelClasses::of([""; cityscapes::COUNT]).table());
+            // A list of other classes says itself what the numbers are.
+            let is_own = classes.is_none_or(|classes| *classes == own);
+            let table = (is_trained && is_own).then(|| PixelClasses::of([""; cityscapes::COUNT]).table());
             let fence = source.fence(&root.join(cityscapes::MAPS))?;
             return read(photos, Pairs { fence, maps, table }, classes.or(Some(&own)), source.max_broken);
         }
-        let unpacked = ["", "VOC2012", "VOCdevkit/VOC2012", "VOC2007", "VOCdevkit/VOC2007"]
-            .map(|inner| root.join(inner));
-        if let Some(root) = unpacked.iter().find(|root| root.join(voc::PIXELS.folder).is_dir()) {
+        if let Some(root) = unpacked(root).iter().find(|root| root.join(voc::PIXELS.folder).is_dir()) {
             let inner = if root == &source.path { source.clone() } else { source.part(root.clone()) };
             return open_voc(&inner, split, classes);
         }
         if let Some((photos, maps)) = pair_folders(root, split) {
-            let own = match classes {
-                None => Some(root.join("classes.txt")).filter(|path| path.is_file()),
-                Some(_) => None,
-            };
-            let own = own.map(|path| PixelClasses::read(&path)).transpose()?;
+            let own = if classes.is_none() { listed(root)? } else { None };
             return Labels::pairs(source.part(photos), source.part(maps), classes.or(own.as_ref()));
         }
         if !coco::instance_files(&root.join("annotations")).is_empty() {
@@ -109,6 +111,25 @@ impl Labels {
                       or the photos' folder and --labels, the folder of their label maps";
         Err(Error::input("no label maps come with these photos", root.display().to_string(), advice)
             .see(Topic::Data))
+    }
+
+    /// The classes of the set at a path, where its kind or a list in it names them.
+    ///
+    /// # Errors
+    /// As [`PixelClasses::read`].
+    pub fn named(source: impl Into<Source>) -> Result<Option<PixelClasses>> {
+        let source = source.into();
+        let is_voc = |root: &&PathBuf| root.join(voc::PIXELS.folder).is_dir();
+        Ok(match unpacked(&source.path).iter().find(is_voc) {
+            _ if source.path.join("leftImg8bit").is_dir() => Some(cityscapes::classes()),
+            Some(_) => Some(voc_classes()),
+            None => listed(&source.path)?,
+        })
+    }
+
+    /// Whether the set at a path has a part to learn from, but none to be judged on.
+    pub fn is_train_alone(root: &Path) -> bool {
+        pair_folders(root, Split::Train).is_some() && pair_folders(root, Split::Test).is_none()
     }
 
     /// Photos of a folder with the label maps of another: of `X.jpg` that is `X.png`, or `X_L.png`, `X_mask.png` and the like, in the same
@@ -124,6 +145,10 @@ impl Labels {
         let (source, maps) = (photos.into(), maps.into());
         let (max_broken, together) = (source.max_broken, source.path == maps.path);
         let mut photos = Photos::folder(source)?;
+        if !maps.path.is_dir() {
+            let place = maps.path.display().to_string();
+            return Err(Error::input("no folder of label maps", place, "give the folder in which they lie"));
+        }
         let fence = maps.fence(&maps.path)?;
         // Maps that lie among the photos are no photos.
         let is_map = |name: &str| ENDS[1..].iter().any(|end| bare(name).ends_with(end));
@@ -148,7 +173,7 @@ impl Labels {
         &self.counts
     }
 
-    /// CRC-32 of the maps' files, one after another; 0 for masks of objects.
+    /// CRC-32 of the CRC-32s of the maps' files, in the order of the photos; 0 for masks of objects.
     pub fn checksum(&self) -> u32 {
         self.checksum
     }
@@ -186,8 +211,8 @@ fn read(
     let look = |(item, map): (&Item, &Option<PathBuf>)| {
         let looked = map.as_ref().map(|map| {
             let (map, checksum) = read_map(&pairs.fence, map, &table)?;
-            match photos.header_size(item) {
-                Some([h, w]) if map.size != [h, w] && map.size != [w, h] => Err(other_size(map.size, [h, w])),
+            match photos.upright_size(item) {
+                Some(size) if map.size != size => Err(other_size(map.size, size)),
                 _ => Ok(tallied(&map, checksum)),
             }
         });
@@ -312,6 +337,24 @@ fn pair_folders(root: &Path, split: Split) -> Option<(PathBuf, PathBuf)> {
     })
 }
 
+/// The list of classes of a set of pairs: beside its folders, or beside its label maps.
+fn listed(root: &Path) -> Result<Option<PixelClasses>> {
+    let maps = pair_folders(root, Split::Train).or_else(|| pair_folders(root, Split::Test));
+    let beside = maps.into_iter().flat_map(|(_, maps)| [maps.parent().map(Path::to_path_buf), Some(maps)]);
+    let folders = std::iter::once(Some(root.to_path_buf())).chain(beside).flatten();
+    let list = folders.map(|folder| PixelClasses::listed_in(&folder)).find(|list| !matches!(list, Ok(None)));
+    list.unwrap_or(Ok(None))
+}
+
+/// Where Pascal VOC may lie in its folder.
+fn unpacked(root: &Path) -> [PathBuf; 5] {
+    ["", "VOC2012", "VOCdevkit/VOC2012", "VOC2007", "VOCdevkit/VOC2007"].map(|inner| root.join(inner))
+}
+
+fn voc_classes() -> PixelClasses {
+    PixelClasses::of([BACKGROUND].into_iter().chain(voc::CLASSES.split_whitespace()))
+}
+
 /// A part of Pascal VOC.
 fn open_voc(source: &Source, split: Split, classes: Option<&PixelClasses>) -> Result<(Photos, Labels)> {
     let (root, task) = (&source.path, &voc::PIXELS);
@@ -331,31 +374,48 @@ fn open_voc(source: &Source, split: Split, classes: Option<&PixelClasses>) -> Re
     if again > 0 {
         photos.warn(format_args!("{again} lines of the list name a photo again: left out"));
     }
-    let own = PixelClasses::of(["background"].into_iter().chain(voc::CLASSES.split_whitespace()));
+    let own = voc_classes();
     let fence = photos.fence.clone();
     read(photos, Pairs { fence, maps, table: None }, classes.or(Some(&own)), source.max_broken)
 }
 
 /// Photos whose label maps are the masks of their objects; those of classes that are not wanted are forgotten.
-fn of_objects(photos: Photos, wanted: Option<&PixelClasses>) -> Result<(Photos, Labels)> {
-    let photos = match wanted {
-        None => photos,
-        Some(wanted) => {
-            let names: Vec<String> = wanted.all.iter().skip(1).map(|class| class.name.clone()).collect();
-            photos.only_classes(&names)
+fn of_objects(mut photos: Photos, wanted: Option<&PixelClasses>) -> Result<(Photos, Labels)> {
+    let wanted: Option<Vec<&PixelClass>> = wanted.map(|wanted| {
+        let first = wanted.all.first().is_some_and(|class| class.name == BACKGROUND);
+        wanted.all.iter().skip(usize::from(first)).collect()
+    });
+    if let Some(wanted) = &wanted {
+        let names: Vec<String> = wanted.iter().map(|class| class.name.clone()).collect();
+        let unknown: Vec<&String> = names.iter().filter(|name| !photos.classes().contains(name)).collect();
+        for name in unknown {
+            photos.warn(format_args!("no category is called {name:?}: no pixel is of that class"));
         }
-    };
+        photos = photos.only_classes(&names);
+    }
     if photos.classes().len() >= MOST {
         let what = format!("{} categories", photos.classes().len());
         return Err(photos.refused(what, "give a set of at most 253: a label map has a byte for each pixel"));
     }
-    let mut classes = vec![PixelClass::voc(0, "background")];
-    for (class, name) in photos.classes().iter().enumerate() {
-        // Its own number where a byte holds it.
-        let own = photos.class_id(class).as_u64().and_then(|id| u8::try_from(id).ok()).filter(|&id| id > 0);
-        classes.push(PixelClass::voc(own.unwrap_or((class + 1) as u8), name));
+    // Their own numbers, where those are bytes, none of them taken by others; or in a row.
+    let of_a_list = wanted.as_ref().map(|wanted| wanted.iter().map(|class| Some(class.id)).collect());
+    let ids = (0..photos.classes().len()).map(|class| photos.class_id(class).as_u64()?.try_into().ok());
+    let ids: Vec<Option<u8>> = of_a_list.unwrap_or_else(|| ids.collect());
+    let mut seen = vec![0, IGNORED];
+    let mut is_free = |id: &u8| {
+        !seen.contains(id) && {
+            seen.push(*id);
+            true
+        }
+    };
+    let ids: Option<Vec<u8>> = ids.into_iter().map(|id| id.filter(&mut is_free)).collect();
+    let ids = ids.unwrap_or_else(|| (1..=photos.classes().len() as u8).collect());
+    let mut all = vec![PixelClass::voc(0, BACKGROUND)];
+    all.extend(photos.classes().iter().zip(ids).map(|(name, id)| PixelClass::voc(id, name)));
+    for (class, wanted) in all[1..].iter_mut().zip(wanted.into_iter().flatten()) {
+        class.color = wanted.color;
     }
-    let classes = PixelClasses { all: classes, ignored: Vec::new() };
+    let classes = PixelClasses { all, ignored: Vec::new() };
     let table = classes.table();
     Ok((photos, Labels { classes, table, maps: Maps::Objects, counts: Vec::new(), checksum: 0 }))
 }
@@ -364,7 +424,8 @@ fn of_objects(photos: Photos, wanted: Option<&PixelClasses>) -> Result<(Photos, 
 /// is painted in a crowd, or in the box of an object whose mask can't be used.
 ///
 /// # Source
-/// torchvision's reference for segmentation of COCO, which takes crowds and objects without a mask for background.
+/// torchvision's reference for segmentation of COCO, which takes crowds and objects without a mask for background, and ignores where
+/// objects of one class overlap, too.
 fn painted(size: [usize; 2], objects: &[LabelledBox]) -> LabelMap {
     let mut classes = vec![0; size[0] * size[1]];
     let mask = |object: &LabelledBox| {

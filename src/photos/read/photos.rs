@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::error::{Error, Result, counted};
+use crate::error::{Error, Result, counted, one_line};
 use crate::photos::decode::{self, Read, Rgb, Scale};
 use crate::photos::read::endings::bare;
 use crate::photos::read::mask::Mask;
@@ -113,7 +113,7 @@ impl Photos {
 
     /// Adds a warning.
     pub(super) fn warn(&mut self, what: impl Display) {
-        self.warnings.push(format!("{}: {what}", self.place));
+        self.warnings.push(one_line(format!("{}: {what}", self.place)));
     }
 
     /// Adds warnings of the entries, among `of`, that are left out; `most`: the share of them that may be, if not any.
@@ -310,10 +310,10 @@ impl Photos {
         }
     }
 
-    /// Height and width of a photo as its file begins, before it is turned upright; `None` where that can't be read.
-    pub(super) fn header_size(&self, item: &Item) -> Option<[usize; 2]> {
+    /// Height and width of a photo that is upright, as its file begins; `None` where that can't be read.
+    pub(super) fn upright_size(&self, item: &Item) -> Option<[usize; 2]> {
         let Origin::File(path) = &item.origin else { return None };
-        decode::stored_size(BufReader::new(self.fence.open(path).ok()?))
+        decode::upright_size(BufReader::new(self.fence.open(path).ok()?))
     }
 
     /// Bytes of a photo's file; `None` for a photo that is no file of its own, or one that can't be read.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::topic::Topic;
 
 /// How many of `n` entries may be broken: a share of them, and always one unless the share is 0.
-pub(in crate::photos) fn allowed(n: usize, share: f64) -> usize {
+pub(crate) fn allowed(n: usize, share: f64) -> usize {
     if share > 0.0 { ((n as f64 * share) as usize).max(1) } else { 0 }
 }
 

@@ -83,7 +83,7 @@ impl CropConfig {
                 "1 more than a multiple of 8, from 9 to 8193",
             ),
             (
-                low > 0.01 && low <= high && high <= 100.0,
+                low >= 0.01 && low <= high && high <= 100.0,
                 "scale",
                 "two numbers from 0.01 to 100, the smaller first",
             ),
@@ -188,7 +188,8 @@ impl CropMaker {
     /// Makes the crop that `params` describe, of a photo and its label map, which is of the photo's own size.
     ///
     /// The photo at its new size is turned about its centre within its frame; a crop larger than that has equal margins. A pixel whose centre
-    /// falls outside of the photo has no label; colours are interpolated between the four nearest pixels, those at edges repeated.
+    /// falls outside of the photo has no label; colours are interpolated between the four nearest pixels, those at edges repeated. What is
+    /// blurred is the crop: semseg blurs the photo before, so that nothing of its margins reaches over its edge.
     pub fn make(&mut self, photo: &Photo, labels: &LabelMap, params: &CropParams) -> Crop {
         let size = self.config.size;
         let image = &photo.image;

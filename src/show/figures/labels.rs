@@ -76,7 +76,8 @@ impl Legend {
     fn of(map: &LabelMap, classes: &[PixelClass], width: usize) -> Legend {
         let mut counts = vec![0_usize; classes.len()];
         for &class in map.classes.iter().filter(|&&class| class != IGNORED) {
-            counts[usize::from(class)] += 1;
+            // What a page keeps may be damaged.
+            counts.get_mut(usize::from(class)).into_iter().for_each(|count| *count += 1);
         }
         let least = LEAST * map.classes.len() as f64;
         let mut shown: Vec<usize> =

@@ -4,13 +4,13 @@ use super::facts::{RunFacts, grouped, history, last, made, state, time};
 use super::picture::jpeg;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::photos::{IGNORED, LabelMap};
+use crate::photos::{IGNORED, LabelMap, PixelClasses};
 use crate::run::settings::flatten;
 use crate::run::{History, Settings};
 use crate::shell;
 use crate::show::figures::{confusion_matrix, course, escaped, label_map};
 use crate::transfer::metrics::Confusion;
-use crate::transfer::segment::{Judged, LabelledAlbum, SegmentConfig, SegmentSets};
+use crate::transfer::segment::{Judged, LabelledAlbum, SegmentConfig};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ const QUALITY: u8 = 80;
 /// What is kept of a judgement for the page.
 #[derive(Serialize, Deserialize)]
 struct Kept {
+    /// What the segmenter tells apart.
+    classes: PixelClasses,
     /// Pixels of each class that were taken for each class.
     confusion: Vec<Vec<u64>>,
     worst: Vec<KeptPhoto>,
@@ -110,7 +112,11 @@ pub fn keep_segmented(folder: &Path, judged: &Judged, test: &LabelledAlbum) -> R
         size: photo.map.size,
         runs: runs(&photo.map.classes),
     });
-    let kept = Kept { confusion: (0..n).map(row).collect(), worst: worst.collect() };
+    let kept = Kept {
+        classes: test.labels.known().clone(),
+        confusion: (0..n).map(row).collect(),
+        worst: worst.collect(),
+    };
     let path = folder.join(FOUND);
     files::replace(&path, json!(kept).to_string().as_bytes())?;
     Ok(path)
@@ -127,15 +133,16 @@ fn runs(classes: &[u8]) -> Vec<u32> {
 /// [`Error::Input`] if nothing was kept, or the photos are no longer there.
 pub(super) fn segmented(folder: &Path, text: &str, count: usize) -> Result<Value> {
     let config = SegmentConfig::kept(text, &folder.join("config.toml").display().to_string())?;
-    let Some(test) = SegmentSets::open(&config)?.test else {
-        let advice = "give photos to be judged on by --test-photos and --test-labels";
-        return Err(Error::input("the segmenter was not judged", folder.display().to_string(), advice));
-    };
-    let (path, classes) = (folder.join(FOUND), test.labels.classes());
+    let path = folder.join(FOUND);
     let changed = || {
         Error::input("it does not fit the photos", path.display().to_string(), "judge the segmenter again")
     };
     let kept: Kept = serde_json::from_str(&files::read_text(&path, MAX_FOUND)?).map_err(|_| changed())?;
+    let Some(test) = LabelledAlbum::to_be_judged_on(&config.data, &kept.classes)? else {
+        let advice = "give photos to be judged on by --test-photos and --test-labels";
+        return Err(Error::input("the segmenter was not judged", folder.display().to_string(), advice));
+    };
+    let classes = test.labels.classes();
     let n = classes.len();
     if kept.confusion.len() != n || kept.confusion.iter().any(|row| row.len() != n) {
         return Err(changed());

@@ -11,6 +11,7 @@
 
 use super::ap::mean_of_known;
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// How many pixels of each class were taken for each class, over all images that were added.
 ///
@@ -25,7 +26,7 @@ use crate::error::{Error, Result};
 ///
 /// # Source
 /// Long et al. 2015 (FCN), Sec. 5; what counts as 0: PSPNet's code. Other code leaves absent classes out: [`Confusion::miou_present`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confusion {
     classes: usize,
     ignore: u8,
@@ -46,6 +47,12 @@ impl Confusion {
     pub fn of(counts: &[Vec<u64>], ignore: u8) -> Confusion {
         assert!(counts.iter().all(|row| row.len() == counts.len()), "as many columns as rows");
         Confusion { classes: counts.len(), ignore, counts: counts.concat() }
+    }
+
+    /// These pixels and those of another, of the same classes.
+    pub fn and(&self, other: &Confusion) -> Confusion {
+        let counts = self.counts.iter().zip(&other.counts).map(|(a, b)| a + b).collect();
+        Confusion { counts, ..*self }
     }
 
     /// Adds the pixels of one or more images.
@@ -123,7 +130,8 @@ impl Confusion {
     }
 
     fn mean(&self, shares: &[Option<f64>]) -> f64 {
-        shares.iter().flatten().sum::<f64>() / self.classes.max(1) as f64
+        // Of nothing the sum of floats is -0.
+        (0.0 + shares.iter().flatten().sum::<f64>()) / self.classes.max(1) as f64
     }
 
     /// Share of all pixels that were predicted right; 0 of none.

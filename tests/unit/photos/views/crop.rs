@@ -108,3 +108,62 @@ fn seven_numbers_are_drawn_whatever_the_configuration() {
     assert_eq!(plain.uniform(0.0, 1.0), still.uniform(0.0, 1.0));
     assert!(CropConfig { size: 64, ..CropConfig::default() }.check().is_err());
 }
+
+#[test]
+fn what_is_drawn_spans_its_ranges_on_both_sides() {
+    let config = CropConfig { rotation_p: 0.5, blur_p: 0.5, ..CropConfig::default() };
+    let draw = |i| CropParams::draw(&config, &mut KeyedRng::new("crop", 0, [i, 0, 0]));
+    let drawn: Vec<CropParams> = (0..1000).map(draw).collect();
+    let count = |is: &dyn Fn(&CropParams) -> bool| drawn.iter().filter(|params| is(params)).count();
+    let turned = count(&|params| params.angle != 0.0);
+    let (left, right) = (count(&|params| params.angle > 0.0), count(&|params| params.angle < 0.0));
+    assert!((420..580).contains(&turned) && left.abs_diff(right) < 100, "{turned}: {left} {right}");
+    let most = drawn.iter().map(|params| params.angle.abs()).fold(0.0, f64::max);
+    assert!((0.95 * config.rotation..=config.rotation).contains(&most), "{most}");
+    for is in [&(|p: &CropParams| p.blur) as &dyn Fn(&CropParams) -> bool, &|p| p.flip] {
+        assert!((420..580).contains(&count(is)));
+    }
+    let scales = drawn.iter().map(|params| params.scale);
+    assert!(scales.clone().fold(9.0, f64::min) < 0.55 && scales.fold(0.0, f64::max) > 1.95);
+}
+
+/// The photo is turned first and mirrored then.
+#[test]
+fn a_turned_and_mirrored_crop_is_the_turned_one_mirrored() {
+    let (photo, labels) = known(40, 30);
+    // The whole frame, so that mirroring moves nothing else.
+    let of = |flip| maker(41).make(&photo, &labels, &CropParams { angle: 10.0, flip, ..STILL });
+    let (plain, mirrored) = (of(false), of(true));
+    // The photo lies at the left of the crop, which is a pixel wider.
+    let (mut same, mut all) = (0, 0);
+    for y in 0..41 {
+        for x in 0..40 {
+            let (a, b) = (plain.labels[y * 41 + x], mirrored.labels[y * 41 + 39 - x]);
+            all += 1;
+            same += usize::from(a == b);
+        }
+    }
+    assert!(same * 100 >= all * 97, "{same} of {all}");
+}
+
+#[test]
+fn a_blurred_edge_has_the_weights_of_a_gaussian() {
+    let (width, height) = (21, 9);
+    let pixels =
+        (0..width * height).flat_map(|i| [if i % width < 10 { 0 } else { 200 }; 3]).collect::<Vec<u8>>();
+    let image = Rgb { width, height, data: pixels.into() };
+    let photo = Photo { image, width, height };
+    let labels = LabelMap { size: [height, width], classes: vec![0; width * height] };
+    let mut maker = maker(9);
+    let sigma = maker.config().blur_sigma;
+    let crop = maker.make(&photo, &labels, &CropParams { blur: true, at: [0.0, 0.5], ..STILL });
+    let weight = |d: i32| (-f64::from(d * d) / (2.0 * sigma * sigma)).exp();
+    let radius = BLUR_RADIUS as i32;
+    let total: f64 = (-radius..=radius).map(weight).sum();
+    // The crop begins at column floor(0.5 x 13) = 6: the edge is before its column 4.
+    for x in 2..6 {
+        let bright = (-radius..=radius).filter(|d| x + d >= 4).map(weight).sum::<f64>() / total;
+        let [red, _] = bytes(&crop, 9, x as usize, 4);
+        assert!((f64::from(red) - 200.0 * bright).abs() < 1.5, "column {x}: {red}, not {}", 200.0 * bright);
+    }
+}
