@@ -12,6 +12,27 @@ static LOST: OnceLock<String> = OnceLock::new();
 /// Whether standard output is for JSON alone, and what is for a person goes to standard error.
 static FOR_JSON: AtomicBool = AtomicBool::new(false);
 
+/// Whether standard output is for JSON, and nothing for a person is wanted.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing but [`json`] and errors is printed.
+pub(crate) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether another process speaks for this one too.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is printed but what is [urgent].
+pub(crate) fn be_silent() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
+/// Whether another process speaks for this one. It takes no lock.
+pub(crate) fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
+
 /// From now on only [`json`] prints to standard output.
 pub(crate) fn keep_for_json() {
     FOR_JSON.store(true, Ordering::Relaxed);
@@ -19,7 +40,13 @@ pub(crate) fn keep_for_json() {
 
 /// Prints for a person: to standard output, where that is not for JSON.
 pub(crate) fn out(text: Arguments) {
-    if FOR_JSON.load(Ordering::Relaxed) { err(text) } else { note(io::stdout().write_fmt(text)) }
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
+    match is_silent() || FOR_JSON.load(Ordering::Relaxed) {
+        true => err(text),
+        false => note(io::stdout().write_fmt(text)),
+    }
 }
 
 /// Prints JSON to standard output.
@@ -29,6 +56,13 @@ pub(crate) fn json(text: &str) {
 
 /// Prints to standard error. What can't be said there can't be said at all.
 pub(crate) fn err(text: Arguments) {
+    if !is_silent() {
+        urgent(text);
+    }
+}
+
+/// Prints to standard error, whoever else speaks.
+pub(crate) fn urgent(text: Arguments) {
     let _ = io::stderr().write_fmt(text);
 }
 

@@ -38,6 +38,8 @@ pub enum Topic {
     Report,
     /// GPUs, the CPU, and which one is taken.
     Devices,
+    /// Several processes, each with a GPU of its own.
+    Ranks,
     /// Batches larger than memory.
     Memory,
     /// Values kept as f16.

@@ -9,7 +9,7 @@ use crate::engine::nn::{Architecture, Mode, Module};
 use crate::engine::ops::{Draw, Input};
 use crate::engine::optim::{OptimConfig, SgdConfig};
 use crate::error::Result;
-use crate::transfer::segment::{Context, Segmenter, SegmenterConfig};
+use crate::transfer::segment::{Context, DropoutKey, Segmenter, SegmenterConfig};
 use rand::{SeedableRng, rngs::StdRng};
 
 const CLASSES: usize = 19;
@@ -39,7 +39,12 @@ pub(super) fn step(device: &Device, context: Context, [batch, side]: [usize; 2])
     Ok(Workload::new(0, move || {
         let tape = Tape::new(&device);
         let images = tape.constant(photos[0].clone());
-        let losses = net.losses(&images, &photos[1], Mode::Train { groups: 1 }, Some([0, steps]))?;
+        let losses = net.losses(
+            &images,
+            &photos[1],
+            Mode::Train { groups: 1 },
+            Some(DropoutKey { step: steps, ..DropoutKey::default() }),
+        )?;
         step::learn(&losses.total()?, &net.trained(), &mut optimizer, |_| Ok(()))?;
         steps += 1;
         device.wait()

@@ -112,12 +112,13 @@ impl Flags {
         })
     }
 
-    fn applied(&self, mut config: DetectConfig) -> Result<DetectConfig> {
+    fn applied(&self, config: DetectConfig) -> Result<DetectConfig> {
         // Other photos have other annotations.
-        if self.data.is_some() {
+        let forgets = |config: &mut DetectConfig| {
             let data = &mut config.data;
             (data.annotations, data.test, data.test_photos) = (None, None, None);
-        }
+        };
+        let forgets = self.data.is_some().then_some(forgets);
         let own = [
             path("data", "data.photos", &self.data),
             path("annotations", "data.annotations", &self.annotations),
@@ -126,7 +127,7 @@ impl Flags {
             text("model", "model.kind", self.model.clone()),
             text("norm", "model.norm", self.norm.clone()),
         ];
-        self.train.applied(config, "model", own, DetectConfig::like_init)
+        self.train.applied(config, "model", forgets, own, DetectConfig::like_init)
     }
 }
 
@@ -286,7 +287,8 @@ fn evaluate(args: &Args, checkpoint: &Path) -> Result<Value> {
         true
     })?;
     drop(watch);
-    test.left_out().iter().chain(&judged.left_out).for_each(|line| eprintln!("warning: {line}"));
+    let left_out = [test.all_left_out(), judged.left_out.clone()].concat();
+    left_out.iter().for_each(|line| eprintln!("warning: {line}"));
     println!("boxes\n{}", judged.boxes.text);
     judged.masks.iter().for_each(|masks| println!("masks\n{}", masks.text));
     println!("{:24}  {:>6}  {:>6}  {:>6}", "class", "AP", "AP50", "AP75");
@@ -308,6 +310,8 @@ fn evaluate(args: &Args, checkpoint: &Path) -> Result<Value> {
         json!({ "summary": Value::Object(summary.collect()), "classes": Value::Object(classes.collect()) })
     };
     Ok(json!({
+        "provenance": Provenance::now(Some(&device)),
+        "warnings": left_out,
         "checkpoint": absolute(checkpoint),
         "photos": judged.scores.photos,
         "objects": judged.scores.objects,
@@ -336,7 +340,8 @@ fn find(args: &Args, checkpoint: &Path, photos: &Path) -> Result<Value> {
         true
     })?;
     drop(watch);
-    album.left_out().iter().for_each(|line| eprintln!("warning: {line}"));
+    let left_out = album.all_left_out();
+    left_out.iter().for_each(|line| eprintln!("warning: {line}"));
     if found.is_empty() {
         return Err(album.nothing_decodable());
     }
@@ -354,9 +359,14 @@ fn find(args: &Args, checkpoint: &Path, photos: &Path) -> Result<Value> {
             println!("  {name:24} {of_class}");
         }
     }
-    Ok(
-        json!({ "checkpoint": absolute(checkpoint), "photos": count, "objects": all.len(), "results": written }),
-    )
+    Ok(json!({
+        "provenance": Provenance::now(Some(&device)),
+        "checkpoint": absolute(checkpoint),
+        "photos": count,
+        "objects": all.len(),
+        "warnings": left_out,
+        "results": written,
+    }))
 }
 
 fn write_results(

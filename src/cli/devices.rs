@@ -1,7 +1,9 @@
 //! `vista devices`: what there is, which one `auto` takes, and why.
 
+use super::ranks;
+use crate::engine::device::Device;
 use crate::engine::device::adapter::{AdapterSummary, adapters};
-use crate::error::{Result, readable_bytes};
+use crate::error::{Error, Result, readable_bytes};
 use serde_json::{Value, json};
 
 pub(super) fn run() -> Result<Value> {
@@ -33,5 +35,22 @@ pub(super) fn run() -> Result<Value> {
     let threads = rayon::current_num_threads();
     all.push(json!({ "device": "cpu", "threads": threads }));
     let auto = chosen.map_or("cpu".into(), |i| format!("gpu:{i}"));
-    Ok(json!({ "devices": all, "auto": auto, "why": why }))
+    let ranks = of_ranks()?;
+    for (rank, [host, device]) in ranks.iter().enumerate() {
+        println!("rank {rank}  {host}, `auto`: {device}");
+    }
+    Ok(json!({ "devices": all, "auto": auto, "why": why, "ranks": ranks }))
+}
+
+/// Of each of several processes its machine and the device that `auto` takes in it.
+fn of_ranks() -> Result<Vec<[String; 2]>> {
+    let ranks = ranks::all();
+    if ranks.ranks() == 1 {
+        return Ok(Vec::new());
+    }
+    let host = sysinfo::System::host_name().unwrap_or_default();
+    let device = Device::open_one_of("auto", ranks.local().0)?.name();
+    let bad = |e| Error::Run(format!("ranks: {e}"));
+    let all = ranks.tell(&serde_json::to_vec(&[host, device]).map_err(bad)?)?;
+    all.iter().map(|told| serde_json::from_slice(told).map_err(bad)).collect()
 }

@@ -46,6 +46,7 @@ pub(super) fn page(topic: Topic) -> String {
         Topic::Interop => tour(include_str!("../interop/mod.rs")),
         Topic::Report => tour(include_str!("../show/report/mod.rs")),
         Topic::Devices => section("Two devices, one definition"),
+        Topic::Ranks => section("Several GPUs, several machines"),
         Topic::Memory => section("Gradient caching: batches larger than memory"),
         Topic::Half => section("Mixed-precision storage"),
         Topic::Collapse => section("Collapse"),

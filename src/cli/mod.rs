@@ -25,6 +25,7 @@ mod paths;
 mod presets;
 mod pretrain;
 mod probe;
+mod ranks;
 mod report;
 mod runs;
 mod search;
@@ -110,18 +111,31 @@ fn definition() -> clap::Command {
 
 /// Parses the arguments and runs the command; returns the exit code.
 pub fn run() -> i32 {
-    let matches = definition().get_matches();
+    // ORDER: before any thread, all of which keep to this process's share of the processors.
+    let joined = ranks::join();
+    let matches = match definition().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            if ranks::all().rank() == 0 {
+                let _ = error.print();
+            }
+            let _ = ranks::all().close(None);
+            return error.exit_code();
+        }
+    };
     signals::survive_long_files();
     let is_quiet = |args: &ArgMatches| matches!(args.try_get_one("quiet"), Ok(Some(true)));
-    if !matches.subcommand().is_some_and(|(_, args)| is_quiet(args)) {
-        files::while_reading(judged::reading);
+    match matches.subcommand().is_some_and(|(_, args)| is_quiet(args)) {
+        true => print::be_quiet(),
+        false => files::while_reading(judged::reading),
     }
     // A run's product is in its folder; elsewhere it may be what is printed.
     let printed =
         !matches!(matches.subcommand_name(), Some("pretrain" | "sweep" | "finetune" | "detect" | "segment"));
     // The threads that all work shares, where the system may refuse them: without them the first work would panic.
     let threads = rayon::ThreadPoolBuilder::new().build_global().map_err(no_thread);
-    let code = match threads.and_then(|()| execute(&matches)) {
+    let done = joined.and(threads).and_then(|()| execute(&matches));
+    let code = match ranks::leave(done) {
         Ok(()) => 0,
         Err(Error::Interrupted(what)) => {
             eprintln!("{}", as_called(&what));
@@ -153,12 +167,16 @@ fn as_called(text: &str) -> String {
 fn execute(matches: &ArgMatches) -> Result<()> {
     let command = Cli::from_arg_matches(matches).unwrap_or_else(|e| e.exit()).command;
     let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
+    ranks::expect_shared(name)?;
     let asked = matches.try_get_one::<Output>("json").ok().flatten();
     if asked.is_some_and(|json| json.file().is_none()) {
         print::keep_for_json();
     }
     let (files, work) = prepared(name, &command, asked)?;
     let json = files.json.clone();
+    if ranks::all().rank() > 0 {
+        return work().map(drop);
+    }
     match definition().find_subcommand(name) {
         Some(definition) => files.with_inputs(definition, matches).check()?,
         None => files.check()?,

@@ -164,6 +164,18 @@ impl Files {
             Err(Error::input(what, path.display().to_string(), format!("name another by {flag}")))
         };
         self.folders.iter().try_for_each(|(flag, folder)| spare(flag, folder))?;
+        for (i, Target { flag, path, .. }) in self.writes.iter().enumerate() {
+            let own = identity(path);
+            let is_own = |other: &&Target| other.flag != *flag && identity(&other.path) == own;
+            if let Some(other) = self.writes[..i].iter().find(is_own) {
+                let what = format!("{flag} would write over what {} writes", other.flag);
+                return Err(Error::input(
+                    what,
+                    path.display().to_string(),
+                    format!("name another by {flag}"),
+                ));
+            }
+        }
         for Target { flag, path, mark } in &self.writes {
             spare(flag, path)?;
             let place = || path.display().to_string();

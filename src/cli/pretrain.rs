@@ -3,6 +3,7 @@
 use super::judged::embedding;
 use super::paths::{Files, Input, Output, absolute};
 use super::presets;
+use super::ranks;
 use super::runs;
 use super::signals;
 use crate::engine::device::Device;
@@ -13,7 +14,7 @@ use crate::interop::Library;
 use crate::pretrain::choice::{self, Choice, Quality, Wish};
 use crate::pretrain::{Config, Summary, Trainer, album, judge_photos, methods};
 use crate::run::settings::MAX_TEXT;
-use crate::run::{Judge, Provenance, Score, Scores};
+use crate::run::{Judge, Provenance, Score, Scores, Start};
 use crate::shell;
 use crate::show::report;
 use crate::transfer::classify::{Knn, KnnJudge, KnnProtocol};
@@ -292,17 +293,20 @@ pub(super) fn run(args: &Args) -> Result<Value> {
         return dry_run(args);
     }
     signals::listen();
+    let is_second = ranks::all().rank() > 0;
     let mut trainer = if args.resume {
         resumed(args)?
     } else {
         let config = args.flags.config()?;
         let judge = judge_of(&config)?;
-        let open = if args.overwrite { Trainer::overwriting } else { Trainer::new };
-        let trainer = open(config, &args.out, judge)?;
-        let _ = std::fs::remove_file(args.out.join("report.html")); // of the run that is replaced
+        let start = if args.overwrite { Start::Over } else { Start::Empty };
+        let trainer = Trainer::across(config, &args.out, judge, start, ranks::all())?;
+        if !is_second {
+            let _ = std::fs::remove_file(args.out.join("report.html")); // of the run that is replaced
+        }
         trainer
     };
-    if args.quiet {
+    if args.quiet || is_second {
         trainer.be_quiet();
     } else {
         println!(
@@ -328,6 +332,9 @@ pub(super) fn run(args: &Args) -> Result<Value> {
     let config = trainer.config().clone();
     let summary = trainer.run()?;
     runs::expect_time(&summary)?;
+    if is_second {
+        return Ok(Value::Null);
+    }
     let mut embedding = embedding();
     let mut heard = |done, total| {
         if !args.quiet {
@@ -437,7 +444,7 @@ fn resumed(args: &Args) -> Result<Trainer> {
         );
     }
     let judge = judge_of(&config)?;
-    Trainer::resume(config, &args.out, judge, found)
+    Trainer::across(config, &args.out, judge, Start::From(Box::new(found)), ranks::all())
 }
 
 /// What the encoder at the start of a run is called.

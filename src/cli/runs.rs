@@ -69,12 +69,13 @@ fn number(flag: &str, key: &str, value: Option<impl std::fmt::Debug>) -> Change 
 }
 
 impl TrainFlags {
-    /// A configuration with the file's keys replaced, then by a command's own changes and these flags, then by the encoder's kind, then by
-    /// settings; `model` is the table that has the backbone.
+    /// A configuration with the file's keys replaced, without what it then `forgets`, with a command's own changes and these flags, then the
+    /// encoder's kind, then settings; `model` is the table that has the backbone.
     pub(super) fn applied<C: Settings>(
         &self,
         config: C,
         model: &str,
+        forgets: Option<impl Fn(&mut C)>,
         own: impl IntoIterator<Item = Change>,
         like_init: impl FnOnce(C) -> Result<C>,
     ) -> Result<C> {
@@ -91,6 +92,7 @@ impl TrainFlags {
             self.follow_links.then(|| ("data.follow_links = true".into(), "--follow-links".into())),
         ];
         let mut config = self.with_file(config)?;
+        forgets.into_iter().for_each(|forget| forget(&mut config));
         for (line, place) in own.into_iter().chain(shared).flatten() {
             config = merged(&config, &line, &place)?;
         }
@@ -118,7 +120,8 @@ pub(super) fn expect_empty(flag: &str, folder: &Path) -> Result<()> {
 }
 
 /// Writes a picture of a photo into a folder, under the photo's name where that stays in the folder, else under the end of it behind the
-/// photo's number. A JPEG's ending goes behind that of the photo, a PNG's in its place, unless another photo's picture is there.
+/// photo's number. A JPEG's ending goes behind that of the photo, a PNG's in its place; where another photo's picture is there, the name
+/// begins with the photo's number.
 pub(super) fn write_picture(
     folder: &Path,
     album: &Album,
@@ -131,8 +134,11 @@ pub(super) fn write_picture(
     let last = Path::new(name).file_name().map_or_else(|| "photo".into(), |last| last.to_string_lossy());
     let name = if inside { name.to_string() } else { format!("{id}-{last}") };
     let whole = folder.join(if name.ends_with(ending) { name.clone() } else { format!("{name}{ending}") });
-    let short = folder.join(name).with_extension(ending.trim_start_matches('.'));
-    let path = if ending == ".jpg" || short.exists() { whole } else { short };
+    let short = folder.join(&name).with_extension(ending.trim_start_matches('.'));
+    // The last can't be another's: no photo's own name has this number before all of it.
+    let numbered = folder.join(format!("{id}-{}{ending}", name.replace(['/', '\\'], "-")));
+    let names = if ending == ".jpg" { vec![whole] } else { vec![short, whole] };
+    let path = names.into_iter().find(|path| !path.exists()).unwrap_or(numbered);
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
     }

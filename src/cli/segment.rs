@@ -2,19 +2,21 @@
 
 use super::judged::Watch;
 use super::paths::{Files, Input, Mark, Output, absolute};
+use super::ranks;
 use super::runs::{self, TrainFlags, path, text, write_picture};
 use super::signals;
 use crate::engine::device::Device;
 use crate::error::{Error, Result, counted};
 use crate::files;
-use crate::photos::{Album, AlbumOptions, LabelMap, Photos, PixelClass, Source};
+use crate::photos::{Album, AlbumOptions, LabelMap, Photos, PixelClass, PixelClasses, Source};
 use crate::run::{Provenance, Start};
 use crate::shell;
 use crate::show::figures::{confusion_matrix, encoded_jpeg, label_map};
 use crate::show::report;
 use crate::transfer::metrics::Confusion;
 use crate::transfer::segment::{
-    PRESETS, SegmentConfig, SegmentRun, SegmentSets, Segmenter, floor, judge, load, own_numbers, segment,
+    LabelledAlbum, PRESETS, SegmentConfig, SegmentRun, SegmentSets, Segmenter, floor, judge, load,
+    own_numbers, segment,
 };
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use serde_json::{Value, json};
@@ -108,12 +110,13 @@ impl Flags {
         self.applied(SegmentConfig::preset(self.preset.as_deref().unwrap_or(PRESET))?)
     }
 
-    fn applied(&self, mut config: SegmentConfig) -> Result<SegmentConfig> {
+    fn applied(&self, config: SegmentConfig) -> Result<SegmentConfig> {
         // Other photos have other label maps.
-        if self.data.is_some() {
+        let forgets = |config: &mut SegmentConfig| {
             let data = &mut config.data;
             (data.labels, data.test_photos, data.test_labels, data.classes) = (None, None, None, None);
-        }
+        };
+        let forgets = self.data.is_some().then_some(forgets);
         let own = [
             path("data", "data.photos", &self.data),
             path("labels", "data.labels", &self.labels),
@@ -122,7 +125,7 @@ impl Flags {
             path("classes", "data.classes", &self.classes),
             text("model", "segmenter.kind", self.model.clone()),
         ];
-        self.train.applied(config, "segmenter", own, SegmentConfig::like_init)
+        self.train.applied(config, "segmenter", forgets, own, SegmentConfig::like_init)
     }
 }
 
@@ -142,7 +145,7 @@ pub(super) fn files(args: &Args) -> Result<Files> {
             Some(folder) => files.folder(flag, folder, none()),
             None => files,
         });
-        let matrix = args.confusion.as_ref().and_then(Output::file);
+        let matrix = args.confusion.as_deref();
         return Ok(files.file("--confusion", matrix, Mark::Words("Which classes were taken for which")));
     }
     Ok(runs::files::<SegmentConfig>(
@@ -175,19 +178,19 @@ fn presets() -> Result<Value> {
 
 fn train(args: &Args) -> Result<Value> {
     signals::listen();
+    let is_second = ranks::all().rank() > 0;
     let mut run = match args.resume {
         true => resumed(args)?,
         false => {
             let start = if args.overwrite { Start::Over } else { Start::Empty };
-            let run = SegmentRun::start(args.flags.config()?, &*args.out, start)?;
+            let run = SegmentRun::start(args.flags.config()?, &*args.out, start, ranks::all())?;
             // Of the run that is replaced.
-            ["report.html", "segmented.json"]
-                .iter()
-                .for_each(|name| drop(std::fs::remove_file(args.out.join(name))));
+            let old = ["report.html", "segmented.json"].into_iter().filter(|_| !is_second);
+            old.for_each(|name| drop(std::fs::remove_file(args.out.join(name))));
             run
         }
     };
-    if args.quiet {
+    if args.quiet || is_second {
         run.be_quiet();
     } else {
         println!("{}\nconfig   {}", run.describe(), args.out.join("config.toml").display());
@@ -196,11 +199,16 @@ fn train(args: &Args) -> Result<Value> {
         run.while_judging(move |done, all| watch.at(done, all, || format!("photo {done} of {all}")));
     }
     let folder = args.out.to_path_buf();
-    run.when_judged(move |judged, test| report::keep_segmented(&folder, judged, test).map(drop));
+    if !is_second {
+        run.when_judged(move |judged, test| report::keep_segmented(&folder, judged, test).map(drop));
+    }
     run.stop_when(signals::asked());
     run.before_steps(signals::stop_after_step);
     let summary = run.run()?;
     runs::expect_time(&summary)?;
+    if is_second {
+        return Ok(Value::Null);
+    }
     let page = report::write(&args.out, WORST, &summary.device, &mut |_, _| ());
     let page = page.map_err(|e| eprintln!("warning: the run is done, its page could not be made: {e}")).ok();
     if !args.quiet {
@@ -237,16 +245,16 @@ fn resumed(args: &Args) -> Result<SegmentRun> {
         None => args.flags.applied(run.clone()),
     };
     let (found, config) = runs::resumed(&args.out, args.quiet, over)?;
-    SegmentRun::start(config, &*args.out, Start::From(Box::new(found)))
+    SegmentRun::start(config, &*args.out, Start::From(Box::new(found)), ranks::all())
 }
 
 /// A trained segmenter with a configuration for it, which is what it was trained as, and its classes.
-fn trained(args: &Args, checkpoint: &Path) -> Result<(Segmenter, SegmentConfig, Vec<PixelClass>)> {
+fn trained(args: &Args, checkpoint: &Path) -> Result<(Segmenter, SegmentConfig, PixelClasses)> {
     let device = Device::open(args.flags.train.device.as_deref().unwrap_or("auto"))?;
     let (net, trained, classes) = load(checkpoint, &device)?;
     let config = args.flags.applied(trained.clone())?;
     config.check()?;
-    let n = classes.len();
+    let n = classes.all.len();
     if (&config.segmenter, &config.init, config.segmenter(n))
         != (&trained.segmenter, &trained.init, trained.segmenter(n))
     {
@@ -260,30 +268,31 @@ fn trained(args: &Args, checkpoint: &Path) -> Result<(Segmenter, SegmentConfig, 
 /// Judges a segmenter on the photos of its run, or on others.
 fn evaluate(args: &Args, checkpoint: &Path) -> Result<Value> {
     expect_empty(args)?;
-    let (net, config, classes) = trained(args, checkpoint)?;
-    let sets = SegmentSets::open(&config)?;
-    let place = || checkpoint.display().to_string();
-    let Some(test) = &sets.test else {
+    let (net, config, known) = trained(args, checkpoint)?;
+    let Some(test) = &LabelledAlbum::to_be_judged_on(&config.data, &known)? else {
         let advice = "name the folders of photos to be judged on and of their label maps by --test-photos and --test-labels";
-        return Err(Error::input("no photos to be judged on", place(), advice));
+        return Err(Error::input("no photos to be judged on", checkpoint.display().to_string(), advice));
     };
-    let names = |classes: &[PixelClass]| classes.iter().map(|class| class.name.clone()).collect::<Vec<_>>();
-    let [own, theirs] = [names(&classes), names(sets.classes())];
-    if own != theirs {
-        let what = format!("it tells apart {}, the photos have {}", own.join(", "), theirs.join(", "));
-        return Err(Error::input(what, place(), "give photos of its classes"));
-    }
+    // With the numbers that these photos' label maps have.
+    let classes = test.labels.classes();
     let ids: Vec<usize> = (0..test.album.photos().len()).collect();
     let mut watch = Watch::new();
     let mut heard = |done: usize, all: usize| {
         watch.at(done, all, || format!("photo {done} of {all}"));
         true
     };
-    let mut taken = |id: usize, map: &LabelMap| write(args, &test.album, id, map, &classes);
+    let mut written = 0;
+    let mut taken = |id: usize, map: &LabelMap| {
+        written += 1;
+        write(args, &test.album, id, map, classes)
+    };
     let judged = judge(&net, &config, test, &ids, &mut heard, &mut taken)?;
-    let floor = args.floor.then(|| floor(&sets.train, test, &mut heard)).transpose()?;
+    judged.expect_some(test)?;
+    let floor =
+        args.floor.then(|| floor(&SegmentSets::open(&config)?.train, test, &mut heard)).transpose()?;
     drop(watch);
-    test.album.left_out().iter().chain(&judged.left_out).for_each(|line| eprintln!("warning: {line}"));
+    let left_out = [test.album.all_left_out(), judged.left_out.clone()].concat();
+    left_out.iter().for_each(|line| eprintln!("warning: {line}"));
     println!("{}", judged.scores);
     if let Some(floor) = &floor {
         let [miou, macc, aacc] = [floor.miou(), floor.macc(), floor.aacc()];
@@ -299,12 +308,14 @@ fn evaluate(args: &Args, checkpoint: &Path) -> Result<Value> {
         println!("{:24}  {:>6}  {:>8}", class.name, told(iou), told(accuracy));
     }
     if let Some(path) = args.confusion.as_ref().and_then(Output::file) {
-        files::replace(path, confusion_matrix(&judged.confusion, &classes).as_bytes())?;
+        files::replace(path, confusion_matrix(&judged.confusion, classes).as_bytes())?;
         println!("confusion {}", path.display());
     }
-    say_folders(args, judged.scores.photos);
-    let floor = floor.as_ref().map(|floor| figures(floor, &classes));
-    let mut all = figures(&judged.confusion, &classes);
+    say_folders(args, written);
+    let floor = floor.as_ref().map(|floor| figures(floor, classes));
+    let mut all = figures(&judged.confusion, classes);
+    all["provenance"] = json!(Provenance::now(Some(&net.device())));
+    all["warnings"] = json!(left_out);
     all["checkpoint"] = json!(absolute(checkpoint));
     all["photos"] = json!(judged.scores.photos);
     all["floor"] = json!(floor);
@@ -328,7 +339,8 @@ fn figures(confusion: &Confusion, classes: &[PixelClass]) -> Value {
 /// Segments photos without labels.
 fn segment_photos(args: &Args, checkpoint: &Path, photos: &Path) -> Result<Value> {
     expect_empty(args)?;
-    let (net, config, classes) = trained(args, checkpoint)?;
+    let (net, config, known) = trained(args, checkpoint)?;
+    let classes = &known.all;
     let source = Source::from(photos).follow_links(args.flags.train.follow_links);
     let album =
         Album::new(Photos::open(source, None)?, AlbumOptions { cache_bytes: 0, ..AlbumOptions::default() });
@@ -338,13 +350,14 @@ fn segment_photos(args: &Args, checkpoint: &Path, photos: &Path) -> Result<Value
         if let Ok(photo) = album.photo(id) {
             let map = segment(&net, &config, &photo.image)?;
             map.classes.iter().for_each(|&class| counts[usize::from(class)] += 1);
-            write(args, &album, id, &map, &classes)?;
+            write(args, &album, id, &map, classes)?;
             done += 1;
         }
         watch.at(id + 1, all, || format!("photo {} of {all}", id + 1));
     }
     drop(watch);
-    album.left_out().iter().for_each(|line| eprintln!("warning: {line}"));
+    let left_out = album.all_left_out();
+    left_out.iter().for_each(|line| eprintln!("warning: {line}"));
     if done == 0 {
         return Err(album.nothing_decodable());
     }
@@ -357,7 +370,13 @@ fn segment_photos(args: &Args, checkpoint: &Path, photos: &Path) -> Result<Value
     }
     let shares: serde_json::Map<_, _> =
         classes.iter().zip(&shares).map(|(class, share)| (class.name.clone(), json!(share))).collect();
-    Ok(json!({ "checkpoint": absolute(checkpoint), "photos": done, "shares": shares }))
+    Ok(json!({
+        "provenance": Provenance::now(Some(&net.device())),
+        "checkpoint": absolute(checkpoint),
+        "photos": done,
+        "warnings": left_out,
+        "shares": shares,
+    }))
 }
 
 /// Refuses folders for pictures that hold other files.

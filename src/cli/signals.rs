@@ -2,16 +2,17 @@
 //!
 //! | signal | while a run trains | before its first step, and when all is saved |
 //! |---|---|---|
-//! | `INT` (Ctrl-C), `TERM`, `HUP` | stops after the step that is at work; a second one ends at once | ends at once |
+//! | `INT` (Ctrl-C), `TERM`, `HUP`, `USR1` | stops after the step that is at work; a second one ends at once | ends at once |
 //! | one of these that was ignored when the process began, as by `nohup` or `&` in a script | ignored | ignored |
 //! | `XFSZ` | ignored: the write itself fails, as on a full disk | ignored |
 
+use crate::print;
 use libc::c_int;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 #[cfg(unix)]
-const STOPS: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+const STOPS: [c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1];
 /// Windows' third is SIGBREAK: Ctrl-Break, a closed window, the end of the session.
 #[cfg(not(unix))]
 const STOPS: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, 21];
@@ -99,6 +100,9 @@ extern "C" fn on_stop(signal: c_int) {
 }
 
 fn tell(line: &[u8]) {
+    if print::is_silent() {
+        return;
+    }
     // SAFETY: the bytes are there; a terminal that is gone is no matter.
     unsafe {
         libc::write(2, line.as_ptr().cast(), line.len() as _);

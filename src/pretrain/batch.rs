@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::rng::KeyedRng;
 use std::ops::Range;
 
-/// Lays the views of some images out for a step: those of one size in one tensor. `tensor` makes one from its shape and
+/// Lays the views of some images, those of this one of several ranks, out for a step: views of one size in one tensor. `tensor` makes one from its shape and
 /// from where its values are among those of a loader's batch.
 ///
 /// # Errors
@@ -16,6 +16,7 @@ use std::ops::Range;
 pub(super) fn batch(
     config: &Config,
     ids: Vec<u64>,
+    ranks: usize,
     step: u64,
     tensor: impl Fn([usize; 4], Range<usize>) -> Result<Tensor>,
 ) -> Result<Batch> {
@@ -31,7 +32,7 @@ pub(super) fn batch(
     if keys == KeyViews::Second {
         let ([_, h, w, c], _) = groups[0];
         let values = images * h * w * c;
-        let shuffle = KeyedRng::new("shuffle", config.seed, [step, 0, 0]).permutation(images);
+        let shuffle = KeyedRng::new("shuffle", config.seed, [step, 0, 0]).permutation(images * ranks);
         let query = vec![tensor([images, h, w, c], 0..values)?];
         let key = Some(tensor([images, h, w, c], values..2 * values)?);
         return Ok(Batch { query, key, ids, shuffle });
@@ -40,6 +41,5 @@ pub(super) fn batch(
         groups.into_iter().map(|(shape, values)| tensor(shape, values)).collect::<Result<Vec<_>>>()?;
     // Both encoders see both views, each normalised on its own: nothing is to be shuffled.
     let key = (keys == KeyViews::Both).then(|| query[0].clone());
-    let shuffle = key.as_ref().map_or(Vec::new(), |key| (0..key.shape()[0]).collect());
-    Ok(Batch { query, key, ids, shuffle })
+    Ok(Batch { query, key, ids, shuffle: Vec::new() })
 }

@@ -6,17 +6,21 @@ use super::config::Config;
 use super::method::Now;
 use super::setup;
 use crate::engine::device::Device;
+use crate::engine::exchange::Alike;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::run::memory::{self, MemoryPlan};
+use std::rc::Rc;
 
-/// The plan of a configuration's steps on a device.
+/// The plan of a configuration's steps on a device, which has them alone or is that of one of several ranks.
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape) or [`Error::Limit`](crate::Error::Limit) for a step that is not possible.
-pub fn plan(config: &Config, device: &Device) -> Result<MemoryPlan> {
+/// [`Error::Shape`](crate::Error::Shape) or [`Error::Limit`](crate::Error::Limit) for a step that is not possible;
+/// [`Error::Input`](crate::Error::Input) if the batch can't be dealt to so many ranks.
+pub fn plan(config: &Config, device: &Device, ranks: usize) -> Result<MemoryPlan> {
     let plan = device.planned();
-    let mut learner = setup::blank_learner(config, &plan)?;
+    let mut learner = setup::blank_learner(config, &plan, Rc::new(Alike(ranks)))?;
+    let config = &config.of_rank(ranks)?.0;
     let used = || plan.usage().0;
     let total = used();
     let rings =
@@ -28,7 +32,7 @@ pub fn plan(config: &Config, device: &Device) -> Result<MemoryPlan> {
         let ids = (0..config.train.batch as u64).collect();
         let tensor = |shape: [usize; 4], _| Tensor::uninit(&plan, shape.into());
         let now = Now { step, lr: 0.1, base_lr: 0.1, ..Now::default() };
-        learner.step(&batch(config, ids, step, tensor)?, &now)?;
+        learner.step(&batch(config, ids, ranks, step, tensor)?, &now)?;
     }
     let state = learner.optimizer.state()?;
     let optimizer = state.iter().map(|(_, tensor)| 4 * tensor.elements() as u64).sum();
@@ -46,16 +50,16 @@ pub fn plan(config: &Config, device: &Device) -> Result<MemoryPlan> {
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) with the largest batch that would fit.
-pub(super) fn check(memory: &MemoryPlan, config: &Config, device: &Device) -> Result<()> {
+pub(super) fn check(memory: &MemoryPlan, config: &Config, device: &Device, ranks: usize) -> Result<()> {
     let Some(limit) = memory::limit(config.train.memory_limit_mib, device) else { return Ok(()) };
     let smaller = |batch: usize| {
         let mut smaller = config.clone();
         smaller.train.batch = batch;
-        smaller.check().ok().filter(|()| batch > 1).and_then(|()| plan(&smaller, device).ok())
+        smaller.check().ok().filter(|()| batch > 1).and_then(|()| plan(&smaller, device, ranks).ok())
     };
     let advice = [
         "train.chunk, --half or a smaller --image-size",
         "no batch fits: choose a smaller --image-size or --backbone, or --half",
     ];
-    memory.check(device, limit, [config.train.batch, config.train.groups], smaller, advice)
+    memory.check(device, limit, [config.train.batch, config.train.groups.max(ranks)], smaller, advice)
 }

@@ -118,6 +118,12 @@ pub trait Method: Debug + Send + Sync {
     /// [`Error::Shape`] if the embeddings do not fit.
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>>;
 
+    /// The embeddings by which the loss compares images with each other: where a batch is spread over ranks, each has these of all. None
+    /// where the loss is a mean over images, each by itself.
+    fn across(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Share of the momentum copy that stays at a step.
     fn m(&self, _now: &Now) -> f64 {
         1.0

@@ -57,6 +57,14 @@ impl<T> Named<T> {
         self
     }
 
+    /// Those of some names.
+    pub fn only(&self, names: &[&str]) -> Named<T>
+    where
+        T: Clone,
+    {
+        Named(self.0.iter().filter(|(name, _)| names.contains(name)).cloned().collect())
+    }
+
     /// The same names with other values.
     ///
     /// # Errors

@@ -51,6 +51,9 @@ pub struct StepRecord {
     pub augmenting: f64,
     /// Bytes of tensors in use on the device.
     pub bytes_in_use: u64,
+    /// Of each of several ranks, images per second and the share of the step's time that was waited for its views.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<[f64; 2]>,
 }
 
 impl StepRecord {
@@ -65,7 +68,8 @@ impl StepRecord {
         let numbers = |pick: fn(&TermReport) -> f32| -> Map<String, Value> {
             report.terms.iter().map(|term| (term.name.to_string(), Value::from(pick(term)))).collect()
         };
-        let images = config.train.batch as u64;
+        let images = done.images() as u64;
+        let queries: Vec<u64> = done.ranks.iter().flat_map(|rank| &rank.ids).copied().collect();
         let share = |time: Duration| time.as_secs_f64() / done.took.as_secs_f64();
         StepRecord {
             kind: "step",
@@ -77,7 +81,7 @@ impl StepRecord {
             watch: report.watch.iter().map(|(name, value)| (name.to_string(), Value::from(*value))).collect(),
             term_gradient_norms: numbers(|term| term.gradient_norm),
             gradient_norm: report.gradient_norm,
-            purity: purity(photos, &batch.ids, &report.neighbours),
+            purity: purity(photos, &queries, &report.neighbours),
             cosine: report.spread.cosine,
             effective_rank: report.spread.rank,
             lr: done.now.lr,
@@ -87,6 +91,7 @@ impl StepRecord {
             decoding: share(batch.decoding) / done.threads as f64,
             augmenting: share(batch.augmenting) / done.threads as f64,
             bytes_in_use,
+            ranks: done.of_ranks(),
         }
     }
 }

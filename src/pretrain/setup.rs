@@ -3,10 +3,11 @@
 use super::config::Config;
 use super::method::KeyViews;
 use super::passes::Passes;
+use super::ranks::Groups;
 use super::start::{ResNetEncoder, starting_encoder};
 use super::step::Learner;
 use crate::engine::device::Device;
-use crate::engine::exchange::Alone;
+use crate::engine::exchange::{Alone, Block, Exchange};
 use crate::engine::nn::ResNetConfig;
 use crate::error::Result;
 use crate::interop::Library;
@@ -59,18 +60,28 @@ pub(crate) fn judge_photos(config: &Config) -> Result<Option<[Photos; 2]>> {
 /// # Errors
 /// As [`starting_encoder`].
 pub fn learner(config: &Config, device: &Device) -> Result<Learner> {
+    learner_of(config, device, Rc::new(Alone))
+}
+
+/// That of one of several ranks.
+///
+/// # Errors
+/// As [`learner`]; [`Error::Input`](crate::Error::Input) if the batch can't be dealt to so many.
+pub fn learner_of(config: &Config, device: &Device, exchange: Rc<dyn Exchange>) -> Result<Learner> {
+    let (own, Groups { own: groups, reach }) = config.of_rank(exchange.ranks())?;
     let ResNetEncoder { backbone: net, method } = starting_encoder(config, device)?;
-    let passes = Passes { groups: config.train.groups, chunk: chunk(config) };
+    let passes = Passes { groups, chunk: chunk(&own), over_ranks: reach > 1 };
     let (optimizer, half) = (config.optimizer(), config.half.activations);
-    Ok(Learner { net, method, optimizer, passes, half, exchange: Rc::new(Alone) })
+    let norm: Rc<dyn Exchange> = if reach == 1 { Rc::new(Alone) } else { Block::of(exchange.clone(), reach) };
+    Ok(Learner { net, method, optimizer, passes, half, exchange, norm })
 }
 
 /// A learner for a checkpoint to be restored into: the file `init`, whose place it takes, need not be there any more.
 ///
 /// # Errors
 /// The device's.
-pub(super) fn blank_learner(config: &Config, device: &Device) -> Result<Learner> {
-    learner(&Config { init: None, ..config.clone() }, device)
+pub(super) fn blank_learner(config: &Config, device: &Device, exchange: Rc<dyn Exchange>) -> Result<Learner> {
+    learner_of(&Config { init: None, ..config.clone() }, device, exchange)
 }
 
 /// Rows that pass through the encoder at a time: `train.chunk`, or what `train.memory_mib` holds, in whole groups of

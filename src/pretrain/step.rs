@@ -5,6 +5,7 @@ use super::encoder::{Embedding, Encoder};
 use super::method::{Now, Term};
 use super::named::Named;
 use super::passes::{Batch, Passes, QueryPass};
+use super::ranks;
 use super::training::Training;
 use crate::engine::autograd::{Grads, Observation, Tape, Var};
 use crate::engine::exchange::Exchange;
@@ -28,8 +29,10 @@ pub struct Learner<N = ResNet> {
     pub passes: Passes,
     /// Whether the query encoder's activations wait for their backward as f16. See [`Tape::half`].
     pub half: bool,
-    /// The other ranks, each with images of its own: the loss is the mean of theirs.
+    /// The other ranks, each with images of its own.
     pub exchange: Rc<dyn Exchange>,
+    /// Those over which a group of batch norm reaches.
+    pub norm: Rc<dyn Exchange>,
 }
 
 impl<N: Backbone> Encoder for Learner<N> {
@@ -95,47 +98,71 @@ impl<N: Backbone> Learner<N> {
         self.method.before(&self.net, now)?;
 
         // 2. Keys of the key views: training-mode batch norm in shuffled groups, no gradient.
-        let (keys, key_observations) = self.method.keys(batch, self.passes)?.unzip();
+        let exchange = &*self.exchange;
+        let (keys, key_observations) = self.method.keys(batch, self.passes, exchange, &self.norm)?.unzip();
 
         // 3. The query pass.
-        let tapes: Vec<Tape> = match self.half {
-            true => batch.query.iter().map(|_| Tape::half(&device)).collect(),
-            false => batch.query.iter().map(|_| Tape::new(&device)).collect(),
-        };
+        let tape = if self.half { Tape::half } else { Tape::new };
+        let tapes = (0..self.passes.tapes(&batch.query)).map(|_| tape(&device).across(self.norm.clone()));
+        let tapes: Vec<Tape> = tapes.collect();
         let pass = QueryPass::run(&*self, &batch.query, &tapes, self.passes)?;
         let outputs = pass.outputs.clone();
 
-        // 4. The loss, on a tape of its own from the outputs on. ORDER: the queue is still the old one.
+        // 4. The loss, on a tape of its own from the outputs on: the mean over this rank's images or, where images are compared, that
+        // of all ranks. ORDER: the queue is still the old one.
+        let (images, ranks) = (batch.ids.len(), exchange.ranks());
+        let compared = self.method.across();
+        let is_of_all = ranks > 1 && !compared.is_empty();
+        let (seen, images_seen, keys_seen) = match is_of_all {
+            true => (ranks::of_all(&outputs.only(compared), images, exchange)?, images * ranks, keys.clone()),
+            false => {
+                let own = |keys: &Named<Tensor>| keys.try_map(|x| ranks::own(x, images, exchange));
+                (outputs.clone(), images, keys.as_ref().map(own).transpose()?)
+            }
+        };
         let head = Tape::new(&device);
-        let leaves = outputs.try_map(|y| Ok(head.leaf(y.clone())))?;
-        let loss = self.method.loss(leaves.clone(), batch.ids.len(), keys.as_ref(), now)?;
-        let ranks = self.exchange.ranks();
-        let mut dy: Named<Option<Tensor>> = outputs.try_map(|_| Ok(None))?;
+        let leaves = seen.try_map(|y| Ok(head.leaf(y.clone())))?;
+        let loss = self.method.loss(leaves.clone(), images_seen, keys_seen.as_ref(), now)?;
+        // PRECISION: a rank's share of the mean is the start of its gradient, since a third has no f32.
+        let share = if is_of_all { 1.0 } else { 1.0 / ranks as f64 };
+        let mut dy: Named<Option<Tensor>> = seen.try_map(|_| Ok(None))?;
         let mut squares = Vec::new();
         for term in &loss.terms {
-            let one = Tensor::full(&device, [], 1.0)?;
-            let grads = head.gradients(&[(&term.value, one)])?;
-            squares.push(add_weighted(&mut dy, &grads, &leaves, term.weight / ranks as f32)?);
+            let share = Tensor::from_f64(&device, [], &[share])?;
+            let grads = head.gradients(&[(&term.value, share)])?;
+            squares.push(add_weighted(&mut dy, &grads, &leaves, term.weight)?);
+        }
+        if is_of_all {
+            let own = |d: &Option<Tensor>| d.as_ref().map(|d| ranks::own(d, images, exchange)).transpose();
+            let of_seen = dy.try_map(own)?;
+            dy = outputs.try_map(|_| Ok(None))?;
+            for (name, d) in dy.iter_mut() {
+                *d = of_seen.get(name).ok().cloned().flatten();
+            }
         }
 
         // 5. Backward through the encoder; gradients of all ranks are added.
         let (mut grads, observations) = pass.backward(&dy)?;
         let groups = groups(&self.trained(), &self.method.rates(now), now.lr);
         let params: Vec<Param> = groups.iter().flat_map(|group| group.params.clone()).collect();
-        let packed = grads.as_mut().map(|grads| grads.sum(&params, &*self.exchange)).transpose()?;
+        let packed = grads.as_mut().map(|grads| grads.sum(&params, exchange)).transpose()?;
         let gradient_square = packed.as_deref().map(squared_norm).transpose()?.flatten();
 
-        // 6. The loss, the gradient's norm and the rest of the log, in the step's one read-back. ORDER: before anything moves
-        // that a bad number would spoil.
+        // 6. The loss, the gradient's norm and the rest of the log, in the step's one read-back; the same numbers on all ranks.
+        // ORDER: before anything moves that a bad number would spoil.
         let sums = Sums::of(outputs.get("z")?)?;
-        let values = loss.terms.iter().map(|term| self.exchange.sum(term.value.value()));
-        let mut wanted = values.map(|value| Ok(Some(value?))).collect::<Result<Vec<_>>>()?;
-        wanted.extend(squares.into_iter().chain([gradient_square]));
-        wanted.extend(sums.values.iter().chain(loss.watch.iter().map(|(_, x)| x)).cloned().map(Some));
-        wanted.push(loss.positives);
-        let mut read = read_back(&wanted)?.into_iter();
+        let mean = Over::Sum(1.0 / ranks as f64);
+        // The gradients of all ranks' rows, or those of all rows on each rank.
+        let square = if is_of_all { mean } else { Over::Sum(1.0) };
+        let mut wanted: Vec<_> =
+            loss.terms.iter().map(|term| (mean, Some(term.value.value().clone()))).collect();
+        wanted.extend(squares.into_iter().map(|x| (square, x)).chain([(Over::Alike, gradient_square)]));
+        wanted.extend(sums.values.iter().map(|x| (mean, Some(x.clone()))));
+        wanted.extend(loss.watch.iter().map(|(_, x)| (mean, Some(x.clone()))));
+        wanted.push((if is_of_all { Over::Alike } else { Over::All }, loss.positives));
+        let mut read = read_back(&wanted, exchange)?.into_iter();
         let mut next = || read.next().unwrap_or_default();
-        let values: Vec<f64> = loss.terms.iter().map(|_| next()[0] / ranks as f64).collect();
+        let values: Vec<f64> = loss.terms.iter().map(|_| next()[0]).collect();
         let norms: Vec<f32> = loss.terms.iter().map(|_| root(&next())).collect();
         let mut report = StepReport {
             loss: 0.0,
@@ -162,7 +189,7 @@ impl<N: Backbone> Learner<N> {
 
         // 7. Running statistics of batch norm, of both encoders.
         for seen in [key_observations.unwrap_or_default(), observations] {
-            Observation::apply(&seen)?;
+            Observation::apply(&ranks::seen_by_all(seen, self.norm.ranks(), exchange)?)?;
         }
 
         // 8. The optimiser moves the query parameters.
@@ -174,15 +201,45 @@ impl<N: Backbone> Learner<N> {
         if let Some(queue) = &self.method.queue {
             report.neighbours = positives.iter().map(|&slot| queue.ids[slot as usize]).collect();
         }
-        self.method.after(keys.as_ref().unwrap_or(&outputs), &batch.ids)?;
+        if self.method.queue.is_some() {
+            let ids = exchange.tell(bytemuck::cast_slice(&batch.ids))?;
+            let ids: Vec<u64> =
+                ids.iter().flat_map(|ids| bytemuck::pod_collect_to_vec::<u8, u64>(ids)).collect();
+            self.method.after(keys.as_ref().unwrap_or(&seen), &ids)?;
+        }
         Ok(report)
     }
 }
 
-/// The elements of those tensors that there are, in one read-back; none of the others.
-fn read_back(tensors: &[Option<Tensor>]) -> Result<Vec<Vec<f64>>> {
-    let mut read = Tensor::read(&tensors.iter().flatten().collect::<Vec<_>>())?.into_iter();
-    Ok(tensors.iter().map(|tensor| tensor.as_ref().and_then(|_| read.next()).unwrap_or_default()).collect())
+/// What a number of a step is, from those of all ranks.
+#[derive(Clone, Copy)]
+enum Over {
+    /// Their sum, times a factor.
+    Sum(f64),
+    /// The same on each.
+    Alike,
+    /// All of them, in rank order.
+    All,
+}
+
+/// The elements of those tensors that there are, in one read-back and one message; none of the others.
+fn read_back(wanted: &[(Over, Option<Tensor>)], exchange: &dyn Exchange) -> Result<Vec<Vec<f64>>> {
+    let tensors: Vec<&Tensor> = wanted.iter().filter_map(|(_, tensor)| tensor.as_ref()).collect();
+    let own = Tensor::read(&tensors)?;
+    let all = exchange.tell(bytemuck::cast_slice(&own.concat()))?;
+    let all: Vec<Vec<f64>> = all.iter().map(|of| bytemuck::pod_collect_to_vec(of)).collect();
+    let (mut own, mut start) = (own.into_iter(), 0);
+    let over_ranks = |(over, tensor): &(Over, Option<Tensor>)| {
+        let Some(own) = tensor.as_ref().and_then(|_| own.next()) else { return Vec::new() };
+        let elements = start..start + own.len();
+        start = elements.end;
+        match over {
+            Over::Sum(factor) => elements.map(|i| factor * all.iter().map(|of| of[i]).sum::<f64>()).collect(),
+            Over::Alike => own,
+            Over::All => all.iter().flat_map(|of| &of[elements.clone()]).copied().collect(),
+        }
+    };
+    Ok(wanted.iter().map(over_ranks).collect())
 }
 
 /// Adds `weight` times the gradients of one term; returns the square of their unweighted 2-norm.

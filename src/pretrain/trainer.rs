@@ -9,6 +9,7 @@ use super::record::{EvalRecord, StepRecord};
 use super::setup;
 use super::step::{Learner, StepReport};
 use crate::engine::device::Device;
+use crate::engine::exchange::{Alone, Exchange};
 use crate::engine::nn::Module;
 use crate::engine::optim::{Decay, LrSchedule};
 use crate::engine::tensor::Tensor;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A pretraining in a folder.
@@ -68,7 +70,7 @@ impl Trainer {
         out: &(impl AsRef<Path> + ?Sized),
         judge: Option<Box<dyn Judge>>,
     ) -> Result<Trainer> {
-        Trainer::start(config, out.as_ref(), judge, Start::Empty)
+        Trainer::across(config, out, judge, Start::Empty, Rc::new(Alone))
     }
 
     /// As [`Trainer::new`], in place of a run that may be in the folder.
@@ -80,7 +82,7 @@ impl Trainer {
         out: &(impl AsRef<Path> + ?Sized),
         judge: Option<Box<dyn Judge>>,
     ) -> Result<Trainer> {
-        Trainer::start(config, out.as_ref(), judge, Start::Over)
+        Trainer::across(config, out, judge, Start::Over, Rc::new(Alone))
     }
 
     /// Goes on from a checkpoint as if the run had never stopped: what follows is the same to the bit.
@@ -94,22 +96,31 @@ impl Trainer {
         judge: Option<Box<dyn Judge>>,
         found: Found<Config>,
     ) -> Result<Trainer> {
-        Trainer::start(config, out.as_ref(), judge, Start::From(Box::new(found)))
+        Trainer::across(config, out, judge, Start::From(Box::new(found)), Rc::new(Alone))
     }
 
-    fn start(
+    /// As one of the processes that train together, each of which calls this.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`] or [`Trainer::resume`]; [`Error::Input`] too if the batch can't be dealt to so many, or their
+    /// configurations or photos differ; the exchange's.
+    pub fn across(
         config: Config,
-        out: &Path,
+        out: &(impl AsRef<Path> + ?Sized),
         judge: Option<Box<dyn Judge>>,
         start: Start<Config>,
+        exchange: Rc<dyn Exchange>,
     ) -> Result<Trainer> {
+        let out = out.as_ref();
         config.check()?;
         let album = Arc::new(setup::album(&config, setup::pretraining_photos(&config)?)?);
         album.photos().expect_batch(config.train.batch)?;
         let blank = matches!(start, Start::From(_));
-        Run::open(&config.clone(), out, start, || {
-            let mut job = Pretraining::new(config, album, judge, blank)?;
-            job.no_room = expect_room(out, job.checkpoint_bytes(), job.log_bytes())?;
+        Run::open(&config.clone(), out, start, exchange.clone(), || {
+            let mut job = Pretraining::new(config, album, judge, blank, exchange)?;
+            if job.learner.exchange.rank() == 0 {
+                job.no_room = expect_room(out, job.checkpoint_bytes(), job.log_bytes())?;
+            }
             Ok(job)
         })
     }
@@ -167,11 +178,13 @@ impl Pretraining {
         album: Arc<Album>,
         judge: Option<Box<dyn Judge>>,
         blank: bool,
+        exchange: Rc<dyn Exchange>,
     ) -> Result<Pretraining> {
-        let device = Device::open(&config.device)?;
-        let memory = memory::plan(&config, &device)?;
-        memory::check(&memory, &config, &device)?;
-        let learner = learner(&config, &device, blank)?;
+        let device = Device::open_one_of(&config.device, exchange.local().0)?;
+        let ranks = exchange.ranks();
+        let memory = memory::plan(&config, &device, ranks)?;
+        memory::check(&memory, &config, &device, ranks)?;
+        let learner = learner(&config, &device, blank, exchange)?;
         let watch = Watch::new(config.eval.collapse_steps);
         let judged = Judged::default();
         Ok(Pretraining {
@@ -249,8 +262,11 @@ impl Pretraining {
 const BYTES_OF_STEP: u64 = 2048;
 
 /// The learner of a configuration; with `blank` one for a checkpoint to be restored into.
-fn learner(config: &Config, device: &Device, blank: bool) -> Result<Learner> {
-    if blank { setup::blank_learner(config, device) } else { setup::learner(config, device) }
+fn learner(config: &Config, device: &Device, blank: bool, exchange: Rc<dyn Exchange>) -> Result<Learner> {
+    match blank {
+        true => setup::blank_learner(config, device, exchange),
+        false => setup::learner_of(config, device, exchange),
+    }
 }
 
 impl Job for Pretraining {
@@ -311,7 +327,7 @@ impl Job for Pretraining {
 
     fn reopen(&mut self, device: Device, saved: bool) -> Result<()> {
         self.device = device;
-        self.learner = learner(&self.config, &self.device, saved)?;
+        self.learner = learner(&self.config, &self.device, saved, self.learner.exchange.clone())?;
         self.watch = Watch::new(self.config.eval.collapse_steps);
         self.judged = Judged::default();
         Ok(())
@@ -323,7 +339,8 @@ impl Job for Pretraining {
     }
 
     fn step(&mut self, views: &Batch, now: &Now) -> Result<StepReport> {
-        let batch = batch(&self.config, views.ids.clone(), now.step, |shape, values| {
+        let ranks = self.learner.exchange.ranks();
+        let batch = batch(&self.config, views.ids.clone(), ranks, now.step, |shape, values| {
             Tensor::new(&self.device, shape, &views.data.images[values])
         })?;
         self.learner.step(&batch, now)
@@ -361,11 +378,11 @@ impl Job for Pretraining {
         let Some(judge) = &self.judge else { return Ok(None) };
         let Reached { step, epoch, seconds, .. } = *reached;
         let views = step * (self.config.train.batch * self.config.image_views().len()) as u64;
-        let mut score = judge.judge(&self.learner.net, &self.device)?;
+        let mut score = judge.judge(&self.learner.net, &self.device, &*self.learner.exchange)?;
         if step == 0 {
             if self.config.init.is_none() {
                 self.judged.initial_statistics = Some(score);
-                score = judge.untrained(&self.learner.net, &self.device)?;
+                score = judge.untrained(&self.learner.net, &self.device, &*self.learner.exchange)?;
             }
             self.judged.first = Some(score);
         }

@@ -18,14 +18,17 @@ use super::momentum::{Joined, Momentum, copy_state};
 use super::named::Named;
 use super::passes::{Batch, Passes, embed_chunks};
 use super::queue::Queue;
+use super::ranks;
 use crate::engine::autograd::{Observation, Var};
 use crate::engine::device::Device;
+use crate::engine::exchange::Exchange;
 use crate::engine::nn::{Backbone, Mode, Module, Param};
-use crate::engine::ops::{GatherRows, L2Normalize, run};
+use crate::engine::ops::{L2Normalize, run};
 use crate::engine::optim::{Rate, ema_update};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rand::{SeedableRng, rngs::StdRng};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A method on a device.
@@ -101,28 +104,40 @@ impl Training {
         self.target.iter().flat_map(Module::trained).chain(self.unit_rows()).collect()
     }
 
-    /// Embeddings of a batch's key views, in the order of the views, and what the key encoder's batch norms have seen: batch norm in
-    /// training mode, in groups of shuffled views, so that a query and its key are not normalised together (MoCo's ShuffleBN); no
-    /// gradient.
+    /// Embeddings of the key views of all ranks' batches, view by view in the order of the images, and what the key encoder's batch norms
+    /// have seen: batch norm in training mode, in groups of shuffled views, which reach over the ranks of `norm`, so that a query and its
+    /// key are not normalised together (MoCo's ShuffleBN); no gradient.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the batch has no key views; the device's.
-    pub fn keys(&self, batch: &Batch, passes: Passes) -> Result<Option<(Named<Tensor>, Vec<Observation>)>> {
+    /// [`Error::Shape`] if the batch has no key views; the device's and the exchange's.
+    pub fn keys(
+        &self,
+        batch: &Batch,
+        passes: Passes,
+        exchange: &dyn Exchange,
+        norm: &Rc<dyn Exchange>,
+    ) -> Result<Option<(Named<Tensor>, Vec<Observation>)>> {
         let Some(target) = &self.target else { return Ok(None) };
         let Some(views) = &batch.key else {
             return Err(Error::shape("step", "this method needs key views"));
         };
-        let count = batch.shuffle.len();
-        let index = |order: Vec<f32>| Tensor::new(views.device(), [count], &order);
-        let mut back = vec![0.0; count];
-        for (row, &view) in batch.shuffle.iter().enumerate() {
-            back[view] = row as f32;
+        let chunks = passes.chunks(views.shape()[0]);
+        if batch.shuffle.is_empty() {
+            let (outputs, seen) = embed_chunks(target, views, &chunks, Some(norm))?;
+            return Ok(Some((ranks::of_all(&outputs, batch.ids.len(), exchange)?, seen)));
         }
-        let forth = index(batch.shuffle.iter().map(|&i| i as f32).collect())?;
-        let back = index(back)?;
-        let shuffled = run(&GatherRows, &[views, &forth])?.swap_remove(0);
-        let (outputs, seen) = embed_chunks(target, &shuffled, &passes.chunks(count))?;
-        Ok(Some((outputs.try_map(|x| Ok(run(&GatherRows, &[x, &back])?.swap_remove(0)))?, seen)))
+        let shuffled = ranks::dealt(views, &batch.shuffle, exchange)?;
+        let (outputs, seen) = embed_chunks(target, &shuffled, &chunks, Some(norm))?;
+        let mut back = vec![0; batch.shuffle.len()];
+        for (row, &view) in batch.shuffle.iter().enumerate() {
+            back[view] = row;
+        }
+        Ok(Some((outputs.try_map(|x| ranks::rows(&exchange.gather(x)?, &back))?, seen)))
+    }
+
+    /// The embeddings by which the loss compares images with each other; see [`Method::across`].
+    pub fn across(&self) -> &'static [&'static str] {
+        self.method.across()
     }
 
     /// The loss of the query's embeddings of so many images, and of their keys.

@@ -7,17 +7,19 @@ use super::progress::Progress;
 use super::provenance::{StartRecord, headed};
 use super::settings::Settings;
 use super::state::RunState;
-use super::train::{Done, Now, Schedule, Train, train};
+use super::train::{Done, Now, Schedule, Told, Train, train};
 use super::waiting::Waiting;
 use crate::engine::device::Device;
+use crate::engine::exchange::Exchange;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::photos::{Album, Batch, Loader, Made};
+use crate::photos::{Album, Batch, Loader, Made, Replaced, expect_few};
 use crate::shell;
 use crate::topic::Topic;
 use indicatif::HumanDuration;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -62,6 +64,8 @@ pub struct Run<J> {
     pub(super) state: RunState,
     /// Where it started and, if it did, went on last.
     pub(super) starts: Vec<StartRecord>,
+    /// The processes that train together: the first writes and speaks for all.
+    pub(super) exchange: Rc<dyn Exchange>,
     stop: Arc<AtomicBool>,
     before_steps: Option<Box<dyn FnOnce()>>,
     quiet: bool,
@@ -88,27 +92,33 @@ impl<J: Job> Run<J> {
         config: &J::Config,
         out: &(impl AsRef<Path> + ?Sized),
         start: Start<J::Config>,
+        exchange: Rc<dyn Exchange>,
         make: impl FnOnce() -> Result<J>,
     ) -> Result<Run<J>> {
         let out = out.as_ref();
+        let writes = exchange.rank() == 0;
         let accepted = || match &start {
             Start::From(found) => found.accept(config),
-            Start::Over => Ok(()),
-            Start::Empty => Folder::expect_empty(out),
+            Start::Empty if writes => Folder::expect_empty(out),
+            Start::Empty | Start::Over => Ok(()),
         };
-        Folder::expect_idle(out).and_then(|()| accepted())?;
+        if writes {
+            Folder::expect_idle(out)?;
+        }
+        accepted()?;
         let job = make()?;
         let state = RunState::new(job.album().photos(), job.judged_on());
         if let Start::From(found) = &start {
             found.expect_photos(config, &state, job.album().photos().place())?;
         }
-        let folder = Folder::open(out)?;
+        let folder = if writes { Folder::open(out)? } else { Folder::of_another(out) };
         accepted()?; // another run may have come and gone meanwhile
         let mut run = Run {
             job,
             folder,
             state,
             starts: Vec::new(),
+            exchange,
             stop: Arc::default(),
             before_steps: None,
             quiet: false,
@@ -119,11 +129,34 @@ impl<J: Job> Run<J> {
         // ORDER: all that can be refused has been: only now does a run that was there end.
         match start {
             Start::From(found) => run.restore(*found)?,
-            _ => run.folder.clear()?,
+            _ if writes => run.folder.clear()?,
+            _ => {}
         }
         run.note_start();
-        files::replace(&out.join(CONFIG), headed(&run.starts, &run.job.config().commented()).as_bytes())?;
+        if writes {
+            let text = headed(&run.starts, &run.job.config().commented());
+            files::replace(&out.join(CONFIG), text.as_bytes())?;
+        }
+        run.expect_alike()?;
         Ok(run)
+    }
+
+    /// Refuses ranks that would not do the same: of another configuration, photos or checkpoint.
+    fn expect_alike(&self) -> Result<()> {
+        let state = &self.state;
+        let facts = (self.job.config().to_toml(), state.step, state.photos, state.labelled);
+        let facts = serde_json::to_vec(&facts).map_err(|e| Error::Run(format!("ranks: {e}")))?;
+        let all = self.exchange.tell(&facts)?;
+        match all.iter().position(|theirs| *theirs != all[0]) {
+            None => Ok(()),
+            Some(rank) => {
+                let what = format!(
+                    "rank {rank} has another configuration, other photos or another checkpoint than rank 0"
+                );
+                let advice = "all ranks need the same files under the same paths, as on a shared disk";
+                Err(Error::input(what, self.folder.path().display().to_string(), advice).see(Topic::Ranks))
+            }
+        }
     }
 
     /// Notes that it starts, or goes on, in this process on this device.
@@ -175,6 +208,10 @@ impl<J: Job> Run<J> {
         self.quiet = true;
     }
 
+    fn is_quiet(&self) -> bool {
+        self.quiet || self.exchange.rank() > 0
+    }
+
     /// The configuration.
     pub fn config(&self) -> &J::Config {
         self.job.config()
@@ -188,6 +225,7 @@ impl<J: Job> Run<J> {
     /// The batches from where the run is, and how long it goes on.
     pub(crate) fn batches(&self) -> Result<(Loader<J::Recipe>, Schedule<'static>)> {
         let mut options = self.job.loader();
+        options.rank = (self.exchange.rank(), self.exchange.ranks());
         options.start = self.state.next;
         options.broken = self.state.broken.clone();
         let pace = self.job.pace();
@@ -203,12 +241,16 @@ impl<J: Job> Run<J> {
 
     pub(super) fn train(&mut self) -> Result<Summary<J::Scores>> {
         let (folder, state) = (self.folder.path(), &self.state);
-        let mut log = Log::open(folder, state.step, state.log_bytes, state.events.as_ref())?;
+        let mut log = match self.exchange.rank() {
+            0 => Log::open(folder, state.step, state.log_bytes, state.events.as_ref())?,
+            _ => Log::default(),
+        };
         self.starts.last().map_or(Ok(()), |start| log.line(start))?;
         let (mut loader, schedule) = self.batches()?;
         self.job.begin()?;
         let Schedule { total, limit, .. } = schedule;
-        let progress = Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.quiet);
+        let progress =
+            Progress::new(if limit > 0.0 { limit as u64 } else { total }).quiet_if(self.is_quiet());
         others(&self.job)
             .flat_map(Album::left_out)
             .for_each(|line| progress.say(&format!("warning: {line}")));
@@ -252,8 +294,18 @@ impl<J: Job> Train for Recorded<'_, J> {
     type Report = J::Report;
 
     fn step(&mut self, batch: &Batch<Made<J::Recipe>>, now: &Now) -> Result<J::Report> {
-        self.note_replaced(batch)?;
         self.run.job.step(batch, now)
+    }
+
+    fn tell(&mut self, own: Told) -> Result<Vec<Told>> {
+        let exchange = &self.run.exchange;
+        if exchange.ranks() == 1 {
+            return Ok(vec![own]);
+        }
+        let bad = |e| Error::Run(format!("ranks: {e}"));
+        let own = Told { stops: self.run.is_stopped(), ..own };
+        let all = exchange.tell(&serde_json::to_vec(&own).map_err(bad)?)?;
+        all.iter().map(|told| serde_json::from_slice(told).map_err(bad)).collect()
     }
 
     fn after(&mut self, done: &Done<J::Report, Made<J::Recipe>>) -> Result<ControlFlow<()>> {
@@ -261,6 +313,7 @@ impl<J: Job> Train for Recorded<'_, J> {
         state.step = done.step;
         state.next = done.batch.next;
         state.seconds = done.seconds;
+        self.note_replaced(done)?;
         match J::outcome(&done.report).moved {
             true => self.note(done)?,
             false => self.not_finite(done)?,
@@ -283,14 +336,19 @@ impl<J: Job> Train for Recorded<'_, J> {
             f(run.state.step, run.job.device());
         }
         let last = done.step == self.total;
+        // What one rank was asked all do, after the same step.
+        let stops = |run: &Run<J>| match run.exchange.ranks() {
+            1 => run.is_stopped(),
+            _ => done.ranks.iter().any(|rank| rank.stops),
+        };
         let mut due = self.is_due(done);
         if J::JUDGES_LONG && due {
             // The end judges by itself; a run that stops leaves it to the one that goes on.
-            due = !last && !self.run.is_stopped();
+            due = !last && !stops(self.run);
             self.run.try_save(false, &mut self.log, &self.progress)?;
         }
         let best = due && self.judge(false)?;
-        let stop = self.run.is_stopped();
+        let stop = stops(self.run);
         if !last && !stop && (best || self.must_save()) {
             self.saved = Instant::now();
             self.run.try_save(best, &mut self.log, &self.progress)?;
@@ -368,7 +426,7 @@ impl<J: Job> Recorded<'_, J> {
             format!(
                 "step {step}{of}  loss {:.4}  {:.1} images/s  {:.0} % waiting  {} left",
                 J::outcome(&done.report).loss,
-                done.batch.ids.len() as f64 / done.took.as_secs_f64(),
+                done.images() as f64 / done.took.as_secs_f64(),
                 100.0 * self.waiting.share(),
                 HumanDuration(Duration::from_secs_f64(left.max(0.0)))
             )
@@ -376,24 +434,28 @@ impl<J: Job> Recorded<'_, J> {
         Ok(())
     }
 
-    /// Tells of photos that could not be decoded.
-    fn note_replaced<D>(&mut self, batch: &Batch<D>) -> Result<()> {
-        for replaced in &batch.replaced {
+    /// Tells of photos that could not be decoded, on whatever rank.
+    fn note_replaced(&mut self, done: &Done<J::Report, Made<J::Recipe>>) -> Result<()> {
+        let all: Vec<&Replaced> = done.ranks.iter().flat_map(|rank| &rank.replaced).collect();
+        for replaced in &all {
             if self.run.state.broken.insert(replaced.name.clone()) {
                 self.progress.say(&format!("{}: cannot be used ({})", replaced.name, replaced.reason));
             }
             let (photo, reason, by) = (replaced.name.clone(), replaced.reason.clone(), replaced.by.clone());
             self.log.write(&ReplacedRecord { kind: "replaced", photo, reason, by })?;
         }
-        Ok(())
+        // A loader knows of its own; together they may be too many.
+        let (photos, broken) = (self.run.job.album().photos(), self.run.state.broken.len());
+        let last: Vec<Replaced> = all.into_iter().cloned().collect();
+        expect_few(photos, broken, self.run.job.loader().max_broken, &last)
     }
 
     /// A step whose loss or gradient is not finite, and which has changed nothing: skipped, or the end of the run.
     fn not_finite(&mut self, done: &Done<J::Report, Made<J::Recipe>>) -> Result<()> {
         let Run { job, folder, state, .. } = &mut *self.run;
         state.skipped += 1;
-        let photos: Vec<String> =
-            done.batch.ids.iter().map(|&id| job.album().photos().name(id as usize).to_string()).collect();
+        let ids = done.ranks.iter().flat_map(|rank| &rank.ids);
+        let photos: Vec<String> = ids.map(|&id| job.album().photos().name(id as usize).to_string()).collect();
         let (step, outcome) = (done.step, J::outcome(&done.report));
         self.log.write(&SkippedRecord::new(step, outcome.loss, outcome.gradient_norm, photos.clone()))?;
         let what = format!(
@@ -424,6 +486,9 @@ impl<J: Job> Recorded<'_, J> {
     }
 
     fn epoch_ended(&mut self, done: &Done<J::Report, Made<J::Recipe>>) -> Result<()> {
+        if self.run.exchange.rank() > 0 {
+            return Ok(());
+        }
         if self.shown.is_none_or(|at| at.elapsed() >= SHOW_EVERY) {
             self.shown = Some(Instant::now());
             self.run.job.show(done.step, done.batch, &mut self.log.events)?;
@@ -452,9 +517,18 @@ impl<J: Job> Recorded<'_, J> {
 
     /// Judges the network; whether it is the best of the run's so far.
     fn judge(&mut self, ends: bool) -> Result<bool> {
-        let Run { job, state, .. } = &mut *self.run;
+        let Run { job, state, folder, .. } = &mut *self.run;
         let reached = Reached { step: state.step, epoch: state.next.epoch, seconds: state.seconds, ends };
-        let Some(judgement) = job.judge(&reached)? else { return Ok(false) };
+        let judged = job.judge(&reached).map_err(|error| match error {
+            Error::Interrupted(what) => Error::Interrupted(format!(
+                "{what} while it was judged; step {} is saved: go on with `{} --resume --out {}`",
+                state.step,
+                J::Config::KIND.command,
+                shell::path(folder.path())
+            )),
+            other => other,
+        });
+        let Some(judgement) = judged? else { return Ok(false) };
         self.log.write(&judgement.record)?;
         self.progress.say(&judgement.line);
         state.judged.at = Some((state.step, state.seconds));

@@ -101,7 +101,7 @@ struct Histogram {
 }
 
 /// The event file of a process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Events {
     file: Growing,
 }

@@ -41,11 +41,12 @@ pub(crate) fn expect_room(out: &Path, checkpoint: u64, log: u64) -> Result<Optio
     }))
 }
 
-/// A folder that this process alone may write to: the lock ends with the process, however it ends.
+/// A folder that this process alone may write to: the lock ends with the process, however it ends. Of ranks that train together
+/// the first writes, and the others have no lock.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// What there is to go on from: a run's checkpoint that was read and found whole.
@@ -150,7 +151,7 @@ impl<C: Settings> Found<C> {
             "leave them as they were, or start another run with another --out; only {} may change, and {} to another place \
              of the same photos",
             has(C::MAY_CHANGE),
-            has(&C::MAY_MOVE)
+            has(C::MAY_MOVE)
         );
         Err(Error::input(
             format!("a run goes on as it began: {}", refused.join("; ")),
@@ -179,7 +180,7 @@ impl<C: Settings> Found<C> {
         }
         for (then, now) in then.labelled.iter().flatten().zip(now.labelled.iter().flatten()) {
             if !then.are(now, labelled != was[1]) {
-                let place = labelled.map_or(String::new(), |path| path.display().to_string());
+                let place = labelled.map_or(place.to_string(), |path| path.display().to_string());
                 return Err(changed("labelled photos", then, now, &place));
             }
         }
@@ -231,7 +232,12 @@ impl Folder {
         let file = path.join("lock");
         let lock = File::create(&file).map_err(|e| Error::io(&file, e))?;
         locked(&lock, path)?;
-        Ok(Folder { path: path.to_path_buf(), _lock: lock })
+        Ok(Folder { path: path.to_path_buf(), _lock: Some(lock) })
+    }
+
+    /// A run's folder to which another rank writes.
+    pub fn of_another(path: &Path) -> Folder {
+        Folder { path: path.to_path_buf(), _lock: None }
     }
 
     /// The folder.

@@ -6,10 +6,11 @@ use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A file that is only added to. What can't be written, as on a full disk, waits for the next time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Growing {
     path: PathBuf,
-    file: File,
+    /// `None` for one that nobody reads.
+    file: Option<File>,
     /// Bytes that are in the file.
     written: u64,
     waiting: Vec<u8>,
@@ -26,7 +27,7 @@ impl Growing {
         let written = file.metadata().map_err(io)?.len().min(bytes);
         file.set_len(written).map_err(io)?;
         file.seek(SeekFrom::Start(written)).map_err(io)?;
-        Ok(Growing { path, file, written, waiting: Vec::new() })
+        Ok(Growing { path, file: Some(file), written, waiting: Vec::new() })
     }
 
     /// Where it is.
@@ -36,7 +37,9 @@ impl Growing {
 
     /// Adds some bytes, at once if it can be; whether nothing waits.
     pub fn add(&mut self, bytes: &[u8]) -> bool {
-        self.waiting.extend_from_slice(bytes);
+        if self.file.is_some() {
+            self.waiting.extend_from_slice(bytes);
+        }
         self.flush().is_ok()
     }
 
@@ -45,13 +48,15 @@ impl Growing {
     /// # Errors
     /// [`Error::Io`] if it can't be written.
     pub fn finish(&mut self) -> Result<u64> {
-        self.flush().and_then(|()| self.file.sync_data()).map_err(|e| Error::io(&self.path, e))?;
+        let synced = self.flush().and_then(|()| self.file.as_ref().map_or(Ok(()), File::sync_data));
+        synced.map_err(|e| Error::io(&self.path, e))?;
         Ok(self.written)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
         while !self.waiting.is_empty() {
-            match self.file.write(&self.waiting) {
+            match file.write(&self.waiting) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     self.written += n as u64;

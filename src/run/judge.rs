@@ -1,6 +1,7 @@
 //! What tells how good a network is while it is trained; who trains knows no more of it than this.
 
 use crate::engine::device::Device;
+use crate::engine::exchange::Exchange;
 use crate::engine::nn::ResNet;
 use crate::error::Result;
 use crate::photos::Album;
@@ -44,17 +45,17 @@ pub trait Judge: Debug {
     /// By which protocol, in a word.
     fn protocol(&self) -> &'static str;
 
-    /// The backbone as it is.
+    /// The backbone as it is: each rank looks at a part of the photos, and all know what came of it.
     ///
     /// # Errors
-    /// The device's; [`crate::Error::Input`] where no photo can be decoded.
-    fn judge(&self, net: &ResNet, device: &Device) -> Result<Score>;
+    /// The device's and the exchange's; [`crate::Error::Input`] where no photo can be decoded.
+    fn judge(&self, net: &ResNet, device: &Device, ranks: &dyn Exchange) -> Result<Score>;
 
     /// A backbone that has not been trained, batch norm with statistics of photos; it is left as it was.
     ///
     /// # Errors
     /// As [`Judge::judge`].
-    fn untrained(&self, net: &ResNet, device: &Device) -> Result<Score>;
+    fn untrained(&self, net: &ResNet, device: &Device, ranks: &dyn Exchange) -> Result<Score>;
 
     /// The floor that needs no network: colour histograms.
     ///

@@ -11,6 +11,8 @@ pub(crate) const MAX_TEXT: usize = 1 << 18;
 pub struct Kind {
     /// The command that makes and goes on with runs of this kind.
     pub command: &'static str,
+    /// The command that prints all keys of their configuration.
+    pub keys: &'static str,
     /// What they train, with an article.
     trains: &'static str,
     /// Tables of which each of their configurations, and none of another kind, has one.
@@ -22,6 +24,7 @@ pub struct Kind {
 /// Pretraining. Earlier versions called the table of a method `objective`.
 pub const ENCODERS: Kind = Kind {
     command: "vista pretrain",
+    keys: "vista explain config",
     trains: "an encoder",
     tables: &["method", "objective"],
     uses: "`vista knn` and `vista probe` judge it, `vista detect --init` and `vista segment --init` train on it, `vista pretrain --resume` goes on with its run",
@@ -30,6 +33,7 @@ pub const ENCODERS: Kind = Kind {
 /// Training of detectors.
 pub const DETECTORS: Kind = Kind {
     command: "vista detect",
+    keys: "vista explain detect",
     trains: "a detector",
     tables: &["proposals"],
     uses: "`vista detect --checkpoint` judges and uses it, `vista export --format detectron2` exports it, `vista detect --resume` goes on with its run",
@@ -38,6 +42,7 @@ pub const DETECTORS: Kind = Kind {
 /// Training of segmenters.
 pub const SEGMENTERS: Kind = Kind {
     command: "vista segment",
+    keys: "vista explain segment",
     trains: "a segmenter",
     tables: &["segmenter"],
     uses: "`vista segment --checkpoint` judges and uses it, `vista segment --resume` goes on with its run",

@@ -67,7 +67,7 @@ pub struct EndRecord {
 }
 
 /// The run's log file, and the same for TensorBoard. What can't be written, as on a full disk, waits.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Log {
     lines: Growing,
     /// The same for TensorBoard.

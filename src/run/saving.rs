@@ -36,6 +36,10 @@ impl<J: Job> Run<J> {
     /// asked to stop; [`Error::DeviceLost`] if the device is lost once more; the device's other errors.
     pub fn run(mut self) -> Result<Summary<J::Scores>> {
         let mut ended = self.train();
+        // Of several ranks one can't go back by itself: all end, and go on together from the last checkpoint.
+        if self.exchange.ranks() > 1 {
+            self.back_off.clear();
+        }
         for wait in std::mem::take(&mut self.back_off) {
             let Err(Error::DeviceLost(why)) = ended else { return ended };
             eprintln!("warning: {why}: the device is opened again in {} s", wait.as_secs());
@@ -80,6 +84,9 @@ impl<J: Job> Run<J> {
     }
 
     fn save(&mut self, best: bool, log: &mut Log) -> Result<()> {
+        if self.exchange.rank() > 0 {
+            return Ok(());
+        }
         (self.state.log_bytes, self.state.events) = log.finish()?;
         self.state.job = self.job.notes();
         let no_json = |e| Error::Run(format!("checkpoint: {e}"));

@@ -30,7 +30,15 @@ pub trait Settings: Clone + Serialize + DeserializeOwned {
         "train.on_nan",
     ];
     /// Keys that may name another place of the same photos when a run goes on.
-    const MAY_MOVE: [&'static str; 2] = ["data.photos", "data.labelled"];
+    const MAY_MOVE: &'static [&'static str] = &[
+        "data.photos",
+        "data.labelled",
+        "data.labels",
+        "data.annotations",
+        "data.test",
+        "data.test_photos",
+        "data.test_labels",
+    ];
 
     /// Reads and checks what was kept with a run; `place` is where it lay.
     ///
@@ -133,11 +141,12 @@ pub(crate) fn with<S: Settings>(settings: &S, setting: &str) -> Result<S> {
     let Some((key, value)) = setting.split_once('=') else {
         return Err(Error::input("no `=`", place, "write --set key=value"));
     };
-    // A bare word is a string.
+    // A bare word is a string; `.5` and `5.` are numbers, which TOML does not say.
     let value = value.trim();
-    let literal = match toml::from_str::<Table>(&format!("x = {value}")) {
-        Ok(_) => value.to_string(),
-        Err(_) => Value::String(value.into()).to_string(),
+    let literal = match (toml::from_str::<Table>(&format!("x = {value}")), value.parse::<f64>()) {
+        (Ok(_), _) => value.to_string(),
+        (Err(_), Ok(number)) if number.is_finite() => format!("{number:?}"),
+        _ => Value::String(value.into()).to_string(),
     };
     merged(settings, &format!("{} = {literal}", key.trim()), &place)
 }
@@ -180,7 +189,7 @@ fn check<S: Settings>(settings: &S, changes: &Table, place: &str) -> Result<()> 
             (Some(new), ..) => new,
             (None, Some(same), _) => format!("did you mean `{same}`?"),
             (None, None, Some(nearest)) if like(nearest) > 0.85 => format!("did you mean `{nearest}`?"),
-            _ => "`vista explain config` prints all keys".to_string(),
+            _ => format!("`{}` prints all keys", S::KIND.keys),
         };
         return Err(Error::input(format!("unknown key `{key}`{whose}"), place, advice));
     }

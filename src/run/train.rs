@@ -1,7 +1,8 @@
 //! The loop of every training: the next batch, one step, what is made of it.
 
 use crate::error::Result;
-use crate::photos::{Batch, Loader, Made, Recipe};
+use crate::photos::{Batch, Loader, Made, Recipe, Replaced};
+use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -68,11 +69,34 @@ pub trait Train {
     /// Whatever ends the training.
     fn step(&mut self, batch: &Batch<Made<Self::Recipe>>, now: &Now) -> Result<Self::Report>;
 
+    /// Tells the other ranks how a step went, and hears it of theirs, in rank order.
+    ///
+    /// # Errors
+    /// The exchange's.
+    fn tell(&mut self, own: Told) -> Result<Vec<Told>> {
+        Ok(vec![own])
+    }
+
     /// What is made of a step that is done; `Break` ends the training after it.
     ///
     /// # Errors
     /// Whatever ends the training.
     fn after(&mut self, done: &Done<Self::Report, Made<Self::Recipe>>) -> Result<ControlFlow<()>>;
+}
+
+/// How a step went on a rank.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Told {
+    /// Seconds that it took, the wait for its batch included.
+    pub took: f64,
+    /// How much of that was waited for its batch.
+    pub waited: f64,
+    /// Whether the run was asked to stop.
+    pub stops: bool,
+    /// The photo of each image.
+    pub ids: Vec<u64>,
+    /// Photos that could not be decoded, with their replacements.
+    pub replaced: Vec<Replaced>,
 }
 
 /// A step that is done.
@@ -93,9 +117,22 @@ pub struct Done<'a, R, D> {
     pub waited: Duration,
     /// Threads that made it.
     pub threads: usize,
+    /// How it went on each rank.
+    pub ranks: Vec<Told>,
 }
 
 impl<R, D> Done<'_, R, D> {
+    /// Of each of several ranks, images per second and the share of its time that was waited for its batch.
+    pub fn of_ranks(&self) -> Vec<[f64; 2]> {
+        let of = |rank: &Told| [rank.ids.len() as f64 / rank.took, rank.waited / rank.took];
+        if self.ranks.len() > 1 { self.ranks.iter().map(of).collect() } else { Vec::new() }
+    }
+
+    /// Images of the step, of all ranks.
+    pub fn images(&self) -> usize {
+        self.ranks.iter().map(|rank| rank.ids.len()).sum()
+    }
+
     /// Whether the step was the last of its epoch.
     pub fn ends_epoch(&self) -> bool {
         self.batch.next.epoch > self.batch.position.epoch
@@ -117,13 +154,21 @@ pub fn train<T: Train>(
         let began = Instant::now();
         let Some(batch) = loader.next().transpose()? else { break };
         let waited = began.elapsed();
-        let now = schedule.now(step, (spent + waited).as_secs_f64(), batch.position.epoch);
+        // All ranks go by the time of the first, which they know as it was after the last step.
+        let now = schedule.now(step, spent.as_secs_f64(), batch.position.epoch);
         let report = what.step(&batch, &now)?;
         step += 1;
         let took = began.elapsed();
-        spent += took;
+        let ranks = what.tell(Told {
+            took: took.as_secs_f64(),
+            waited: waited.as_secs_f64(),
+            stops: false,
+            ids: batch.ids.clone(),
+            replaced: batch.replaced.clone(),
+        })?;
+        spent += ranks.first().map_or(took, |first| Duration::from_secs_f64(first.took));
         let (seconds, threads) = (spent.as_secs_f64(), loader.threads());
-        let done = Done { report, batch: &batch, now, step, seconds, took, waited, threads };
+        let done = Done { report, batch: &batch, now, step, seconds, took, waited, threads, ranks };
         let next = what.after(&done)?;
         loader.recycle(batch);
         if next.is_break() {

@@ -4,6 +4,7 @@ use crate::engine::nn::{Module, Param, ResNet, ResNetConfig};
 use crate::error::{Error, Result};
 use crate::interop::{Source, Weights};
 use crate::run::OnNan;
+use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -37,8 +38,25 @@ impl TrainConfig {
     /// [`Error::Input`] naming the key.
     pub(super) fn check(&self) -> Result<()> {
         expect_count("train.batch", self.batch)?;
+        if self.epochs == 0 {
+            return refused("train.epochs", 0, "give a number from 1");
+        }
         expect_amount("train.minutes", self.minutes)?;
         expect_amount("train.save_minutes", self.save_minutes)
+    }
+}
+
+impl TrainConfig {
+    /// Refuses a batch that can't be dealt in equal parts to so many ranks.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the key.
+    pub(super) fn expect_ranks(&self, ranks: usize) -> Result<()> {
+        if self.batch.is_multiple_of(ranks) && self.batch >= ranks {
+            return Ok(());
+        }
+        let what = format!("a batch of {} photos can't be dealt to {ranks} ranks", self.batch);
+        Err(Error::input(what, "train.batch", "choose a multiple of the ranks").see(Topic::Ranks))
     }
 }
 

@@ -97,7 +97,7 @@ fn what_was_learned_is_saved_before_judging_and_a_stop_ends_it_at_the_next_photo
     });
     let error = run.run().expect_err("it was stopped").to_string();
     assert_eq!(calls.load(Ordering::Relaxed), 1, "it went on after the stop");
-    assert!(error.contains("while the detector was judged; step 2 is saved"), "{error}");
+    assert!(error.contains("while it was judged; step 2 is saved"), "{error}");
     let found = Found::<DetectConfig>::newest(&out).expect("sound").expect("a checkpoint");
     assert_eq!((found.step(), logged(&out, "ap").len()), (2, 0));
     let mut rest = DetectRun::start(config, &out, Start::From(Box::new(found))).expect("a run");

@@ -15,6 +15,8 @@ mod outputs;
 #[path = "../helpers/program.rs"]
 mod program;
 mod provenance;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod report;
 mod segment;
 #[path = "../helpers/sets.rs"]

@@ -6,8 +6,10 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use vista::engine::exchange::Alone;
 use vista::run::{Found, Start};
 use vista::transfer::segment::{SegmentConfig, SegmentRun};
 
@@ -221,19 +223,22 @@ fn a_training_that_was_stopped_goes_on_to_the_bit() {
     ] {
         config = config.with(&setting).expect("a key");
     }
-    let mut whole = SegmentRun::start(config.clone(), &path("whole"), Start::Empty).expect("a run");
+    let mut whole =
+        SegmentRun::start(config.clone(), &path("whole"), Start::Empty, Rc::new(Alone)).expect("a run");
     whole.be_quiet();
     whole.run().expect("done");
 
     let stop = Arc::new(AtomicBool::new(false));
-    let mut first = SegmentRun::start(config.clone(), &path("parts"), Start::Empty).expect("a run");
+    let mut first =
+        SegmentRun::start(config.clone(), &path("parts"), Start::Empty, Rc::new(Alone)).expect("a run");
     first.be_quiet();
     first.stop_when(stop.clone());
     first.after_step(move |steps, _| stop.store(steps == 3, Ordering::Relaxed));
     assert!(first.run().expect_err("it was stopped").to_string().contains("after step 3"));
     let found = || Found::<SegmentConfig>::newest(&path("parts")).expect("sound").expect("a checkpoint");
     let mut rest =
-        SegmentRun::start(config.clone(), &path("parts"), Start::From(Box::new(found()))).expect("a run");
+        SegmentRun::start(config.clone(), &path("parts"), Start::From(Box::new(found())), Rc::new(Alone))
+            .expect("a run");
     rest.be_quiet();
     rest.run().expect("done");
 
@@ -254,8 +259,9 @@ fn a_training_that_was_stopped_goes_on_to_the_bit() {
 
     // Other label maps are another run.
     fs::copy(set.path().join("labels/train/1.png"), set.path().join("labels/train/0.png")).expect("copied");
-    let error =
-        SegmentRun::start(config, &path("parts"), Start::From(Box::new(found()))).err().expect("refused");
+    let error = SegmentRun::start(config, &path("parts"), Start::From(Box::new(found())), Rc::new(Alone))
+        .err()
+        .expect("refused");
     assert!(error.to_string().contains("classes or label maps have changed"), "{error}");
 }
 

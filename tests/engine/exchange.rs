@@ -3,7 +3,7 @@
 use rand::{SeedableRng, rngs::StdRng};
 use std::rc::Rc;
 use vista::engine::autograd::{Observation, Tape};
-use vista::engine::exchange::{Alone, Exchange, Threads};
+use vista::engine::exchange::{Alone, Block, Exchange, Threads};
 use vista::engine::nn::{BatchNorm, ConvNorm, Mode, Module, Param};
 use vista::engine::ops::{self, Coefficients, Ranks};
 use vista::engine::tensor::init;
@@ -139,7 +139,43 @@ fn sums_and_rows_are_in_rank_order_and_a_rank_that_has_ended_is_named() {
         let x = Tensor::full(&device, [1 + exchange.rank()], 1.0).expect("x");
         exchange.sum(&x).expect_err("shapes differ").to_string()
     });
-    assert!(unlike[0].contains("rank 0 has 1 elements, rank 1 2"), "{unlike:?}");
+    // One element and two: the second rank's slice of both is one, and it hears that the first has ended.
+    assert!(unlike[0].contains("rank 0 has 0 bytes, rank 1 8"), "{unlike:?}");
+    assert!(unlike[1].contains("rank 0 has ended"), "{unlike:?}");
+}
+
+#[test]
+fn sums_have_slices_of_any_length_and_rows_are_dealt_by_their_numbers() {
+    for device in [Device::cpu(), Device::reference()] {
+        let told = on_ranks(3, |exchange| {
+            let rank = exchange.rank();
+            let x = Tensor::from_fn(&device, [5, 1], |i| (10 * rank + i[0]) as f32).expect("x");
+            let sum = exchange.sum(&x).and_then(|x| x.to_vec()).expect("sum");
+            let rows = x.rows(0..2).expect("rows");
+            let dealt = exchange.deal(&rows, &[5, 0, 1, 4, 2, 3]).and_then(|x| x.to_vec()).expect("rows");
+            let wrong = exchange.deal(&x, &[5, 0, 1, 4, 2, 3]).expect_err("five rows, not two").to_string();
+            (sum, dealt, wrong)
+        });
+        let dealt: Vec<f32> = told.iter().flat_map(|(_, dealt, _)| dealt.clone()).collect();
+        assert_eq!(dealt, [21.0, 0.0, 1.0, 20.0, 10.0, 11.0]);
+        for (sum, _, wrong) in told {
+            assert_eq!(sum, [30.0, 33.0, 36.0, 39.0, 42.0]);
+            assert!(wrong.contains("6 rows for 3 ranks"), "{wrong}");
+        }
+    }
+}
+
+#[test]
+fn a_block_of_ranks_is_alone_with_itself() {
+    let told = on_ranks(4, |exchange| {
+        let rank = exchange.rank() as u8;
+        let block = Block::of(Rc::new(exchange), 2);
+        (block.rank(), block.ranks(), block.tell(&[rank]).expect("told"))
+    });
+    for (rank, (own, ranks, said)) in told.into_iter().enumerate() {
+        let first = rank as u8 / 2 * 2;
+        assert_eq!((own, ranks, said), (rank % 2, 2, vec![vec![first], vec![first + 1]]));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod config;
 mod memory;
 #[path = "../helpers/program.rs"]
 mod program;
+mod ranks;
 mod resume;
 mod training;
 mod trajectory;

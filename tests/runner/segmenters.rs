@@ -6,7 +6,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use vista::engine::autograd::Tape;
 use vista::engine::nn::Mode;
 use vista::photos::IGNORED;
-use vista::transfer::segment::{AUXILIARY, Context, Segmenter, SegmenterConfig};
+use vista::transfer::segment::{AUXILIARY, Context, DropoutKey, Segmenter, SegmenterConfig};
 use vista::{Device, Result};
 
 /// Our name of a parameter of the golden files: semseg's, whose layers are numbered within sequences.
@@ -54,7 +54,8 @@ pub fn segmenter_step(case: &GoldenCase, device: &Device) -> Result<Outputs> {
         &|name| ours(name, &bins),
         &|tape| {
             let images = tape.constant(x.clone());
-            let losses = net.losses(&images, &labels, Mode::Train { groups: 1 }, Some([0, 0]))?;
+            let losses =
+                net.losses(&images, &labels, Mode::Train { groups: 1 }, Some(DropoutKey::default()))?;
             let all = [("loss", losses.total()?), ("loss_main", losses.main), ("loss_aux", losses.aux)];
             Ok(all.map(|(name, loss)| (name.to_string(), loss)).into())
         },

@@ -2,8 +2,10 @@
 
 use super::case::{Array, GoldenCase, Outputs, channels_first};
 use rand::{SeedableRng, rngs::StdRng};
+use std::rc::Rc;
 use std::sync::Arc;
 use vista::engine::autograd::Var;
+use vista::engine::exchange::Alone;
 use vista::engine::nn::{Backbone, BatchNorm, Conv2d, Mode, Module, Param};
 use vista::engine::ops::{GatherRows, run};
 use vista::engine::optim::{AdamConfig, OptimConfig, SgdConfig};
@@ -83,14 +85,15 @@ fn learner(
     let rng = &mut StdRng::seed_from_u64(0);
     let net = TinyNet::new(channels, device, rng)?;
     let method = Training::new(method(widths), &net, device, rng, 0, false)?;
-    let passes = Passes { groups: case.whole("num_splits"), chunk: 0 };
+    let passes = Passes { groups: case.whole("num_splits"), chunk: 0, over_ranks: false };
     let learner = Learner {
         net,
         method,
         optimizer: optimizer.build(),
         passes,
         half: false,
-        exchange: std::rc::Rc::new(vista::engine::exchange::Alone),
+        exchange: Rc::new(Alone),
+        norm: Rc::new(Alone),
     };
     for param in learner.trained() {
         param.set(case.input(&format!("param.{}", name_in_file(&param)), device))?;

@@ -90,14 +90,28 @@ impl Device {
     /// # Errors
     /// [`crate::Error::Input`] for another word; [`crate::Error::Device`] if the GPU asked for is not there.
     pub fn open(request: &str) -> Result<Device> {
+        Device::open_one_of(request, 0)
+    }
+
+    /// The same for one of several processes on this machine, by its number: where the request names no GPU, each takes another real
+    /// one, and the first again when there are no more.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub fn open_one_of(request: &str, process: usize) -> Result<Device> {
         let options = GpuOptions { cache: cache::folder(), ..GpuOptions::default() };
+        let real = || {
+            let all = adapter::adapters();
+            let real: Vec<usize> = (0..all.len()).filter(|&number| all[number].is_real()).collect();
+            real.get(process % real.len().max(1)).map(usize::to_string)
+        };
         match request {
-            "auto" => match adapter::adapters().iter().position(adapter::AdapterSummary::is_real) {
-                Some(number) => Device::gpu_named(Some(&number.to_string()), options),
+            "auto" => match real() {
+                Some(number) => Device::gpu_named(Some(&number), options),
                 None => Ok(Device::cpu()),
             },
             "cpu" => Ok(Device::cpu()),
-            "gpu" => Device::gpu_named(None, options),
+            "gpu" => Device::gpu_named(real().as_deref(), options),
             _ => match request.strip_prefix("gpu:") {
                 Some(name) => Device::gpu_named(Some(name), options),
                 None => Err(crate::Error::input(

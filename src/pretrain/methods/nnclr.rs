@@ -114,6 +114,10 @@ impl Method for NnClr {
         (self.queue, [("z", self.projection)].into())
     }
 
+    fn across(&self) -> &'static [&'static str] {
+        &["z", "p"]
+    }
+
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
         e.views("nnclr", 2)?;
         loss(e.query("p")?, e.query("z")?.value(), e.queue()?.ring("z")?, self.tau)

@@ -154,6 +154,10 @@ impl Method for S2r2 {
         Ok([("z", build.mlp("projector", [build.features, self.hidden, self.projection], false)?)].into())
     }
 
+    fn across(&self) -> &'static [&'static str] {
+        &["z"]
+    }
+
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
         loss(e.query("z")?, e.images, e.views("s2r2", 2)?, self.tau)
     }

@@ -99,6 +99,10 @@ impl Method for SimClr {
         Ok([("z", build.mlp("projector", widths, self.projector_norm)?)].into())
     }
 
+    fn across(&self) -> &'static [&'static str] {
+        &["z"]
+    }
+
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
         e.views("simclr", 2)?;
         loss(e.query("z")?, self.tau)

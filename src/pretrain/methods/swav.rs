@@ -204,6 +204,10 @@ impl Method for Swav {
         Ok([("g", g), ("z", z), ("scores", scores)].into())
     }
 
+    fn across(&self) -> &'static [&'static str] {
+        &["z", "scores"]
+    }
+
     fn loss<'t>(&self, e: &Embedded<'_, 't>) -> Result<Loss<'t>> {
         // A queue that still holds its random start says nothing about the photos.
         let queue = e.queue.filter(|queue| queue.is_full()).map(|queue| {

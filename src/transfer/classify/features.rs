@@ -3,6 +3,7 @@
 use super::colour;
 use crate::engine::autograd::{Observation, Tape};
 use crate::engine::device::Device;
+use crate::engine::exchange::{Exchange, share};
 use crate::engine::nn::{Mode, ResNet};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -78,12 +79,29 @@ pub(super) fn finite(who: &str, values: &[f32], width: usize) -> Result<()> {
 /// Photos that go through the encoder at once.
 const BATCH: usize = 64;
 
-/// Pooled backbone features g (not the projections) of every labelled photo, batch norm with running statistics.
+/// Pooled backbone features g (not the projections) of every labelled photo, batch norm with running statistics; each rank embeds a part
+/// of them, and all have them all.
 ///
 /// # Errors
-/// As [`embed`].
-pub fn features(backbone: &ResNet, album: &Album, views: &ViewConfig, device: &Device) -> Result<Features> {
-    Ok(embed(backbone, album, &labelled_photos(album), views, device, &mut |_| ())?.labelled(album))
+/// As [`embed`]; the exchange's.
+pub fn features(
+    backbone: &ResNet,
+    album: &Album,
+    views: &ViewConfig,
+    device: &Device,
+    ranks: &dyn Exchange,
+) -> Result<Features> {
+    let ids = labelled_photos(album);
+    // Whole batches: a photo's features do not depend on how many ranks there are.
+    let own = share(ids.len().div_ceil(BATCH), ranks.rank(), ranks.ranks());
+    let own = &ids[(own.start * BATCH).min(ids.len())..(own.end * BATCH).min(ids.len())];
+    let Embedded { values, kept } = embed(backbone, album, own, views, device, &mut |_| ())?;
+    let kept: Vec<u64> = kept.iter().map(|&id| id as u64).collect();
+    let values = ranks.tell(bytemuck::cast_slice(&values))?.concat();
+    let kept: Vec<u64> = bytemuck::pod_collect_to_vec(&ranks.tell(bytemuck::cast_slice(&kept))?.concat());
+    let (values, kept) =
+        (bytemuck::pod_collect_to_vec(&values), kept.iter().map(|&id| id as usize).collect());
+    Ok(Embedded { values, kept }.labelled(album))
 }
 
 /// Features of some photos of an album.

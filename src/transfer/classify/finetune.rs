@@ -10,6 +10,7 @@ use super::features::{features as features_of, precise_statistics};
 use super::probe::logits_of;
 use super::supervised::{LabelledAlbums, Logits, Reached, Supervised};
 use crate::engine::device::Device;
+use crate::engine::exchange::Alone;
 use crate::engine::nn::{Linear, Mode, Module, ResNet};
 use crate::engine::optim::{LrSchedule, SgdConfig};
 use crate::engine::tensor::Tensor;
@@ -163,7 +164,7 @@ impl Finetune {
                 if judged {
                     // Running averages are of crops and of a network that has moved since.
                     precise_statistics(backbone, &albums.train, views, device)?;
-                    let g = features_of(backbone, &albums.test, views, device)?;
+                    let g = features_of(backbone, &albums.test, views, device, &Alone)?;
                     let images = Tensor::new(device, [g.labels.len(), g.width()?], &g.values)?;
                     result.judge(&logits_of(&head, device, images)?, classes, &g.labels);
                 }

@@ -2,6 +2,7 @@
 
 use super::{Features, Knn, KnnProtocol, Votes, colour_features, features, precise_statistics};
 use crate::engine::device::Device;
+use crate::engine::exchange::Exchange;
 use crate::engine::nn::{Module, Param, ResNet};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -41,16 +42,16 @@ impl Judge for KnnJudge {
         self.protocol.name()
     }
 
-    fn judge(&self, net: &ResNet, device: &Device) -> Result<Score> {
-        let of = |album| features(net, album, &self.views, device);
+    fn judge(&self, net: &ResNet, device: &Device, ranks: &dyn Exchange) -> Result<Score> {
+        let of = |album| features(net, album, &self.views, device, ranks);
         self.score(device, &of(&self.train)?, &of(&self.test)?)
     }
 
-    fn untrained(&self, net: &ResNet, device: &Device) -> Result<Score> {
+    fn untrained(&self, net: &ResNet, device: &Device, ranks: &dyn Exchange) -> Result<Score> {
         let before: Vec<(Param, Tensor)> =
             net.state().into_iter().map(|param| (param.clone(), param.get())).collect();
-        let score =
-            precise_statistics(net, &self.train, &self.views, device).and_then(|()| self.judge(net, device));
+        let score = precise_statistics(net, &self.train, &self.views, device)
+            .and_then(|()| self.judge(net, device, ranks));
         before.into_iter().try_for_each(|(param, value)| param.set(value))?;
         score
     }

@@ -36,9 +36,9 @@ impl Classes {
     }
 }
 
-/// What the objects of some photos are known by.
-pub(super) fn digest(photos: &Photos) -> String {
-    format!("{:08x}", photos.objects_checksum())
+/// What the objects of some sets of photos are known by.
+pub(super) fn digest<'a>(sets: impl IntoIterator<Item = &'a Photos>) -> String {
+    sets.into_iter().map(|photos| format!("{:08x}", photos.objects_checksum())).collect()
 }
 
 impl DetectSets {

@@ -9,6 +9,7 @@ use super::model::Detector;
 use super::start::CLASSES;
 use super::statistics::precise_statistics;
 use crate::engine::device::Device;
+use crate::engine::exchange::Alone;
 use crate::engine::nn::Module;
 use crate::engine::optim::LrSchedule;
 use crate::error::{Error, Result, counted};
@@ -23,6 +24,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -72,7 +74,7 @@ impl DetectRun {
         let out = out.as_ref();
         let sets = DetectSets::open(&config)?;
         let empty = matches!(start, Start::From(_));
-        Run::open(&config.clone(), out, start, || {
+        Run::open(&config.clone(), out, start, Rc::new(Alone), || {
             let mut job = Detection::new(config, sets, empty)?;
             job.no_room = expect_room(out, job.memory.parameters + job.memory.optimizer, 0)?;
             Ok(job)
@@ -158,7 +160,7 @@ impl Detection {
         let memory = memory::plan(&config, classes.names.len(), &device)?;
         memory::check(&memory, &config, classes.names.len(), &device)?;
         let learner = DetectLearner::new(&config, classes.names.len(), &device, empty)?;
-        let objects = digest(album.photos());
+        let objects = digest([&album].into_iter().chain(&test).map(|album| album.photos()));
         Ok(Detection {
             config,
             device,
@@ -353,13 +355,7 @@ impl Job for Detection {
         let net = &self.learner.net;
         let judged = precise_statistics(net, &self.config, &self.album, reached.step, heard)
             .and_then(|()| judge(&Judging { net, config: &self.config, album: &test }, &ids, heard));
-        let judged = judged.map_err(|error| match error {
-            Error::Interrupted(what) => Error::Interrupted(format!(
-                "{what} while the detector was judged; step {} is saved: `vista detect --resume` goes on",
-                reached.step
-            )),
-            other => other,
-        })?;
+        let judged = judged?;
         judged.left_out.iter().for_each(|line| eprintln!("warning: {line}"));
         if let Some(found) = self.found.as_mut().filter(|_| ids.len() == test.photos().len()) {
             found(&judged, &test)?;

@@ -212,6 +212,10 @@ impl SegmentConfig {
         if bins.is_empty() || bins.iter().any(|bins| !(1..=64).contains(bins)) {
             return bad("segmenter.bins", format!("{bins:?}"), "give numbers from 1 to 64");
         }
+        if self.segmenter.kind == SegmentKind::PspNet && bins.contains(&1) && self.train.batch < 2 {
+            let advice = "of the whole map in one bin it takes the variance over photos: give 2 or more";
+            return bad("train.batch", self.train.batch.to_string(), advice);
+        }
         if !(0.0..1.0).contains(dropout) {
             return bad("segmenter.dropout", dropout.to_string(), "give a probability from 0 to below 1");
         }

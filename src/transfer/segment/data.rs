@@ -36,41 +36,71 @@ impl SegmentSets {
             let advice = "name a folder of Cityscapes, Pascal VOC, COCO or of pairs by --data, or one of photos with --labels MAPS";
             return Err(Error::input("no photos to learn from", "data.photos", advice).see(Topic::Data));
         };
-        let listed = data.classes.as_ref().map(|path| PixelClasses::read(path)).transpose()?;
-        let source = |path: &Path| source(data, path);
+        let listed = listed(data)?;
         let train = match &data.labels {
-            Some(labels) => {
-                let own = labels.join("classes.txt");
-                let own =
-                    (listed.is_none() && own.is_file()).then(|| PixelClasses::read(&own)).transpose()?;
-                Labels::pairs(source(photos), source(labels), listed.as_ref().or(own.as_ref()))?
-            }
-            None => Labels::open(source(photos), Split::Train, listed.as_ref())?,
+            Some(labels) => Labels::pairs(source(data, photos), source(data, labels), listed.as_ref())?,
+            None => Labels::open(source(data, photos), Split::Train, listed.as_ref())?,
         };
-        let known = Some(train.1.known());
-        let test = match (&data.labels, &data.test_photos, &data.test_labels) {
-            (None, None, None) => Some(Labels::open(source(photos), Split::Test, known)?),
-            (_, Some(photos), Some(labels)) => Some(Labels::pairs(source(photos), source(labels), known)?),
-            (Some(_), None, None) => None,
-            _ => {
-                let advice = "name the folders of both by --test-photos and --test-labels";
-                return Err(Error::input(
-                    "photos to be judged on need label maps, and these photos",
-                    "data",
-                    advice,
-                ));
-            }
-        };
-        let album = |(photos, labels): (Photos, Labels)| {
-            let options = AlbumOptions { cache_bytes: data.cache_mib << 20, shrink_to: None, detail: None };
-            LabelledAlbum { album: Arc::new(Album::new(photos, options)), labels: Arc::new(labels) }
-        };
-        Ok(SegmentSets { train: album(train), test: test.map(album) })
+        let train = LabelledAlbum::of(data, train);
+        let test = LabelledAlbum::to_be_judged_on(data, train.labels.known())?;
+        Ok(SegmentSets { train, test })
     }
 
     /// The classes that are told apart.
     pub fn classes(&self) -> &[PixelClass] {
         self.train.labels.classes()
+    }
+}
+
+impl LabelledAlbum {
+    fn of(data: &SegmentData, (photos, labels): (Photos, Labels)) -> LabelledAlbum {
+        let options = AlbumOptions { cache_bytes: data.cache_mib << 20, shrink_to: None, detail: None };
+        LabelledAlbum { album: Arc::new(Album::new(photos, options)), labels: Arc::new(labels) }
+    }
+
+    /// The photos of a configuration that segmenters of these classes are judged on, if there are some.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a set that can't be read, or that has other classes.
+    pub fn to_be_judged_on(data: &SegmentData, known: &PixelClasses) -> Result<Option<LabelledAlbum>> {
+        let named = match (listed(data)?, &data.photos) {
+            (None, Some(photos)) if data.labels.is_none() => Labels::named(source(data, photos))?,
+            (listed, _) => listed,
+        };
+        let names =
+            |classes: &PixelClasses| classes.all.iter().map(|class| class.name.clone()).collect::<Vec<_>>();
+        if let Some(named) = named.as_ref().filter(|named| names(named) != names(known)) {
+            let [own, theirs] = [known, named].map(|classes| names(classes).join(", "));
+            let place = data.photos.as_ref().map_or("data".into(), |photos| photos.display().to_string());
+            let what = format!("it tells apart {own}, the photos have {theirs}");
+            return Err(Error::input(what, place, "give photos of the same classes"));
+        }
+        // Of the same classes the photos' own list has their numbers.
+        let known = named.as_ref().unwrap_or(known);
+        let set = match (&data.photos, &data.labels, &data.test_photos, &data.test_labels) {
+            (_, _, Some(photos), Some(labels)) => {
+                Some(Labels::pairs(source(data, photos), source(data, labels), Some(known))?)
+            }
+            (Some(photos), None, None, None) if !Labels::is_train_alone(photos) => {
+                Some(Labels::open(source(data, photos), Split::Test, Some(known))?)
+            }
+            (_, _, None, None) => None,
+            _ => {
+                let what = "photos to be judged on need label maps, and these photos";
+                let advice = "name the folders of both by --test-photos and --test-labels";
+                return Err(Error::input(what, "data", advice));
+            }
+        };
+        Ok(set.map(|set| LabelledAlbum::of(data, set)))
+    }
+}
+
+/// The classes of a list that the configuration names, or that lies beside the label maps that it names.
+fn listed(data: &SegmentData) -> Result<Option<PixelClasses>> {
+    match (&data.classes, &data.labels) {
+        (Some(path), _) => PixelClasses::read(path).map(Some),
+        (None, Some(labels)) => PixelClasses::listed_in(labels),
+        (None, None) => Ok(None),
     }
 }
 

@@ -8,11 +8,12 @@ use super::memory;
 use super::model::Segmenter;
 use super::start::CLASSES;
 use crate::engine::device::Device;
+use crate::engine::exchange::{Exchange, share};
 use crate::engine::nn::Module;
 use crate::engine::optim::LrSchedule;
 use crate::error::{Error, Result, counted};
 use crate::photos::views::CropConfig;
-use crate::photos::{Album, Batch, CropRecipe, Crops, LoaderOptions, PixelClass};
+use crate::photos::{Album, Batch, CropRecipe, Crops, LoaderOptions, PixelClass, PixelClasses, allowed};
 use crate::run::archive::{self, Contents, corrupt, entry, parameters, read_parameters};
 use crate::run::events::Events;
 use crate::run::{
@@ -20,8 +21,9 @@ use crate::run::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,8 +35,11 @@ pub struct Segmentation {
     config: SegmentConfig,
     device: Device,
     sets: SegmentSets,
-    /// What the label maps that it learns from are known by.
-    known: String,
+    exchange: Rc<dyn Exchange>,
+    /// What all label maps are known by.
+    labels_digest: String,
+    /// Photos whose label map was found not to fit any more.
+    unfit: BTreeSet<u64>,
     learner: SegmentLearner,
     memory: MemoryPlan,
     last: Option<SegmentScores>,
@@ -64,14 +69,18 @@ impl SegmentRun {
         config: SegmentConfig,
         out: &(impl AsRef<Path> + ?Sized),
         start: Start<SegmentConfig>,
+        exchange: Rc<dyn Exchange>,
     ) -> Result<SegmentRun> {
         config.check()?;
         let out = out.as_ref();
         let sets = SegmentSets::open(&config)?;
         let empty = matches!(start, Start::From(_));
-        Run::open(&config.clone(), out, start, || {
-            let mut job = Segmentation::new(config, sets, empty)?;
-            job.no_room = expect_room(out, job.memory.parameters + job.memory.optimizer, 0)?;
+        Run::open(&config.clone(), out, start, exchange.clone(), || {
+            let writes = exchange.rank() == 0;
+            let mut job = Segmentation::new(config, sets, empty, exchange)?;
+            if writes {
+                job.no_room = expect_room(out, job.memory.parameters + job.memory.optimizer, 0)?;
+            }
             Ok(job)
         })
     }
@@ -163,20 +172,30 @@ fn shares(classes: &[PixelClass], counts: &[u64]) -> String {
 }
 
 impl Segmentation {
-    fn new(config: SegmentConfig, sets: SegmentSets, empty: bool) -> Result<Segmentation> {
+    fn new(
+        config: SegmentConfig,
+        sets: SegmentSets,
+        empty: bool,
+        exchange: Rc<dyn Exchange>,
+    ) -> Result<Segmentation> {
         let photos = sets.train.album.photos();
         photos.expect_batch(config.train.batch)?;
-        let (device, classes) = (Device::open(&config.device)?, sets.classes().len());
-        let memory = memory::plan(&config, classes, &device)?;
-        memory::check(&memory, &config, classes, &device)?;
-        let learner = SegmentLearner::new(&config, classes, &device, empty)?;
-        let objects = photos.objects_checksum();
-        let known = format!("{:08x}{objects:08x}", sets.train.labels.checksum());
+        let device = Device::open_one_of(&config.device, exchange.local().0)?;
+        let (classes, ranks) = (sets.classes().len(), exchange.ranks());
+        config.train.expect_ranks(ranks)?;
+        let memory = memory::plan(&config, classes, &device, ranks)?;
+        memory::check(&memory, &config, classes, &device, ranks)?;
+        let learner = SegmentLearner::new(&config, classes, &device, empty, exchange.clone())?;
+        let sum = |set: &LabelledAlbum| [set.labels.checksum(), set.album.photos().objects_checksum()];
+        let sums = [&sets.train].into_iter().chain(&sets.test).flat_map(sum);
+        let labels_digest = sums.map(|sum| format!("{sum:08x}")).collect();
         Ok(Segmentation {
             config,
             device,
             sets,
-            known,
+            exchange,
+            labels_digest,
+            unfit: BTreeSet::new(),
             learner,
             memory,
             last: None,
@@ -217,6 +236,8 @@ pub struct SegmentRecord {
     decoding: f64,
     augmenting: f64,
     bytes_in_use: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ranks: Vec<[f64; 2]>,
 }
 
 impl Job for Segmentation {
@@ -273,7 +294,13 @@ impl Job for Segmentation {
 
     fn reopen(&mut self, device: Device, saved: bool) -> Result<()> {
         self.device = device;
-        self.learner = SegmentLearner::new(&self.config, self.sets.classes().len(), &self.device, saved)?;
+        self.learner = SegmentLearner::new(
+            &self.config,
+            self.sets.classes().len(),
+            &self.device,
+            saved,
+            self.exchange.clone(),
+        )?;
         Ok(())
     }
 
@@ -293,12 +320,25 @@ impl Job for Segmentation {
         let Done { report, batch, .. } = done;
         let share = |time: std::time::Duration| time.as_secs_f64() / done.took.as_secs_f64();
         let photos = self.sets.train.album.photos();
-        let left_out = batch.ids.iter().zip(&batch.data.left_out);
-        // Of each photo in the first epoch only: it is the same in each.
-        let told = left_out.filter(|_| batch.position.epoch == 0).filter_map(|(&id, why)| {
-            let why = why.as_ref()?;
-            Some(format!("{}: its label map is left out: {why}", photos.name(id as usize)))
-        });
+        // All fitted when the run began: these have changed since.
+        let mut told = Vec::new();
+        for (&id, why) in batch.ids.iter().zip(&batch.data.left_out) {
+            if let Some(why) = why.as_ref().filter(|_| self.unfit.insert(id)) {
+                let line = format!("{}: its label map is left out: {why}", photos.name(id as usize));
+                if self.unfit.len() > allowed(photos.len(), self.config.data.max_broken) {
+                    let what = format!(
+                        "{} label maps can't be used any more, such as that of {line}",
+                        self.unfit.len()
+                    );
+                    return Err(Error::input(
+                        what,
+                        photos.place(),
+                        "put them back as they were, and go on with --resume",
+                    ));
+                }
+                told.push(line);
+            }
+        }
         let record = SegmentRecord {
             kind: "step",
             step: done.step,
@@ -313,13 +353,14 @@ impl Job for Segmentation {
             gradient_norm: report.gradient_norm,
             lr: done.now.lr,
             seconds: done.seconds,
-            images_per_second: batch.ids.len() as f64 / done.took.as_secs_f64(),
+            images_per_second: done.images() as f64 / done.took.as_secs_f64(),
             waiting: share(done.waited),
             decoding: share(batch.decoding) / done.threads as f64,
             augmenting: share(batch.augmenting) / done.threads as f64,
             bytes_in_use: self.device.usage().0,
+            ranks: done.of_ranks(),
         };
-        Ok((record, told.collect()))
+        Ok((record, told))
     }
 
     fn show(&self, step: u64, batch: &Batch<Crops>, events: &mut Events) -> Result<()> {
@@ -346,15 +387,16 @@ impl Job for Segmentation {
             watch.iter_mut().for_each(|watch| watch(done, all));
             !stop.load(Ordering::Relaxed)
         };
-        let judged = judge(&self.learner.net, &self.config, &test, &ids, heard, &mut |_, _| Ok(()));
-        let judged = judged.map_err(|error| match error {
-            Error::Interrupted(what) => Error::Interrupted(format!(
-                "{what} while the segmenter was judged; step {} is saved: `vista segment --resume` goes on",
-                reached.step
-            )),
-            other => other,
-        })?;
+        // Each rank looks at a part of the photos.
+        let own = &ids[share(ids.len(), self.exchange.rank(), self.exchange.ranks())];
+        let judged = judge(&self.learner.net, &self.config, &test, own, heard, &mut |_, _| Ok(()))
+            .and_then(|own| own.of_all(&*self.exchange));
+        let judged = judged?;
         judged.left_out.iter().for_each(|line| eprintln!("warning: {line}"));
+        if let Err(nothing) = judged.expect_some(&test) {
+            eprintln!("warning: {nothing}");
+            return Ok(None);
+        }
         let all = test.album.photos().len();
         if let Some(found) = self.found.as_mut().filter(|_| ids.len() == all) {
             found(&judged, &test)?;
@@ -380,21 +422,21 @@ impl Job for Segmentation {
         for (name, tensor) in self.learner.optimizer.state()? {
             entries.push(entry(format!("{OPTIMIZER}{name}"), tensor, false)?);
         }
-        let classes = json!(self.sets.classes()).to_string();
+        let classes = json!(self.sets.train.labels.known()).to_string();
         Ok(Contents { entries, texts: HashMap::from([(CLASSES.to_string(), classes)]) })
     }
 
     fn notes(&self) -> Map<String, Value> {
-        let notes = [(SCORES, json!(self.last)), (LABELS, json!(self.known))];
+        let notes = [(SCORES, json!(self.last)), (LABELS, json!(self.labels_digest))];
         notes.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
     }
 
     fn restore(&mut self, found: &Found<SegmentConfig>, notes: &Map<String, Value>) -> Result<()> {
         let bad = |e: String| corrupt(found.path(), &e);
-        let kept: Option<Vec<PixelClass>> =
+        let kept: Option<PixelClasses> =
             found.file.text(CLASSES).and_then(|text| serde_json::from_str(text).ok());
-        let same =
-            kept.as_deref() == Some(self.sets.classes()) && notes.get(LABELS) == Some(&json!(self.known));
+        let classes = self.sets.train.labels.known();
+        let same = kept.as_ref() == Some(classes) && notes.get(LABELS) == Some(&json!(self.labels_digest));
         if !same {
             let what = "the classes or label maps have changed since the run began";
             let advice = "put them back as they were, or start another run with another --out";

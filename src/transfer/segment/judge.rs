@@ -4,6 +4,7 @@ use super::config::SegmentConfig;
 use super::data::LabelledAlbum;
 use super::model::Segmenter;
 use super::predict::segment;
+use crate::engine::exchange::Exchange;
 use crate::error::{Error, Result, counted};
 use crate::photos::{IGNORED, LabelMap, PixelClass};
 use crate::transfer::metrics::Confusion;
@@ -18,7 +19,7 @@ pub struct SegmentScores {
     pub miou: f64,
     /// Mean over classes of the share of their pixels that was found.
     pub macc: f64,
-    /// Share of all pixels.
+    /// Share of the labelled pixels that was classified rightly.
     pub aacc: f64,
 }
 
@@ -37,7 +38,7 @@ impl std::fmt::Display for SegmentScores {
 }
 
 /// A photo with what was said of its pixels.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Segmented {
     /// The photo, by its number in the album.
     pub photo: usize,
@@ -58,6 +59,31 @@ pub struct Judged {
     pub worst: Vec<Segmented>,
     /// Photos that could not be judged on, and why; those that can't be decoded the album knows.
     pub left_out: Vec<String>,
+}
+
+impl Judged {
+    /// What all ranks said, from what each did.
+    pub(super) fn of_all(self, exchange: &dyn Exchange) -> Result<Judged> {
+        if exchange.ranks() == 1 {
+            return Ok(self);
+        }
+        let bad = |e| Error::Run(format!("ranks: {e}"));
+        let own = (&self.confusion, self.scores.photos, &self.worst, &self.left_out);
+        let mut all = Judged { worst: Vec::new(), left_out: Vec::new(), ..self.clone() };
+        let mut photos = 0;
+        for (rank, told) in exchange.tell(&serde_json::to_vec(&own).map_err(bad)?)?.iter().enumerate() {
+            let (confusion, of, worst, left_out): (Confusion, usize, Vec<Segmented>, Vec<String>) =
+                serde_json::from_slice(told).map_err(bad)?;
+            all.confusion = if rank == 0 { confusion } else { all.confusion.and(&confusion) };
+            photos += of;
+            all.worst.extend(worst);
+            all.left_out.extend(left_out);
+        }
+        all.worst.sort_by(|a, b| a.right.total_cmp(&b.right));
+        all.worst.truncate(WORST);
+        all.scores = SegmentScores::of(&all.confusion, photos);
+        Ok(all)
+    }
 }
 
 /// Who hears how many photos are done, of how many, and says whether to go on.
@@ -86,12 +112,12 @@ pub fn judge(
     for (i, &id) in ids.iter().enumerate() {
         if let Ok(photo) = test.album.photo(id) {
             let map = segment(net, config, &photo.image)?;
-            taken(id, &map)?;
             match known(test, id, map.size) {
                 Err(why) => {
                     left_out.push(format!("{} is not judged on: {why}", test.album.photos().name(id)))
                 }
                 Ok(labels) => {
+                    taken(id, &map)?;
                     confusion.add(&map.classes, &labels.classes)?;
                     photos += 1;
                     worst.push(Segmented { photo: id, right: right(&map, &labels), map });
@@ -106,6 +132,24 @@ pub fn judge(
     }
     let scores = SegmentScores::of(&confusion, photos);
     Ok(Judged { confusion, scores, worst, left_out })
+}
+
+impl Judged {
+    /// Refuses a judgement on nothing.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if no photo could be judged on, or none of their pixels has a label.
+    pub fn expect_some(&self, test: &LabelledAlbum) -> Result<()> {
+        let what = match (self.scores.photos, self.confusion.labelled().iter().sum::<u64>()) {
+            (0, _) => "no photo could be judged on",
+            (_, 0) => "no pixel of the photos to be judged on has a label",
+            _ => return Ok(()),
+        };
+        let why = test.album.left_out().into_iter().chain(self.left_out.iter().cloned()).next();
+        let why = why.map_or(String::new(), |why| format!(", such as {why}"));
+        let place = test.album.photos().place();
+        Err(Error::input(format!("{what}{why}"), place, "give photos with label maps that fit them"))
+    }
 }
 
 /// The label map of a photo of this size.
@@ -152,7 +196,8 @@ pub fn floor(train: &LabelledAlbum, test: &LabelledAlbum, heard: &mut Heard) -> 
         go_on(id + 1)?;
     }
     let Some((size, counts)) = grid else {
-        return Err(train.album.nothing_decodable());
+        let what = "no photo to learn from has a label map that fits it";
+        return Err(Error::input(what, train.album.photos().place(), "give photos with label maps"));
     };
     let most = |counts: &[u32]| {
         let best =

@@ -3,20 +3,23 @@
 use super::config::SegmentConfig;
 use super::learn::SegmentLearner;
 use crate::engine::device::Device;
+use crate::engine::exchange::Alike;
 use crate::error::Result;
 use crate::photos::Crops;
 use crate::run::Now;
 use crate::run::memory::{self, MemoryPlan};
+use std::rc::Rc;
 
-/// The plan of a configuration's steps.
+/// The plan of a configuration's steps, alone or on one of several ranks.
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) or [`Error::Limit`](crate::Error::Limit) for a step that is not possible.
-pub fn plan(config: &SegmentConfig, classes: usize, device: &Device) -> Result<MemoryPlan> {
+pub fn plan(config: &SegmentConfig, classes: usize, device: &Device, ranks: usize) -> Result<MemoryPlan> {
     let plan = device.planned();
-    let mut learner = SegmentLearner::new(config, classes, &plan, true)?;
+    let mut learner = SegmentLearner::new(config, classes, &plan, true, Rc::new(Alike(ranks)))?;
     let parameters = plan.usage().0;
-    let (batch, pixels) = (config.train.batch, config.train.batch * config.crops.size.pow(2));
+    let batch = config.train.batch / ranks;
+    let pixels = batch * config.crops.size.pow(2);
     let crops =
         Crops { pixels: vec![0.0; 3 * pixels], labels: vec![0.0; pixels], left_out: vec![None; batch] };
     // The second step has momentum buffers from its start.
@@ -40,13 +43,14 @@ pub(super) fn check(
     config: &SegmentConfig,
     classes: usize,
     device: &Device,
+    ranks: usize,
 ) -> Result<()> {
     let Some(limit) = memory::limit(config.train.memory_limit_mib, device) else { return Ok(()) };
     let smaller = |batch: usize| {
         let mut smaller = config.clone();
         smaller.train.batch = batch;
-        (batch > 0).then(|| plan(&smaller, classes, device).ok()).flatten()
+        (batch > 0).then(|| plan(&smaller, classes, device, ranks).ok()).flatten()
     };
     let advice = ["a smaller crops.size", "no batch fits: choose a smaller backbone or a smaller crops.size"];
-    memory.check(device, limit, [config.train.batch, 1], smaller, advice)
+    memory.check(device, limit, [config.train.batch, ranks], smaller, advice)
 }

@@ -16,7 +16,7 @@
 //!
 //! **Formula.** `loss = CE(classes) + 0.4 CE(classes said from layer3)`, each the mean over the labelled pixels of the batch.
 //!
-//! **The trap.** Every resize aligns corners; every 3x3 of a dilated stage is dilated, the first too; the mean is over labelled pixels of the
+//! **The trap.** Every resize inside the network aligns corners; every 3x3 of a dilated stage is dilated, the first too; the mean is over labelled pixels of the
 //! whole batch.
 //!
 //! **The test.** Golden steps of both networks, with every gradient, in `tests/conformance`; resume to the bit and the commands in
@@ -60,7 +60,7 @@ pub use judge::{Heard, Judged, SegmentScores, Segmented, Taken, WORST, floor, ju
 pub(crate) use keys::page;
 pub use learn::{SegmentLearner, SegmentReport};
 pub use memory::plan as memory_plan;
-pub use model::{AUXILIARY, Context, Drops, Losses, Segmenter, SegmenterConfig};
+pub use model::{AUXILIARY, Context, DropoutKey, Losses, Segmenter, SegmenterConfig};
 pub use parts::{Classifier, PointwiseAttention, PyramidPooling};
 pub use predict::segment;
 pub use presets::{PRESETS, SegmentPreset};

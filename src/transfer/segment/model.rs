@@ -91,8 +91,16 @@ impl<'t> Losses<'t> {
     }
 }
 
-/// Seed and step of a run: what decides which channels are dropped.
-pub type Drops = [u64; 2];
+/// What decides which channels are dropped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DropoutKey {
+    /// Seed of the run.
+    pub seed: u64,
+    /// The step.
+    pub step: u64,
+    /// The number of the first photo in the batch, of which this may be a part.
+    pub first: usize,
+}
 
 impl Segmenter {
     /// A segmenter on a backbone whose last two stages are dilated; everything else is drawn.
@@ -133,7 +141,7 @@ impl Segmenter {
     }
 
     /// The classes of C5's cells.
-    fn classes<'t>(&self, c5: &Var<'t>, mode: Mode, drops: Option<Drops>) -> Result<Var<'t>> {
+    fn classes<'t>(&self, c5: &Var<'t>, mode: Mode, drops: Option<DropoutKey>) -> Result<Var<'t>> {
         let mixed = match &self.context {
             Mixer::Pyramid(pyramid) => pyramid.forward(c5, mode)?,
             Mixer::Attention(attention) => attention.forward(c5, mode)?,
@@ -142,9 +150,14 @@ impl Segmenter {
     }
 
     /// The stream of a layer, where channels are dropped.
-    fn drops(&self, drops: Option<Drops>, layer: u64) -> Option<(f64, KeyedRng)> {
-        let [seed, step] = drops.filter(|_| self.config.dropout > 0.0)?;
-        Some((self.config.dropout, KeyedRng::new("dropout", seed, [step, layer, 0])))
+    fn drops(&self, drops: Option<DropoutKey>, layer: u64) -> Option<(f64, KeyedRng, usize)> {
+        let DropoutKey { seed, step, first } = drops.filter(|_| self.config.dropout > 0.0)?;
+        Some((self.config.dropout, KeyedRng::new("dropout", seed, [step, layer, 0]), first))
+    }
+
+    /// Where its parameters are.
+    pub fn device(&self) -> Device {
+        self.backbone.state()[0].get().device().clone()
     }
 
     /// Logits of the cells of a batch of photos, an eighth of their size: `[N, H, W, 3] -> [N, h, w, classes]`.
@@ -174,7 +187,7 @@ impl Segmenter {
         images: &Var<'t>,
         labels: &Tensor,
         mode: Mode,
-        drops: Option<Drops>,
+        drops: Option<DropoutKey>,
     ) -> Result<Losses<'t>> {
         let size = [images.shape()[1], images.shape()[2]];
         let [c4, c5] = self.maps(images, mode)?;

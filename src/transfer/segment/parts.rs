@@ -107,7 +107,7 @@ impl Branch {
         })
     }
 
-    /// What each position of the map, at a smaller size, gets from all others: `[N, H W, C]`.
+    /// What each position of the map, at a smaller size h x w, gets from all others: `[N, h w, C]`.
     fn forward<'t>(&self, x: &Var<'t>, size: [usize; 2], mode: Mode) -> Result<Var<'t>> {
         let y = self.reduce.forward_relu(x, mode)?.bilinear_resize(size, Coordinates::AlignCorners)?; // [N, h, w, C]
         let offsets = self.offsets.forward(&self.hidden.forward_relu(&y, mode)?)?; // [N, h, w, M]
@@ -206,14 +206,23 @@ impl Classifier {
         Ok(Classifier { hidden, out: out.drawn(rng, LOGITS)?.with_bias()? })
     }
 
-    /// Logits `[N, H, W, classes]` of `[N, H, W, C]`; with a probability and a stream, channels of the hidden layer are dropped.
+    /// Logits `[N, H, W, classes]` of `[N, H, W, C]`; with a probability and a stream, channels of the hidden layer are dropped, by the draws
+    /// that belong to images from a number on.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if the channels differ.
-    pub fn forward<'t>(&self, x: &Var<'t>, mode: Mode, drops: Option<(f64, KeyedRng)>) -> Result<Var<'t>> {
+    pub fn forward<'t>(
+        &self,
+        x: &Var<'t>,
+        mode: Mode,
+        drops: Option<(f64, KeyedRng, usize)>,
+    ) -> Result<Var<'t>> {
         let hidden = self.hidden.forward_relu(x, mode)?;
         match drops {
-            Some((p, draws)) => self.out.forward(&hidden.dropout(p, true, draws)?),
+            Some((p, draws, first)) => {
+                let draws = draws.behind((first * hidden.shape()[3]) as u64);
+                self.out.forward(&hidden.dropout(p, true, draws)?)
+            }
             None => self.out.forward(&hidden),
         }
     }

@@ -3,7 +3,7 @@
 use super::config::SegmentConfig;
 use super::model::Segmenter;
 use crate::engine::autograd::Tape;
-use crate::engine::nn::{Mode, Module};
+use crate::engine::nn::Mode;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::photos::views::{CropBox, normalize, resized_crop};
@@ -124,7 +124,7 @@ fn probabilities(
     side: usize,
     windows: &[([usize; 2], bool)],
 ) -> Result<Vec<f32>> {
-    let device = net.state()[0].get().device().clone();
+    let device = net.device();
     let mut images = vec![0.0; windows.len() * side * side * 3];
     for (image, &([top, left], mirrored)) in images.chunks_mut(side * side * 3).zip(windows) {
         for (y, row) in image.chunks_mut(3 * side).enumerate() {

@@ -39,7 +39,7 @@ pub const PRESETS: [SegmentPreset; 3] = [
 /// PSPNet R50 on Cityscapes.
 ///
 /// # Source
-/// MLS, Sec. 4.2 and Table 3, by the configurations of semseg.
+/// MLS, Sec. 4.3 and Table 3, by the configurations of semseg.
 pub(super) fn pspnet() -> SegmentConfig {
     SegmentConfig {
         seed: 0,

@@ -5,7 +5,7 @@ use super::model::Segmenter;
 use crate::engine::device::Device;
 use crate::engine::nn::ResNet;
 use crate::error::Result;
-use crate::photos::PixelClass;
+use crate::photos::PixelClasses;
 use crate::run::archive::{Archive, corrupt, read_parameters};
 use crate::run::untrusted;
 use crate::transfer::train::take_encoder;
@@ -46,15 +46,14 @@ pub fn starting_segmenter(config: &SegmentConfig, classes: usize, device: &Devic
 pub fn load(
     path: &(impl AsRef<Path> + ?Sized),
     device: &Device,
-) -> Result<(Segmenter, SegmentConfig, Vec<PixelClass>)> {
+) -> Result<(Segmenter, SegmentConfig, PixelClasses)> {
     let path = path.as_ref();
     let (config, bytes) = untrusted::read::<SegmentConfig>(path)?;
     let file = Archive::of(bytes, path)?;
-    let classes: Option<Vec<PixelClass>> =
-        file.text(CLASSES).and_then(|text| serde_json::from_str(text).ok());
+    let classes: Option<PixelClasses> = file.text(CLASSES).and_then(|text| serde_json::from_str(text).ok());
     let classes =
         classes.ok_or_else(|| corrupt(path, &"it does not name the classes that it tells apart"))?;
-    let net = blank(&config, classes.len(), device)?;
+    let net = blank(&config, classes.all.len(), device)?;
     let arrays = file.arrays().map_err(|e| corrupt(path, &e))?;
     read_parameters(&arrays, "", &net, device).map_err(|e| corrupt(path, &e))?;
     Ok((net, config, classes))

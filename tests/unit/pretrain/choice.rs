@@ -81,7 +81,7 @@ fn phone_photos_are_scaled_down_and_kept_as_far_as_memory_allows() {
 fn six_lines_tell_what_was_chosen() {
     let config = config(&wish(), &SCENES, false);
     let device = Device::cpu();
-    let memory = crate::pretrain::memory_plan(&config, &device).expect("a plan");
+    let memory = crate::pretrain::memory_plan(&config, &device, 1).expect("a plan");
     let lines = told(&config, &SCENES, &device, &memory, Some(0.3));
     assert_eq!(lines.lines().count(), 6);
     for part in

@@ -1,6 +1,7 @@
 use super::super::supervised::tests::{colour_album, two_colours};
 use super::*;
 use crate::engine::device::{Events, GpuOptions};
+use crate::engine::exchange::Alone;
 use crate::engine::nn::{Architecture, ResNetConfig, Stem};
 use crate::transfer::classify::{Probe, ProbeResult, SgdProbe};
 use rand::{SeedableRng, rngs::StdRng};
@@ -23,9 +24,10 @@ fn found(device: &Device) -> ([Score; 3], Vec<f32>, [ProbeResult; 2]) {
     let (train, test, views) = (album(1, 30), album(2, 12), ViewConfig::moco_v2(16));
     let knn = Knn { k: 5, tau: 0.07 };
     let judge = KnnJudge { train, test, knn, protocol: KnnProtocol::LeaveOneOut, views: views.clone() };
-    let scores = [judge.judge(&net, device), judge.untrained(&net, device), judge.colour(device)];
+    let scores =
+        [judge.judge(&net, device, &Alone), judge.untrained(&net, device, &Alone), judge.colour(device)];
     let scores = scores.map(|score| score.expect("a score"));
-    let of = |album| features(&net, album, &views, device).expect("features");
+    let of = |album| features(&net, album, &views, device, &Alone).expect("features");
     let (train, test) = (of(&judge.train), of(&judge.test));
     let adam = Probe { epochs: 6, batch: 8, ..Probe::default() };
     let adam = adam.fit(device, &train, &test, &mut |_| ()).expect("a probe");

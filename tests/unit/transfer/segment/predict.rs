@@ -39,6 +39,83 @@ fn a_photo_of_the_crops_size_is_one_pass_of_the_network() {
     }
 }
 
+/// The label map of a photo as it is defined, pixel by pixel: every window that holds it, mirrored or not, at every scale.
+fn by_definition(net: &Segmenter, config: &SegmentConfig, photo: &Rgb, classes: usize) -> Vec<Vec<f32>> {
+    let (side, device) = (config.crops.size, net.device());
+    let mut sums = vec![vec![0.0; classes]; photo.width * photo.height];
+    for &scale in &config.eval.scales {
+        let [h, w] = [photo.height, photo.width].map(|side| (side as f64 * scale).round() as usize);
+        let scaled =
+            if scale == 1.0 { photo.clone() } else { resized_crop(photo, CropBox::whole(photo), w, h) };
+        let mut pixels = vec![0.0; 3 * h * w];
+        normalize(&scaled, config.crops.mean, config.crops.std, &mut pixels);
+        let (tall, wide) = (h.max(side), w.max(side));
+        let [above, before] = [(tall - h) / 2, (wide - w) / 2];
+        let stride = (side as f64 * config.eval.stride).ceil() as usize;
+        let mut field = vec![vec![0.0; classes]; h * w];
+        let mut counts = vec![0.0; h * w];
+        for top in starts(tall, side, stride) {
+            for left in starts(wide, side, stride) {
+                for flip in [false, true] {
+                    let turned = |x: usize| if flip { side - 1 - x } else { x };
+                    let mut window = vec![0.0; side * side * 3];
+                    let inside = |y: usize, x: usize| {
+                        let (y, x) = ((top + y).checked_sub(above)?, (left + x).checked_sub(before)?);
+                        (y < h && x < w).then_some(y * w + x)
+                    };
+                    for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+                        let Some(at) = inside(y, x) else { continue };
+                        window[(y * side + turned(x)) * 3..][..3].copy_from_slice(&pixels[3 * at..][..3]);
+                    }
+                    let tape = Tape::inert(&device);
+                    let window = Tensor::new(&device, [1, side, side, 3], &window).expect("a window");
+                    let said = net.pixels(&tape.constant(window), Mode::Eval).and_then(|x| x.softmax());
+                    let said = said.and_then(|x| x.value().to_vec()).expect("probabilities");
+                    for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+                        let Some(at) = inside(y, x) else { continue };
+                        counts[at] += 1.0;
+                        let of = &said[(y * side + turned(x)) * classes..][..classes];
+                        field[at].iter_mut().zip(of).for_each(|(sum, value)| *sum += value);
+                    }
+                }
+            }
+        }
+        // Between the centres of pixels, those at edges repeated.
+        let place = |i: usize, n: usize, of: usize| {
+            (((i as f64 + 0.5) * of as f64 / n as f64) - 0.5).clamp(0.0, (of - 1) as f64)
+        };
+        for (at, sum) in sums.iter_mut().enumerate() {
+            let (y, x) = (place(at / photo.width, photo.height, h), place(at % photo.width, photo.width, w));
+            for (dy, dx) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                let near = |at: f64, d: usize| if d == 0 { 1.0 - at.fract() } else { at.fract() };
+                let weight = near(y, dy) * near(x, dx);
+                let from = (y as usize + dy).min(h - 1) * w + (x as usize + dx).min(w - 1);
+                for (sum, value) in sum.iter_mut().zip(&field[from]) {
+                    *sum += (weight * f64::from(value / counts[from])) as f32;
+                }
+            }
+        }
+    }
+    sums
+}
+
+#[test]
+fn windows_mirrors_and_scales_are_averaged_as_they_are_defined() {
+    let mut config = tiny();
+    let net = starting_segmenter(&config, 4, &Device::cpu()).expect("a segmenter");
+    for (scales, width, height) in [(vec![1.0], 70, 50), (vec![0.75, 1.5], 50, 70), (vec![1.0, 0.5], 20, 45)]
+    {
+        config.eval.scales = scales;
+        let photo = photo(width, height);
+        let map = segment(&net, &config, &photo).expect("a label map");
+        for (at, expected) in by_definition(&net, &config, &photo, 4).iter().enumerate() {
+            let most = expected.iter().copied().fold(0.0, f32::max);
+            let said = expected[usize::from(map.classes[at])];
+            assert!(said > most - 1e-4, "pixel {at} of {width} x {height}: {said} of {expected:?}");
+        }
+    }
+}
+
 #[test]
 fn a_mirrored_photo_has_the_mirrored_label_map() {
     let config = tiny();
