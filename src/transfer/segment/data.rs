@@ -69,14 +69,20 @@ impl LabelledAlbum {
         };
         let names =
             |classes: &PixelClasses| classes.all.iter().map(|class| class.name.clone()).collect::<Vec<_>>();
-        if let Some(named) = named.as_ref().filter(|named| names(named) != names(known)) {
+        // A list of COCO's categories need not name the background.
+        let is_alike = |named: &&PixelClasses| {
+            let (own, theirs) = (names(known), names(named));
+            own == theirs
+                || (own.split_first().is_some_and(|(first, rest)| first == "background" && *rest == theirs))
+        };
+        if let Some(named) = named.as_ref().filter(|named| !is_alike(named)) {
             let [own, theirs] = [known, named].map(|classes| names(classes).join(", "));
             let place = data.photos.as_ref().map_or("data".into(), |photos| photos.display().to_string());
             let what = format!("it tells apart {own}, the photos have {theirs}");
             return Err(Error::input(what, place, "give photos of the same classes"));
         }
         // Of the same classes the photos' own list has their numbers.
-        let known = named.as_ref().unwrap_or(known);
+        let known = named.as_ref().filter(|named| named.all.len() == known.all.len()).unwrap_or(known);
         let set = match (&data.photos, &data.labels, &data.test_photos, &data.test_labels) {
             (_, _, Some(photos), Some(labels)) => {
                 Some(Labels::pairs(source(data, photos), source(data, labels), Some(known))?)
